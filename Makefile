@@ -1,0 +1,40 @@
+# Two commands do all the set-up each: `make demo` and `make test`.
+
+VENV ?= .venv
+PYTHON := $(VENV)/bin/python
+SOURCES := $(shell find src patches -name '*.py' -o -name '*.toml')
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint pr clean
+
+help:  ## show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+
+demo: $(VENV)/installed  ## import a real Llama, load it with Megatron-LM, compare, show
+	$(PYTHON) -W ignore examples/demo.py
+
+test: $(VENV)/installed lint  ## run the checks and all tests
+	$(PYTHON) -m pytest -q
+
+lint: $(VENV)/installed  ## ruff and mypy
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+pr: $(VENV)/installed  ## write the upstream pull request: make pr UPSTREAM=path/to/Megatron-Bridge
+	@test -n "$(UPSTREAM)" || { echo "error: give the upstream checkout: make pr UPSTREAM=path/to/Megatron-Bridge" >&2; exit 1; }
+	$(PYTHON) -m patches pr --upstream "$(UPSTREAM)" --to build/pr
+
+clean:  ## remove what the other targets made here
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(PYTHON):
+	@command -v python3.12 >/dev/null || { echo "error: python3.12 is not on the PATH; install Python 3.12" >&2; exit 1; }
+	python3.12 -m venv $(VENV)
+
+# What is installed is what is tested: a changed source is a new wheel.
+$(VENV)/installed: $(PYTHON) pyproject.toml setup.py $(SOURCES)
+	@echo "Installing into $(VENV): about 5 GB, a few minutes."
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check '.[demo,test]'
+	touch $@

@@ -1,0 +1,166 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Writes a converted model as the release checkpoint that Megatron-LM fine-tunes from.
+
+The checkpoint is written natively: into a staging folder that is laid out as the checkpoint root will
+be, inside that root and so on its filesystem. When every file is in it and synced, its ``release/`` is
+renamed to the root's and the trackers follow, the text tracker last. So a reader finds the old
+checkpoint or the new one, never a mixture, and no ``iter_0000000`` exists at any moment.
+
+An object store (MultiStorageClient) has no rename: the files go to ``release/`` directly.
+"""
+
+import functools
+import inspect
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, ParamSpec, TypeVar
+
+import torch
+from megatron.core.msc_utils import MultiStorageClientFeature
+
+from megatron.bridge.training.config import ConfigContainer
+from megatron.bridge.training.utils.checkpoint_root import RELEASE, on_rank_0
+from megatron.bridge.training.utils.checkpoint_utils import (
+    TRACKER_PREFIX,
+    get_checkpoint_name,
+    get_checkpoint_tracker_filename,
+    get_checkpoint_train_state_filename,
+    read_run_config,
+    read_train_state,
+)
+from megatron.bridge.training.utils.import_checks import check_root
+from megatron.bridge.training.utils.transformer_engine_keys import add_transformer_engine_keys
+from megatron.bridge.utils.host import model_values
+
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_STAGING_PREFIX = ".release-staging-"
+_REPLACED_PREFIX = ".release-replaced-"
+
+
+def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function that saves to ``path`` so that ``release=True`` publishes what it saved.
+
+    With ``release=True`` the function gets a staging folder as its ``path``; what it leaves there is
+    published to the caller's ``path`` when it returns, and removed when it raises. With
+    ``release=False``, and on an object store, it is called as it is. Collective, as the function is.
+
+    Args:
+        save: The function. It has a parameter ``path`` and a parameter ``release``.
+
+    Returns:
+        The decorated function.
+    """
+    signature = inspect.signature(save)
+
+    @functools.wraps(save)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        call = signature.bind(*args, **kwargs)
+        if not call.arguments.get("release", False) or MultiStorageClientFeature.is_enabled():
+            return save(*args, **kwargs)
+
+        root = Path(call.arguments["path"])
+        on_rank_0(lambda: check_root(root))
+        staging = Path(on_rank_0(lambda: _make_staging_folder(root)))
+        call.arguments["path"] = staging
+        try:
+            result = save(*call.args, **call.kwargs)
+            on_rank_0(lambda: _publish(staging, root))
+        finally:
+            if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
+                shutil.rmtree(staging, ignore_errors=True)
+        # Both are cached by file name, and the files of that name are new.
+        read_run_config.cache_clear()
+        read_train_state.cache_clear()
+        return result
+
+    return wrapper
+
+
+def prepare_release_state_dict(state_dict: dict[str, Any]) -> None:
+    """Add to a state dict what a release checkpoint holds beyond an iteration's.
+
+    Args:
+        state_dict: The state dict to be saved, changed in place.
+    """
+    for section, entries in state_dict.items():
+        if section.startswith("model") and isinstance(entries, dict):
+            add_transformer_engine_keys(entries)
+
+
+def write_run_config(cfg: ConfigContainer, filename: str) -> None:
+    """Write ``run_config.yaml`` as it describes the model and the checkpoint's place, not this host.
+
+    Args:
+        cfg: The configuration to write.
+        filename: Path of the file.
+    """
+    saved_to = cfg.checkpoint.save
+    try:
+        if saved_to and os.path.basename(saved_to).startswith(_STAGING_PREFIX):
+            cfg.checkpoint.save = os.path.dirname(saved_to)
+        with model_values(cfg.model):
+            cfg.to_yaml(filename)
+    finally:
+        cfg.checkpoint.save = saved_to
+
+
+def _make_staging_folder(root: Path) -> str:
+    root.mkdir(parents=True, exist_ok=True)
+    staging = tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=root)
+    # mkdtemp is for secrets; a checkpoint's folder has the mode of any other new folder.
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(staging, 0o777 & ~umask)
+    return str(staging)
+
+
+def _publish(staging: Path, root: Path) -> None:
+    """Make a staged release the root's checkpoint."""
+    folder = Path(get_checkpoint_name(str(root), 0, release=True))
+    for directory, _, files in os.walk(staging, topdown=False):
+        for name in files:
+            _sync(os.path.join(directory, name))
+        _sync(directory)
+
+    replaced = Path(tempfile.mkdtemp(prefix=_REPLACED_PREFIX, dir=root))
+    if folder.exists():
+        os.rename(folder, replaced / RELEASE)
+    os.rename(staging / RELEASE, folder)
+    _sync(root)
+    for tracker in (
+        get_checkpoint_train_state_filename(str(root), prefix=TRACKER_PREFIX),
+        get_checkpoint_tracker_filename(str(root)),
+    ):
+        os.replace(staging / os.path.basename(tracker), tracker)
+        _sync(root)
+    shutil.rmtree(replaced)
+    logger.info("Published the release checkpoint %s", folder)
+
+
+def _sync(path: str | Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,206 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Finds the checkpoint folder that a checkpoint root stands for.
+
+A checkpoint root is the folder a user names. It holds checkpoint folders (``release/``,
+``iter_0000100/``) and the tracker ``latest_checkpointed_iteration.txt``, whose text is ``release``
+or an iteration number. Megatron-LM and Megatron-Bridge both write that tracker, Bridge last of all,
+so it decides. ``latest_train_state.pt`` speaks only where there is no text tracker, as Bridge left
+it before 0.2.
+"""
+
+import os
+import re
+from typing import Callable, TypeVar
+
+import torch
+from megatron.core.msc_utils import maybe_msc
+
+from megatron.bridge.training.utils.checkpoint_utils import (
+    TRACKER_PREFIX,
+    file_exists,
+    get_checkpoint_name,
+    get_checkpoint_tracker_filename,
+    get_checkpoint_train_state_filename,
+    is_checkpoint_iteration_directory,
+)
+
+
+T = TypeVar("T")
+
+RELEASE = "release"
+
+_ITERATION_FOLDER = re.compile(r"iter_(\d+)")
+
+
+def on_rank_0(action: Callable[[], T]) -> T:
+    """Run ``action`` on rank 0 and give its result, or its error, to every rank.
+
+    The ranks of a job must not decide from what each of them sees of a shared filesystem: one of them
+    may still see the previous tracker. Collective where torch.distributed is initialized.
+
+    Args:
+        action: What rank 0 runs. Its result is sent with pickle.
+
+    Returns:
+        What ``action`` returned on rank 0.
+
+    Raises:
+        Exception: What ``action`` raised on rank 0, on every rank.
+    """
+    if not torch.distributed.is_initialized():
+        return action()
+
+    outcome: list = [None, None]
+    if torch.distributed.get_rank() == 0:
+        try:
+            outcome[0] = action()
+        except Exception as error:
+            outcome[1] = error
+    torch.distributed.broadcast_object_list(outcome, src=0)
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]
+
+
+def parse_tracker(text: str, tracker_filename: str) -> tuple[int, bool]:
+    """Read the text of a tracker, by Megatron-LM's rule.
+
+    Args:
+        text: What the tracker holds.
+        tracker_filename: Where it was read, for the error.
+
+    Returns:
+        The iteration (0 for a release) and whether it is a release checkpoint.
+
+    Raises:
+        ValueError: If the text is neither ``release`` nor an iteration number.
+    """
+    word = text.strip()
+    if word == RELEASE:
+        return 0, True
+    if re.fullmatch(r"[0-9]+", word):
+        return int(word), False
+    raise ValueError(
+        f"The tracker {tracker_filename} holds {text!r}, neither 'release' nor an iteration number. "
+        "Write into it the checkpoint to load: 'release', or the number of an iter_* folder beside it."
+    )
+
+
+def read_tracker_file(tracker_filename: str) -> tuple[int, bool]:
+    """Read a text tracker on rank 0, for every rank.
+
+    Args:
+        tracker_filename: Path of a ``latest_checkpointed_iteration.txt``.
+
+    Returns:
+        The iteration (0 for a release) and whether it is a release checkpoint.
+
+    Raises:
+        ValueError: If the tracker is torn, empty, or holds anything else.
+    """
+    return on_rank_0(lambda: _read_text_tracker(tracker_filename))
+
+
+def read_tracker(root: str) -> tuple[int, bool] | None:
+    """Tell which checkpoint the trackers of a root name.
+
+    Args:
+        root: Checkpoint root.
+
+    Returns:
+        The iteration (0 for a release) and whether it is a release checkpoint; None where the root has
+        no tracker.
+
+    Raises:
+        ValueError: If the text tracker is torn, empty, or holds anything else.
+    """
+
+    def read() -> tuple[int, bool] | None:
+        text_tracker = get_checkpoint_tracker_filename(root)
+        if file_exists(text_tracker):
+            return _read_text_tracker(text_tracker)
+        train_state = get_checkpoint_train_state_filename(root, prefix=TRACKER_PREFIX)
+        if file_exists(train_state):
+            return int(maybe_msc.torch.load(train_state, map_location="cpu", weights_only=True)["step"]), False
+        return None
+
+    return on_rank_0(read)
+
+
+def checkpoint_folder(root: str, iteration: int, release: bool, named_by: str = "tracker") -> str:
+    """Give the folder of a checkpoint that a tracker named, which must be there.
+
+    Args:
+        root: Checkpoint root.
+        iteration: Iteration number; not used for a release.
+        release: Whether it is the release checkpoint.
+        named_by: What named the checkpoint, for the error.
+
+    Returns:
+        Path of the checkpoint folder.
+
+    Raises:
+        FileNotFoundError: If there is no such folder. The message lists the checkpoint folders there are.
+    """
+    folder = get_checkpoint_name(root, iteration, release=release)
+    if not file_exists(folder):
+        there = ", ".join(_checkpoint_folders(root)) or "none"
+        raise FileNotFoundError(
+            f"The {named_by} of {root} names the checkpoint {os.path.basename(folder)}, which is not there. "
+            f"Checkpoint folders there: {there}. Restore the folder, or let the {named_by} name one of them."
+        )
+    return folder
+
+
+def resolve_checkpoint_folder(path: str | os.PathLike) -> str:
+    """Resolve a checkpoint root, or a checkpoint folder, to the checkpoint folder.
+
+    Args:
+        path: Checkpoint root or checkpoint folder.
+
+    Returns:
+        ``path`` itself where it is a checkpoint folder; else the folder that its tracker names; else,
+        where there is no tracker, its ``iter_*`` folder of the highest number; else ``path``.
+
+    Raises:
+        ValueError: If the tracker is torn, empty, or holds anything else.
+        FileNotFoundError: If the tracker names a folder that is not there.
+    """
+    root = str(path)
+    if is_checkpoint_iteration_directory(root):
+        return root
+    tracked = read_tracker(root)
+    if tracked is not None:
+        return checkpoint_folder(root, *tracked)
+    iterations = [int(match[1]) for name in _checkpoint_folders(root) if (match := _ITERATION_FOLDER.fullmatch(name))]
+    return get_checkpoint_name(root, max(iterations)) if iterations else root
+
+
+def _read_text_tracker(tracker_filename: str) -> tuple[int, bool]:
+    with maybe_msc.open(tracker_filename, "r") as tracker:
+        return parse_tracker(tracker.read(), tracker_filename)
+
+
+def _checkpoint_folders(root: str) -> list[str]:
+    """Name the checkpoint folders of a root; half-written and foreign ones do not match."""
+    path = maybe_msc.Path(root)
+    if not path.is_dir():
+        return []
+    return sorted(
+        child.name
+        for child in path.iterdir()
+        if child.is_dir() and (child.name == RELEASE or _ITERATION_FOLDER.fullmatch(child.name))
+    )

@@ -1,0 +1,105 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Finds, before a conversion starts, what would stop it half-way."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+
+# What a local model's weights are stored in, by transformers' file names.
+_WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
+
+
+def check_import(hf_model_id: str | Path, megatron_path: str | Path) -> None:
+    """Check what a user can get wrong in an import, before anything is read or written.
+
+    A model ID of the Hugging Face Hub is left to transformers to find; a local folder is looked into.
+
+    Args:
+        hf_model_id: Hugging Face model ID, or folder of a model.
+        megatron_path: Checkpoint root to write.
+
+    Raises:
+        ValueError: If ``hf_model_id`` is a folder that is missing or holds no importable model, or if
+            ``megatron_path`` cannot hold the checkpoint. One line, which says what to do.
+    """
+    # A Hub ID is "name" or "organization/name"; anything else can only be meant as a folder.
+    model = Path(hf_model_id).expanduser()
+    looks_local = str(hf_model_id).startswith((".", "/", "~")) or str(hf_model_id).count("/") > 1
+    if model.exists() or looks_local:
+        _check_model(model)
+    check_root(megatron_path)
+    if model.is_dir():
+        _check_place(model, Path(megatron_path))
+
+
+def check_root(megatron_path: str | Path) -> None:
+    """Check that a checkpoint root can be written.
+
+    Args:
+        megatron_path: Checkpoint root; it need not exist.
+
+    Raises:
+        ValueError: If it, or the folder it would be made in, is a file or cannot be written.
+    """
+    root = Path(megatron_path)
+    if root.is_symlink() and not root.exists():
+        raise ValueError(f"The output path {root} is a dangling link. Remove it or make the folder it points to.")
+    existing = next(path for path in (root, *root.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise ValueError(f"The output path {root} cannot be made: {existing} is a file. Give a folder.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(f"The output path {root} cannot be written: no permission in {existing}.")
+
+
+def _check_model(model: Path) -> None:
+    if not model.exists():
+        raise ValueError(f"The model {model} does not exist. Give a Hugging Face model ID or a model's folder.")
+    config_file = model / "config.json"
+    if not config_file.is_file():
+        raise ValueError(
+            f"The model {model} is not a Hugging Face model: it has no config.json. "
+            "Give the folder that `save_pretrained` wrote."
+        )
+    try:
+        architectures = json.loads(config_file.read_text())["architectures"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{config_file} names no architecture ({error!r}). Restore it from the model.") from error
+
+    # auto_bridge imports this module.
+    from megatron.bridge.models.conversion.auto_bridge import AutoBridge, PretrainedConfig
+
+    if not AutoBridge.supports(PretrainedConfig(architectures=architectures)):
+        raise ValueError(
+            f"The architecture {', '.join(map(str, architectures or []))} of {model} is not supported. "
+            "AutoBridge.list_supported_models() lists those that are."
+        )
+    if not any(next(model.glob(pattern), None) for pattern in _WEIGHT_FILES):
+        raise ValueError(f"The model {model} has no weights ({' or '.join(_WEIGHT_FILES)}). Download them first.")
+
+
+def _check_place(model: Path, root: Path) -> None:
+    if root.resolve().is_relative_to(model.resolve()):
+        raise ValueError(f"The output path {root} is inside the model's own folder {model}. Give another folder.")
+    needed = sum(file.stat().st_size for pattern in _WEIGHT_FILES for file in model.glob(pattern))
+    existing = next(path for path in (root, *root.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise ValueError(
+            f"The output path {root} has {free / 1e9:.1f} GB free and the checkpoint needs {needed / 1e9:.1f} GB. "
+            "Free some space or give a folder on another disk."
+        )

@@ -1,0 +1,216 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Lets a conversion run on a host without CUDA or without Transformer Engine.
+
+What the host lacks is switched off in the model config while the model is built and used there. The
+config remembers the model's own values, and `model_values` puts them back for everything that is
+written to disk: a run config describes the model, never the host that converted it.
+"""
+
+import functools
+import os
+import queue
+import traceback
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, ParamSpec, TypeVar
+from unittest import mock
+
+import torch
+import torch.distributed as dist
+from megatron.core.dist_checkpointing.strategies import filesystem_async
+from megatron.core.extensions.transformer_engine import HAVE_TE
+
+from megatron.bridge.utils.common_utils import get_local_rank_preinit
+from megatron.bridge.utils.fusions import can_enable_gradient_accumulation_fusion
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Config fields that need Transformer Engine or its modules, with what Megatron Core's own modules take.
+_WITHOUT_TRANSFORMER_ENGINE = {
+    "apply_rope_fusion": False,
+    "masked_softmax_fusion": False,
+    "memory_efficient_layer_norm": False,
+    "moe_grouped_gemm": False,
+    "moe_permute_fusion": False,
+    "moe_router_fusion": False,
+    "persist_layer_norm": False,
+    "sequence_parallel": False,
+    "tp_comm_overlap": False,
+    "use_transformer_engine_op_fuser": False,
+}
+
+# Config fields that need CUDA kernels, or compile one for the host at the first forward pass.
+_WITHOUT_CUDA = {
+    "apply_rope_fusion": False,
+    "bias_activation_fusion": False,
+    "bias_dropout_fusion": False,
+    "masked_softmax_fusion": False,
+    "tp_comm_overlap": False,
+}
+
+_MODEL_VALUES = "_model_values_not_for_this_host"
+
+
+def distributed_backend() -> str:
+    """Name the torch.distributed backend for this host: ``nccl`` with CUDA, else ``gloo``."""
+    return "nccl" if torch.cuda.is_available() else "gloo"
+
+
+def set_local_device() -> None:
+    """Make the local rank's CUDA device the current one, where there is CUDA."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(get_local_rank_preinit())
+
+
+def fit_to_host(config: Any) -> None:
+    """Switch off in a model config what this host lacks, and remember the model's own values.
+
+    Call it before Megatron Core validates the config, which refuses what it cannot run. Calling it
+    again changes nothing.
+
+    Args:
+        config: Model config or provider, changed in place.
+    """
+    lacking: dict[str, Any] = {}
+    if not HAVE_TE:
+        lacking |= _WITHOUT_TRANSFORMER_ENGINE
+        spec = getattr(config, "transformer_layer_spec", None)
+        if isinstance(spec, functools.partial) and spec.keywords.get("use_transformer_engine"):
+            lacking["transformer_layer_spec"] = functools.partial(
+                spec.func, *spec.args, **spec.keywords | {"use_transformer_engine": False}
+            )
+    if not torch.cuda.is_available():
+        lacking |= _WITHOUT_CUDA
+    if getattr(config, "gradient_accumulation_fusion", False) and not can_enable_gradient_accumulation_fusion():
+        lacking["gradient_accumulation_fusion"] = False
+    for field, value in lacking.items():
+        if getattr(config, field, None):
+            switch(config, field, value)
+
+
+def switch(config: Any, field: str, value: Any) -> None:
+    """Set one field for this host and remember the model's own value of it.
+
+    Args:
+        config: Model config or provider, changed in place.
+        field: Name of the field.
+        value: The value for this host.
+    """
+    own_values = vars(config).setdefault(_MODEL_VALUES, {})
+    own = getattr(config, field)
+    if own == value:
+        own_values.pop(field, None)
+        return
+    own_values[field] = (own, value)
+    setattr(config, field, value)
+
+
+@contextmanager
+def model_values(config: Any) -> Iterator[None]:
+    """Give a model config its own values back while it is written to disk.
+
+    A field that has been set again since it was switched for the host keeps what it was set to.
+
+    Args:
+        config: Model config or provider.
+    """
+    own_values = vars(config).get(_MODEL_VALUES, {})
+    switched = {field: own for field, (own, host) in own_values.items() if getattr(config, field) is host}
+    host_values = {field: getattr(config, field) for field in switched}
+    try:
+        for field, value in switched.items():
+            setattr(config, field, value)
+        yield
+    finally:
+        for field, value in host_values.items():
+            setattr(config, field, value)
+
+
+def explains_missing_transformer_engine(build: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function that builds a model so that a missing Transformer Engine is named.
+
+    Args:
+        build: The function. Its first argument is the model provider.
+
+    Returns:
+        The decorated function. It raises RuntimeError where `build` fails, on a host without Transformer
+        Engine, in or for want of Transformer Engine's modules; any other error passes through.
+    """
+
+    @functools.wraps(build)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return build(*args, **kwargs)
+        except Exception as error:
+            if HAVE_TE or not _is_for_want_of_transformer_engine(error):
+                raise
+            provider = args[0]
+            model = getattr(provider, "hf_model_id", None) or type(provider).__name__
+            raise RuntimeError(
+                f"{model} cannot be built without Transformer Engine ({type(error).__name__}: {error}). "
+                "Install it with: pip install 'megatron-bridge[te]'"
+            ) from error
+
+    return wrapper
+
+
+def _is_for_want_of_transformer_engine(error: Exception) -> bool:
+    """Tell whether Megatron Core's stand-ins for Transformer Engine, or its refusals, are behind an error."""
+    text = str(error).lower()
+    if "transformer engine" in text or "transformer_engine" in text or "transformerengine" in text:
+        return True
+    frames = traceback.extract_tb(error.__traceback__)
+    places = ("/transformer_engine.py", "/transformer_engine_spec_provider.py", "/torch_norm.py", "_specs.py")
+    return frames[-1].filename.endswith(places)
+
+
+@contextmanager
+def conversion_process_group() -> Iterator[None]:
+    """Give the conversion of a process alone a process group of its own, and take it away afterwards.
+
+    So the process is as it was, and an export or another import can follow. A process group that is
+    there is used as it is. Under torchrun the model provider sets one up over its ranks, which stays:
+    torch.distributed cannot set up a second one in the same rendezvous.
+    """
+    # model_load_save imports the model providers, which import this module.
+    from megatron.bridge.training.model_load_save import temporary_distributed_context
+
+    if dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        yield
+    else:
+        with temporary_distributed_context(backend="gloo"):
+            yield
+
+
+@contextmanager
+def checkpointing_without_cuda() -> Iterator[None]:
+    """Let Megatron Core write and read torch_dist checkpoints on a host without CUDA.
+
+    Its writer synchronizes with a device and puts a flag on it, and it hands its results over in a
+    queue of another process, which it starts with *spawn*: a plain script that has no ``__main__``
+    guard would run itself again. On such a host there is no device, and a synchronous save writes from
+    threads of this process, for which a queue of this process serves. With CUDA this does nothing.
+    """
+    if torch.cuda.is_available():
+        yield
+        return
+    with (
+        mock.patch.object(torch.cuda, "synchronize", lambda device=None: None),
+        mock.patch.object(torch.cuda, "current_device", lambda: "cpu"),
+        mock.patch.object(filesystem_async, "_results_queue", queue.Queue()),
+    ):
+        yield

@@ -1,0 +1,90 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Imports that the functional tests share: each model is converted once."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from models import TINY_LLAMAS, make_tiny_llama
+from transformers import AutoConfig
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model and the release made of it."""
+
+    hf: Path
+    root: Path
+    padded_vocab_size: int
+
+
+def _import(hf: Path, root: Path) -> Imported:
+    from megatron.bridge import AutoBridge
+
+    AutoBridge.import_ckpt(hf, root, release=True)
+    return _imported(hf, root)
+
+
+def _imported(hf: Path, root: Path) -> Imported:
+    return Imported(hf, root, -(-AutoConfig.from_pretrained(hf).vocab_size // 128) * 128)
+
+
+@pytest.fixture(scope="session")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The folder that `parallel_worker.py` filled on two ranks, and the model it converted."""
+    out = tmp_path_factory.mktemp("two_ranks")
+    hf = make_tiny_llama(out / "hf", "padded-vocabulary")
+    _import(hf, out / "tp1")
+    worker = Path(__file__).with_name("parallel_worker.py")
+    run = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        + [str(argument) for argument in (worker, hf, out / "tp1", out)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return out, hf
+
+
+@pytest.fixture(scope="session", params=[*TINY_LLAMAS, "smollm2", "tp2", "pp2", "dp2"])
+def imported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Imported:
+    """Each model in turn, imported with ``release=True``; and one model as two ranks wrote it."""
+    if request.param in ("tp2", "pp2", "dp2"):
+        out, hf = request.getfixturevalue("two_ranks")
+        return _imported(hf, out / request.param)
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "smollm2":
+        hf = request.getfixturevalue("smollm2")
+    else:
+        hf = make_tiny_llama(folder / "hf", request.param)
+    return _import(hf, folder / "root")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Imported:
+    """One tiny model, imported with ``release=True``. Tests read it and leave it as it is."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return _import(make_tiny_llama(folder / "hf", "gqa-untied"), folder / "root")
+
+
+@pytest.fixture(scope="session")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Imported:
+    """A model of the same shape with other weights."""
+    folder = tmp_path_factory.mktemp("other")
+    return _import(make_tiny_llama(folder / "hf", "gqa-untied", seed=1), folder / "root")

@@ -1,0 +1,193 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Megatron-LM's own argument parser, model builder and checkpoint loader, for the tests.
+
+All of it is the code of the installed megatron-core wheel. On a host without CUDA the few calls that
+ask for a device are answered with the CPU; nothing that a test looks at is changed.
+"""
+
+import sys
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Iterator
+from unittest import mock
+
+import torch
+import torch.distributed as dist
+from megatron.core import parallel_state
+from megatron.core.num_microbatches_calculator import destroy_num_microbatches_calculator
+from megatron.core.process_groups_config import ProcessGroupCollection
+from megatron.core.tensor_parallel.random import CudaRNGStatesTracker
+from megatron.training import global_vars
+from megatron.training.argument_utils import gpt_config_from_args
+from megatron.training.arguments import parse_args, validate_args
+from megatron.training.checkpointing import load_checkpoint
+from megatron.training.models import GPTModelBuilder
+from torch.overrides import TorchFunctionMode
+from transformers import LlamaConfig
+
+
+# What a Megatron-LM run on this host needs, whatever the model.
+_HOST_FLAGS = [
+    *("--micro-batch-size", "1", "--train-iters", "1", "--lr", "1e-4", "--tokenizer-type", "NullTokenizer"),
+    *("--no-gradient-accumulation-fusion", "--no-masked-softmax-fusion", "--no-bias-swiglu-fusion"),
+    *("--no-bias-dropout-fusion", "--no-rope-fusion", "--no-persist-layer-norm", "--transformer-impl", "local"),
+    *("--distributed-backend", "gloo", "--use-cpu-initialization"),
+]
+_CUDA_HOST_FLAGS = [
+    *("--micro-batch-size", "1", "--train-iters", "1", "--lr", "1e-4", "--tokenizer-type", "NullTokenizer"),
+    *("--no-gradient-accumulation-fusion", "--no-masked-softmax-fusion"),
+    *("--no-rope-fusion", "--no-persist-layer-norm", "--transformer-impl", "local"),
+]
+
+
+def llama_flags(config: LlamaConfig, padded_vocab_size: int | None = None) -> list[str]:
+    """Give the flags with which Megatron-LM builds the model of a Hugging Face Llama config.
+
+    Written from the two parsers' documentation, not from the code under test.
+    """
+    rope = config.rope_parameters
+    flags = {
+        "--num-layers": config.num_hidden_layers,
+        "--hidden-size": config.hidden_size,
+        "--ffn-hidden-size": config.intermediate_size,
+        "--num-attention-heads": config.num_attention_heads,
+        "--num-query-groups": config.num_key_value_heads,
+        "--kv-channels": config.head_dim,
+        "--seq-length": 64,
+        "--max-position-embeddings": config.max_position_embeddings,
+        "--norm-epsilon": config.rms_norm_eps,
+        "--rotary-base": int(rope["rope_theta"]),
+        "--vocab-size": padded_vocab_size or config.vocab_size,
+        "--make-vocab-size-divisible-by": 1,
+    }
+    switches = ["--swiglu", "--disable-bias-linear", "--group-query-attention"]
+    switches += ["--position-embedding-type", "rope", "--normalization", "RMSNorm"]
+    switches += ["--attention-dropout", "0", "--hidden-dropout", "0"]
+    if not config.tie_word_embeddings:
+        switches.append("--untie-embeddings-and-output-weights")
+    if rope["rope_type"] == "llama3":
+        switches.append("--use-rope-scaling")
+    return [word for flag, value in flags.items() for word in (flag, str(value))] + switches
+
+
+class _CpuForCuda(TorchFunctionMode):
+    """Answers ``device="cuda"`` with the CPU."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if str(kwargs.get("device")).startswith("cuda"):
+            kwargs["device"] = "cpu"
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def on_this_host() -> Iterator[None]:
+    """Let Megatron-LM run where there is no CUDA; with CUDA this does nothing."""
+    if torch.cuda.is_available():
+        yield
+        return
+    with (
+        mock.patch.object(torch.cuda, "current_device", lambda: "cpu"),
+        mock.patch.object(torch.cuda, "synchronize", lambda device=None: None),
+        mock.patch.object(torch.cuda, "get_device_properties", lambda device=None: SimpleNamespace(major=9, minor=0)),
+        mock.patch.object(torch.cuda, "get_rng_state", lambda device="cuda": torch.get_rng_state()),
+        # The tracker switches CUDA generators for dropout, which the models here have none of.
+        mock.patch.object(CudaRNGStatesTracker, "fork", lambda self, name="": nullcontext()),
+        _CpuForCuda(),
+    ):
+        yield
+
+
+@contextmanager
+def megatron_lm(flags: list[str]) -> Iterator:
+    """Start Megatron-LM as far as a checkpoint needs, and end it again.
+
+    In this process alone, or over the process group that there is.
+
+    Args:
+        flags: Command line, without what the host needs.
+
+    Yields:
+        Megatron-LM's validated arguments.
+    """
+    host_flags = _CUDA_HOST_FLAGS if torch.cuda.is_available() else _HOST_FLAGS
+    with ExitStack() as stack:
+        stack.enter_context(on_this_host())
+        stack.enter_context(mock.patch.object(sys, "argv", ["pretrain_gpt.py", *host_flags, *flags]))
+        started = not dist.is_initialized()
+        if started:
+            dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        with mock.patch.dict("os.environ", {"RANK": str(dist.get_rank()), "CUDA_DEVICE_MAX_CONNECTIONS": "1", "WORLD_SIZE": str(dist.get_world_size())}):
+            args = parse_args()
+            validate_args(args)
+        parallel_state.initialize_model_parallel(
+            tensor_model_parallel_size=args.tensor_model_parallel_size,
+            pipeline_model_parallel_size=args.pipeline_model_parallel_size,
+            expert_model_parallel_size=args.expert_model_parallel_size,
+        )
+        global_vars.set_global_variables(args, build_tokenizer=False)
+        args.padded_vocab_size = args.vocab_size
+        try:
+            yield args
+        finally:
+            global_vars.destroy_global_vars()
+            destroy_num_microbatches_calculator()
+            parallel_state.destroy_model_parallel()
+            if started:
+                dist.destroy_process_group()
+
+
+def load(args) -> tuple[torch.nn.Module, int]:
+    """Build Megatron-LM's model of the arguments and load ``--load`` into it with its own loader.
+
+    Returns:
+        This rank's model and the iteration.
+    """
+    config = gpt_config_from_args(args)
+    groups = ProcessGroupCollection.use_mpu_process_groups()
+    model = GPTModelBuilder(config).build_model(
+        groups, pre_process=parallel_state.is_pipeline_first_stage(), post_process=parallel_state.is_pipeline_last_stage()
+    )
+    model.eval()
+    if torch.cuda.is_available():
+        model.cuda()
+    iteration, _ = load_checkpoint([model], None, None)
+    return model, iteration
+
+
+def logits(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    """Run a whole (TP=1, PP=1) model on tokens [batch, length]; logits [batch, length, vocabulary] on the CPU."""
+    device = next(model.parameters()).device
+    tokens = tokens.to(device)
+    length = tokens.shape[1]
+    positions = torch.arange(length, device=device).expand_as(tokens)
+    mask = torch.ones(1, 1, length, length, dtype=torch.bool, device=device).triu(1)
+    with torch.no_grad():
+        return model(tokens, positions, mask).cpu()
+
+
+def greedy(model: torch.nn.Module, tokens: torch.Tensor, count: int, vocab_size: int) -> list[int]:
+    """Continue tokens [1, length] greedily by `count` tokens."""
+    for _ in range(count):
+        best = logits(model, tokens)[:, -1, :vocab_size].argmax(-1, keepdim=True)
+        tokens = torch.cat([tokens, best], dim=1)
+    return tokens[0, -count:].tolist()
+
+
+def tree(root: Path) -> list[str]:
+    """Name the files of a checkpoint root, relative to it."""
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())

@@ -1,0 +1,111 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Tiny random Llamas, and the values that their weights must have in Megatron-LM."""
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+
+_LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 500000.0,
+    # Megatron-LM's builder passes no factor on and has 8 as its default.
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+_PLAIN_ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+
+# What the names stress: grouped-query attention, tied and untied embeddings, rope scaling, padding.
+TINY_LLAMAS = {
+    "gqa-tied": dict(vocab_size=512, num_key_value_heads=2, tie_word_embeddings=True, rope_parameters=_PLAIN_ROPE),
+    "gqa-untied": dict(vocab_size=512, num_key_value_heads=2, tie_word_embeddings=False, rope_parameters=_PLAIN_ROPE),
+    "llama3-rope": dict(
+        vocab_size=512,
+        num_key_value_heads=4,
+        tie_word_embeddings=True,
+        rope_parameters=_LLAMA3_ROPE,
+        max_position_embeddings=131072,
+    ),
+    "padded-vocabulary": dict(
+        vocab_size=500, num_key_value_heads=2, tie_word_embeddings=False, rope_parameters=_PLAIN_ROPE
+    ),
+}
+
+
+def make_tiny_llama(folder: Path, name: str, seed: int = 0) -> Path:
+    """Write a random Llama of two layers with a tokenizer of its vocabulary."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        head_dim=16,
+        **TINY_LLAMAS[name],
+    )
+    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    for parameter in model.parameters():
+        # Norm weights are ones in a new model: a swap of two of them would not be seen.
+        parameter.data = (parameter.data.float() + 0.1 * torch.randn(parameter.shape)).to(torch.bfloat16)
+    model.save_pretrained(folder)
+    words = {f"w{i}": i for i in range(config.vocab_size - 1)} | {"<eos>": config.vocab_size - 1}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="w0"))
+    tokenizer.pre_tokenizer = Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", unk_token="w0").save_pretrained(folder)
+    return folder
+
+
+def megatron_tensors(model: LlamaForCausalLM, padded_vocab_size: int) -> dict[str, torch.Tensor]:
+    """Lay a Hugging Face Llama's weights out as Megatron-LM's local model has them.
+
+    Written from Megatron-LM's layout, not from the code under test: linear_qkv holds, for each query
+    group, its query heads, its key and its value; linear_fc1 the gate above the up projection; the
+    vocabulary is padded with zero rows.
+    """
+    config = model.config
+    hf = {name: tensor.float() for name, tensor in model.state_dict().items()}
+    groups, head = config.num_key_value_heads, config.head_dim
+
+    def padded(tensor: torch.Tensor) -> torch.Tensor:
+        return torch.cat([tensor, torch.zeros(padded_vocab_size - len(tensor), tensor.shape[1])])
+
+    tensors = {
+        "embedding.word_embeddings.weight": padded(hf["model.embed_tokens.weight"]),
+        "decoder.final_layernorm.weight": hf["model.norm.weight"],
+    }
+    if not config.tie_word_embeddings:
+        tensors["output_layer.weight"] = padded(hf["lm_head.weight"])
+    for layer in range(config.num_hidden_layers):
+        source, target = f"model.layers.{layer}.", f"decoder.layers.{layer}."
+        q, k, v = (
+            hf[f"{source}self_attn.{name}_proj.weight"].reshape(groups, -1, head, config.hidden_size) for name in "qkv"
+        )
+        mlp = [hf[f"{source}mlp.{name}_proj.weight"] for name in ("gate", "up")]
+        tensors |= {
+            f"{target}input_layernorm.weight": hf[f"{source}input_layernorm.weight"],
+            f"{target}self_attention.linear_qkv.weight": torch.cat([q, k, v], dim=1).reshape(-1, config.hidden_size),
+            f"{target}self_attention.linear_proj.weight": hf[f"{source}self_attn.o_proj.weight"],
+            f"{target}pre_mlp_layernorm.weight": hf[f"{source}post_attention_layernorm.weight"],
+            f"{target}mlp.linear_fc1.weight": torch.cat(mlp),
+            f"{target}mlp.linear_fc2.weight": hf[f"{source}mlp.down_proj.weight"],
+        }
+    return tensors

@@ -1,0 +1,68 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Megatron-LM's own loader finds, in a release, the values of the Hugging Face model it was made from."""
+
+import pytest
+import torch
+from megatron_lm import greedy, llama_flags, load, logits, megatron_lm
+from models import megatron_tensors
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+
+PROMPTS = ("The capital of France is", "Water boils at a temperature of", "def fibonacci(n):")
+
+# Both models compute in float32 from the same bfloat16 weights, so that only the order of additions
+# differs: 1e-5 of the largest logit, about a hundredth of one bfloat16 rounding step (2**-8).
+LOGITS_BOUND = 4e-5
+
+
+@pytest.fixture(scope="module")
+def both(imported):
+    """The Hugging Face model and Megatron-LM's, in float32, of one release."""
+    hf = AutoModelForCausalLM.from_pretrained(imported.hf, dtype=torch.float32).eval()
+    flags = llama_flags(AutoConfig.from_pretrained(imported.hf), imported.padded_vocab_size)
+    with megatron_lm([*flags, "--load", str(imported.root), "--exit-on-missing-checkpoint"]) as args:
+        model, iteration = load(args)
+        assert iteration == 0
+        yield hf, model, imported
+
+
+def test_every_parameter_is_bit_equal_to_its_hugging_face_tensor(both):
+    hf, model, imported = both
+    expected = megatron_tensors(hf, imported.padded_vocab_size)
+    found = dict(model.named_parameters())
+    assert set(found) == set(expected)
+    for name, tensor in expected.items():
+        assert torch.equal(found[name].cpu(), tensor), name
+
+
+def test_logits_are_those_of_hugging_face(both):
+    hf, model, imported = both
+    torch.manual_seed(1)
+    tokens = torch.randint(hf.config.vocab_size, (2, 48))
+    with torch.no_grad():
+        expected = hf(tokens).logits
+    found = logits(model, tokens)[..., : hf.config.vocab_size]
+    torch.testing.assert_close(found, expected, rtol=0, atol=LOGITS_BOUND * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("imported", ["smollm2"], indirect=True)
+def test_greedy_continuations_are_those_of_hugging_face_token_for_token(both):
+    hf, model, imported = both
+    tokenizer = AutoTokenizer.from_pretrained(imported.hf)
+    for prompt in PROMPTS:
+        tokens = tokenizer(prompt, return_tensors="pt").input_ids
+        expected = hf.generate(tokens, max_new_tokens=12, do_sample=False, eos_token_id=None)
+        assert greedy(model, tokens, 12, hf.config.vocab_size) == expected[0, -12:].tolist(), prompt

@@ -1,0 +1,27 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A release of any parallel layout loads at any other. What two ranks wrote is read back at TP=1 and PP=1
+by the tests that take `imported`; here two ranks read what one wrote."""
+
+import json
+
+import pytest
+
+
+@pytest.mark.parametrize("layout", ["tp2", "pp2"])
+@pytest.mark.parametrize("reader", ["megatron_lm", "bridge"])
+def test_two_ranks_read_every_parameter_of_a_release_that_one_wrote(two_ranks, reader, layout):
+    out, _ = two_ranks
+    assert json.loads((out / "reads.json").read_text())[f"{reader} {layout}"] == []

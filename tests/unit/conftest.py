@@ -1,0 +1,130 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A tiny upstream, a tiny fork of it, and the pinned upstream wheel."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from patches.upstream import VARIABLE, VERSION, WHEEL
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+EDITS = """\
+from patches.engine import AddParameter, Edit, PassArgument
+
+
+TARGET = "megatron/bridge/package.py"
+
+EDITS = (
+    Edit("parameter", "save", "Because.", "Never.", AddParameter("release=False", "")),
+    Edit("argument", "save", "Because.", "Never.", PassArgument("write", "release=release")),
+)
+"""
+
+SERIES = '''\
+[[change]]
+title = "feat: save a release"
+body = """
+A body.
+"""
+adds = ["megatron/bridge/added.py"]
+edits = ["package:parameter"]
+
+[[change]]
+title = "feat: write a release"
+body = "Another."
+edits = ["package:argument"]
+copies = { "tests/test_added.py" = "tests/unit_tests/test_added.py" }
+'''
+
+
+def write(files: dict[str, str], root: Path) -> Path:
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    return root
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A fork with two changes."""
+    return write(
+        {
+            "patches/series.toml": SERIES,
+            "patches/edits/__init__.py": "",
+            "patches/edits/package.py": EDITS,
+            "src/megatron/bridge/added.py": "ADDED = True\n",
+            "tests/test_added.py": "def test_added(): ...\n",
+        },
+        tmp_path / "project",
+    )
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> Path:
+    """The tree that it edits."""
+    return write(
+        {
+            "megatron/bridge/package_info.py": 'MAJOR = 0\nMINOR = 6\nPATCH = 2\nPRE_RELEASE = ""\n',
+            "megatron/bridge/package.py": "def save(path):\n    write(path)\n",
+            "megatron/bridge/other.py": "OTHER = True\n",
+        },
+        tmp_path / "upstream",
+    )
+
+
+@pytest.fixture(scope="session")
+def upstream_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pinned wheel."""
+    if os.environ.get(VARIABLE):
+        return Path(os.environ[VARIABLE])
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder)]
+    subprocess.run([*command, f"megatron-bridge=={VERSION}"], check=True)
+    return folder / WHEEL
+
+
+@pytest.fixture(scope="session")
+def fork(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This repository's build files, with one edit and one added file."""
+    root = tmp_path_factory.mktemp("fork")
+    for name in ("setup.py", "pyproject.toml", "MANIFEST.in"):
+        shutil.copy(ROOT / name, root)
+    (root / "patches").mkdir()
+    for path in (ROOT / "patches").glob("*.py"):
+        shutil.copy(path, root / "patches")
+    edit = EDITS.replace("megatron/bridge/package.py", "megatron/bridge/utils/import_utils.py")
+    edit = edit.replace(
+        'Edit("argument", "save", "Because.", "Never.", PassArgument("write", "release=release")),', ""
+    )
+    edit = edit.replace('"save"', '"safe_import"').replace("AddParameter, Edit, PassArgument", "AddParameter, Edit")
+    return write(
+        {
+            "LICENSE": "License\n",
+            "NOTICE": "Notice\n",
+            "README.md": "# Fork\n",
+            "patches/series.toml": SERIES.partition("\n\n")[0],
+            "patches/edits/__init__.py": "",
+            "patches/edits/package.py": edit,
+            "src/megatron/bridge/added.py": "ADDED = True\n",
+        },
+        root,
+    )

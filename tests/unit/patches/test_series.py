@@ -1,0 +1,144 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The series and the files that it names."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from patches.series import SeriesError, load_series
+from patches.tree import patch, write_files
+from patches.upstream import open_upstream
+
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def refused(project: Path) -> str:
+    with pytest.raises(SeriesError) as caught:
+        load_series(project)
+    return str(caught.value)
+
+
+def test_a_series_holds_its_changes_in_order(project):
+    first, second = load_series(project).changes
+    assert (first.title, first.body, first.adds) == ("feat: save a release", "A body.", ("megatron/bridge/added.py",))
+    assert [placed.key for placed in first.edits + second.edits] == ["package:parameter", "package:argument"]
+    assert first.edits[0].target == "megatron/bridge/package.py"
+    assert first.edits[0].home == "patches/edits/package.py"
+    assert (second.adds, second.copies) == ((), {"tests/test_added.py": "tests/unit_tests/test_added.py"})
+
+
+def test_an_edit_in_no_change_is_named(project):
+    replace(project / "patches/series.toml", '"package:argument"', "")
+    assert refused(project) == (
+        "the edit 'package:argument' is in patches/edits/ but in no change of patches/series.toml"
+    )
+
+
+def test_an_edit_that_does_not_exist_is_named(project):
+    replace(project / "patches/series.toml", '"package:argument"', '"package:argument", "package:lost"')
+    assert refused(project) == ("patches/series.toml names the edit 'package:lost', which is not in patches/edits/")
+
+
+def test_an_edit_in_two_changes_is_named(project):
+    replace(project / "patches/series.toml", '"package:argument"', '"package:argument", "package:parameter"')
+    assert refused(project) == "the edit 'package:parameter' stands 2 times in patches/series.toml"
+
+
+def test_an_added_file_in_no_change_is_named(project):
+    (project / "src/megatron/bridge/stray.txt").touch()
+    assert refused(project) == (
+        "the added file 'megatron/bridge/stray.txt' is in src/ but in no change of patches/series.toml"
+    )
+
+
+def test_an_added_file_that_does_not_exist_is_named(project):
+    (project / "src/megatron/bridge/added.py").unlink()
+    assert refused(project) == (
+        "patches/series.toml names the added file 'megatron/bridge/added.py', which is not in src/"
+    )
+
+
+def test_compiled_files_are_no_added_files(project):
+    (project / "src/megatron/__pycache__").mkdir()
+    (project / "src/megatron/__pycache__/x.pyc").touch()
+    load_series(project)
+
+
+def test_a_copied_file_must_exist(project):
+    (project / "tests/test_added.py").unlink()
+    assert refused(project) == "patches/series.toml copies 'tests/test_added.py', which does not exist"
+
+
+@pytest.mark.parametrize("key", ["why", "drop_when"])
+def test_an_edit_says_why_it_is_there_and_when_to_drop_it(project, key):
+    old = {"why": '"Because."', "drop_when": '"Never."'}[key]
+    replace(project / "patches/edits/package.py", old, '" "')
+    assert refused(project) == (
+        "patches/edits/package.py: the edit 'parameter' does not say why it is there and when to drop it"
+    )
+
+
+def test_a_name_stands_for_one_edit(project):
+    replace(project / "patches/edits/package.py", '"argument"', '"parameter"')
+    assert refused(project) == "patches/edits/package.py: the name 'parameter' stands for 2 edits"
+
+
+def test_an_edit_file_that_cannot_be_read_is_named(project):
+    replace(project / "patches/edits/package.py", "TARGET", "WHERE")
+    assert refused(project).startswith("patches/edits/package.py: AttributeError: module ")
+
+
+@pytest.mark.parametrize(
+    ("old", "title", "key"),
+    [('title = "feat: write a release"', "", "title"), ('body = "Another."', "feat: write a release", "body")],
+)
+def test_a_change_has_a_title_and_a_body(project, old, title, key):
+    replace(project / "patches/series.toml", old, f'{key} = " "')
+    assert refused(project) == f"patches/series.toml: the change '{title or ' '}' has no {key}"
+
+
+def test_a_change_has_no_unknown_key(project):
+    replace(project / "patches/series.toml", "adds = ", "add = ")
+    assert refused(project) == "patches/series.toml: the change 'feat: save a release' has an unknown key 'add'"
+
+
+def test_a_series_is_valid_toml(project):
+    replace(project / "patches/series.toml", "[[change]]", "[[change")
+    assert refused(project).startswith("patches/series.toml: ")
+
+
+def test_this_repositorys_series_applies_to_the_pinned_upstream(upstream_wheel, tmp_path):
+    upstream = open_upstream(upstream_wheel, tmp_path, pinned=True)
+    patched = patch(load_series(ROOT), upstream)
+    edited = {placed.target for each in patched for placed in each.change.edits}
+    write_files({path: content for each in patched for path, content in each.files.items()}, tmp_path / "patched")
+    files = [str(tmp_path / "patched" / path) for path in sorted(edited)]
+    ruff = [sys.executable, "-m", "ruff"]
+    settings = ["--isolated", "--line-length", "119"]
+    isort = ["known-first-party=['megatron.bridge']", "known-third-party=['megatron']", "lines-after-imports=2"]
+    isort = [part for setting in isort for part in ("--config", f"lint.isort.{setting}")]
+    for command in (["format", "--check", *settings], ["check", "--select", "I,F401,F821", *settings, *isort]):
+        result = subprocess.run([*ruff, *command, *files], capture_output=True, text=True)
+        assert not files or not result.returncode, result.stdout
