@@ -536,7 +536,7 @@ class ReplaceStatement(Operation):
     """Replace a statement, and keep the comment above it.
 
     Args:
-        code: The new statements; "" removes the statement, and the comment above it.
+        code: The new statements; "" removes the statement, and the comments right above and below it.
         assigns: The name or attribute to which the statement assigns.
         calls: The function that the statement, a simple one, calls; with `assigns`, both must hold.
         tests: The test of the `if` statement, which is replaced with its `elif` and `else`.
@@ -621,6 +621,9 @@ def _replacement(source: Source, statement: Statement, code: str) -> Splice:
         start = source.line_start(source.start(statement))
         return Splice(start, end, indent_statements(code, source.indent(source.start(statement))) + "\n")
     start = source.above(statement)
+    comment = source.indent(source.start(statement)) + "#"
+    while source.text.startswith(comment, end):
+        end = source.text.index("\n", end) + 1
     if source.text[:start].endswith("\n\n"):
         end += _count_blank(source.text[end:].split("\n"))
     return Splice(start, end, "")
