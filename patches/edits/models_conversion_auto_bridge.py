@@ -147,7 +147,7 @@ EDITS = (
         why="It looked for iter_* folders alone, and took the highest one where the tracker names another.",
         drop_when="upstream's function follows the tracker.",
         do=ReplaceStatement(
-            "checkpoint_path = resolve_checkpoint_folder(path)", assigns="checkpoint_path", calls="Path"
+            _IMPORT + "checkpoint_path = resolve_checkpoint_folder(path)", assigns="checkpoint_path", calls="Path"
         ),
     ),
     Edit(
