@@ -14,15 +14,17 @@
 
 """The main job on a real model: import a release, load it with Megatron-LM, compare, show.
 
-    make demo
+make demo
 """
 
 import argparse
+import io
 import logging
 import resource
 import shutil
 import sys
 import time
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 
 import torch
@@ -64,8 +66,10 @@ def compare(console: Console, hf_path: Path, root: Path) -> bool:
     tokenizer = AutoTokenizer.from_pretrained(hf_path)
     hf = AutoModelForCausalLM.from_pretrained(hf_path, dtype=torch.float32).eval()
     flags = [*megatron_lm.llama_flags(config), "--load", str(root), "--exit-on-missing-checkpoint"]
-    with megatron_lm.megatron_lm(flags) as arguments:
-        model, _ = megatron_lm.load(arguments)
+    with ExitStack() as stack:
+        # Megatron-LM prints its arguments, all of them.
+        with redirect_stdout(io.StringIO()):
+            model, _ = megatron_lm.load(stack.enter_context(megatron_lm.megatron_lm(flags)))
         expected = models.megatron_tensors(hf, config.vocab_size)
         found = dict(model.named_parameters())
         equal = sum(torch.equal(found[name].cpu(), tensor) for name, tensor in expected.items())
@@ -77,18 +81,23 @@ def compare(console: Console, hf_path: Path, root: Path) -> bool:
             tokens = tokenizer(prompt, return_tensors="pt").input_ids
             with torch.no_grad():
                 hf_logits = hf(tokens).logits
-            difference = float((megatron_lm.logits(model, tokens) - hf_logits).abs().max())
-            table.add_row(f"largest logit, {prompt!r}", f"{float(hf_logits.max()):.4f}", "", f"± {difference:.1e}")
+            logits = megatron_lm.logits(model, tokens)
+            difference = float((logits - hf_logits).abs().max())
+            theirs, ours = (f"{float(one.max()):.5f}" for one in (hf_logits, logits))
+            table.add_row(f"largest logit of {prompt!r}", theirs, ours, f"all within {difference:.1e}")
             agree &= difference < 4e-5 * float(hf_logits.abs().max())
         console.print(table)
 
         table = Table("prompt", "Hugging Face continues", "Megatron-LM continues", title="Greedy continuations")
         for prompt in PROMPTS:
             tokens = tokenizer(prompt, return_tensors="pt").input_ids
-            theirs = hf.generate(tokens, max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=None)
-            ours = megatron_lm.greedy(model, tokens, NEW_TOKENS, config.vocab_size)
-            table.add_row(prompt, tokenizer.decode(theirs[0, -NEW_TOKENS:]), tokenizer.decode(ours))
-            agree &= theirs[0, -NEW_TOKENS:].tolist() == ours
+            whole = hf.generate(tokens, max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=None)
+            continuations = [
+                whole[0, -NEW_TOKENS:].tolist(),
+                megatron_lm.greedy(model, tokens, NEW_TOKENS, config.vocab_size),
+            ]
+            table.add_row(prompt, *(str(tokenizer.decode(tokens)) for tokens in continuations))
+            agree &= continuations[0] == continuations[1]
         console.print(table)
     return agree
 
@@ -98,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=REPOSITORY / "build/demo", help="folder for what it makes")
     work = parser.parse_args().work
-    console = Console()
+    console = Console(file=sys.stdout)
 
     hf_path = smollm2.make(work / "SmolLM2-135M-Instruct")
     root = work / "release-checkpoint"

@@ -131,7 +131,14 @@ def megatron_lm(flags: list[str]) -> Iterator:
         started = not dist.is_initialized()
         if started:
             dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-        with mock.patch.dict("os.environ", {"RANK": str(dist.get_rank()), "CUDA_DEVICE_MAX_CONNECTIONS": "1", "WORLD_SIZE": str(dist.get_world_size())}):
+        with mock.patch.dict(
+            "os.environ",
+            {
+                "RANK": str(dist.get_rank()),
+                "CUDA_DEVICE_MAX_CONNECTIONS": "1",
+                "WORLD_SIZE": str(dist.get_world_size()),
+            },
+        ):
             args = parse_args()
             validate_args(args)
         parallel_state.initialize_model_parallel(
@@ -160,7 +167,9 @@ def load(args) -> tuple[torch.nn.Module, int]:
     config = gpt_config_from_args(args)
     groups = ProcessGroupCollection.use_mpu_process_groups()
     model = GPTModelBuilder(config).build_model(
-        groups, pre_process=parallel_state.is_pipeline_first_stage(), post_process=parallel_state.is_pipeline_last_stage()
+        groups,
+        pre_process=parallel_state.is_pipeline_first_stage(),
+        post_process=parallel_state.is_pipeline_last_stage(),
     )
     model.eval()
     if torch.cuda.is_available():

@@ -67,7 +67,10 @@ def shard(name: str, whole: torch.Tensor) -> torch.Tensor:
 
 def wrong(model: torch.nn.Module, expected: dict[str, torch.Tensor], layers: int) -> list[str]:
     """Name this rank's parameters that are missing, extra, or not bit-equal."""
-    pp, stage = parallel_state.get_pipeline_model_parallel_world_size(), parallel_state.get_pipeline_model_parallel_rank()
+    pp, stage = (
+        parallel_state.get_pipeline_model_parallel_world_size(),
+        parallel_state.get_pipeline_model_parallel_rank(),
+    )
     offset = stage * layers // pp
     names = []
     for name, parameter in model.named_parameters():
