@@ -109,7 +109,7 @@ def main() -> None:
     work = parser.parse_args().work
     console = Console(file=sys.stdout)
 
-    hf_path = smollm2.make(work / "SmolLM2-135M-Instruct")
+    hf_path = smollm2.make(smollm2.CACHED)
     root = work / "release-checkpoint"
     shutil.rmtree(root, ignore_errors=True)
     start = time.monotonic()

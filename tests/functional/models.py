@@ -20,7 +20,13 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+)
 
 
 _LLAMA3_ROPE = {
@@ -53,7 +59,6 @@ TINY_LLAMAS = {
 
 def make_tiny_llama(folder: Path, name: str, seed: int = 0) -> Path:
     """Write a random Llama of two layers with a tokenizer of its vocabulary."""
-    torch.manual_seed(seed)
     config = LlamaConfig(
         hidden_size=64,
         intermediate_size=96,
@@ -62,7 +67,13 @@ def make_tiny_llama(folder: Path, name: str, seed: int = 0) -> Path:
         head_dim=16,
         **TINY_LLAMAS[name],
     )
-    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    return save_random_model(folder, config, seed)
+
+
+def save_random_model(folder: Path, config: PretrainedConfig, seed: int = 0) -> Path:
+    """Write a model of random weights, bfloat16, with a tokenizer of its vocabulary."""
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
     for parameter in model.parameters():
         # Norm weights are ones in a new model: a swap of two of them would not be seen.
         parameter.data = (parameter.data.float() + 0.1 * torch.randn(parameter.shape)).to(torch.bfloat16)

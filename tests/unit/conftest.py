@@ -12,17 +12,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A tiny upstream, a tiny fork of it, and the pinned upstream wheel."""
+"""A tiny upstream and a tiny fork of it."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-from patches.upstream import VARIABLE, VERSION, WHEEL
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,17 +84,6 @@ def upstream(tmp_path: Path) -> Path:
         },
         tmp_path / "upstream",
     )
-
-
-@pytest.fixture(scope="session")
-def upstream_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pinned wheel."""
-    if os.environ.get(VARIABLE):
-        return Path(os.environ[VARIABLE])
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder)]
-    subprocess.run([*command, f"megatron-bridge=={VERSION}"], check=True)
-    return folder / WHEEL
 
 
 @pytest.fixture(scope="session")

@@ -59,6 +59,7 @@ _WITHOUT_CUDA = {
     "bias_activation_fusion": False,
     "bias_dropout_fusion": False,
     "masked_softmax_fusion": False,
+    "moe_token_dispatcher_type": "allgather",
     "tp_comm_overlap": False,
 }
 
@@ -89,10 +90,10 @@ def fit_to_host(config: Any) -> None:
     if not HAVE_TE:
         lacking |= _WITHOUT_TRANSFORMER_ENGINE
         spec = getattr(config, "transformer_layer_spec", None)
-        if isinstance(spec, functools.partial) and spec.keywords.get("use_transformer_engine"):
-            lacking["transformer_layer_spec"] = functools.partial(
-                spec.func, *spec.args, **spec.keywords | {"use_transformer_engine": False}
-            )
+        if isinstance(spec, functools.partial) and "use_transformer_engine" in spec.keywords:
+            # Bridges set the keyword by what their host has; a model has no opinion of its own on it.
+            config.transformer_layer_spec = _spec_for(spec, use_transformer_engine=True)
+            lacking["transformer_layer_spec"] = _spec_for(spec, use_transformer_engine=False)
     if not torch.cuda.is_available():
         lacking |= _WITHOUT_CUDA
     if getattr(config, "gradient_accumulation_fusion", False) and not can_enable_gradient_accumulation_fusion():
@@ -100,6 +101,10 @@ def fit_to_host(config: Any) -> None:
     for field, value in lacking.items():
         if getattr(config, field, None):
             switch(config, field, value)
+
+
+def _spec_for(spec: functools.partial, **keywords: bool) -> functools.partial:
+    return functools.partial(spec.func, *spec.args, **spec.keywords | keywords)
 
 
 def switch(config: Any, field: str, value: Any) -> None:

@@ -75,19 +75,23 @@ def _check_model(model: Path) -> None:
             f"The model {model} is not a Hugging Face model: it has no config.json. "
             "Give the folder that `save_pretrained` wrote."
         )
-    try:
-        architectures = json.loads(config_file.read_text())["architectures"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{config_file} names no architecture ({error!r}). Restore it from the model.") from error
-
     # auto_bridge imports this module.
     from megatron.bridge.models.conversion.auto_bridge import AutoBridge, PretrainedConfig
 
-    if not AutoBridge.supports(PretrainedConfig(architectures=architectures)):
+    try:
+        config = json.loads(config_file.read_text())
+        architectures = ", ".join(config["architectures"])
+        # What decides is named in these two; the rest is transformers' to read.
+        known = PretrainedConfig(architectures=config["architectures"], auto_map=config.get("auto_map"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{config_file} names no architecture ({error!r}). Restore it from the model.") from error
+    try:
+        AutoBridge._validate_config(known, str(model))
+    except ValueError:
         raise ValueError(
-            f"The architecture {', '.join(map(str, architectures or []))} of {model} is not supported. "
+            f"The architecture {architectures} of {model} is not supported. "
             "AutoBridge.list_supported_models() lists those that are."
-        )
+        ) from None
     if not any(next(model.glob(pattern), None) for pattern in _WEIGHT_FILES):
         raise ValueError(f"The model {model} has no weights ({' or '.join(_WEIGHT_FILES)}). Download them first.")
 

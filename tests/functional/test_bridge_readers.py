@@ -1,0 +1,215 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Every reader of Bridge that takes a checkpoint root finds the checkpoint that its tracker names."""
+
+import shutil
+from pathlib import Path
+from typing import Callable
+
+import pytest
+import torch
+from megatron.core import parallel_state
+from megatron.core.num_microbatches_calculator import (
+    destroy_num_microbatches_calculator,
+    init_num_microbatches_calculator,
+)
+from megatron.core.optimizer import OptimizerConfig
+from safetensors.torch import load_file
+from transformers import AutoConfig
+
+from megatron.bridge import AutoBridge
+from megatron.bridge.training.checkpointing import _load_checkpoint_from_path, load_checkpoint
+from megatron.bridge.training.config import CheckpointConfig, ConfigContainer, LoggerConfig, RNGConfig
+from megatron.bridge.training.model_load_save import load_megatron_model, load_model_config, load_tokenizer
+from megatron.bridge.training.post_training.checkpointing import _get_modelopt_checkpoint_path
+from megatron.bridge.training.state import GlobalState
+from megatron.bridge.training.utils.checkpoint_utils import checkpoint_exists
+from megatron.bridge.utils.host import conversion_process_group
+
+
+TRACKER = "latest_checkpointed_iteration.txt"
+
+
+def _set_tracker(root: Path, text: str) -> None:
+    (root / TRACKER).write_text(text)
+
+
+def _a_release(root: Path, one: Path, other: Path) -> Path:
+    shutil.copytree(one, root)
+    return root / "release"
+
+
+def _trained_on(root: Path, one: Path, other: Path) -> Path:
+    """Megatron-LM has gone on training from the release and saved; it leaves Bridge's own tracker as it was."""
+    shutil.copytree(one, root)
+    shutil.copytree(other / "release", root / "iter_0000005")
+    _set_tracker(root, "5")
+    return root / "iter_0000005"
+
+
+def _behind_the_highest(root: Path, one: Path, other: Path) -> Path:
+    """The tracker names another than the highest iteration."""
+    shutil.copytree(one / "release", root / "iter_0000002")
+    shutil.copytree(other / "release", root / "iter_0000010")
+    _set_tracker(root, "2\n")
+    return root / "iter_0000002"
+
+
+def _upstreams_import(root: Path, one: Path, other: Path) -> Path:
+    shutil.copytree(one / "release", root / "iter_0000000")
+    _set_tracker(root, "0")
+    shutil.copy(one / "latest_train_state.pt", root)
+    return root / "iter_0000000"
+
+
+def _old_bridge(root: Path, one: Path, other: Path) -> Path:
+    """No text tracker: Bridge before 0.2."""
+    _upstreams_import(root, one, other)
+    (root / TRACKER).unlink()
+    return root / "iter_0000000"
+
+
+def _the_folder_itself(root: Path, one: Path, other: Path) -> Path:
+    shutil.copytree(one / "release", root)
+    return root
+
+
+STATES = [
+    _a_release,
+    _trained_on,
+    _behind_the_highest,
+    _upstreams_import,
+    _old_bridge,
+    _the_folder_itself,
+]
+
+
+@pytest.fixture(scope="module", params=STATES, ids=lambda state: state.__name__.strip("_").replace("_", " "))
+def state(request: pytest.FixtureRequest, tiny, other, tmp_path_factory) -> tuple[Path, Path, Path]:
+    """A root, the folder it stands for, and the Hugging Face model that this folder was made from."""
+    root = tmp_path_factory.mktemp("state") / "root"
+    folder = request.param(root, tiny.root, other.root)
+    return root, folder, other.hf if request.param is _trained_on else tiny.hf
+
+
+def _embedding(model: torch.nn.Module) -> torch.Tensor:
+    return next(parameter for name, parameter in model.named_parameters() if "word_embeddings" in name).detach()
+
+
+def _training_load(read: Callable[[GlobalState, list], object], **checkpoint: str | None) -> torch.nn.Module:
+    """Load as Bridge's training does, into a fresh model."""
+    bridge = AutoBridge.from_hf_pretrained(checkpoint.pop("hf"))
+    with conversion_process_group():
+        provider = bridge.to_megatron_provider(load_weights=False)
+        provider.finalize()
+        model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
+        state = GlobalState()
+        state.cfg = ConfigContainer(
+            model=provider,
+            train=None,
+            optimizer=OptimizerConfig(use_distributed_optimizer=False),
+            ddp=None,
+            scheduler=None,
+            dataset=None,
+            logger=LoggerConfig(),
+            tokenizer=None,
+            checkpoint=CheckpointConfig(ckpt_format="torch_dist", **checkpoint),
+            dist=None,
+            rng=RNGConfig(),
+        )
+        init_num_microbatches_calculator(0, None, 1, 1, 1)
+        try:
+            read(state, model)
+        finally:
+            destroy_num_microbatches_calculator()
+    return model[0]
+
+
+READERS: dict[str, Callable[[Path, Path], torch.nn.Module]] = {
+    "AutoBridge.load_megatron_model": lambda root, hf: AutoBridge.from_hf_pretrained(hf).load_megatron_model(root)[0],
+    "load_megatron_model": lambda root, hf: load_megatron_model(str(root))[0],
+    "checkpoint.load": lambda root, hf: _training_load(
+        lambda state, model: load_checkpoint(state, model, None, None), hf=hf, load=str(root)
+    ),
+    "checkpoint.pretrained_checkpoint": lambda root, hf: _training_load(
+        lambda state, model: load_checkpoint(state, model, None, None), hf=hf, pretrained_checkpoint=str(root)
+    ),
+    "PEFT's base checkpoint": lambda root, hf: _training_load(
+        lambda state, model: _load_checkpoint_from_path(str(root), state, model, None, None, ignore_ckpt_step=True),
+        hf=hf,
+        pretrained_checkpoint=str(root),
+    ),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_reader_loads_the_weights_of_the_checkpoint_that_the_tracker_names(state, reader):
+    root, _, hf = state
+    found = _embedding(READERS[reader](root, hf))
+    assert torch.equal(found, load_file(hf / "model.safetensors")["model.embed_tokens.weight"])
+
+
+def test_export_gives_the_checkpoint_that_the_tracker_names(state, tmp_path):
+    root, _, hf = state
+    AutoBridge.from_hf_pretrained(hf).export_ckpt(root, tmp_path / "hf", show_progress=False)
+    expected, found = (load_file(folder / "model.safetensors") for folder in (hf, tmp_path / "hf"))
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_the_readers_of_metadata_follow_the_tracker(state):
+    root, folder, hf = state
+    assert AutoBridge.get_hf_model_id_from_checkpoint(root) == str(hf)
+    assert load_model_config(str(root))[0].hf_model_id == str(hf)
+    assert load_tokenizer(str(root)).vocab_size == AutoConfig.from_pretrained(hf).vocab_size
+    assert AutoBridge.from_auto_config(str(root), str(hf)).hf_pretrained.hidden_size == 64
+    assert checkpoint_exists(str(root))
+    assert Path(_get_modelopt_checkpoint_path(str(root))) == folder
+
+
+def test_a_torn_tracker_is_an_error_that_names_the_file_and_its_content(tiny, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(tiny.root, root)
+    for torn in ("", "rel", "iter_0000000", "-1", "release 5"):
+        _set_tracker(root, torn)
+        for reader in READERS.values():
+            with pytest.raises(ValueError) as error:
+                reader(root, tiny.hf)
+            assert str(root / TRACKER) in str(error.value) and repr(torn) in str(error.value)
+
+
+def test_a_tracker_that_names_a_missing_folder_says_which_are_there(tiny, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(tiny.root, root)
+    (root / "iter_0000007").mkdir()
+    (root / "iter_0000007.tmp").mkdir()
+    _set_tracker(root, "12")
+    for reader in READERS.values():
+        with pytest.raises(FileNotFoundError, match="iter_0000012.*there: iter_0000007, release\\."):
+            reader(root, tiny.hf)
+
+
+def test_importing_again_and_reading_in_one_process_gives_the_new_content(tiny, other, tmp_path):
+    root = tmp_path / "root"
+    for source in (tiny, other):
+        AutoBridge.import_ckpt(source.hf, root, release=True)
+        assert AutoBridge.get_hf_model_id_from_checkpoint(root) == str(source.hf)
+        found = _embedding(READERS["load_megatron_model"](root, source.hf))
+        assert torch.equal(found, load_file(source.hf / "model.safetensors")["model.embed_tokens.weight"])
+    assert sorted(path.name for path in root.iterdir()) == [TRACKER, "latest_train_state.pt", "release"]
+
+
+def test_an_import_leaves_the_process_without_a_process_group(tiny, tmp_path):
+    AutoBridge.import_ckpt(tiny.hf, tmp_path / "root", release=True)
+    assert not torch.distributed.is_initialized() and not parallel_state.is_initialized()

@@ -1,0 +1,92 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""With ``release=False`` the fork writes what unpatched upstream writes."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from megatron.core import dist_checkpointing
+from megatron_lm import tree
+from torch.distributed.checkpoint import FileSystemReader
+
+from megatron.bridge import AutoBridge
+from megatron.bridge.utils.host import conversion_process_group
+
+
+@pytest.fixture(scope="module")
+def roots(tiny, upstream_wheel, tmp_path_factory) -> tuple[Path, Path]:
+    """The same model imported by unpatched upstream, in a process of its own, and by the fork's default."""
+    folder = tmp_path_factory.mktemp("default")
+    zipfile.ZipFile(upstream_wheel).extractall(folder / "upstream")
+    run = subprocess.run(
+        [sys.executable, Path(__file__).with_name("upstream_import.py"), tiny.hf, folder / "theirs"],
+        env=os.environ | {"PYTHONPATH": str(folder / "upstream")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    AutoBridge.import_ckpt(tiny.hf, folder / "ours")
+    return folder / "theirs", folder / "ours"
+
+
+def test_the_files_have_the_same_names(roots):
+    theirs, ours = roots
+    assert tree(ours) == tree(theirs)
+    assert "iter_0000000/.metadata" in tree(ours) and not (ours / "release").exists()
+
+
+def test_the_reproducible_files_are_byte_for_byte_the_same(roots):
+    theirs, ours = roots
+    for name in tree(theirs):
+        if name.endswith(("run_config.yaml", "/.metadata")):
+            continue
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
+
+
+def test_the_run_configs_differ_in_the_checkpoints_place_alone(roots):
+    theirs, ours = (yaml.safe_load((root / "iter_0000000/run_config.yaml").read_text()) for root in roots)
+    assert theirs["checkpoint"].pop("save") == str(roots[0]) and ours["checkpoint"].pop("save") == str(roots[1])
+    assert ours == theirs
+
+
+def test_the_metadata_names_the_same_entries_at_the_same_places(roots):
+    # The file is a pickle of sets, which have no order, and carries the id of the save.
+    theirs, ours = (FileSystemReader(root / "iter_0000000").read_metadata() for root in roots)
+    assert set(ours.state_dict_metadata) == set(theirs.state_dict_metadata)
+    assert ours.storage_data == theirs.storage_data
+
+
+def test_the_low_memory_save_writes_the_same_values(roots, tiny, tmp_path):
+    for release in (False, True):
+        AutoBridge.import_ckpt(tiny.hf, tmp_path / str(release), low_memory_save=True, release=release)
+    folders = [
+        roots[1] / "iter_0000000",
+        tmp_path / "False/iter_0000000",
+        tiny.root / "release",
+        tmp_path / "True/release",
+    ]
+    with conversion_process_group():
+        loaded = [dist_checkpointing.load_plain_tensors(str(folder)) for folder in folders]
+    for tensors in loaded[1:]:
+        assert set(tensors) == set(loaded[0])
+        equal = [torch.equal(tensor, loaded[0][name]) for name, tensor in tensors.items() if torch.is_tensor(tensor)]
+        assert equal == [True] * 9

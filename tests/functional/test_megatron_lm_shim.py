@@ -1,0 +1,54 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The stand-ins that let Megatron-LM run without CUDA change nothing that a test looks at."""
+
+import sys
+
+import pytest
+import torch
+import torch.distributed as dist
+from megatron.core import parallel_state
+from megatron.training import global_vars
+from megatron_lm import llama_flags, load, megatron_lm, on_this_host
+from transformers import AutoConfig
+
+
+def test_what_asks_for_cuda_gets_the_cpu_inside_alone():
+    if torch.cuda.is_available():
+        pytest.skip("this host has CUDA; nothing stands in")
+    before = (torch.cuda.current_device, torch.cuda.synchronize, torch.cuda.get_rng_state)
+    with on_this_host():
+        assert torch.ones(2, device="cuda").device.type == "cpu"
+        assert torch.ones(2, dtype=torch.bfloat16).dtype == torch.bfloat16
+    assert (torch.cuda.current_device, torch.cuda.synchronize, torch.cuda.get_rng_state) == before
+
+
+def test_megatron_lm_ends_as_it_was_started(tiny):
+    argv = list(sys.argv)
+    flags = llama_flags(AutoConfig.from_pretrained(tiny.hf), tiny.padded_vocab_size)
+    for _ in range(2):
+        with megatron_lm([*flags, "--load", str(tiny.root)]) as args:
+            assert args.load == str(tiny.root) and dist.is_initialized()
+        assert not dist.is_initialized() and not parallel_state.is_initialized()
+        assert global_vars._GLOBAL_ARGS is None and sys.argv == argv
+
+
+def test_a_wrong_model_is_not_loaded_as_the_right_one(tiny):
+    """The loader under the shim is the real one: it refuses a layer too many."""
+    config = AutoConfig.from_pretrained(tiny.hf)
+    config.num_hidden_layers += 1
+    with megatron_lm([*llama_flags(config, tiny.padded_vocab_size), "--load", str(tiny.root)]) as args:
+        with pytest.raises(BaseException, match="Global shape mismatch"):
+            load(args)

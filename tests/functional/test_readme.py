@@ -1,0 +1,122 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Every command of the README runs."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from megatron_lm import load, logits, megatron_lm, tree
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+
+REPOSITORY = Path(__file__).parents[2]
+BLOCKS = re.findall(r"```(python|bash)\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
+PYTHON = "\n".join(code for language, code in BLOCKS if language == "python")
+COMMANDS = [
+    shlex.split(command, comments=True)
+    for language, code in BLOCKS
+    if language == "bash"
+    for command in code.replace("\\\n", " ").splitlines()
+]
+# What others run: CI runs `make test`, whose first step is an installation; the build's tests the others.
+ELSEWHERE = (["make", "test"], ["pip", "install", "."], ["pip", "install", "--no-deps", "."])
+
+
+def _command(*words: str) -> list[str]:
+    """The one command of the README with these words."""
+    (command,) = [command for command in COMMANDS if set(words) <= set(command)]
+    COVERED.append(command)
+    return command
+
+
+COVERED: list[list[str]] = []
+
+
+def _run(command: list[str], **names: Path) -> subprocess.CompletedProcess:
+    """Run a command, with the README's capital names replaced, by this environment's Python."""
+    programs = {
+        "python": [sys.executable],
+        "torchrun": [sys.executable, "-m", "torch.distributed.run", "--standalone"],
+    }
+    words = [str(names.get(word, word)) for word in command]
+    run = subprocess.run(programs[words[0]] + words[1:], cwd=REPOSITORY, capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return run
+
+
+def test_the_python_code_imports_a_release_and_exports_it(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(PYTHON.replace("meta-llama/Llama-3.2-1B", str(tiny.hf)), {})
+    assert tree(tmp_path / "ckpt") == tree(tiny.root)
+    expected, found = (load_file(folder / "model.safetensors") for folder in (tiny.hf, tmp_path / "hf"))
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_the_example_imports_a_model(tiny, tmp_path):
+    _run(_command("python", "examples/import_release.py"), HF_MODEL=tiny.hf, OUT=tmp_path / "out")
+    assert tree(tmp_path / "out") == tree(tiny.root)
+
+
+def test_the_example_imports_a_model_on_two_ranks(tiny, tmp_path):
+    _run(_command("torchrun", "examples/import_release.py"), HF_MODEL=tiny.hf, OUT=tmp_path / "out")
+    names = tree(tmp_path / "out")
+    assert "release/__1_0.distcp" in names and "latest_checkpointed_iteration.txt" in names
+    assert (tmp_path / "out/latest_checkpointed_iteration.txt").read_text() == "release"
+
+
+@pytest.mark.parametrize("imported", ["smollm2"], indirect=True)
+def test_megatron_lms_command_line_gives_the_models_logits(imported):
+    command = _command("torchrun", "pretrain_gpt.py")
+    flags = command[command.index("pretrain_gpt.py") + 1 :]
+    with megatron_lm([str(imported.root) if flag == "OUT" else flag for flag in flags]) as args:
+        model, _ = load(args)
+        hf = AutoModelForCausalLM.from_pretrained(imported.hf, dtype=torch.float32).eval()
+        tokens = torch.arange(100, 140)[None]
+        with torch.no_grad():
+            expected = hf(tokens).logits
+        # The flags say --norm-epsilon 1e-5, the model's config 9.999999747378752e-06.
+        torch.testing.assert_close(logits(model, tokens), expected, rtol=0, atol=1e-3)
+
+
+def test_the_queues_commands_run(upstream_wheel, tmp_path):
+    status = _run(_command("patches", "status"), PATH=upstream_wheel)
+    assert " applies" in status.stdout and "no match" not in status.stdout
+    _run(_command("patches", "apply"), PATH=upstream_wheel, DIR=tmp_path / "tree")
+    assert (tmp_path / "tree/megatron/bridge/utils/host.py").exists()
+
+
+def test_the_demo_agrees(tmp_path):
+    """`make demo` without the installation, which is this environment's."""
+    _command("make", "demo")
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", REPOSITORY / "examples/demo.py", "--work", tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "182 bit-equal" in run.stdout and "Paris" in run.stdout
+
+
+def test_no_command_of_the_readme_is_left_out():
+    # tests/unit/patches runs what `make pr` runs, on a small upstream.
+    _command("make", "pr")
+    assert [command for command in COMMANDS if command not in COVERED and command not in ELSEWHERE] == []

@@ -1,0 +1,100 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A checkpoint root resolves to the folder that its tracker names."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from megatron.bridge.training.utils.checkpoint_root import (
+    checkpoint_folder,
+    on_rank_0,
+    parse_tracker,
+    read_tracker,
+    resolve_checkpoint_folder,
+)
+
+
+TRACKER = "latest_checkpointed_iteration.txt"
+
+
+def _root(path: Path, *folders: str, tracker: str | None = None, step: int | None = None) -> str:
+    for folder in folders:
+        (path / folder).mkdir()
+    if tracker is not None:
+        (path / TRACKER).write_text(tracker)
+    if step is not None:
+        torch.save({"step": torch.tensor(step, dtype=torch.int32)}, path / "latest_train_state.pt")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("release", (0, True)), ("release\n", (0, True)), ("0", (0, False)), (" 100\n", (100, False))],
+)
+def test_a_tracker_holds_release_or_a_number(text, expected):
+    assert parse_tracker(text, "t") == expected
+
+
+@pytest.mark.parametrize("text", ["", "\n", "releas", "Release", "-1", "1.5", "1_0", "٣", "release 1", "iter_0000001"])
+def test_anything_else_is_an_error_with_the_file_and_its_text(text):
+    with pytest.raises(ValueError) as error:
+        parse_tracker(text, "ckpt/tracker.txt")
+    assert str(error.value).startswith(f"The tracker ckpt/tracker.txt holds {text!r}, neither")
+
+
+def test_the_text_tracker_decides_over_the_train_state(tmp_path):
+    assert read_tracker(_root(tmp_path, tracker="release", step=0)) == (0, True)
+
+
+def test_the_train_state_speaks_where_there_is_no_text_tracker(tmp_path):
+    assert read_tracker(_root(tmp_path, step=7)) == (7, False)
+
+
+def test_a_root_without_trackers_has_none(tmp_path):
+    assert read_tracker(_root(tmp_path)) is None
+
+
+def test_without_trackers_the_highest_iteration_is_taken_by_number(tmp_path):
+    root = _root(tmp_path, "iter_0000009", "iter_0000010", "iter_12.tmp", "iter_", "my_iter_0000099", "release.old")
+    assert resolve_checkpoint_folder(root) == f"{root}/iter_0000010"
+
+
+def test_a_folder_that_is_no_root_is_left_to_the_reader(tmp_path):
+    assert resolve_checkpoint_folder(tmp_path) == str(tmp_path)
+
+
+def test_a_checkpoint_folder_stands_for_itself_whatever_is_in_it(tmp_path):
+    (tmp_path / "metadata.json").write_text("{}")
+    assert resolve_checkpoint_folder(_root(tmp_path, "iter_0000001", tracker="1")) == str(tmp_path)
+
+
+def test_a_missing_folder_is_an_error_that_lists_those_there(tmp_path):
+    root = _root(tmp_path, "iter_0000003", "iter_0000003.tmp", ".release-staging-x", tracker="release")
+    with pytest.raises(FileNotFoundError) as error:
+        resolve_checkpoint_folder(root)
+    assert "The tracker of" in str(error.value) and "Checkpoint folders there: iter_0000003." in str(error.value)
+
+
+def test_a_step_that_was_asked_for_is_named_as_such(tmp_path):
+    with pytest.raises(FileNotFoundError, match="The ckpt_step of .* names .* iter_0000005.*there: none"):
+        checkpoint_folder(str(tmp_path), 5, release=False, named_by="ckpt_step")
+
+
+def test_without_a_process_group_rank_0_is_this_process():
+    assert on_rank_0(lambda: 3) == 3
+    with pytest.raises(KeyError):
+        on_rank_0(lambda: {}["missing"])
