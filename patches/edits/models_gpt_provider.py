@@ -25,21 +25,21 @@ EDITS = (
         symbol="default_layer_spec",
         why="Megatron Core's own modules stand in where there is no Transformer Engine.",
         drop_when="upstream's default layer spec does so.",
-        do=InsertStatements("if not HAVE_TE:\n    return local_layer_spec(config)", at="start"),
+        do=InsertStatements("if not has_transformer_engine():\n    return local_layer_spec(config)", at="start"),
     ),
     Edit(
         name="mtp-block-spec",
         symbol="mtp_block_spec",
         why="Megatron Core's own modules stand in where there is no Transformer Engine.",
         drop_when="upstream's MTP spec does so.",
-        do=PassArgument("get_gpt_mtp_block_spec", "use_transformer_engine=HAVE_TE"),
+        do=PassArgument("get_gpt_mtp_block_spec", "use_transformer_engine=has_transformer_engine()"),
     ),
     Edit(
         name="mtp-layer-specs",
         symbol="mtp_block_spec",
         why="Megatron Core's own modules stand in where there is no Transformer Engine.",
         drop_when="upstream's MTP spec does so.",
-        do=PassArgument("get_gpt_decoder_layer_specs", "use_transformer_engine=HAVE_TE"),
+        do=PassArgument("get_gpt_decoder_layer_specs", "use_transformer_engine=has_transformer_engine()"),
     ),
     Edit(
         name="gradient-accumulation-fusion",
@@ -56,10 +56,10 @@ EDITS = (
         do=ReplaceImport("dataclasses", "from dataclasses import dataclass"),
     ),
     Edit(
-        name="import-have-te",
+        name="import-host",
         symbol="",
         why="Name used by the edits above.",
         drop_when="the edits above are gone.",
-        do=AddImport("from megatron.core.extensions.transformer_engine import HAVE_TE"),
+        do=AddImport("from megatron.bridge.utils.host import has_transformer_engine"),
     ),
 )

@@ -40,18 +40,13 @@ from torch.overrides import TorchFunctionMode
 from transformers import LlamaConfig
 
 
-# What a Megatron-LM run on this host needs, whatever the model.
-_HOST_FLAGS = [
+# What a Megatron-LM run needs besides the model and the checkpoint, for Megatron-LM's own modules.
+_RUN_FLAGS = [
     *("--micro-batch-size", "1", "--train-iters", "1", "--lr", "1e-4", "--tokenizer-type", "NullTokenizer"),
-    *("--no-gradient-accumulation-fusion", "--no-masked-softmax-fusion", "--no-bias-swiglu-fusion"),
-    *("--no-bias-dropout-fusion", "--no-rope-fusion", "--no-persist-layer-norm", "--transformer-impl", "local"),
-    *("--distributed-backend", "gloo", "--use-cpu-initialization"),
+    *("--transformer-impl", "local", "--no-persist-layer-norm", "--no-masked-softmax-fusion", "--no-rope-fusion"),
+    *("--no-gradient-accumulation-fusion", "--no-bias-swiglu-fusion", "--no-bias-dropout-fusion"),
 ]
-_CUDA_HOST_FLAGS = [
-    *("--micro-batch-size", "1", "--train-iters", "1", "--lr", "1e-4", "--tokenizer-type", "NullTokenizer"),
-    *("--no-gradient-accumulation-fusion", "--no-masked-softmax-fusion"),
-    *("--no-rope-fusion", "--no-persist-layer-norm", "--transformer-impl", "local"),
-]
+_CPU_FLAGS = ["--distributed-backend", "gloo", "--use-cpu-initialization"]
 
 
 def llama_flags(config: LlamaConfig, padded_vocab_size: int | None = None) -> list[str]:
@@ -113,24 +108,26 @@ def on_this_host() -> Iterator[None]:
 
 
 @contextmanager
-def megatron_lm(flags: list[str]) -> Iterator:
+def megatron_lm(flags: list[str], device: str = "cpu") -> Iterator:
     """Start Megatron-LM as far as a checkpoint needs, and end it again.
 
     In this process alone, or over the process group that there is.
 
     Args:
-        flags: Command line, without what the host needs.
+        flags: Command line, without what any run needs.
+        device: "cpu" or "cuda".
 
     Yields:
         Megatron-LM's validated arguments.
     """
-    host_flags = _CUDA_HOST_FLAGS if torch.cuda.is_available() else _HOST_FLAGS
+    run_flags = _RUN_FLAGS + (_CPU_FLAGS if device == "cpu" else [])
     with ExitStack() as stack:
         stack.enter_context(on_this_host())
-        stack.enter_context(mock.patch.object(sys, "argv", ["pretrain_gpt.py", *host_flags, *flags]))
+        stack.enter_context(mock.patch.object(sys, "argv", ["pretrain_gpt.py", *run_flags, *flags]))
         started = not dist.is_initialized()
         if started:
-            dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+            backend = "gloo" if device == "cpu" else "nccl"
+            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
         with mock.patch.dict(
             "os.environ",
             {
@@ -172,7 +169,7 @@ def load(args) -> tuple[torch.nn.Module, int]:
         post_process=parallel_state.is_pipeline_last_stage(),
     )
     model.eval()
-    if torch.cuda.is_available():
+    if not args.use_cpu_initialization:
         model.cuda()
     iteration, _ = load_checkpoint([model], None, None)
     return model, iteration

@@ -23,7 +23,6 @@ import torch
 import yaml
 from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.serialization import load_sharded_metadata
-from megatron.core.extensions.transformer_engine import HAVE_TE
 from megatron.core.models.gpt import gpt_layer_specs
 from models import save_random_model
 from transformers import GemmaConfig, LlamaConfig, Qwen3Config, Qwen3MoeConfig
@@ -33,8 +32,12 @@ from megatron.bridge.utils import host
 from megatron.bridge.utils.host import conversion_process_group
 
 
-without_transformer_engine = pytest.mark.skipif(HAVE_TE, reason="Transformer Engine is installed")
-with_transformer_engine = pytest.mark.skipif(not HAVE_TE, reason="Transformer Engine is not installed")
+without_transformer_engine = pytest.mark.skipif(
+    host.has_transformer_engine(), reason="Transformer Engine can be used here"
+)
+with_transformer_engine = pytest.mark.skipif(
+    not host.has_transformer_engine(), reason="Transformer Engine is not installed, or has no CUDA"
+)
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this host has CUDA")
 
 

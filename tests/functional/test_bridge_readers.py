@@ -30,6 +30,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.training import checkpointing
 from megatron.bridge.training.checkpointing import _load_checkpoint_from_path, load_checkpoint
 from megatron.bridge.training.config import CheckpointConfig, ConfigContainer, LoggerConfig, RNGConfig
 from megatron.bridge.training.model_load_save import load_megatron_model, load_model_config, load_tokenizer
@@ -176,6 +177,47 @@ def test_the_readers_of_metadata_follow_the_tracker(state):
     assert AutoBridge.from_auto_config(str(root), str(hf)).hf_pretrained.hidden_size == 64
     assert checkpoint_exists(str(root))
     assert Path(_get_modelopt_checkpoint_path(str(root))) == folder
+
+
+class _Asked(Exception):
+    """Carries what the loader was about to open, or to load."""
+
+
+def _fsdp_dtensor_load(root: Path, hf: Path) -> None:
+    def read(state: GlobalState, model: list) -> None:
+        state.cfg.checkpoint.ckpt_format = "fsdp_dtensor"
+        _load_checkpoint_from_path(str(root), state, model, "an optimizer", "a scheduler")
+
+    _training_load(read, hf=hf, load=str(root))
+
+
+def test_the_fsdp_dtensor_loader_opens_the_folder_that_the_tracker_names(state, monkeypatch):
+    # Megatron-FSDP wraps models on CUDA alone: the loader is followed up to the opening of the folder.
+    def opened(folder):
+        raise _Asked(folder)
+
+    monkeypatch.setattr(checkpointing, "_get_filesystem_reader", opened)
+    root, folder, hf = state
+    with pytest.raises(_Asked) as asked:
+        _fsdp_dtensor_load(root, hf)
+    assert Path(asked.value.args[0]) == folder
+
+
+@pytest.mark.parametrize("make", [_a_release, _trained_on])
+def test_the_fsdp_dtensor_loader_asks_a_release_for_no_optimizer_and_no_rng_state(
+    tiny, other, tmp_path, monkeypatch, make
+):
+    def asked_for(ckpt_cfg, model, optimizer, opt_param_scheduler, rng_state, **kwargs):
+        raise _Asked(optimizer, opt_param_scheduler, rng_state)
+
+    monkeypatch.setattr(checkpointing, "generate_state_dict", asked_for)
+    make(tmp_path / "root", tiny.root, other.root)
+    with pytest.raises(_Asked) as asked:
+        _fsdp_dtensor_load(tmp_path / "root", tiny.hf)
+    if make is _a_release:
+        assert asked.value.args == (None, None, None)
+    else:
+        assert asked.value.args[:2] == ("an optimizer", "a scheduler") and asked.value.args[2] is not None
 
 
 def test_a_torn_tracker_is_an_error_that_names_the_file_and_its_content(tiny, tmp_path):

@@ -28,12 +28,12 @@ PROMPTS = ("The capital of France is", "Water boils at a temperature of", "def f
 LOGITS_BOUND = 4e-5
 
 
-@pytest.fixture(scope="module")
-def both(imported):
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def both(request, imported):
     """The Hugging Face model and Megatron-LM's, in float32, of one release."""
     hf = AutoModelForCausalLM.from_pretrained(imported.hf, dtype=torch.float32).eval()
     flags = llama_flags(AutoConfig.from_pretrained(imported.hf), imported.padded_vocab_size)
-    with megatron_lm([*flags, "--load", str(imported.root), "--exit-on-missing-checkpoint"]) as args:
+    with megatron_lm([*flags, "--load", str(imported.root), "--exit-on-missing-checkpoint"], request.param) as args:
         model, iteration = load(args)
         assert iteration == 0
         yield hf, model, imported

@@ -135,6 +135,18 @@ def test_an_error_that_has_nothing_to_do_with_transformer_engine_passes_through(
         build(SimpleNamespace())
 
 
+def test_transformer_engine_without_cuda_is_not_used_and_the_gpu_is_asked_for(bare, monkeypatch):
+    monkeypatch.setattr(host, "HAVE_TE", True)
+    assert not host.has_transformer_engine()
+
+    @host.explains_missing_transformer_engine
+    def build(provider):
+        raise ImportError("Transformer Engine is not installed.")
+
+    with pytest.raises(RuntimeError, match="It is installed and needs CUDA: convert on a host with a GPU"):
+        build(SimpleNamespace())
+
+
 def test_a_missing_transformer_engine_is_named_with_the_model_and_the_extra(bare):
     @host.explains_missing_transformer_engine
     def build(provider):

@@ -58,12 +58,18 @@ _WITHOUT_CUDA = {
     "apply_rope_fusion": False,
     "bias_activation_fusion": False,
     "bias_dropout_fusion": False,
+    "gradient_accumulation_fusion": False,
     "masked_softmax_fusion": False,
     "moe_token_dispatcher_type": "allgather",
     "tp_comm_overlap": False,
 }
 
 _MODEL_VALUES = "_model_values_not_for_this_host"
+
+
+def has_transformer_engine() -> bool:
+    """Tell whether Transformer Engine can build modules here: it is installed, and there is CUDA for it."""
+    return HAVE_TE and torch.cuda.is_available()
 
 
 def distributed_backend() -> str:
@@ -87,7 +93,7 @@ def fit_to_host(config: Any) -> None:
         config: Model config or provider, changed in place.
     """
     lacking: dict[str, Any] = {}
-    if not HAVE_TE:
+    if not has_transformer_engine():
         lacking |= _WITHOUT_TRANSFORMER_ENGINE
         spec = getattr(config, "transformer_layer_spec", None)
         if isinstance(spec, functools.partial) and "use_transformer_engine" in spec.keywords:
@@ -96,7 +102,7 @@ def fit_to_host(config: Any) -> None:
             lacking["transformer_layer_spec"] = _spec_for(spec, use_transformer_engine=False)
     if not torch.cuda.is_available():
         lacking |= _WITHOUT_CUDA
-    if getattr(config, "gradient_accumulation_fusion", False) and not can_enable_gradient_accumulation_fusion():
+    elif getattr(config, "gradient_accumulation_fusion", False) and not can_enable_gradient_accumulation_fusion():
         lacking["gradient_accumulation_fusion"] = False
     for field, value in lacking.items():
         if getattr(config, field, None):
@@ -152,8 +158,8 @@ def explains_missing_transformer_engine(build: Callable[P, R]) -> Callable[P, R]
         build: The function. Its first argument is the model provider.
 
     Returns:
-        The decorated function. It raises RuntimeError where `build` fails, on a host without Transformer
-        Engine, in or for want of Transformer Engine's modules; any other error passes through.
+        The decorated function. It raises RuntimeError where ``build`` fails for want of Transformer Engine
+        on a host that has none or no CUDA for it; any other error passes through.
     """
 
     @functools.wraps(build)
@@ -161,13 +167,17 @@ def explains_missing_transformer_engine(build: Callable[P, R]) -> Callable[P, R]
         try:
             return build(*args, **kwargs)
         except Exception as error:
-            if HAVE_TE or not _is_for_want_of_transformer_engine(error):
+            if has_transformer_engine() or not _is_for_want_of_transformer_engine(error):
                 raise
             provider = args[0]
             model = getattr(provider, "hf_model_id", None) or type(provider).__name__
+            remedy = (
+                "It is installed and needs CUDA: convert on a host with a GPU."
+                if HAVE_TE
+                else "Install it with: pip install 'megatron-bridge[te]'"
+            )
             raise RuntimeError(
-                f"{model} cannot be built without Transformer Engine ({type(error).__name__}: {error}). "
-                "Install it with: pip install 'megatron-bridge[te]'"
+                f"{model} cannot be built without Transformer Engine ({type(error).__name__}: {error}). {remedy}"
             ) from error
 
     return wrapper

@@ -33,6 +33,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedObject, ShardedTensor
 
 
@@ -73,7 +74,8 @@ def add_transformer_engine_keys(model_state_dict: dict[str, Any]) -> None:
         model_state_dict: Sharded state dict of a model (or of a virtual pipeline stage) built without
             Transformer Engine, changed in place.
     """
-    keys = {entry.key for entry in model_state_dict.values() if hasattr(entry, "key")}
+    # A low-memory save has applied its factories: what they made stands in lists and dicts.
+    keys = {entry.key for entry in nested_values(model_state_dict) if hasattr(entry, "key")}
     for name, tensor in list(model_state_dict.items()):
         if not isinstance(tensor, ShardedTensor):
             continue
