@@ -23,10 +23,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from megatron.core.dist_checkpointing.strategies.torch import TorchDistSaveShardedStrategy
 from megatron_lm import tree
+from transformers import PreTrainedTokenizerFast
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.training import model_load_save
+from megatron.bridge.training import model_load_save, release_checkpoint
 from megatron.bridge.training.utils import import_checks
 
 
@@ -133,16 +135,28 @@ def test_a_disk_without_room_is_refused(hf, tmp_path, monkeypatch):
     _fails(hf, tmp_path / "root", "0.0 GB free and the checkpoint needs 0.0 GB")
 
 
-def test_an_import_that_fails_half_way_leaves_the_checkpoint_that_was_there(tiny, other, tmp_path, monkeypatch):
+def _disk_full(*args, **kwargs):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ((model_load_save, "build_tokenizer"), "No space left"),
+        ((PreTrainedTokenizerFast, "save_pretrained"), "tokenizer could not be saved"),
+        ((TorchDistSaveShardedStrategy, "save"), "No space left"),
+        ((release_checkpoint, "_sync"), "No space left"),
+    ],
+    ids=lambda value: value[1] if isinstance(value, tuple) else "",
+)
+def test_an_import_that_fails_half_way_leaves_the_checkpoint_that_was_there(
+    tiny, other, tmp_path, monkeypatch, place, error
+):
     root = tmp_path / "root"
     AutoBridge.import_ckpt(tiny.hf, root, release=True)
     before = {name: (root / name).read_bytes() for name in tree(root)}
-
-    def disk_full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(model_load_save, "build_tokenizer", disk_full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(*place, _disk_full)
+    with pytest.raises((OSError, RuntimeError), match=error):
         AutoBridge.import_ckpt(other.hf, root, release=True)
     assert {name: (root / name).read_bytes() for name in tree(root)} == before
     assert sorted(path.name for path in root.iterdir()) == [

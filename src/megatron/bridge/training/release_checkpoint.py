@@ -85,6 +85,8 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
         call.arguments["path"] = staging
         try:
             result = save(*call.args, **call.kwargs)
+            if call.arguments.get("hf_tokenizer_path") is not None:
+                on_rank_0(lambda: _require_tokenizer(staging))
             on_rank_0(lambda: _publish(staging, root))
         finally:
             if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
@@ -135,6 +137,13 @@ def _make_staging_folder(root: Path) -> str:
     return str(staging)
 
 
+def _require_tokenizer(staging: Path) -> None:
+    """Refuse a release without its tokenizer: what saves it logs its errors and goes on."""
+    tokenizer = Path(get_checkpoint_name(str(staging), 0, release=True)) / "tokenizer"
+    if not tokenizer.is_dir() or not any(tokenizer.iterdir()):
+        raise RuntimeError("The tokenizer could not be saved, so nothing is published; the log says why.")
+
+
 def _publish(staging: Path, root: Path) -> None:
     """Make a staged release the root's checkpoint."""
     folder = Path(get_checkpoint_name(str(root), 0, release=True))
@@ -143,10 +152,17 @@ def _publish(staging: Path, root: Path) -> None:
             _sync(os.path.join(directory, name))
         _sync(directory)
 
+    # The old release leaves its name only for as long as one rename takes, and gets it back if that fails.
     replaced = Path(tempfile.mkdtemp(prefix=_REPLACED_PREFIX, dir=root))
     if folder.exists():
         os.rename(folder, replaced / RELEASE)
-    os.rename(staging / RELEASE, folder)
+    try:
+        os.rename(staging / RELEASE, folder)
+    except OSError:
+        if (replaced / RELEASE).exists():
+            os.rename(replaced / RELEASE, folder)
+        replaced.rmdir()
+        raise
     _sync(root)
     for tracker in (
         get_checkpoint_train_state_filename(str(root), prefix=TRACKER_PREFIX),
