@@ -147,7 +147,7 @@ SNIPPETS = {
 +            check_import(hf_model_id, megatron_path)
          return cls
 ''',
-        ("def import_ckpt", "def import_one"),
+        ("class AutoBridge", "if AutoBridge"),
     ),
     "models_conversion_auto_bridge:import-process-group": Snippet(
         """
@@ -195,7 +195,7 @@ SNIPPETS = {
 +                Default is False, which writes ``iter_0000000`` and the tracker ``0``.
          """
 ''',
-        ("def save_megatron_model", "def save_one"),
+        ("save_megatron_model", "save"),
     ),
     "models_conversion_auto_bridge:save-example": Snippet(
         '''
