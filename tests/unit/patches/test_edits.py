@@ -386,6 +386,37 @@ SNIPPETS = {
         ("utils", "tools"),
         "from megatron.bridge.utils import a\n",
     ),
+    "diffusion_models_wan_flow_matching_flow_inference_pipeline:resolve-folder": Snippet(
+        """
+ class FlowInferencePipeline:
+     def _select_checkpoint_dir(self, base_dir):
+         checked = base_dir
+
++        folder = resolve_checkpoint_folder(base_dir)
++        if is_checkpoint_iteration_directory(folder):
++            return folder
++
+         names = re.compile("a")
+         return names
+""",
+        ("re.compile", "glob"),
+        '        names = re.compile("a")\n',
+    ),
+    "diffusion_models_wan_flow_matching_flow_inference_pipeline:import-checkpoint-root": Snippet(
+        """
+ import re
++
++from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
+""",
+        ("import re", "from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder, z"),
+    ),
+    "diffusion_models_wan_flow_matching_flow_inference_pipeline:import-checkpoint-utils": Snippet(
+        """
+-from megatron.bridge.training.utils.checkpoint_utils import z
++from megatron.bridge.training.utils.checkpoint_utils import is_checkpoint_iteration_directory, z
+""",
+        (" z", " is_checkpoint_iteration_directory, z"),
+    ),
     "models_megatron_mimo_conversion_mimo_model_io:resolve-folder": Snippet(
         '''
  def _resolve_iter_folder(path):
