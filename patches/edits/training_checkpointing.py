@@ -59,10 +59,12 @@ EDITS = (
     Edit(
         name="save-checkpoint-state-dict",
         symbol="save_checkpoint",
-        why="A release loads in models built with and without Transformer Engine, whichever wrote it.",
-        drop_when="Megatron Core's own layer specs write the keys that its Transformer Engine specs read.",
+        why="A release carries Megatron-LM's args, and loads in models built with and without Transformer Engine, "
+        "whichever wrote it.",
+        drop_when="upstream saves `args`, and Megatron Core's own layer specs write the keys that its Transformer "
+        "Engine specs read.",
         do=InsertStatements(
-            "if release:\n    prepare_release_state_dict(state_dict)\n\n",
+            "if release:\n    prepare_release_state_dict(state_dict, cfg)\n\n",
             before_call="_get_model_glu_interleave_sizes",
         ),
     ),

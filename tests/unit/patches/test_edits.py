@@ -621,7 +621,7 @@ SNIPPETS = {
         """
  def save_checkpoint():
 +    if release:
-+        prepare_release_state_dict(state_dict)
++        prepare_release_state_dict(state_dict, cfg)
 +
      x = _get_model_glu_interleave_sizes(1)
 """,

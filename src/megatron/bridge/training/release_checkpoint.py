@@ -32,9 +32,17 @@ from pathlib import Path
 from typing import Any, Callable, ParamSpec, TypeVar
 
 import torch
+from megatron.core.dist_checkpointing.serialization import load_common_state_dict
+from megatron.core.dist_checkpointing.strategies.common import COMMON_STATE_FNAME
 from megatron.core.msc_utils import MultiStorageClientFeature
 
 from megatron.bridge.training.config import ConfigContainer
+from megatron.bridge.training.megatron_lm_args import (
+    FLAGS_FILE,
+    megatron_lm_args,
+    megatron_lm_flags,
+    without_argument,
+)
 from megatron.bridge.training.utils.checkpoint_root import RELEASE, on_rank_0
 from megatron.bridge.training.utils.checkpoint_utils import (
     TRACKER_PREFIX,
@@ -46,6 +54,7 @@ from megatron.bridge.training.utils.checkpoint_utils import (
 )
 from megatron.bridge.training.utils.import_checks import check_root
 from megatron.bridge.training.utils.transformer_engine_keys import add_transformer_engine_keys
+from megatron.bridge.utils.common_utils import print_rank_0, warn_rank_0
 from megatron.bridge.utils.host import model_values
 
 
@@ -87,6 +96,9 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
             result = save(*call.args, **call.kwargs)
             if call.arguments.get("hf_tokenizer_path") is not None:
                 on_rank_0(lambda: _require_tokenizer(staging))
+            flags = None
+            if call.arguments.get("ckpt_format", "torch_dist") == "torch_dist":
+                flags = on_rank_0(lambda: _complete_for_megatron_lm(staging))
             on_rank_0(lambda: _publish(staging, root))
         finally:
             if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
@@ -94,17 +106,40 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
         # Both are cached by file name, and the files of that name are new.
         read_run_config.cache_clear()
         read_train_state.cache_clear()
+        if flags is not None:
+            print_rank_0(
+                f"Start Megatron-LM from {root} with:\n"
+                f"  --load {root} --exit-on-missing-checkpoint --use-checkpoint-args {' '.join(flags)}\n"
+                f"or with the flags in {get_checkpoint_name(str(root), 0, release=True)}/{FLAGS_FILE}"
+            )
         return result
 
     return wrapper
 
 
-def prepare_release_state_dict(state_dict: dict[str, Any]) -> None:
+def prepare_release_state_dict(state_dict: dict[str, Any], cfg: ConfigContainer) -> None:
     """Add to a state dict what a release checkpoint holds beyond an iteration's.
 
     Args:
         state_dict: The state dict to be saved, changed in place.
+        cfg: The configuration that is saved with it.
     """
+    with model_values(cfg.model):
+        args = megatron_lm_args(cfg.model)
+    args.ckpt_format = cfg.checkpoint.ckpt_format
+    if cfg.tokenizer is not None:
+        args.tokenizer_type = cfg.tokenizer.tokenizer_type
+        args.tokenizer_model = cfg.tokenizer.tokenizer_model
+        if os.path.isdir(cfg.tokenizer.tokenizer_model):
+            # The copy in the checkpoint stays where the checkpoint is; the model's folder may be gone by then.
+            folder = get_checkpoint_name(_published_root(cfg), 0, release=True)
+            args.tokenizer_model = os.path.join(os.path.abspath(folder), "tokenizer")
+    state_dict["args"] = args
+    if lacking := without_argument(cfg.model):
+        warn_rank_0(
+            f"Megatron-LM's own GPT model differs from this one: it has no argument for {', '.join(lacking)}. "
+            "Build the model in your training script, or train it with Megatron-Bridge."
+        )
     for section, entries in state_dict.items():
         if section.startswith("model") and isinstance(entries, dict):
             add_transformer_engine_keys(entries)
@@ -119,12 +154,35 @@ def write_run_config(cfg: ConfigContainer, filename: str) -> None:
     """
     saved_to = cfg.checkpoint.save
     try:
-        if saved_to and os.path.basename(saved_to).startswith(_STAGING_PREFIX):
-            cfg.checkpoint.save = os.path.dirname(saved_to)
+        cfg.checkpoint.save = _published_root(cfg)
         with model_values(cfg.model):
             cfg.to_yaml(filename)
     finally:
         cfg.checkpoint.save = saved_to
+
+
+def _published_root(cfg: ConfigContainer) -> str:
+    """Tell the checkpoint root that the user gave, while the checkpoint is staged too."""
+    root = cfg.checkpoint.save
+    return os.path.dirname(root) if root and os.path.basename(root).startswith(_STAGING_PREFIX) else root
+
+
+def _complete_for_megatron_lm(staging: Path) -> list[str]:
+    """Add the files that Megatron-LM's older readers and its users take from a release.
+
+    Since core 0.19, torch_dist keeps the common state in the ``.distcp`` files, where older readers do not
+    look; newer ones still read ``common.pt`` where there is one.
+
+    Returns:
+        The flags that ``--use-checkpoint-args`` leaves to the command line.
+    """
+    folder = Path(get_checkpoint_name(str(staging), 0, release=True))
+    common_state = load_common_state_dict(str(folder))
+    if not (folder / COMMON_STATE_FNAME).exists():
+        torch.save(common_state, folder / COMMON_STATE_FNAME)
+    args = common_state["args"]
+    (folder / FLAGS_FILE).write_text("".join(f"{flag}\n" for flag in megatron_lm_flags(args)))
+    return megatron_lm_flags(args, restored=False)
 
 
 def _make_staging_folder(root: Path) -> str:

@@ -60,6 +60,7 @@ _WITHOUT_CUDA = {
     "bias_dropout_fusion": False,
     "gradient_accumulation_fusion": False,
     "masked_softmax_fusion": False,
+    "moe_shared_expert_overlap": False,
     "moe_token_dispatcher_type": "allgather",
     "tp_comm_overlap": False,
 }
@@ -187,6 +188,9 @@ def _is_for_want_of_transformer_engine(error: Exception) -> bool:
     """Tell whether Megatron Core's stand-ins for Transformer Engine, or its refusals, are behind an error."""
     text = str(error).lower()
     if "transformer engine" in text or "transformer_engine" in text or "transformerengine" in text:
+        return True
+    if "mlaselfattention" in text:
+        # Megatron Core's own attention has one head size; multi-latent attention has two.
         return True
     frames = traceback.extract_tb(error.__traceback__)
     places = ("/transformer_engine.py", "/transformer_engine_spec_provider.py", "/torch_norm.py", "_specs.py")

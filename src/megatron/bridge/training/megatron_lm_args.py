@@ -1,0 +1,471 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Megatron-LM's arguments of a model: what a release checkpoint carries as ``args``, and the flags.
+
+The tables below say which argument of Megatron-LM's parser each field of a model provider gives. From
+them come the ``argparse.Namespace`` in the common state of a release, the lines of
+``megatron_lm_args.txt``, and the flags that ``--use-checkpoint-args`` leaves to the command line.
+"""
+
+import argparse
+import functools
+import itertools
+import logging
+import math
+from dataclasses import dataclass, fields
+from typing import Any, Callable
+
+import torch
+import torch.nn.functional as F
+from megatron.core.activations import squared_relu
+from megatron.core.fusions.fused_bias_geglu import quick_gelu
+from megatron.core.models.gpt.gpt_layer_specs import get_gpt_decoder_block_spec
+
+from megatron.bridge.models.gpt_provider import GPTModelProvider, default_layer_spec
+from megatron.bridge.models.mla_provider import MLAModelProvider
+
+
+logger = logging.getLogger(__name__)
+
+FLAGS_FILE = "megatron_lm_args.txt"
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of Megatron-LM's parser, and where its value comes from.
+
+    Attributes:
+        name: The argument's name in the parsed namespace.
+        flag: Its option, or None where it is not given on a command line.
+        default: The parser's default. A flag of a bool takes no value: it stands for the other one.
+        of: Model fields that give it; the field of its own name where this is empty.
+        to: Makes the argument's value from the fields' values, in their order.
+        restored: Whether ``--use-checkpoint-args`` takes it from the checkpoint in every Megatron-LM from
+            core 0.14 to 0.19.
+    """
+
+    name: str
+    flag: str | None
+    default: Any = None
+    of: tuple[str, ...] = ()
+    to: Callable[..., Any] = lambda value: value
+    restored: bool = False
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The model fields that give the argument."""
+        return self.of or (self.name,)
+
+    def value(self, model: Any) -> Any:
+        """Compute the argument of a model; a field that the model lacks counts as None."""
+        return self.to(*(getattr(model, field, None) for field in self.fields))
+
+
+def _not(value: Any) -> bool:
+    return not value
+
+
+def _whole(value: float | None) -> int | float | None:
+    return int(value) if value is not None and value == int(value) else value
+
+
+def _is_gated(activation: Callable) -> Callable[[Callable, bool], bool]:
+    return lambda function, gated: function is activation and gated
+
+
+# Megatron-LM pads the vocabulary to a multiple of this times its TP; a model padded to it loads at any TP.
+_VOCABULARY_MULTIPLE = 128
+
+
+def _vocabulary_multiple(divisible_by: int | None) -> int:
+    return math.lcm(_VOCABULARY_MULTIPLE, divisible_by or 1)
+
+
+def _padded_vocab_size(vocab_size: int | None, divisible_by: int | None) -> int | None:
+    multiple = _vocabulary_multiple(divisible_by)
+    return None if vocab_size is None else -(-vocab_size // multiple) * multiple
+
+
+_MODEL = (
+    Argument("num_layers", "--num-layers", restored=True),
+    Argument("hidden_size", "--hidden-size", restored=True),
+    Argument("ffn_hidden_size", "--ffn-hidden-size", restored=True),
+    Argument("num_attention_heads", "--num-attention-heads", restored=True),
+    Argument(
+        "group_query_attention",
+        "--group-query-attention",
+        False,
+        ("num_query_groups",),
+        lambda n: n is not None,
+        restored=True,
+    ),
+    Argument("num_query_groups", "--num-query-groups", 1, restored=True),
+    Argument("kv_channels", "--kv-channels", restored=True),
+    Argument("seq_length", "--seq-length", restored=True),
+    Argument("max_position_embeddings", "--max-position-embeddings", of=("seq_length",), restored=True),
+    Argument("position_embedding_type", "--position-embedding-type", "learned_absolute", restored=True),
+    Argument("rotary_base", "--rotary-base", 10000, to=_whole, restored=True),
+    Argument("rotary_percent", "--rotary-percent", 1.0, restored=True),
+    Argument("rotary_interleaved", "--rotary-interleaved", False, restored=True),
+    Argument(
+        "rotary_seq_len_interpolation_factor",
+        "--rotary-seq-len-interpolation-factor",
+        of=("seq_len_interpolation_factor",),
+        to=_whole,
+    ),
+    Argument("normalization", "--normalization", "LayerNorm", restored=True),
+    Argument("layernorm_epsilon", "--norm-epsilon", 1e-05),
+    Argument("layernorm_zero_centered_gamma", "--apply-layernorm-1p", False),
+    Argument("qk_layernorm", "--qk-layernorm", False),
+    Argument("add_bias_linear", "--disable-bias-linear", True, restored=True),
+    Argument("add_qkv_bias", "--add-qkv-bias", False, restored=True),
+    Argument("swiglu", "--swiglu", False, ("activation_func", "gated_linear_unit"), _is_gated(F.silu), restored=True),
+    Argument("quick_geglu", "--quick-geglu", False, ("activation_func", "gated_linear_unit"), _is_gated(quick_gelu)),
+    Argument(
+        "squared_relu",
+        "--squared-relu",
+        False,
+        ("activation_func", "gated_linear_unit"),
+        lambda function, gated: function is squared_relu and not gated,
+        restored=True,
+    ),
+    Argument(
+        "untie_embeddings_and_output_weights",
+        "--untie-embeddings-and-output-weights",
+        False,
+        ("share_embeddings_and_output_weights",),
+        _not,
+        restored=True,
+    ),
+    Argument("attention_dropout", "--attention-dropout", 0.1, restored=True),
+    Argument("hidden_dropout", "--hidden-dropout", 0.1, restored=True),
+    # --use-checkpoint-args needs neither of the first two: it restores the third.
+    Argument("vocab_size", "--vocab-size", restored=True),
+    Argument(
+        "make_vocab_size_divisible_by", "--make-vocab-size-divisible-by", 128, to=_vocabulary_multiple, restored=True
+    ),
+    Argument(
+        "padded_vocab_size",
+        "--padded-vocab-size",
+        of=("vocab_size", "make_vocab_size_divisible_by"),
+        to=_padded_vocab_size,
+        restored=True,
+    ),
+    Argument("bf16", "--bf16", False),
+    Argument("fp16", "--fp16", False),
+)
+
+_ROPE_SCALING = (
+    Argument("use_rope_scaling", "--use-rope-scaling", False, ("rope_scaling",)),
+    Argument("rope_scaling_factor", "--rope-scaling-factor", 8.0),
+)
+
+# Megatron-LM, up to core 0.19 at least, parses the flag, and its own builder does not pass it on.
+_BUILT_IN_ROPE_SCALING_FACTOR = 8.0
+
+_EXPERTS = (
+    Argument("num_experts", "--num-experts", of=("num_moe_experts",), restored=True),
+    Argument("moe_ffn_hidden_size", "--moe-ffn-hidden-size", restored=True),
+    Argument("moe_layer_freq", "--moe-layer-freq", 1, restored=True),
+    Argument("moe_router_topk", "--moe-router-topk", 2, restored=True),
+    Argument("moe_router_pre_softmax", "--moe-router-pre-softmax", False, restored=True),
+    Argument("moe_router_score_function", "--moe-router-score-function", "softmax"),
+    Argument("moe_router_topk_scaling_factor", "--moe-router-topk-scaling-factor"),
+    Argument("moe_router_enable_expert_bias", "--moe-router-enable-expert-bias", False),
+    Argument("moe_router_num_groups", "--moe-router-num-groups"),
+    Argument("moe_router_group_topk", "--moe-router-group-topk"),
+    Argument("moe_router_dtype", "--moe-router-dtype"),
+    Argument("moe_router_load_balancing_type", "--moe-router-load-balancing-type", "aux_loss"),
+    Argument("moe_router_bias_update_rate", "--moe-router-bias-update-rate", 0.001),
+    Argument("moe_aux_loss_coeff", "--moe-aux-loss-coeff", 0.0),
+    Argument("moe_z_loss_coeff", "--moe-z-loss-coeff"),
+    Argument("moe_shared_expert_intermediate_size", "--moe-shared-expert-intermediate-size", restored=True),
+    Argument("moe_shared_expert_gate", "--moe-shared-expert-gate", False),
+    Argument("moe_grouped_gemm", "--moe-grouped-gemm", False, restored=True),
+    Argument("moe_token_dispatcher_type", "--moe-token-dispatcher-type", "allgather"),
+)
+
+_MULTI_LATENT_ATTENTION = (
+    Argument("multi_latent_attention", "--multi-latent-attention", False),
+    Argument("q_lora_rank", "--q-lora-rank"),
+    Argument("kv_lora_rank", "--kv-lora-rank", 32),
+    Argument("qk_head_dim", "--qk-head-dim", 128),
+    Argument("qk_pos_emb_head_dim", "--qk-pos-emb-head-dim", 64),
+    Argument("v_head_dim", "--v-head-dim", 128),
+    Argument("rope_type", "--rope-type"),
+    Argument("rotary_scaling_factor", "--rotary-scaling-factor", 1.0),
+    Argument("mscale", "--mscale", 1.0),
+    Argument("mscale_all_dim", "--mscale-all-dim", 0.0),
+)
+
+_YARN = (
+    Argument("rotary_scaling_factor", "--rotary-scaling-factor", 1.0, ("yarn_rotary_scaling_factor",)),
+    Argument("mscale", "--mscale", 1.0, ("yarn_mscale",)),
+    Argument("mscale_all_dim", "--mscale-all-dim", 0.0, ("yarn_mscale_all_dim",)),
+    Argument("yarn_original_max_position_embeddings", "--yarn-original-max-position-embeddings"),
+    Argument("yarn_beta_fast", "--yarn-beta-fast"),
+    Argument("yarn_beta_slow", "--yarn-beta-slow"),
+    # The parser's default is None, which Megatron-LM takes for True.
+    Argument(
+        "yarn_correction_range_round_to_int",
+        "--no-yarn-correction-range-round-to-int",
+        to=lambda rounds: False if rounds is False else None,
+    ),
+)
+
+# Few models have these, and not every Megatron-LM knows the flags: they are given where they say something.
+_UNCOMMON = (
+    Argument("activation_func_clamp_value", "--activation-func-clamp-value"),
+    Argument("apply_query_key_layer_scaling", "--apply-query-key-layer-scaling", False, restored=True),
+    Argument("apply_residual_connection_post_layernorm", "--apply-residual-connection-post-layernorm", False),
+    Argument("attention_output_gate", "--attention-output-gate", False),
+    Argument("attention_softmax_in_fp32", "--attention-softmax-in-fp32", False),
+    Argument("disable_bf16_reduced_precision_matmul", "--disable-bf16-reduced-precision-matmul", False),
+    Argument("dsa_indexer_head_dim", "--dsa-indexer-head-dim"),
+    Argument("dsa_indexer_k_norm_epsilon", "--dsa-indexer-k-norm-epsilon"),
+    Argument("dsa_indexer_k_norm_fp32", "--dsa-indexer-k-norm-fp32", False),
+    Argument("dsa_indexer_n_heads", "--dsa-indexer-n-heads"),
+    Argument("dsa_indexer_rope_interleaved", "--dsa-indexer-rope-interleaved", False),
+    Argument("dsa_indexer_rotate_activation", "--no-dsa-indexer-rotate-activation", True),
+    Argument("dsa_indexer_scoring_relu", "--no-dsa-indexer-scoring-relu", True),
+    Argument("dsa_indexer_skip_topk_offset", "--dsa-indexer-skip-topk-offset", 0),
+    Argument("dsa_indexer_topk", "--dsa-indexer-topk"),
+    Argument("dsa_indexer_topk_freq", "--dsa-indexer-topk-freq", 1),
+    Argument("experimental_attention_variant", "--experimental-attention-variant"),
+    Argument("fp32_residual_connection", "--fp32-residual-connection", False),
+    Argument("glu_linear_offset", "--glu-linear-offset", 0.0),
+    Argument("linear_attention_freq", "--linear-attention-freq"),
+    Argument("linear_conv_kernel_dim", "--linear-conv-kernel-dim", 4),
+    Argument("linear_key_head_dim", "--linear-key-head-dim", 128),
+    Argument("linear_num_key_heads", "--linear-num-key-heads", 16),
+    Argument("linear_num_value_heads", "--linear-num-value-heads", 32),
+    Argument("linear_value_head_dim", "--linear-value-head-dim", 128),
+    Argument("moe_apply_probs_on_input", "--moe-apply-probs-on-input", False),
+    Argument("moe_expert_capacity_factor", "--moe-expert-capacity-factor"),
+    Argument("moe_input_jitter_eps", "--moe-input-jitter-eps"),
+    Argument("moe_latent_size", "--moe-latent-size"),
+    Argument("moe_pad_expert_input_to_capacity", "--moe-pad-expert-input-to-capacity", False),
+    Argument("moe_token_drop_policy", "--moe-token-drop-policy", "probs"),
+    Argument("mtp_loss_scaling_factor", "--mtp-loss-scaling-factor", 0.1),
+    Argument("mtp_num_layers", "--mtp-num-layers"),
+    Argument("mtp_use_repeated_layer", "--mtp-use-repeated-layer", False),
+    Argument("mup_attn_scale_power", "--mup-attn-scale-power", 1.0),
+    Argument("mup_base_head_dim", "--mup-base-head-dim"),
+    Argument("mup_base_hidden_size", "--mup-base-hidden-size"),
+    Argument("mup_embedding_mult", "--mup-embedding-mult", 1.0),
+    Argument("mup_output_mult", "--mup-output-mult", 1.0),
+    Argument("no_rope_freq", "--no-rope-freq"),
+    Argument("qk_l2_norm", "--qk-l2-norm", False),
+    Argument("softmax_type", "--softmax-type", "vanilla"),
+    Argument("use_mup", "--use-mup", False),
+    Argument("window_attn_skip_freq", "--window-attn-skip-freq"),
+    Argument("window_size", "--window-size", to=lambda window: window and tuple(window)),
+)
+
+# How the run that wrote the checkpoint was laid out. It loads at any other layout, so they are no flags.
+_LAYOUT = (
+    Argument("tensor_model_parallel_size", None, 1),
+    Argument("pipeline_model_parallel_size", None, 1),
+    Argument("virtual_pipeline_model_parallel_size", None),
+    Argument("context_parallel_size", None, 1),
+    Argument("expert_model_parallel_size", None, 1),
+    Argument("expert_tensor_parallel_size", None),
+)
+
+_MODEL_PARALLELISM = ("tensor_model", "pipeline_model", "context")
+
+ARGUMENTS = (*_MODEL, *_ROPE_SCALING, *_EXPERTS, *_MULTI_LATENT_ATTENTION, *_YARN, *_UNCOMMON, *_LAYOUT)
+
+# Model fields that change what a GPT model computes and that no flag gives to Megatron-LM's builder of GPT models.
+NO_ARGUMENT = (
+    "beta_fast",
+    "beta_slow",
+    "heterogeneous_block_specs",
+    "is_hybrid_model",
+    "moe_router_topk_limited_devices",
+    "mrope_section",
+    "original_max_position_embeddings",
+    "quant_recipe",
+    "softmax_scale",
+)
+
+# The parser's defaults of what readers ask of a checkpoint's args besides the model: for hosts without the parser.
+OTHER_DEFAULTS: dict[str, Any] = {
+    "add_position_embedding": True,
+    "bias_gelu_fusion": True,
+    "bias_swiglu_fusion": True,
+    "ckpt_fully_parallel_save": True,
+    "config_logger_dir": "",
+    "cp_comm_type": ["p2p"],
+    "data_parallel_random_init": False,
+    "decoder_first_pipeline_num_layers": None,
+    "decoder_last_pipeline_num_layers": None,
+    "fp16_lm_cross_entropy": False,
+    "fp8_param_gather": False,
+    "global_batch_size": None,
+    "heterogeneous_layers_config_encoded_json": None,
+    "heterogeneous_layers_config_path": None,
+    "hybrid_layer_pattern": None,
+    "hybrid_override_pattern": None,
+    "init_method_xavier_uniform": False,
+    "is_hybrid_model": False,
+    "mamba_head_dim": 64,
+    "mamba_num_groups": 8,
+    "mamba_num_heads": None,
+    "mamba_state_dim": 128,
+    "moe_single_grouped_bias": False,
+    "moe_single_grouped_weight": False,
+    "mtp_hybrid_override_pattern": None,
+    "no_persist_layer_norm": False,
+    "num_layers_per_virtual_pipeline_stage": None,
+    "overlap_p2p_comm": True,
+    "spec": None,
+    "tiktoken_pattern": None,
+    "transformer_impl": "transformer_engine",
+    "use_rotary_position_embeddings": False,
+}
+
+
+def megatron_lm_args(model: Any) -> argparse.Namespace:
+    """Make the args with which Megatron-LM would have written a model's checkpoint.
+
+    The defaults are those of Megatron-LM's own parser where it can be imported, else those of the tables.
+    Values are plain (None, bool, int, float, str, lists and tuples of them, torch dtypes): every reader
+    loads them with ``weights_only=True``.
+
+    Args:
+        model: The model provider, with the model's own values.
+
+    Returns:
+        The args, without a tokenizer.
+    """
+    values = {argument.name: argument.default for argument in ARGUMENTS} | OTHER_DEFAULTS | _parser_defaults()
+    for argument in itertools.chain(*_tables(model)):
+        value = argument.value(model)
+        if value is not None:
+            values[argument.name] = value
+    world_size = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+    values |= {
+        "params_dtype": model.params_dtype,
+        "world_size": world_size,
+        "data_parallel_size": world_size // math.prod(values[f"{kind}_parallel_size"] for kind in _MODEL_PARALLELISM),
+        "ckpt_format": "torch_dist",
+        "no_save_optim": True,
+        "no_save_rng": True,
+        "iteration": 0,
+        "consumed_train_samples": 0,
+        "skipped_train_samples": 0,
+        "consumed_valid_samples": 0,
+    }
+    return argparse.Namespace(**values)
+
+
+def megatron_lm_flags(args: argparse.Namespace, *, restored: bool = True) -> list[str]:
+    """Give the command line with which Megatron-LM builds the model of a checkpoint's args.
+
+    Args:
+        args: Args as `megatron_lm_args` makes them.
+        restored: Whether to give also the flags that ``--use-checkpoint-args`` makes needless.
+
+    Returns:
+        Words: ``--flag``, ``--flag=value``, or a flag and each of its several values. None holds a blank, a
+        quote or a backslash, so that they go through ``$(cat ...)`` and ``xargs`` as they are.
+    """
+    words = []
+    for table in _tables(args):
+        for argument in table:
+            value = getattr(args, argument.name, None)
+            needless = argument.restored and not restored
+            if argument.flag is None or value is None or needless:
+                continue
+            if isinstance(value, bool):
+                words += [argument.flag] if value != argument.default else []
+            elif value != argument.default or table is not _UNCOMMON:
+                words += _as_words(argument.flag, value)
+    return words
+
+
+def without_argument(model: Any) -> list[str]:
+    """Name what a model has that Megatron-LM's own builder of GPT models cannot be told.
+
+    Args:
+        model: The model provider, with the model's own values.
+
+    Returns:
+        Names of fields, functions and classes; empty where the model that Megatron-LM builds of
+        `megatron_lm_flags` computes the same.
+    """
+    standard = {field.name: field.default for cls in (GPTModelProvider, MLAModelProvider) for field in fields(cls)}
+    names = [name for name in NO_ARGUMENT if getattr(model, name, standard[name]) != standard[name]]
+    if model.rope_scaling and model.rope_scaling_factor != _BUILT_IN_ROPE_SCALING_FACTOR:
+        names.append("rope_scaling_factor")
+    if not any(argument.value(model) for argument in _MODEL if "activation_func" in argument.fields):
+        if model.activation_func is not F.gelu or model.gated_linear_unit:
+            gated = "gated " if model.gated_linear_unit else ""
+            names.append(f"activation_func={gated}{getattr(model.activation_func, '__name__', model.activation_func)}")
+    spec = getattr(model, "transformer_layer_spec", None)
+    function = spec.func if isinstance(spec, functools.partial) else spec
+    if function not in (default_layer_spec, get_gpt_decoder_block_spec):
+        names.append(f"transformer_layer_spec={getattr(function, '__name__', function)}")
+    if getattr(type(model), "provide", None) is not GPTModelProvider.provide:
+        names.append(type(model).__name__)
+    return names
+
+
+def _tables(model: Any) -> list[tuple[Argument, ...]]:
+    """Choose the tables that apply to a model provider or to its args."""
+    tables = [_MODEL, _UNCOMMON, _LAYOUT]
+    if getattr(model, "rope_scaling", False) or getattr(model, "use_rope_scaling", False):
+        tables.append(_ROPE_SCALING)
+    if getattr(model, "num_moe_experts", None) or getattr(model, "num_experts", None):
+        tables.append(_EXPERTS)
+    if getattr(model, "multi_latent_attention", False):
+        tables.append(_MULTI_LATENT_ATTENTION)
+    elif getattr(model, "position_embedding_type", None) == "yarn":
+        tables.append(_YARN)
+    return tables
+
+
+@functools.cache
+def _parser_defaults() -> dict[str, Any]:
+    """Ask Megatron-LM's parser for its defaults; empty where it cannot be asked."""
+    try:
+        from megatron.training.arguments import add_megatron_arguments
+
+        defaults = vars(add_megatron_arguments(argparse.ArgumentParser()).parse_args([]))
+    except Exception as error:
+        # Another version's, or a patched one: whatever it raises, a release is written without it.
+        logger.info("Megatron-LM's parser gives no defaults (%s: %s); the tables do", type(error).__name__, error)
+        return {}
+    # The rank that writes is no property of the model, and enums are known to some readers alone.
+    return {name: value for name, value in defaults.items() if name != "local_rank" and _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    return value is None or type(value) in (bool, int, float, str) or isinstance(value, torch.dtype)
+
+
+def _as_words(flag: str, value: Any) -> list[str]:
+    if isinstance(value, tuple):
+        value = ",".join(str(item) for item in value)
+    elif isinstance(value, list) and all(isinstance(item, int) for item in value):
+        # Parentheses keep a shell from taking the brackets for the pattern of a file that exists.
+        runs = [f"[{item}]*{len(list(run))}" for item, run in itertools.groupby(value)]
+        value = f"({'+'.join(runs)})"
+    elif isinstance(value, list):
+        return [flag, *(str(item) for item in value)]
+    return [f"{flag}={value}"]
