@@ -170,7 +170,8 @@ EDITS = (
         why="It looked for iter_* folders alone, and took the highest one where the tracker names another.",
         drop_when="upstream's function follows the tracker.",
         do=InsertStatements(
-            _IMPORT + "checkpoint_path = Path(resolve_checkpoint_folder(checkpoint_path))",
+            "from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder\n\n"
+            "checkpoint_path = Path(resolve_run_config_folder(checkpoint_path))",
             after_call="checkpoint_path.exists",
         ),
     ),

@@ -20,8 +20,12 @@ from patches.engine import AddDecorator, AddImport, AddParameter, Edit, ExtendDo
 TARGET = "megatron/bridge/training/model_load_save.py"
 
 _RESOLVE = "checkpoint_path = resolve_checkpoint_folder(checkpoint_path)"
+_RESOLVE_CONFIG = "checkpoint_path = resolve_run_config_folder(checkpoint_path)"
 _CPU = "use_cpu_init = use_cpu_init or not torch.cuda.is_available()"
 _RESOLVE_WHY = "A user gives the checkpoint root, as to Megatron-LM; the folder itself still works."
+_RESOLVE_CONFIG_WHY = (
+    "A user gives the checkpoint root, as to Megatron-LM, which may have saved into it since: without a run config."
+)
 _RESOLVE_DROP = "upstream's function resolves a checkpoint root."
 
 EDITS = (
@@ -79,16 +83,16 @@ EDITS = (
     Edit(
         name="resolve-tokenizer",
         symbol="load_tokenizer",
-        why=_RESOLVE_WHY,
+        why=_RESOLVE_CONFIG_WHY,
         drop_when=_RESOLVE_DROP,
-        do=InsertStatements(_RESOLVE, before_call="get_checkpoint_run_config_filename"),
+        do=InsertStatements(_RESOLVE_CONFIG, before_call="get_checkpoint_run_config_filename"),
     ),
     Edit(
         name="resolve-model-config",
         symbol="load_model_config",
-        why=_RESOLVE_WHY,
+        why=_RESOLVE_CONFIG_WHY,
         drop_when=_RESOLVE_DROP,
-        do=InsertStatements(_RESOLVE, before_call="get_checkpoint_run_config_filename"),
+        do=InsertStatements(_RESOLVE_CONFIG, before_call="get_checkpoint_run_config_filename"),
     ),
     Edit(
         name="resolve-model",
@@ -130,6 +134,9 @@ EDITS = (
         symbol="",
         why="Name used by the edits above.",
         drop_when="the edits above are gone.",
-        do=AddImport("from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder"),
+        do=AddImport(
+            "from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder, "
+            "resolve_run_config_folder"
+        ),
     ),
 )

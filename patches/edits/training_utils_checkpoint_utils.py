@@ -28,7 +28,7 @@ EDITS = (
         do=ReplaceBody(
             """
             # checkpoint_root imports this module.
-            from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
+            from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder
 
             root = maybe_msc.Path(str(path))
             if not root.exists():
@@ -36,7 +36,7 @@ EDITS = (
             if not root.is_dir():
                 raise NotADirectoryError(f"{root} is a file; give the checkpoint root or a checkpoint folder.")
 
-            run_config_filename = get_checkpoint_run_config_filename(resolve_checkpoint_folder(str(path)))
+            run_config_filename = get_checkpoint_run_config_filename(resolve_run_config_folder(str(path)))
             if not file_exists(run_config_filename):
                 return None
             run_config = read_run_config(run_config_filename)

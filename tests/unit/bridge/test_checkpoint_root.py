@@ -25,6 +25,7 @@ from megatron.bridge.training.utils.checkpoint_root import (
     parse_tracker,
     read_tracker,
     resolve_checkpoint_folder,
+    resolve_run_config_folder,
 )
 
 
@@ -98,3 +99,22 @@ def test_without_a_process_group_rank_0_is_this_process():
     assert on_rank_0(lambda: 3) == 3
     with pytest.raises(KeyError):
         on_rank_0(lambda: {}["missing"])
+
+
+@pytest.mark.parametrize("with_config, expected", [(["release"], "release"), (["release", "iter_0000005"], None)])
+def test_what_megatron_lm_saved_beside_a_release_has_the_releases_run_config(with_config, expected, tmp_path):
+    root = _root(tmp_path, "release", "iter_0000005", tracker="5")
+    for folder in with_config:
+        (tmp_path / folder / "run_config.yaml").touch()
+    for path in (root, f"{root}/iter_0000005", f"{root}/iter_0000005/"):
+        (tmp_path / "iter_0000005/.metadata").touch()
+        assert resolve_run_config_folder(path).rstrip("/") == f"{root}/{expected or 'iter_0000005'}"
+
+
+@pytest.mark.parametrize("folders", [("iter_0000005",), ("release", "iter_0000005"), ("release", "mine")])
+def test_any_other_folder_without_a_run_config_stands_for_itself(folders, tmp_path):
+    root = _root(tmp_path, *folders)
+    if "mine" in folders:
+        (tmp_path / "release/run_config.yaml").touch()
+    (tmp_path / folders[-1] / ".metadata").touch()
+    assert resolve_run_config_folder(f"{root}/{folders[-1]}") == f"{root}/{folders[-1]}"

@@ -264,9 +264,9 @@ SNIPPETS = {
      def from_auto_config(cls, checkpoint_path):
          if checkpoint_path.exists() is False:
              return None
-+        from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
++        from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder
 +
-+        checkpoint_path = Path(resolve_checkpoint_folder(checkpoint_path))
++        checkpoint_path = Path(resolve_run_config_folder(checkpoint_path))
          return checkpoint_path
 """,
         ("exists", "is_dir"),
@@ -807,7 +807,7 @@ SNIPPETS = {
     "training_model_load_save:resolve-tokenizer": Snippet(
         """
  def load_tokenizer():
-+    checkpoint_path = resolve_checkpoint_folder(checkpoint_path)
++    checkpoint_path = resolve_run_config_folder(checkpoint_path)
      x = get_checkpoint_run_config_filename(1)
 """,
         ("get_checkpoint_run_config_filename", "get_name"),
@@ -816,7 +816,7 @@ SNIPPETS = {
     "training_model_load_save:resolve-model-config": Snippet(
         """
  def load_model_config():
-+    checkpoint_path = resolve_checkpoint_folder(checkpoint_path)
++    checkpoint_path = resolve_run_config_folder(checkpoint_path)
      x = get_checkpoint_run_config_filename(1)
 """,
         ("load_model_config", "load_config"),
@@ -868,10 +868,10 @@ SNIPPETS = {
     ),
     "training_model_load_save:import-checkpoint-root": Snippet(
         """
-+from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
++from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder, resolve_run_config_folder
  from megatron.bridge.z import z
 """,
-        ("z import z", "training.utils.checkpoint_root import resolve_checkpoint_folder"),
+        ("z import z", "training.utils.checkpoint_root import resolve_checkpoint_folder, resolve_run_config_folder"),
     ),
     "training_utils_checkpoint_utils:hf-model-id": Snippet(
         '''
@@ -879,7 +879,7 @@ SNIPPETS = {
      """Find it."""
 -    return 1
 +    # checkpoint_root imports this module.
-+    from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
++    from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder
 +
 +    root = maybe_msc.Path(str(path))
 +    if not root.exists():
@@ -887,7 +887,7 @@ SNIPPETS = {
 +    if not root.is_dir():
 +        raise NotADirectoryError(f"{root} is a file; give the checkpoint root or a checkpoint folder.")
 +
-+    run_config_filename = get_checkpoint_run_config_filename(resolve_checkpoint_folder(str(path)))
++    run_config_filename = get_checkpoint_run_config_filename(resolve_run_config_folder(str(path)))
 +    if not file_exists(run_config_filename):
 +        return None
 +    run_config = read_run_config(run_config_filename)

@@ -32,6 +32,7 @@ from megatron.bridge.training.utils.checkpoint_utils import (
     TRACKER_PREFIX,
     file_exists,
     get_checkpoint_name,
+    get_checkpoint_run_config_filename,
     get_checkpoint_tracker_filename,
     get_checkpoint_train_state_filename,
     is_checkpoint_iteration_directory,
@@ -187,6 +188,31 @@ def resolve_checkpoint_folder(path: str | os.PathLike) -> str:
         return checkpoint_folder(root, *tracked)
     iterations = [int(match[1]) for name in _checkpoint_folders(root) if (match := _ITERATION_FOLDER.fullmatch(name))]
     return get_checkpoint_name(root, max(iterations)) if iterations else root
+
+
+def resolve_run_config_folder(path: str | os.PathLike) -> str:
+    """Resolve a checkpoint root, or a checkpoint folder, to the folder whose run config describes the model.
+
+    Megatron-LM writes no ``run_config.yaml``. An ``iter_*`` folder that it saved beside a release holds the
+    release's model, trained further.
+
+    Args:
+        path: Checkpoint root or checkpoint folder.
+
+    Returns:
+        The checkpoint folder; the release beside it where the folder has no run config and the release has one.
+
+    Raises:
+        ValueError: If the tracker is torn, empty, or holds anything else.
+        FileNotFoundError: If the tracker names a folder that is not there.
+    """
+    folder = resolve_checkpoint_folder(path)
+    root, _, name = folder.rstrip("/").rpartition("/")
+    if _ITERATION_FOLDER.fullmatch(name) and not file_exists(get_checkpoint_run_config_filename(folder)):
+        release = get_checkpoint_name(root or ".", 0, release=True)
+        if file_exists(get_checkpoint_run_config_filename(release)):
+            return release
+    return folder
 
 
 def _read_text_tracker(tracker_filename: str) -> tuple[int, bool]:
