@@ -20,12 +20,25 @@ import sys
 from pathlib import Path
 
 import pytest
+import tables
 
 from patches.upstream import VARIABLE, VERSION, WHEEL
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--tables``."""
+    parser.addoption("--tables", action="store_true", help="print the tables that stand in the README")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the tables, if asked to."""
+    if config.getoption("--tables"):
+        tables.print_tables(terminalreporter)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked ``gpu`` where there is no CUDA, with the reason."""
+    """Note the tables' cells, and skip the tests marked ``gpu`` where there is no CUDA, with the reason."""
+    tables.note_cells(items)
     if not any(item.get_closest_marker("gpu") for item in items):
         return
     import torch

@@ -12,9 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Tiny random Llamas, and the values that their weights must have in Megatron-LM."""
+"""Tiny random models, and the values that a Llama's weights must have in Megatron-LM."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from tokenizers import Tokenizer
@@ -22,10 +23,18 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import (
     AutoModelForCausalLM,
+    DeepseekV2Config,
+    DeepseekV3Config,
+    GemmaConfig,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MixtralConfig,
     PretrainedConfig,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
+    Qwen3MoeConfig,
 )
 
 
@@ -53,6 +62,55 @@ TINY_LLAMAS = {
     ),
     "padded-vocabulary": dict(
         vocab_size=500, num_key_value_heads=2, tie_word_embeddings=False, rope_parameters=_PLAIN_ROPE
+    ),
+}
+
+
+_SIZES = dict(
+    vocab_size=500,
+    hidden_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    max_position_embeddings=2048,
+    rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+)
+_DENSE = _SIZES | dict(intermediate_size=96, num_key_value_heads=2)
+_EXPERTS = dict(moe_intermediate_size=32, num_experts_per_tok=2)
+_LATENT = dict(q_lora_rank=24, kv_lora_rank=16, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16)
+
+_NEEDS_TE_FOR_GEMMA = (
+    "Gemma's norms are zero-centred, which Megatron Core's own modules are not: needs Transformer Engine"
+)
+_NEEDS_TE_FOR_MLA = "Megatron Core's own attention knows no multi-latent attention: needs Transformer Engine"
+
+
+class Family(NamedTuple):
+    """A model family: a tiny config of it, and why a host cannot convert it where it cannot."""
+
+    config: PretrainedConfig
+    needs: str = ""
+
+
+# The families that people fine-tune, each with what is its own.
+FAMILIES = {
+    "Llama 2": Family(LlamaConfig(**_DENSE | dict(num_key_value_heads=4, rms_norm_eps=1e-5))),
+    "Llama 3.1 (rope scaling)": Family(LlamaConfig(**_DENSE | dict(rope_parameters=_LLAMA3_ROPE))),
+    "Llama 3.2 (rope scaling, tied)": Family(
+        LlamaConfig(**_DENSE | dict(rope_parameters=_LLAMA3_ROPE | {"factor": 32.0}, tie_word_embeddings=True))
+    ),
+    "Mistral": Family(MistralConfig(**_DENSE, head_dim=32, sliding_window=None)),
+    "Mistral (sliding window)": Family(MistralConfig(**_DENSE, head_dim=16, sliding_window=24)),
+    "Qwen2 (QKV bias)": Family(Qwen2Config(**_DENSE)),
+    "Qwen2.5 (QKV bias, tied)": Family(Qwen2Config(**_DENSE, tie_word_embeddings=True)),
+    "Qwen3 (qk-norm)": Family(Qwen3Config(**_DENSE, head_dim=32, tie_word_embeddings=True)),
+    "Gemma": Family(GemmaConfig(**_DENSE, head_dim=16), _NEEDS_TE_FOR_GEMMA),
+    "Mixtral": Family(MixtralConfig(**_DENSE, num_local_experts=4), "Megatron-Bridge 0.6.2 has no bridge for it"),
+    "Qwen3-MoE (experts, qk-norm)": Family(Qwen3MoeConfig(**_DENSE, **_EXPERTS, head_dim=16, num_experts=4)),
+    "DeepSeek-V2 (MLA, shared experts)": Family(
+        DeepseekV2Config(**_SIZES, **_EXPERTS, **_LATENT, n_routed_experts=4, n_shared_experts=1), _NEEDS_TE_FOR_MLA
+    ),
+    "DeepSeek-V3 (MLA, shared experts)": Family(
+        DeepseekV3Config(**_SIZES, **_EXPERTS, **_LATENT, n_routed_experts=4, n_shared_experts=1), _NEEDS_TE_FOR_MLA
     ),
 }
 

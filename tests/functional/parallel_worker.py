@@ -24,8 +24,8 @@ import json
 import sys
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
+from layout import wrong
 from megatron.core import parallel_state
 from megatron_lm import llama_flags, load, megatron_lm
 from models import megatron_tensors
@@ -51,36 +51,6 @@ def write(hf: str, out: Path) -> None:
         parallel_state.destroy_model_parallel()
     AutoBridge.import_ckpt(hf, out / "dp2", release=True)
     parallel_state.destroy_model_parallel()
-
-
-def shard(name: str, whole: torch.Tensor) -> torch.Tensor:
-    """Give this rank's part of a parameter, by Megatron-LM's tensor-parallel layout."""
-    tp, rank = parallel_state.get_tensor_model_parallel_world_size(), parallel_state.get_tensor_model_parallel_rank()
-    if name.endswith(("linear_proj.weight", "linear_fc2.weight")):
-        return whole.chunk(tp, dim=1)[rank]
-    if name.endswith("linear_fc1.weight"):
-        return torch.cat([half.chunk(tp)[rank] for half in whole.chunk(2)])
-    if name.endswith(("linear_qkv.weight", "word_embeddings.weight", "output_layer.weight")):
-        return whole.chunk(tp)[rank]
-    return whole
-
-
-def wrong(model: torch.nn.Module, expected: dict[str, torch.Tensor], layers: int) -> list[str]:
-    """Name this rank's parameters that are missing, extra, or not bit-equal."""
-    pp, stage = (
-        parallel_state.get_pipeline_model_parallel_world_size(),
-        parallel_state.get_pipeline_model_parallel_rank(),
-    )
-    offset = stage * layers // pp
-    names = []
-    for name, parameter in model.named_parameters():
-        parts = name.removeprefix("module.").split(".")
-        if parts[1] == "layers":
-            parts[2] = str(int(parts[2]) + offset)
-        whole = expected.get(".".join(parts))
-        if whole is None or not torch.equal(parameter.float().cpu(), shard(name, whole)):
-            names.append(name)
-    return names
 
 
 def read(hf: str, root: str) -> dict[str, list[str]]:

@@ -19,9 +19,10 @@ import sys
 import pytest
 import torch
 import torch.distributed as dist
+from cpu_host import on_this_host
 from megatron.core import parallel_state
 from megatron.training import global_vars
-from megatron_lm import llama_flags, load, megatron_lm, on_this_host
+from megatron_lm import llama_flags, load, megatron_lm
 from transformers import AutoConfig
 
 

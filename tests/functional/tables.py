@@ -1,0 +1,74 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Prints test results as the tables that stand in the README.
+
+A test marked ``cell(table, row=..., column=...)`` is one cell of a table: "yes" where it passed. A row or a
+column that is a parameter of the test stands for that parameter's id.
+"""
+
+import pytest
+
+
+def _named(item: pytest.Item, name: str) -> str:
+    """Give a parameter's id, or the name itself."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is None or name not in callspec.params:
+        return name
+    value = callspec.params[name]
+    return value if isinstance(value, str) else str(value)
+
+
+def note_cells(items: list[pytest.Item]) -> None:
+    """Let every report of a marked test say which cell it is."""
+    for item in items:
+        for marker in item.iter_markers("cell"):
+            row, column = (_named(item, marker.kwargs[axis]) for axis in ("row", "column"))
+            item.user_properties.append(("cell", (marker.args[0], row, column)))
+
+
+def _outcome(reports: list[pytest.TestReport], notes: list[str]) -> str:
+    """Say what the tests of one cell came to; why one was skipped is added to the notes."""
+    if any(report.failed for report in reports):
+        return "**no**"
+    if any(report.passed and report.when == "call" for report in reports):
+        return "yes"
+    reasons = [report.longrepr[2].removeprefix("Skipped: ") for report in reports if report.skipped]
+    reason = min(reasons, key=lambda reason: reason.startswith("no CUDA"))
+    if reason not in notes:
+        notes.append(reason)
+    return f"skipped ({notes.index(reason) + 1})"
+
+
+def print_tables(terminal: pytest.TerminalReporter) -> None:
+    """Print every table in Markdown."""
+    cells: dict[str, dict[str, dict[str, list]]] = {}
+    reports = [report for reports in terminal.stats.values() for report in reports]
+    for report in reports:
+        for name, value in getattr(report, "user_properties", []):
+            if name == "cell":
+                table, row, column = value
+                cells.setdefault(table, {}).setdefault(row, {}).setdefault(column, []).append(report)
+    for table, rows in cells.items():
+        columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+        terminal.write_line("")
+        terminal.write_line(f"| {' | '.join([table, *columns])} |")
+        terminal.write_line(f"| {' | '.join(['---'] * (len(columns) + 1))} |")
+        notes: list[str] = []
+        for row, found in rows.items():
+            outcomes = [_outcome(found[column], notes) if column in found else "" for column in columns]
+            terminal.write_line(f"| {' | '.join([row, *outcomes])} |")
+        terminal.write_line("")
+        for number, note in enumerate(notes, 1):
+            terminal.write_line(f"({number}) {note}.")

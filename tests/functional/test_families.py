@@ -1,0 +1,116 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Each model family goes from Hugging Face into Megatron-LM, with nothing typed by hand, and back."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from megatron_lm import load, logits, megatron_lm
+from models import FAMILIES, save_random_model
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from megatron.bridge import AutoBridge
+from megatron.bridge.training.megatron_lm_args import ARGUMENTS, FLAGS_FILE
+from megatron.bridge.utils.host import has_transformer_engine
+
+
+LENGTH = 1024
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+# What the harness takes away on a host without CUDA, where Megatron-LM cannot run it.
+SWITCHED_FOR_THE_HOST = {"moe_grouped_gemm", "moe_token_dispatcher_type"}
+LOGITS_BOUND = 4e-5
+
+
+class Converted(NamedTuple):
+    """A family's model, its release, and what its import printed."""
+
+    hf: Path
+    root: Path
+    printed: list[str]
+
+
+def _reset_attention_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Megatron Core remembers a model's attention backend in the environment and refuses another model's."""
+    for name in ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def converted(request, tmp_path_factory) -> Converted:
+    """Each family's model, imported with ``release=True``."""
+    family = FAMILIES[request.param]
+    if family.needs and not (has_transformer_engine() and "Transformer Engine" in family.needs):
+        pytest.skip(family.needs)
+    folder = tmp_path_factory.mktemp("family")
+    hf = save_random_model(folder / "hf", family.config)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _reset_attention_environment(monkeypatch)
+        lines: list[str] = []
+        monkeypatch.setattr("builtins.print", lambda *words, **_: lines.extend(str(words[0]).splitlines()))
+        AutoBridge.import_ckpt(hf, folder / "root", release=True)
+    (command,) = [line for line in lines if line.startswith("  --load ")]
+    return Converted(hf, folder / "root", command.split())
+
+
+def _flags_file(converted: Converted) -> list[str]:
+    return ["--load", str(converted.root), *(converted.root / "release" / FLAGS_FILE).read_text().split()]
+
+
+def _assert_logits(converted: Converted, flags: list[str], device: str) -> None:
+    """Compare in float32, where a difference is one of the function and not of the rounding."""
+    hf = AutoModelForCausalLM.from_pretrained(converted.hf, dtype=torch.float32).eval()
+    torch.manual_seed(1)
+    tokens = torch.randint(hf.config.vocab_size, (1, LENGTH))
+    with torch.no_grad():
+        expected = hf(tokens).logits
+    with megatron_lm([flag for flag in flags if flag != "--bf16"], device) as args:
+        model, _ = load(args)
+        found = logits(model, tokens)[..., : hf.config.vocab_size]
+    torch.testing.assert_close(found, expected, rtol=0, atol=LOGITS_BOUND * float(expected.abs().max()))
+
+
+@pytest.mark.cell("family", row="converted", column="`--use-checkpoint-args` and the printed flags")
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_printed_flags_give_hugging_faces_logits(converted, device, monkeypatch):
+    _reset_attention_environment(monkeypatch)
+    assert "--use-checkpoint-args" in converted.printed and "--bf16" in converted.printed
+    _assert_logits(converted, converted.printed, device)
+
+
+@pytest.mark.cell("family", row="converted", column="`megatron_lm_args.txt` alone")
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_flags_file_alone_gives_hugging_faces_logits(converted, device, monkeypatch):
+    _reset_attention_environment(monkeypatch)
+    _assert_logits(converted, _flags_file(converted), device)
+
+
+def test_the_args_are_what_megatron_lms_parser_makes_of_the_flags(converted, monkeypatch):
+    _reset_attention_environment(monkeypatch)
+    stored = torch.load(converted.root / "release/common.pt", weights_only=True)["args"]
+    with megatron_lm(_flags_file(converted)) as parsed:
+        for name in {argument.name for argument in ARGUMENTS} - SWITCHED_FOR_THE_HOST | {"params_dtype"}:
+            assert getattr(stored, name) == getattr(parsed, name), name
+
+
+@pytest.mark.cell("family", row="converted", column="exported again, bit for bit")
+def test_the_export_is_the_model_bit_for_bit(converted, tmp_path, monkeypatch):
+    _reset_attention_environment(monkeypatch)
+    AutoBridge.from_hf_pretrained(converted.hf).export_ckpt(converted.root, tmp_path / "hf", show_progress=False)
+    expected, found = (load_file(folder / "model.safetensors") for folder in (converted.hf, tmp_path / "hf"))
+    assert found.keys() == expected.keys()
+    assert [name for name, tensor in expected.items() if not torch.equal(found[name], tensor)] == []

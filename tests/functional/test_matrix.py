@@ -1,0 +1,96 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Every current megatron-core reads what this fork writes. `make matrix` runs all of it, `make test` its ends."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from layout import LAYOUTS
+from models import make_tiny_llama
+from smollm2 import CACHED
+
+from megatron.bridge import AutoBridge
+
+
+# The first of these is the oldest that Megatron-LM's users still run; the last is the one installed.
+VERSIONS = ("0.14.0", "0.15.3", "0.16.1", "0.17.1", "0.18.2", "0.19.2")
+SMALL_PART = ("0.14.0", "0.17.1")
+MODELS = ("padded-vocabulary", "llama3-rope")
+
+
+def _core(version: str) -> Path:
+    """Unpack one megatron-core into a folder of its own, beside the other things that take long to fetch."""
+    folder = CACHED.parent / f"megatron-core-{version}"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            target = Path(scratch) / "core"
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target)]
+            subprocess.run([*command, f"megatron-core=={version}"], check=True, timeout=300)
+            os.rename(target, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Tied and untied embeddings, rope scaling, and a vocabulary that Megatron-LM pads."""
+    folders = [tmp_path_factory.mktemp("matrix") / name for name in MODELS]
+    for folder in folders:
+        AutoBridge.import_ckpt(make_tiny_llama(folder / "hf", folder.name), folder / "root", release=True)
+    return folders
+
+
+@pytest.fixture(scope="module")
+def outcome(request: pytest.FixtureRequest, releases: list[Path], tmp_path_factory) -> dict:
+    """What `matrix_worker.py` found with one megatron-core."""
+    out = tmp_path_factory.mktemp("outcome") / "out.json"
+    worker = Path(__file__).with_name("matrix_worker.py")
+    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4"]
+    run = subprocess.run(
+        [*command, str(worker), str(out), *(str(folder) for folder in releases)],
+        env=os.environ | {"PYTHONPATH": f"{_core(request.param)}:{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    outcome = json.loads(out.read_text())
+    assert outcome["core"] == request.param
+    return outcome
+
+
+def _versions() -> list:
+    return [
+        pytest.param(version, id=version, marks=[] if version in SMALL_PART else pytest.mark.matrix)
+        for version in VERSIONS
+    ]
+
+
+@pytest.mark.cell("megatron-core", row="outcome", column="layout")
+@pytest.mark.parametrize("outcome", _versions(), indirect=True)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_parameter_and_the_logits_are_hugging_faces(outcome, layout):
+    assert outcome["differences"][layout] == []
+
+
+@pytest.mark.parametrize("outcome", _versions(), indirect=True)
+def test_megatron_lms_own_loader_reads_where_the_wheel_carries_it(outcome):
+    has_loader = tuple(map(int, outcome["core"].split("."))) >= (0, 17, 0)
+    assert outcome["reader"] == ("load_checkpoint" if has_loader else "dist_checkpointing.load")
