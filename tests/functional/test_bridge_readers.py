@@ -20,24 +20,18 @@ from typing import Callable
 
 import pytest
 import torch
+from bridge_training import training_load
 from megatron.core import parallel_state
-from megatron.core.num_microbatches_calculator import (
-    destroy_num_microbatches_calculator,
-    init_num_microbatches_calculator,
-)
-from megatron.core.optimizer import OptimizerConfig
 from safetensors.torch import load_file
 from transformers import AutoConfig
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training import checkpointing
 from megatron.bridge.training.checkpointing import _load_checkpoint_from_path, load_checkpoint
-from megatron.bridge.training.config import CheckpointConfig, ConfigContainer, LoggerConfig, RNGConfig
 from megatron.bridge.training.model_load_save import load_megatron_model, load_model_config, load_tokenizer
 from megatron.bridge.training.post_training.checkpointing import _get_modelopt_checkpoint_path
 from megatron.bridge.training.state import GlobalState
 from megatron.bridge.training.utils.checkpoint_utils import checkpoint_exists
-from megatron.bridge.utils.host import conversion_process_group
 
 
 TRACKER = "latest_checkpointed_iteration.txt"
@@ -109,45 +103,16 @@ def _embedding(model: torch.nn.Module) -> torch.Tensor:
     return next(parameter for name, parameter in model.named_parameters() if "word_embeddings" in name).detach()
 
 
-def _training_load(read: Callable[[GlobalState, list], object], **checkpoint: str | None) -> torch.nn.Module:
-    """Load as Bridge's training does, into a fresh model."""
-    bridge = AutoBridge.from_hf_pretrained(checkpoint.pop("hf"))
-    with conversion_process_group():
-        provider = bridge.to_megatron_provider(load_weights=False)
-        provider.finalize()
-        model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
-        state = GlobalState()
-        state.cfg = ConfigContainer(
-            model=provider,
-            train=None,
-            optimizer=OptimizerConfig(use_distributed_optimizer=False),
-            ddp=None,
-            scheduler=None,
-            dataset=None,
-            logger=LoggerConfig(),
-            tokenizer=None,
-            checkpoint=CheckpointConfig(ckpt_format="torch_dist", **checkpoint),
-            dist=None,
-            rng=RNGConfig(),
-        )
-        init_num_microbatches_calculator(0, None, 1, 1, 1)
-        try:
-            read(state, model)
-        finally:
-            destroy_num_microbatches_calculator()
-    return model[0]
-
-
 READERS: dict[str, Callable[[Path, Path], torch.nn.Module]] = {
     "AutoBridge.load_megatron_model": lambda root, hf: AutoBridge.from_hf_pretrained(hf).load_megatron_model(root)[0],
     "load_megatron_model": lambda root, hf: load_megatron_model(str(root))[0],
-    "checkpoint.load": lambda root, hf: _training_load(
+    "checkpoint.load": lambda root, hf: training_load(
         lambda state, model: load_checkpoint(state, model, None, None), hf=hf, load=str(root)
     ),
-    "checkpoint.pretrained_checkpoint": lambda root, hf: _training_load(
+    "checkpoint.pretrained_checkpoint": lambda root, hf: training_load(
         lambda state, model: load_checkpoint(state, model, None, None), hf=hf, pretrained_checkpoint=str(root)
     ),
-    "PEFT's base checkpoint": lambda root, hf: _training_load(
+    "PEFT's base checkpoint": lambda root, hf: training_load(
         lambda state, model: _load_checkpoint_from_path(str(root), state, model, None, None, ignore_ckpt_step=True),
         hf=hf,
         pretrained_checkpoint=str(root),
@@ -188,7 +153,7 @@ def _fsdp_dtensor_load(root: Path, hf: Path) -> None:
         state.cfg.checkpoint.ckpt_format = "fsdp_dtensor"
         _load_checkpoint_from_path(str(root), state, model, "an optimizer", "a scheduler")
 
-    _training_load(read, hf=hf, load=str(root))
+    training_load(read, hf=hf, load=str(root))
 
 
 def test_the_fsdp_dtensor_loader_opens_the_folder_that_the_tracker_names(state, monkeypatch):

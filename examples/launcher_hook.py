@@ -1,0 +1,42 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""All that a framework's convert-and-fix script becomes: one hook, called before the workers start.
+
+    flags = before_training("meta-llama/Llama-3.2-1B", "ckpt")
+    subprocess.run(["torchrun", "--nproc-per-node", "8", "pretrain_gpt.py", *flags, ...], check=True)
+
+A run that was killed and starts again finds its own checkpoint, or the release, and converts nothing.
+"""
+
+from pathlib import Path
+
+from megatron.bridge import AutoBridge
+from megatron.bridge.training.megatron_lm_args import FLAGS_FILE
+
+
+def before_training(hf_model: str, root: str) -> list[str]:
+    """Have a checkpoint that Megatron-LM starts from.
+
+    Args:
+        hf_model: Hugging Face model ID, or a model's folder.
+        root: Checkpoint root.
+
+    Returns:
+        Megatron-LM's flags: the model's, and those that load the newest checkpoint of the root.
+    """
+    if not (Path(root) / "latest_checkpointed_iteration.txt").exists():
+        AutoBridge.import_ckpt(hf_model, root, release=True)
+    flags = (Path(root) / "release" / FLAGS_FILE).read_text().split()
+    return [*flags, "--load", root, "--save", root, "--exit-on-missing-checkpoint"]

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+# Fine-tunes a release checkpoint with Megatron-LM: SFT on JSON lines, each {"messages": [{"role", "content"}, …]}.
+#
+#     MEGATRON_LM=path/to/Megatron-LM bash examples/sft.sh ROOT CHATS.jsonl [flags of Megatron-LM]
+#
+# It saves into the same root; run again, it goes on from there. The flags given last win over all others.
+set -euo pipefail
+usage="usage: MEGATRON_LM=path/to/Megatron-LM bash $0 ROOT CHATS.jsonl [flags of Megatron-LM]"
+megatron_lm=${MEGATRON_LM:?$usage} root=${1:?$usage} chats=${2:?$usage}
+shift 2
+
+# The release's flags build its model, and only it: raise_all refuses a model with a weight more or less.
+torchrun --nproc-per-node "${GPUS:-1}" "$megatron_lm/pretrain_gpt.py" \
+    $(cat "$root/release/megatron_lm_args.txt") \
+    --load "$root" --save "$root" --exit-on-missing-checkpoint --dist-ckpt-strictness raise_all \
+    --sft --data-path "$chats" --split 100,0,0 --eval-iters 0 \
+    --tokenizer-type SFTTokenizer --sft-tokenizer-prompt-format default --tokenizer-model "$root/release/tokenizer" \
+    --seq-length 2048 --micro-batch-size 1 --global-batch-size 8 --train-iters 1000 --save-interval 500 \
+    --lr 1e-5 --min-lr 1e-6 --lr-decay-style cosine --lr-warmup-fraction 0.03 --weight-decay 0.1 --log-interval 10 \
+    "$@"

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+# Converts and fine-tunes in a container that has torch and Megatron already: nothing but the bridge is installed.
+#
+#     docker run --gpus all --ipc host -v "$PWD:/bridge" -v "$DATA:/data" -w /bridge IMAGE \
+#         env MEGATRON_LM=/opt/Megatron-LM bash examples/sft_in_container.sh HF_MODEL /data/ckpt /data/chats.jsonl
+#
+# Flags of Megatron-LM may follow.
+set -euo pipefail
+usage="usage: MEGATRON_LM=path/to/Megatron-LM bash $0 HF_MODEL ROOT CHATS.jsonl [flags of Megatron-LM]"
+hf_model=${1:?$usage} root=${2:?$usage} chats=${3:?$usage}
+shift 3
+
+here=$(dirname "$0")
+pip install --no-deps "$here/.."
+# A container that starts again goes on from what it saved.
+[ -e "$root/latest_checkpointed_iteration.txt" ] || python "$here/import_release.py" "$hf_model" "$root"
+bash "$here/sft.sh" "$root" "$chats" "$@"

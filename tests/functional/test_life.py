@@ -1,0 +1,241 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The life of a checkpoint, as the examples start it: a real model is imported, fine-tuned by Megatron-LM, which
+saves beside the release and goes on from there, read by Bridge, and exported to Hugging Face."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from bridge_training import training_load
+from launcher_hook import before_training
+from megatron.training.checkpointing import save_checkpoint
+from megatron_lm import load, logits, megatron_lm, tree
+from models import make_tiny_llama
+from safetensors.torch import load_file
+from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from megatron.bridge import AutoBridge
+from megatron.bridge.training.checkpointing import load_checkpoint
+from megatron.bridge.training.model_load_save import load_tokenizer
+from megatron.bridge.training.utils.checkpoint_utils import get_hf_model_id_from_checkpoint
+
+
+FUNCTIONAL = Path(__file__).parent
+EXAMPLES = FUNCTIONAL.parents[1] / "examples"
+TRACKER = "latest_checkpointed_iteration.txt"
+LOGITS_BOUND = 4e-5
+LENGTH = 64
+
+CHATS = (
+    ("What is a checkpoint?", "A checkpoint is what a training run has learned so far, written to a disk."),
+    ("What is a tracker?", "The tracker is a small file. It names the checkpoint from which a run goes on."),
+)
+
+
+class Life(NamedTuple):
+    """A root that has been fine-tuned twice."""
+
+    hf: Path
+    root: Path
+    chats: Path
+    runs: list[list[dict]]
+    release: dict[str, tuple[int, int]]
+
+
+def _chats(path: Path) -> Path:
+    conversations = (
+        [
+            {"role": "system", "content": "You answer in one sentence."},
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": answer},
+        ]
+        for question, answer in CHATS
+    )
+    path.write_text("".join(json.dumps({"messages": messages}) + "\n" for messages in conversations))
+    return path
+
+
+def _stats(folder: Path) -> dict[str, tuple[int, int]]:
+    return {name: ((folder / name).stat().st_mtime_ns, (folder / name).stat().st_size) for name in tree(folder)}
+
+
+def _example(name: str, *words: str | Path, path: str = "") -> list[dict]:
+    """Run an example with the stand-in for Megatron-LM's script; what that printed of its iterations."""
+    environment = os.environ | {
+        "MEGATRON_LM": str(FUNCTIONAL),
+        "PATH": f"{path}{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": f"{FUNCTIONAL}:{os.environ.get('PYTHONPATH', '')}",
+    }
+    command = ["bash", str(EXAMPLES / name), *(str(word) for word in words)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return [json.loads(line) for line in run.stdout.splitlines() if line.startswith('{"')]
+
+
+@pytest.fixture(scope="module")
+def life(smollm2, tmp_path_factory) -> Life:
+    """SmolLM2, imported by the launcher's hook, and twice three iterations of the example."""
+    folder = tmp_path_factory.mktemp("life")
+    root = folder / "root"
+    hooked = before_training(str(smollm2), str(root))
+    assert hooked == before_training(str(smollm2), str(root)), "a second start converts nothing"
+    release = _stats(root / "release")
+    chats = _chats(folder / "chats.jsonl")
+    flags = f"--seq-length {LENGTH} --global-batch-size 2 --train-iters 6 --exit-interval 3 --lr 1e-4".split()
+    runs = [_example("sft.sh", root, chats, *flags) for _ in range(2)]
+    return Life(smollm2, root, chats, runs, release)
+
+
+@pytest.fixture(scope="module")
+def trained(life) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Tokens of real text, and the logits and the embedding of what Megatron-LM has saved last.
+
+    Hugging Face's model is bfloat16, and so are an export and Bridge's own model: Megatron-LM's float32 weights
+    are rounded to it before the logits are computed.
+    """
+    tokens = AutoTokenizer.from_pretrained(life.hf)(CHATS[0][1], return_tensors="pt").input_ids
+    with megatron_lm(_flags(life.root)) as args:
+        model, iteration = load(args)
+        assert iteration == 6
+        model.bfloat16().float()
+        return tokens, logits(model, tokens), model.state_dict()["embedding.word_embeddings.weight"]
+
+
+def _flags(root: Path) -> list[str]:
+    """The release's flags, for float32."""
+    flags = (root / "release/megatron_lm_args.txt").read_text().split()
+    return [*(flag for flag in flags if flag != "--bf16"), "--load", str(root), "--exit-on-missing-checkpoint"]
+
+
+def test_fine_tuning_starts_at_the_release_and_goes_on_from_what_it_saved(life):
+    starts = [run[0] for run in life.runs]
+    assert starts == [{"began at": 0}, {"began at": 3}]
+    iterations = [line["iteration"] for run in life.runs for line in run[1:]]
+    assert iterations == [1, 2, 3, 4, 5, 6]
+    assert (life.root / TRACKER).read_text() == "6"
+    assert {path.name for path in life.root.iterdir() if path.is_dir()} == {"release", "iter_0000003", "iter_0000006"}
+
+
+def test_the_loss_falls_from_hugging_faces(life):
+    losses = [line["loss"] for run in life.runs for line in run[1:]]
+    assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0] / 2
+    # In Megatron-LM's default format every token counts but the padding's, which is the end of text here.
+    hf = AutoModelForCausalLM.from_pretrained(life.hf, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(life.hf)
+    assert tokenizer.pad_token_id is None
+    each = []
+    for line in life.chats.read_text().splitlines():
+        tokens = tokenizer.apply_chat_template(json.loads(line)["messages"], return_tensors="pt").input_ids[:, :LENGTH]
+        targets = tokens[0, 1:]
+        with torch.no_grad():
+            losses_of_tokens = cross_entropy(hf(tokens).logits[0, :-1], targets, reduction="none")
+        each.append(losses_of_tokens[targets != tokenizer.eos_token_id])
+    assert losses[0] == pytest.approx(float(torch.cat(each).mean()), rel=1e-4)
+
+
+def test_the_release_stays_as_it_was(life):
+    assert _stats(life.root / "release") == life.release
+
+
+def test_bridge_exports_what_megatron_lm_saved_last(life, trained, tmp_path):
+    tokens, expected, _ = trained
+    AutoBridge.from_hf_pretrained(life.hf).export_ckpt(life.root, tmp_path / "hf", show_progress=False)
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "hf", dtype=torch.float32).eval()
+    with torch.no_grad():
+        found = exported(tokens).logits
+    torch.testing.assert_close(found, expected, rtol=0, atol=LOGITS_BOUND * float(expected.abs().max()))
+    before = AutoModelForCausalLM.from_pretrained(life.hf, dtype=torch.float32).eval()
+    with torch.no_grad():
+        assert float((before(tokens).logits - expected).abs().max()) > 1, "the training changed the model"
+
+
+def test_bridges_training_loads_what_megatron_lm_saved_last(life, trained):
+    *_, expected = trained
+    model = training_load(
+        lambda state, model: load_checkpoint(state, model, None, None), hf=life.hf, load=str(life.root)
+    )
+    assert torch.equal(model.state_dict()["embedding.word_embeddings.weight"].float(), expected)
+
+
+def test_bridge_finds_the_tokenizer_and_the_model_of_what_megatron_lm_saved_last(life):
+    assert get_hf_model_id_from_checkpoint(life.root) == str(life.hf)
+    assert load_tokenizer(str(life.root)).vocab_size == 49152
+    config = AutoBridge.from_auto_config(life.root, str(life.hf)).hf_pretrained
+    assert (config.num_hidden_layers, config.hidden_size) == (30, 576)
+
+
+def test_a_new_run_takes_the_root_as_its_pretrained_checkpoint(tiny, tmp_path):
+    flags = _flags(tiny.root)
+    flags[flags.index(str(tiny.root))] = str(tmp_path)
+    hf = AutoModelForCausalLM.from_pretrained(tiny.hf, dtype=torch.float32).eval()
+    tokens = torch.arange(40)[None]
+    with megatron_lm([*flags, "--pretrained-checkpoint", str(tiny.root)]) as args:
+        model, iteration = load(args)
+        assert iteration == 0
+        found = logits(model, tokens)
+    with torch.no_grad():
+        expected = hf(tokens).logits
+    torch.testing.assert_close(found, expected, rtol=0, atol=LOGITS_BOUND * float(expected.abs().max()))
+
+
+def test_the_padding_that_megatron_lm_saves_is_not_exported(tmp_path):
+    hf, root = make_tiny_llama(tmp_path / "hf", "padded-vocabulary"), tmp_path / "root"
+    AutoBridge.import_ckpt(hf, root, release=True)
+    with megatron_lm(
+        [*_flags(root), "--save", str(root), "--save-interval", "1", "--no-save-optim", "--no-save-rng"]
+    ) as args:
+        model, _ = load(args)
+        embedding = model.state_dict()["embedding.word_embeddings.weight"]
+        assert len(embedding) == args.padded_vocab_size == 512
+        save_checkpoint(1, [model], None, None, 0)
+    assert (root / TRACKER).read_text() == "1"
+    AutoBridge.from_hf_pretrained(hf).export_ckpt(root, tmp_path / "exported", show_progress=False)
+    expected, found = (load_file(folder / "model.safetensors") for folder in (hf, tmp_path / "exported"))
+    assert found.keys() == expected.keys() and len(expected["model.embed_tokens.weight"]) < 512
+    assert all(torch.equal(found[name].to(tensor.dtype), tensor) for name, tensor in expected.items())
+
+
+def test_a_container_that_has_megatron_gets_nothing_but_the_bridge(tiny, tmp_path, upstream_wheel, monkeypatch):
+    """The container is a virtual environment that sees this one's packages and has none of its own."""
+    monkeypatch.setenv("MEGATRON_BRIDGE_UPSTREAM", str(upstream_wheel))
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    venv.create(tmp_path / "venv", with_pip=True)
+    (site,) = (tmp_path / "venv/lib").glob("*/site-packages")
+    before = {path.name for path in site.iterdir()}
+    (site / "image.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    torchrun = tmp_path / "venv/bin/torchrun"
+    _, _, body = Path(sys.executable).with_name("torchrun").read_text().partition("\n")
+    torchrun.write_text(f"#!{tmp_path}/venv/bin/python\n{body}")
+    torchrun.chmod(0o755)
+    flags = "--seq-length 32 --global-batch-size 2 --train-iters 1 --exit-interval 1".split()
+    flags += ["--sft-tokenizer-prompt-format", "identity"]
+    lines = _example(
+        "sft_in_container.sh",
+        *(tiny.hf, tmp_path / "root", _chats(tmp_path / "chats.jsonl"), *flags),
+        path=f"{tmp_path / 'venv/bin'}:",
+    )
+    assert lines[0] == {"began at": 0} and lines[1]["iteration"] == 1
+    installed = {path.name for path in site.iterdir()} - before - {"image.pth"}
+    assert installed == {"megatron", "megatron_bridge-0.6.2+release.1.dist-info"}
+    assert (tmp_path / "root" / TRACKER).read_text() == "1"
