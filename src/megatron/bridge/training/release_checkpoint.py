@@ -26,6 +26,7 @@ import functools
 import inspect
 import logging
 import os
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -109,7 +110,7 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
         if flags is not None:
             print_rank_0(
                 f"Start Megatron-LM from {root} with:\n"
-                f"  --load {root} --exit-on-missing-checkpoint --use-checkpoint-args {' '.join(flags)}\n"
+                f"  --load {shlex.quote(str(root))} --exit-on-missing-checkpoint --use-checkpoint-args {' '.join(flags)}\n"
                 f"or with the flags in {get_checkpoint_name(str(root), 0, release=True)}/{FLAGS_FILE}"
             )
         return result
@@ -137,7 +138,7 @@ def prepare_release_state_dict(state_dict: dict[str, Any], cfg: ConfigContainer)
     state_dict["args"] = args
     if lacking := without_argument(cfg.model):
         warn_rank_0(
-            f"Megatron-LM's own GPT model differs from this one: it has no argument for {', '.join(lacking)}. "
+            f"Megatron-LM's own GPT model differs from this one: no flag gives it {', '.join(lacking)}. "
             "Build the model in your training script, or train it with Megatron-Bridge."
         )
     for section, entries in state_dict.items():
