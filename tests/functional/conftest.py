@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from models import TINY_LLAMAS, make_tiny_llama
+from models import FAMILIES, TINY_LLAMAS, make_tiny_llama, save_random_model
 from transformers import AutoConfig
 
 
@@ -50,10 +50,11 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     out = tmp_path_factory.mktemp("two_ranks")
     hf = make_tiny_llama(out / "hf", "padded-vocabulary")
     _import(hf, out / "tp1")
+    save_random_model(out / "experts", FAMILIES["Qwen3-MoE (experts, qk-norm)"].config)
     worker = Path(__file__).with_name("parallel_worker.py")
     run = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        + [str(argument) for argument in (worker, hf, out / "tp1", out)],
+        + [str(argument) for argument in (worker, hf, out / "tp1", out / "experts", out)],
         capture_output=True,
         text=True,
         timeout=600,

@@ -18,10 +18,6 @@ import torch
 from megatron.core import parallel_state
 
 
-# Tensor- and pipeline-parallel sizes at which four ranks read.
-LAYOUTS = {"TP=1 PP=1": (1, 1), "TP=2 PP=1": (2, 1), "TP=1 PP=2": (1, 2), "TP=2 PP=2": (2, 2)}
-
-
 def shard(name: str, whole: torch.Tensor) -> torch.Tensor:
     """Give this rank's part of a parameter, by Megatron-LM's tensor-parallel layout."""
     tp, rank = parallel_state.get_tensor_model_parallel_world_size(), parallel_state.get_tensor_model_parallel_rank()

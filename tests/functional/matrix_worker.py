@@ -14,7 +14,7 @@
 
 """Reads releases with the megatron-core on the path, at every layout, and says what differs.
 
-    PYTHONPATH=CORE torchrun --nproc-per-node 4 matrix_worker.py OUT.json MODEL...
+    PYTHONPATH=CORE torchrun --nproc-per-node 4 matrix_worker.py OUT.json "TP=1 PP=2,TP=2 PP=2" MODEL...
 
 A MODEL is a folder with the Hugging Face model ``hf`` and its release ``root``.
 
@@ -41,7 +41,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from cpu_host import on_this_host
-from layout import LAYOUTS, wrong
+from layout import wrong
 from megatron.core import dist_checkpointing, parallel_state
 from megatron.core.models.gpt import GPTModel
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
@@ -187,11 +187,12 @@ def read(hf: str, root: Path, tp: int, pp: int) -> list[str]:
 
 def main() -> None:
     """Read every model at every layout and write what every rank found."""
-    out, models = Path(sys.argv[1]), [Path(folder) for folder in sys.argv[2:]]
+    out, layouts, models = Path(sys.argv[1]), sys.argv[2].split(","), [Path(folder) for folder in sys.argv[3:]]
     dist.init_process_group("gloo")
     differences: dict[str, list[str]] = {}
     with on_this_host():
-        for layout, (tp, pp) in LAYOUTS.items():
+        for layout in layouts:
+            tp, pp = (int(size.partition("=")[2]) for size in layout.split())
             mine = [
                 f"{model.name}: {what}" for model in models for what in read(str(model / "hf"), model / "root", tp, pp)
             ]

@@ -63,6 +63,14 @@ TINY_LLAMAS = {
     "padded-vocabulary": dict(
         vocab_size=500, num_key_value_heads=2, tie_word_embeddings=False, rope_parameters=_PLAIN_ROPE
     ),
+    "eight-heads": dict(
+        vocab_size=500,
+        num_attention_heads=8,
+        head_dim=8,
+        num_key_value_heads=8,
+        tie_word_embeddings=True,
+        rope_parameters=_PLAIN_ROPE,
+    ),
 }
 
 
@@ -117,15 +125,8 @@ FAMILIES = {
 
 def make_tiny_llama(folder: Path, name: str, seed: int = 0) -> Path:
     """Write a random Llama of two layers with a tokenizer of its vocabulary."""
-    config = LlamaConfig(
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        head_dim=16,
-        **TINY_LLAMAS[name],
-    )
-    return save_random_model(folder, config, seed)
+    sizes = dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, head_dim=16)
+    return save_random_model(folder, LlamaConfig(**sizes | TINY_LLAMAS[name]), seed)
 
 
 def save_random_model(folder: Path, config: PretrainedConfig, seed: int = 0) -> Path:

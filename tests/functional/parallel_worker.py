@@ -14,42 +14,43 @@
 
 """What the tests do on two ranks, in one torchrun: write releases at every layout, and read one back.
 
-    torchrun --nproc-per-node 2 parallel_worker.py HF_MODEL TP1_RELEASE OUT
+    torchrun --nproc-per-node 2 parallel_worker.py HF_MODEL TP1_RELEASE HF_MOE_MODEL OUT
 
-Writes OUT/tp2, OUT/pp2 and OUT/dp2, and OUT/reads.json: for each reader and layout, the parameters
-that are not bit-equal to their Hugging Face tensor, of all ranks.
+Writes OUT/tp2, OUT/pp2 and OUT/dp2, and of the model with experts OUT/ep2; and OUT/reads.json: for each reader and
+layout, the parameters that are not bit-equal to their Hugging Face tensor, of all ranks, or how far the logits of
+the model with experts are from Hugging Face's.
 """
 
 import json
 import sys
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 from layout import wrong
 from megatron.core import parallel_state
-from megatron_lm import llama_flags, load, megatron_lm
+from megatron_lm import llama_flags, load, logits, megatron_lm
 from models import megatron_tensors
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.training.megatron_lm_args import FLAGS_FILE, megatron_lm_flags
 
 
 LAYOUTS = {"tp2": (2, 1), "pp2": (1, 2)}
 
 
-def write(hf: str, out: Path) -> None:
-    """Import the model at each layout."""
-    for name, (tp, pp) in LAYOUTS.items():
-        bridge = AutoBridge.from_hf_pretrained(hf)
-        provider = bridge.to_megatron_provider()
-        provider.tensor_model_parallel_size = tp
-        provider.pipeline_model_parallel_size = pp
-        provider.finalize()
-        provider.initialize_model_parallel(seed=0)
-        model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
-        bridge.save_megatron_model(model, out / name, hf_tokenizer_path=hf, release=True)
-        parallel_state.destroy_model_parallel()
-    AutoBridge.import_ckpt(hf, out / "dp2", release=True)
+def write(hf: str, root: Path, tp: int = 1, pp: int = 1, ep: int = 1) -> None:
+    """Import a model at a layout."""
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    provider = bridge.to_megatron_provider()
+    provider.tensor_model_parallel_size = tp
+    provider.pipeline_model_parallel_size = pp
+    provider.expert_model_parallel_size = ep
+    provider.finalize()
+    provider.initialize_model_parallel(seed=0)
+    model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
+    bridge.save_megatron_model(model, root, hf_tokenizer_path=hf, release=True)
     parallel_state.destroy_model_parallel()
 
 
@@ -78,11 +79,43 @@ def read(hf: str, root: str) -> dict[str, list[str]]:
     return outcome
 
 
+def flags_of(root: Path) -> dict[str, list[str]]:
+    """The two ways to start Megatron-LM from a release."""
+    args = torch.load(root / "release/common.pt", weights_only=True)["args"]
+    return {
+        "printed flags": ["--use-checkpoint-args", *megatron_lm_flags(args, restored=False)],
+        "flags file": (root / "release" / FLAGS_FILE).read_text().split(),
+    }
+
+
+def read_experts(hf: str, root: Path, flags: list[str]) -> list[str]:
+    """Load a release with half of its experts on each rank; say where the logits are not Hugging Face's."""
+    flags = [*(flag for flag in flags if flag != "--bf16"), "--load", str(root)]
+    tokens = torch.arange(48)[None]
+    hf_model = AutoModelForCausalLM.from_pretrained(hf, dtype=torch.float32).eval()
+    with torch.no_grad():
+        expected = hf_model(tokens).logits
+    with megatron_lm([*flags, "--expert-model-parallel-size", "2"]) as args:
+        model, _ = load(args)
+        experts = sum(".experts.local_experts." in name for name, _ in model.named_parameters())
+        found = logits(model, tokens)[..., : expected.shape[-1]]
+    difference = float((found - expected).abs().max())
+    problems = [] if difference < 4e-5 * float(expected.abs().max()) else [f"logits differ by {difference:.1e}"]
+    # Two linear layers for each of two experts of each of two layers.
+    return problems if experts == 8 else [*problems, f"{experts} parameters of experts"]
+
+
 def main() -> None:
     """Write, read, and gather what every rank found."""
-    hf, root, out = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-    write(hf, out)
+    hf, root, moe, out = sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4])
+    for name, (tp, pp) in LAYOUTS.items():
+        write(hf, out / name, tp, pp)
+    AutoBridge.import_ckpt(hf, out / "dp2", release=True)
+    parallel_state.destroy_model_parallel()
+    write(moe, out / "ep2", ep=2)
     mine = read(hf, root)
+    for way, flags in flags_of(out / "ep2").items():
+        mine[f"megatron_lm ep2, {way}"] = read_experts(moe, out / "ep2", flags)
     ranks: list = [None] * dist.get_world_size()
     dist.all_gather_object(ranks, mine)
     if dist.get_rank() == 0:

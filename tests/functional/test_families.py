@@ -14,6 +14,8 @@
 
 """Each model family goes from Hugging Face into Megatron-LM, with nothing typed by hand, and back."""
 
+import json
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +36,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 # What the harness takes away on a host without CUDA, where Megatron-LM cannot run it.
 SWITCHED_FOR_THE_HOST = {"moe_grouped_gemm", "moe_token_dispatcher_type"}
 LOGITS_BOUND = 4e-5
+EP2 = "Qwen3-MoE, written and read by 2 ranks at EP=2"
 
 
 class Converted(NamedTuple):
@@ -64,7 +67,14 @@ def converted(request, tmp_path_factory) -> Converted:
         monkeypatch.setattr("builtins.print", lambda *words, **_: lines.extend(str(words[0]).splitlines()))
         AutoBridge.import_ckpt(hf, folder / "root", release=True)
     (command,) = [line for line in lines if line.startswith("  --load ")]
-    return Converted(hf, folder / "root", command.split())
+    return Converted(hf, folder / "root", shlex.split(command))
+
+
+@pytest.fixture(scope="module")
+def two_ranks_experts(two_ranks) -> Converted:
+    """The experts' release that two ranks wrote with half of the experts each."""
+    out, _ = two_ranks
+    return Converted(out / "experts", out / "ep2", [])
 
 
 def _flags_file(converted: Converted) -> list[str]:
@@ -82,6 +92,13 @@ def _assert_logits(converted: Converted, flags: list[str], device: str) -> None:
         model, _ = load(args)
         found = logits(model, tokens)[..., : hf.config.vocab_size]
     torch.testing.assert_close(found, expected, rtol=0, atol=LOGITS_BOUND * float(expected.abs().max()))
+
+
+def _assert_export(converted: Converted, tmp_path: Path) -> None:
+    AutoBridge.from_hf_pretrained(converted.hf).export_ckpt(converted.root, tmp_path / "hf", show_progress=False)
+    expected, found = (load_file(folder / "model.safetensors") for folder in (converted.hf, tmp_path / "hf"))
+    assert found.keys() == expected.keys()
+    assert [name for name, tensor in expected.items() if not torch.equal(found[name], tensor)] == []
 
 
 @pytest.mark.cell("family", row="converted", column="`--use-checkpoint-args` and the printed flags")
@@ -110,7 +127,28 @@ def test_the_args_are_what_megatron_lms_parser_makes_of_the_flags(converted, mon
 @pytest.mark.cell("family", row="converted", column="exported again, bit for bit")
 def test_the_export_is_the_model_bit_for_bit(converted, tmp_path, monkeypatch):
     _reset_attention_environment(monkeypatch)
-    AutoBridge.from_hf_pretrained(converted.hf).export_ckpt(converted.root, tmp_path / "hf", show_progress=False)
-    expected, found = (load_file(folder / "model.safetensors") for folder in (converted.hf, tmp_path / "hf"))
-    assert found.keys() == expected.keys()
-    assert [name for name, tensor in expected.items() if not torch.equal(found[name], tensor)] == []
+    _assert_export(converted, tmp_path)
+
+
+@pytest.mark.cell("family", row=EP2, column="`--use-checkpoint-args` and the printed flags")
+def test_two_ranks_read_half_of_the_experts_each_with_the_printed_flags(two_ranks):
+    out, _ = two_ranks
+    assert json.loads((out / "reads.json").read_text())["megatron_lm ep2, printed flags"] == []
+
+
+@pytest.mark.cell("family", row=EP2, column="`megatron_lm_args.txt` alone")
+def test_two_ranks_read_half_of_the_experts_each_with_the_flags_file(two_ranks):
+    out, _ = two_ranks
+    assert json.loads((out / "reads.json").read_text())["megatron_lm ep2, flags file"] == []
+
+
+@pytest.mark.cell("family", row=EP2, column="`megatron_lm_args.txt` alone")
+def test_one_rank_reads_all_of_the_experts(two_ranks_experts, monkeypatch):
+    _reset_attention_environment(monkeypatch)
+    _assert_logits(two_ranks_experts, _flags_file(two_ranks_experts), "cpu")
+
+
+@pytest.mark.cell("family", row=EP2, column="exported again, bit for bit")
+def test_what_two_ranks_wrote_is_exported_bit_for_bit(two_ranks_experts, tmp_path, monkeypatch):
+    _reset_attention_environment(monkeypatch)
+    _assert_export(two_ranks_experts, tmp_path)

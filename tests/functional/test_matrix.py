@@ -22,7 +22,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from layout import LAYOUTS
 from models import make_tiny_llama
 from smollm2 import CACHED
 
@@ -33,6 +32,8 @@ from megatron.bridge import AutoBridge
 VERSIONS = ("0.14.0", "0.15.3", "0.16.1", "0.17.1", "0.18.2", "0.19.2")
 SMALL_PART = ("0.14.0", "0.17.1")
 MODELS = ("padded-vocabulary", "llama3-rope")
+LAYOUTS = ("TP=1 PP=1", "TP=2 PP=1", "TP=1 PP=2", "TP=2 PP=2")
+TENSOR_PARALLEL = ("TP=1 PP=1", "TP=2 PP=1", "TP=4 PP=1", "TP=8 PP=1")
 
 
 def _core(version: str) -> Path:
@@ -57,23 +58,27 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return folders
 
 
-@pytest.fixture(scope="module")
-def outcome(request: pytest.FixtureRequest, releases: list[Path], tmp_path_factory) -> dict:
-    """What `matrix_worker.py` found with one megatron-core."""
-    out = tmp_path_factory.mktemp("outcome") / "out.json"
+def _read(core: str, ranks: int, layouts: tuple[str, ...], folders: list[Path], out: Path) -> dict:
+    """Tell what `matrix_worker.py` finds with one megatron-core."""
     worker = Path(__file__).with_name("matrix_worker.py")
-    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4"]
+    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone"]
     run = subprocess.run(
-        [*command, str(worker), str(out), *(str(folder) for folder in releases)],
-        env=os.environ | {"PYTHONPATH": f"{_core(request.param)}:{os.environ.get('PYTHONPATH', '')}"},
+        [*command, "--nproc-per-node", str(ranks), str(worker), str(out), ",".join(layouts), *map(str, folders)],
+        env=os.environ | {"PYTHONPATH": f"{_core(core)}:{os.environ.get('PYTHONPATH', '')}"},
         capture_output=True,
         text=True,
         timeout=600,
     )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     outcome = json.loads(out.read_text())
-    assert outcome["core"] == request.param
+    assert outcome["core"] == core
     return outcome
+
+
+@pytest.fixture(scope="module")
+def outcome(request: pytest.FixtureRequest, releases: list[Path], tmp_path_factory) -> dict:
+    """What four ranks find with one megatron-core."""
+    return _read(request.param, 4, LAYOUTS, releases, tmp_path_factory.mktemp("outcome") / "out.json")
 
 
 def _versions() -> list:
@@ -94,3 +99,17 @@ def test_every_parameter_and_the_logits_are_hugging_faces(outcome, layout):
 def test_megatron_lms_own_loader_reads_where_the_wheel_carries_it(outcome):
     has_loader = tuple(map(int, outcome["core"].split("."))) >= (0, 17, 0)
     assert outcome["reader"] == ("load_checkpoint" if has_loader else "dist_checkpointing.load")
+
+
+@pytest.fixture(scope="module")
+def eight_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """What eight ranks find in a model of as many heads, whose 500 words no tensor-parallel size of 8 divides."""
+    folder = tmp_path_factory.mktemp("eight_ranks")
+    hf = make_tiny_llama(folder / "hf", "eight-heads")
+    AutoBridge.import_ckpt(hf, folder / "root", release=True)
+    return _read(VERSIONS[-1], 8, TENSOR_PARALLEL, [folder], folder / "out.json")
+
+
+@pytest.mark.parametrize("layout", TENSOR_PARALLEL)
+def test_the_vocabulary_has_its_rows_and_zeros_at_every_tensor_parallel_size(eight_ranks, layout):
+    assert eight_ranks["differences"][layout] == []

@@ -1,0 +1,185 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What Megatron-LM does with a launch that is not quite right, and that a release keeps its users from it.
+
+Each test shows the trap, in Megatron-LM's own code, beside what the release and its flags do. Elsewhere:
+test_matrix.py (readers before core 0.19 and their quirks), test_bridge_readers.py (Bridge's readers),
+test_any_host.py (hosts without CUDA), test_transformer_engine_keys.py (Transformer Engine's entries).
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from megatron.core.dist_checkpointing.core import CheckpointingException
+from megatron.core.dist_checkpointing.serialization import load_common_state_dict
+from megatron.core.enums import ModelType
+from megatron.training.argument_utils import gpt_config_from_args
+from megatron.training.training import setup_model_and_optimizer
+from megatron_lm import build, load, logits, megatron_lm
+from models import FAMILIES, make_tiny_llama, save_random_model
+from torch.distributed.checkpoint.api import CheckpointException
+from transformers import AutoModelForCausalLM
+
+from megatron.bridge import AutoBridge
+from megatron.bridge.utils.host import conversion_process_group
+
+
+TRACKER = "latest_checkpointed_iteration.txt"
+TRAINING = ["--clip-grad", "0"]
+LOGITS_BOUND = 4e-5
+TOKENS = torch.arange(64)[None]
+
+
+@pytest.fixture(scope="module")
+def qk_norm(tmp_path_factory) -> tuple[Path, Path]:
+    """A Hugging Face Qwen3, which has norms for queries and keys, and its release."""
+    folder = tmp_path_factory.mktemp("qk_norm")
+    hf = save_random_model(folder / "hf", FAMILIES["Qwen3 (qk-norm)"].config)
+    AutoBridge.import_ckpt(hf, folder / "root", release=True)
+    return hf, folder / "root"
+
+
+def _flags(root: Path, *, without: tuple[str, ...] = (), load_from: Path | None = None) -> list[str]:
+    """The release's flags, for float32, without those that begin so."""
+    flags = (root / "release/megatron_lm_args.txt").read_text().split()
+    flags = [flag for flag in flags if not flag.startswith(("--bf16", *without))]
+    return [*flags, "--load", str(load_from or root), "--exit-on-missing-checkpoint"]
+
+
+def _megatron(flags: list[str]) -> torch.Tensor:
+    with megatron_lm(flags) as args:
+        model, _ = load(args)
+        return logits(model, TOKENS)
+
+
+def _hugging_face(hf: Path) -> torch.Tensor:
+    model = AutoModelForCausalLM.from_pretrained(hf, dtype=torch.float32).eval()
+    with torch.no_grad():
+        return model(TOKENS).logits
+
+
+def _agree(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    difference = (found[..., : expected.shape[-1]] - expected).abs().max()
+    return bool(difference < LOGITS_BOUND * expected.abs().max())
+
+
+def _start_training(flags: list[str]) -> int:
+    """Load model, optimizer and scheduler, as a training run does."""
+    with megatron_lm([*flags, *TRAINING]) as args:
+        setup_model_and_optimizer(ModelType.encoder_or_decoder, lambda pre_process, post_process, **_: build(args))
+        return args.iteration
+
+
+def test_an_iteration_0_lacks_an_optimizer_and_a_release_needs_none(tiny, tmp_path):
+    AutoBridge.import_ckpt(tiny.hf, tmp_path / "upstreams")
+    assert (tmp_path / "upstreams" / TRACKER).read_text() == "0"
+    with pytest.raises(CheckpointException, match="optimizer.state.exp_avg"):
+        _start_training(_flags(tiny.root, load_from=tmp_path / "upstreams"))
+    assert _start_training(_flags(tiny.root)) == 0
+
+
+def test_the_common_state_has_what_megatron_lm_before_core_0_16_reads_with_no_default(tiny):
+    args = torch.load(tiny.root / "release/common.pt", weights_only=True)["args"]
+    assert (args.tensor_model_parallel_size, args.pipeline_model_parallel_size) == (1, 1)
+    assert (args.iteration, args.consumed_train_samples, args.no_save_optim, args.no_save_rng) == (0, 0, True, True)
+
+
+def test_common_pt_holds_what_the_new_common_state_holds(tiny, tmp_path):
+    shutil.copytree(tiny.root / "release", tmp_path / "release")
+    with conversion_process_group():
+        with_it = load_common_state_dict(str(tmp_path / "release"))
+        (tmp_path / "release/common.pt").unlink()
+        without_it = load_common_state_dict(str(tmp_path / "release"))
+    assert with_it == without_it and "args" in with_it
+
+
+def test_the_common_state_names_no_class_that_weights_only_refuses(tiny):
+    found = torch.serialization.get_unsafe_globals_in_checkpoint(tiny.root / "release/common.pt")
+    # Every Megatron-LM from core 0.14 on declares it safe; torch itself does not.
+    assert set(found) <= {"argparse.Namespace"}
+
+
+def test_use_checkpoint_args_restores_a_part_and_the_printed_flags_the_rest(qk_norm):
+    hf, root = qk_norm
+    with megatron_lm(["--load", str(root), "--use-checkpoint-args"]) as args:
+        assert args.num_layers == 2 and not args.qk_layernorm
+    assert _agree(_megatron([*_flags(root), "--use-checkpoint-args"]), _hugging_face(hf))
+
+
+def test_a_missing_qk_layernorm_is_ignored_unless_strictness_is_raise_all(qk_norm):
+    hf, root = qk_norm
+    wrong = _flags(root, without=("--qk-layernorm",))
+    assert not _agree(_megatron(wrong), _hugging_face(hf))
+    strict = ["--dist-ckpt-strictness", "raise_all"]
+    with pytest.raises(CheckpointingException) as refused:
+        _megatron([*wrong, *strict])
+    assert "q_layernorm.weight" in str(refused.value) and "k_layernorm.weight" in str(refused.value)
+    # The right model takes every weight; only Transformer Engine's modules take the rest.
+    with pytest.raises(CheckpointingException) as left:
+        _megatron([*_flags(root), *strict])
+    assert ".weight" not in str(left.value) and "_extra_state" in str(left.value)
+
+
+def test_a_wrong_vocabulary_is_cut_in_silence(tiny):
+    expected = _hugging_face(tiny.hf)
+    wrong = [*_flags(tiny.root, without=("--vocab-size", "--padded-vocab-size")), "--vocab-size", "384"]
+    assert _megatron(wrong).shape[-1] == 384 < expected.shape[-1]
+    assert _agree(_megatron(_flags(tiny.root)), expected)
+
+
+@pytest.mark.parametrize("wrong", [["--norm-epsilon", "1e-2"], ["--rotary-base", "500000"]])
+def test_a_wrong_epsilon_or_rotary_base_is_taken_in_silence(tiny, wrong):
+    expected = _hugging_face(tiny.hf)
+    strict = ["--dist-ckpt-strictness", "raise_unexpected"]
+    assert not _agree(_megatron([*_flags(tiny.root), *strict, *wrong]), expected)
+    assert _agree(_megatron([*_flags(tiny.root), *strict]), expected)
+
+
+def test_megatron_lms_builder_forgets_a_rope_scaling_factor_and_the_import_says_so(tmp_path):
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 3.2 (rope scaling, tied)"].config)
+    with pytest.warns(UserWarning, match="no flag gives it rope_scaling_factor"):
+        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    with megatron_lm(_flags(tmp_path / "root")) as args:
+        assert args.rope_scaling_factor == 32
+        assert gpt_config_from_args(args).rope_scaling_factor == 8
+
+
+def test_a_missing_rope_scaling_is_taken_in_silence(tmp_path):
+    hf = make_tiny_llama(tmp_path / "hf", "llama3-rope")
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    expected = _hugging_face(hf)
+    assert not _agree(_megatron(_flags(tmp_path / "root", without=("--use-rope-scaling",))), expected)
+    assert _agree(_megatron(_flags(tmp_path / "root")), expected)
+
+
+def test_a_torn_tracker_ends_megatron_lm_with_status_0_and_is_an_error_in_bridge(tiny, tmp_path):
+    root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
+    (root / TRACKER).write_text("relea")
+    with pytest.raises(SystemExit) as end:
+        _megatron(_flags(root))
+    assert not end.value.code
+    with pytest.raises(ValueError, match="holds 'relea', neither 'release' nor an iteration number"):
+        AutoBridge.from_hf_pretrained(tiny.hf).load_megatron_model(root)
+
+
+def test_a_missing_checkpoint_is_ignored_without_the_flag_that_the_import_prints(tiny, tmp_path):
+    flags = _flags(tiny.root, load_from=tmp_path)
+    assert not _agree(
+        _megatron([flag for flag in flags if flag != "--exit-on-missing-checkpoint"]), _hugging_face(tiny.hf)
+    )
+    with pytest.raises(SystemExit):
+        _megatron(flags)
