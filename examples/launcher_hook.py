@@ -24,6 +24,7 @@ from pathlib import Path
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.megatron_lm_args import FLAGS_FILE
+from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
 
 
 def before_training(hf_model: str, root: str) -> list[str]:
@@ -34,9 +35,17 @@ def before_training(hf_model: str, root: str) -> list[str]:
         root: Checkpoint root.
 
     Returns:
-        Megatron-LM's flags: the model's, and those that load the newest checkpoint of the root.
+        Megatron-LM's flags: the model's, its tokenizer's, and those that load the newest checkpoint of the root.
+
+    Raises:
+        ValueError: If the root holds a checkpoint that Megatron-LM cannot start from so.
     """
+    folder = Path(root) / "release"
     if not (Path(root) / "latest_checkpointed_iteration.txt").exists():
         AutoBridge.import_ckpt(hf_model, root, release=True)
-    flags = (Path(root) / "release" / FLAGS_FILE).read_text().split()
+    resolve_checkpoint_folder(root)  # A torn tracker is an error: Megatron-LM ends without one.
+    if not (folder / FLAGS_FILE).exists():
+        raise ValueError(f"{root} holds a checkpoint and no release with its flags. Give another folder.")
+    flags = (folder / FLAGS_FILE).read_text().split()
+    flags += ["--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(folder / "tokenizer")]
     return [*flags, "--load", root, "--save", root, "--exit-on-missing-checkpoint"]

@@ -17,7 +17,8 @@
 #
 #     MEGATRON_LM=path/to/Megatron-LM bash examples/sft.sh ROOT CHATS.jsonl [flags of Megatron-LM]
 #
-# It saves into the same root; run again, it goes on from there. The flags given last win over all others.
+# On one node; GPUS=8 in the environment starts as many processes, and --tensor-model-parallel-size and the like say how
+# they share the model. It saves into the same root; run again, it goes on from there. The flags given last win.
 set -euo pipefail
 usage="usage: MEGATRON_LM=path/to/Megatron-LM bash $0 ROOT CHATS.jsonl [flags of Megatron-LM]"
 megatron_lm=${MEGATRON_LM:?$usage} root=${1:?$usage} chats=${2:?$usage}

@@ -13,10 +13,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-# Converts and fine-tunes in a container that has torch and Megatron already: nothing but the bridge is installed.
+# Converts and fine-tunes in a container that has torch, Megatron and what the bridge needs already, as NeMo's have:
+# nothing but the bridge is installed.
 #
 #     docker run --gpus all --ipc host -v "$PWD:/bridge" -v "$DATA:/data" -w /bridge IMAGE \
-#         env MEGATRON_LM=/opt/Megatron-LM bash examples/sft_in_container.sh HF_MODEL /data/ckpt /data/chats.jsonl
+#         env GPUS=8 MEGATRON_LM=/opt/Megatron-LM bash examples/sft_in_container.sh HF_MODEL /data/ckpt /data/chats.jsonl
 #
 # Flags of Megatron-LM may follow.
 set -euo pipefail
@@ -26,6 +27,8 @@ shift 3
 
 here=$(dirname "$0")
 pip install --no-deps "$here/.."
+python -W ignore -c "import megatron.bridge" ||
+    { echo "error: the container lacks what is named above; install it with pip, or leave out --no-deps" >&2; exit 1; }
 # A container that starts again goes on from what it saved.
 [ -e "$root/latest_checkpointed_iteration.txt" ] || python "$here/import_release.py" "$hf_model" "$root"
 bash "$here/sft.sh" "$root" "$chats" "$@"

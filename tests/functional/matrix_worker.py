@@ -16,7 +16,8 @@
 
     PYTHONPATH=CORE torchrun --nproc-per-node 4 matrix_worker.py OUT.json "TP=1 PP=2,TP=2 PP=2" MODEL...
 
-A MODEL is a folder with the Hugging Face model ``hf`` and its release ``root``.
+A MODEL is a folder with the Hugging Face model ``hf``, its release ``root``, and ``printed_flags.txt``, the flags that
+``--use-checkpoint-args`` leaves.
 
 Each rank loads its part of the model into Megatron-LM's own modules, with `load_checkpoint` where the wheel
 carries Megatron-LM's training code (core 0.17 and later) and with `dist_checkpointing.load` where it does not,
@@ -56,6 +57,8 @@ try:
 except ImportError:
     arguments = None
 
+# How Megatron-LM is told of the model.
+WAYS = ("flags file", "printed flags") if arguments else ("the release's args",)
 LOGITS_BOUND = 4e-5
 RUN_FLAGS = [
     *("--micro-batch-size", "1", "--train-iters", "1", "--lr", "1e-4", "--distributed-backend", "gloo"),
@@ -65,22 +68,26 @@ RUN_FLAGS = [
 ]
 
 
-def parsed(root: Path, tp: int, pp: int) -> argparse.Namespace:
+def parsed(folder: Path, tp: int, pp: int, way: str) -> argparse.Namespace:
     """Start Megatron-LM with the release's own flags, as its `initialize_megatron` does."""
-    flags = [flag for flag in (root / "release/megatron_lm_args.txt").read_text().split() if flag != "--bf16"]
+    root = folder / "root"
+    file = folder / "printed_flags.txt" if way == "printed flags" else root / "release/megatron_lm_args.txt"
+    flags = [flag for flag in file.read_text().split() if flag != "--bf16"]
+    flags += ["--use-checkpoint-args"] if way == "printed flags" else []
     layout = ["--tensor-model-parallel-size", str(tp), "--pipeline-model-parallel-size", str(pp)]
-    argv = ["pretrain_gpt.py", *RUN_FLAGS, *flags, *layout, "--load", str(root), "--use-checkpoint-args"]
+    argv = ["pretrain_gpt.py", *RUN_FLAGS, *flags, *layout, "--load", str(root)]
     with mock.patch.object(sys, "argv", argv):
         args = arguments.parse_args()
-    checkpointing.load_args_from_checkpoint(args)
+    if args.use_checkpoint_args:
+        checkpointing.load_args_from_checkpoint(args)
     arguments.validate_args(args)
     global_vars.set_global_variables(args, build_tokenizer=False)
     return args
 
 
-def stored(root: Path, tp: int, pp: int) -> argparse.Namespace:
+def stored(folder: Path, tp: int, pp: int, way: str) -> argparse.Namespace:
     """Take the args that the release carries, for a wheel without Megatron-LM's parser."""
-    args = torch.load(root / "release/common.pt", weights_only=True)["args"]
+    args = torch.load(folder / "root/release/common.pt", weights_only=True)["args"]
     args.tensor_model_parallel_size, args.pipeline_model_parallel_size = tp, pp
     args.bf16, args.params_dtype = False, torch.float32
     return args
@@ -152,12 +159,12 @@ def logits(model: GPTModel, tokens: torch.Tensor, hidden_size: int) -> torch.Ten
     return torch.cat(parts, dim=-1)
 
 
-def compare(hf: str, root: Path, tp: int, pp: int) -> list[str]:
+def compare(folder: Path, tp: int, pp: int, way: str) -> list[str]:
     """Load the release at one layout; name what is wrong on this rank."""
-    hf_model = AutoModelForCausalLM.from_pretrained(hf, dtype=torch.float32).eval()
-    args = (stored if arguments is None else parsed)(root, tp, pp)
+    hf_model = AutoModelForCausalLM.from_pretrained(folder / "hf", dtype=torch.float32).eval()
+    args = (stored if arguments is None else parsed)(folder, tp, pp, way)
     model = build(args)
-    load(model, root)
+    load(model, folder / "root")
     differences = wrong(model, megatron_tensors(hf_model, args.padded_vocab_size), hf_model.config.num_hidden_layers)
     torch.manual_seed(1)
     tokens = torch.randint(hf_model.config.vocab_size, (1, 512))
@@ -171,11 +178,11 @@ def compare(hf: str, root: Path, tp: int, pp: int) -> list[str]:
     return differences
 
 
-def read(hf: str, root: Path, tp: int, pp: int) -> list[str]:
+def read(folder: Path, tp: int, pp: int, way: str) -> list[str]:
     """Start Megatron-LM at one layout, compare, and end it again."""
     parallel_state.initialize_model_parallel(tp, pp)
     try:
-        return compare(hf, root, tp, pp)
+        return compare(folder, tp, pp, way)
     except Exception as error:
         return [f"{type(error).__name__}: {error}"]
     finally:
@@ -194,7 +201,7 @@ def main() -> None:
         for layout in layouts:
             tp, pp = (int(size.partition("=")[2]) for size in layout.split())
             mine = [
-                f"{model.name}: {what}" for model in models for what in read(str(model / "hf"), model / "root", tp, pp)
+                f"{model.name}, {way}: {what}" for model in models for way in WAYS for what in read(model, tp, pp, way)
             ]
             ranks: list = [None] * dist.get_world_size()
             dist.all_gather_object(ranks, mine)

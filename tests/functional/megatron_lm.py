@@ -128,11 +128,16 @@ def megatron_lm(flags: list[str], device: str = "cpu") -> Iterator:
                 dist.destroy_process_group()
 
 
-def build(args) -> torch.nn.Module:
-    """Build this rank's part of Megatron-LM's model of the arguments."""
+def build(args, **forgotten) -> torch.nn.Module:
+    """Build this rank's part of Megatron-LM's model of the arguments.
+
+    Args:
+        args: Megatron-LM's arguments.
+        **forgotten: Fields of the config that its own function does not take from the arguments.
+    """
     config = gpt_config_from_args(args)
-    # Megatron-LM's own function forgets it: see test_megatron_lm_traps.py.
-    config.rope_scaling_factor = args.rope_scaling_factor
+    for name, value in forgotten.items():
+        setattr(config, name, value)
     groups = ProcessGroupCollection.use_mpu_process_groups()
     return GPTModelBuilder(config).build_model(
         groups,
@@ -141,13 +146,17 @@ def build(args) -> torch.nn.Module:
     )
 
 
-def load(args) -> tuple[torch.nn.Module, int]:
+def load(args, **forgotten) -> tuple[torch.nn.Module, int]:
     """Build Megatron-LM's model of the arguments and load ``--load`` into it with its own loader.
+
+    Args:
+        args: Megatron-LM's arguments.
+        **forgotten: As for `build`.
 
     Returns:
         This rank's model and the iteration.
     """
-    model = build(args).eval()
+    model = build(args, **forgotten).eval()
     if not args.use_cpu_initialization:
         model.cuda()
     iteration, _ = load_checkpoint([model], None, None)

@@ -93,10 +93,17 @@ _NEEDS_TE_FOR_MLA = "Megatron Core's own attention knows no multi-latent attenti
 
 
 class Family(NamedTuple):
-    """A model family: a tiny config of it, and why a host cannot convert it where it cannot."""
+    """A model family.
+
+    Args:
+        config: A tiny config of it.
+        needs: Why a host cannot convert it, where it cannot.
+        forgotten: Arguments that Megatron-LM parses and its builder of models does not take.
+    """
 
     config: PretrainedConfig
     needs: str = ""
+    forgotten: tuple[str, ...] = ()
 
 
 # The families that people fine-tune, each with what is its own.
@@ -104,7 +111,8 @@ FAMILIES = {
     "Llama 2": Family(LlamaConfig(**_DENSE | dict(num_key_value_heads=4, rms_norm_eps=1e-5))),
     "Llama 3.1 (rope scaling)": Family(LlamaConfig(**_DENSE | dict(rope_parameters=_LLAMA3_ROPE))),
     "Llama 3.2 (rope scaling, tied)": Family(
-        LlamaConfig(**_DENSE | dict(rope_parameters=_LLAMA3_ROPE | {"factor": 32.0}, tie_word_embeddings=True))
+        LlamaConfig(**_DENSE | dict(rope_parameters=_LLAMA3_ROPE | {"factor": 32.0}, tie_word_embeddings=True)),
+        forgotten=("rope_scaling_factor",),
     ),
     "Mistral": Family(MistralConfig(**_DENSE, head_dim=32, sliding_window=None)),
     "Mistral (sliding window)": Family(MistralConfig(**_DENSE, head_dim=16, sliding_window=24)),

@@ -16,9 +16,9 @@
 
     torchrun pretrain_gpt.py FLAGS
 
-Takes Megatron-LM's flags, --exit-interval among them. Its own parser, checkpoint loader and writer, SFT data set, DistributedDataParallel,
-Adam and training step do the work, in float32 and with the whole sequence as one document. Prints a line of JSON
-for each iteration and one with the iteration it began at.
+Takes Megatron-LM's flags, --exit-interval among them. Its own parser, checkpoint loader and writer, SFT data set,
+DistributedDataParallel, Adam and training step do the work, in float32 and with the whole sequence as one document.
+Prints a line of JSON for each iteration and one with the iteration it began at.
 """
 
 import json

@@ -15,7 +15,8 @@
 """Prints test results as the tables that stand in the README.
 
 A test marked ``cell(table, row=..., column=...)`` is one cell of a table: "yes" where it passed. A row or a
-column that is a parameter of the test stands for that parameter's id.
+column that is a parameter of the test stands for that parameter's id. A test adds a note to its cell with the user
+property ``note``.
 """
 
 import pytest
@@ -43,12 +44,18 @@ def _outcome(reports: list[pytest.TestReport], notes: list[str]) -> str:
     if any(report.failed for report in reports):
         return "**no**"
     if any(report.passed and report.when == "call" for report in reports):
-        return "yes"
+        told = [value for report in reports for name, value in report.user_properties if name == "note"]
+        return " ".join(["yes", *dict.fromkeys(_number(note, notes) for note in told)])
     reasons = [report.longrepr[2].removeprefix("Skipped: ") for report in reports if report.skipped]
     reason = min(reasons, key=lambda reason: reason.startswith("no CUDA"))
-    if reason not in notes:
-        notes.append(reason)
-    return f"skipped ({notes.index(reason) + 1})"
+    return f"skipped {_number(reason, notes)}"
+
+
+def _number(note: str, notes: list[str]) -> str:
+    """Refer to a note below the table."""
+    if note not in notes:
+        notes.append(note)
+    return f"({notes.index(note) + 1})"
 
 
 def print_tables(terminal: pytest.TerminalReporter) -> None:

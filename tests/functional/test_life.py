@@ -28,6 +28,7 @@ import pytest
 import torch
 from bridge_training import training_load
 from launcher_hook import before_training
+from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.training.checkpointing import save_checkpoint
 from megatron_lm import load, logits, megatron_lm, tree
 from models import make_tiny_llama
@@ -39,6 +40,7 @@ from megatron.bridge import AutoBridge
 from megatron.bridge.training.checkpointing import load_checkpoint
 from megatron.bridge.training.model_load_save import load_tokenizer
 from megatron.bridge.training.utils.checkpoint_utils import get_hf_model_id_from_checkpoint
+from megatron.bridge.utils.host import conversion_process_group
 
 
 FUNCTIONAL = Path(__file__).parent
@@ -135,6 +137,13 @@ def test_fine_tuning_starts_at_the_release_and_goes_on_from_what_it_saved(life):
     assert iterations == [1, 2, 3, 4, 5, 6]
     assert (life.root / TRACKER).read_text() == "6"
     assert {path.name for path in life.root.iterdir() if path.is_dir()} == {"release", "iter_0000003", "iter_0000006"}
+
+
+def test_the_optimizer_goes_on_where_it_was(life):
+    with conversion_process_group():
+        for steps in (3, 6):
+            common_state = load_common_state_dict(str(life.root / f"iter_000000{steps}"))
+            assert common_state["optimizer"]["state"]["common_step"] == steps
 
 
 def test_the_loss_falls_from_hugging_faces(life):
@@ -239,3 +248,11 @@ def test_a_container_that_has_megatron_gets_nothing_but_the_bridge(tiny, tmp_pat
     installed = {path.name for path in site.iterdir()} - before - {"image.pth"}
     assert installed == {"megatron", "megatron_bridge-0.6.2+release.1.dist-info"}
     assert (tmp_path / "root" / TRACKER).read_text() == "1"
+
+
+@pytest.mark.parametrize("tracker, error", [("0", "no release"), ("torn", "holds 'torn'")])
+def test_the_hook_says_what_keeps_a_root_from_being_fine_tuned(tiny, tmp_path, tracker, error):
+    (tmp_path / "root/iter_0000000").mkdir(parents=True)
+    (tmp_path / "root" / TRACKER).write_text(tracker)
+    with pytest.raises(ValueError, match=error):
+        before_training(str(tiny.hf), str(tmp_path / "root"))

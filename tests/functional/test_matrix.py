@@ -14,6 +14,7 @@
 
 """Every current megatron-core reads what this fork writes. `make matrix` runs all of it, `make test` its ends."""
 
+import ast
 import json
 import os
 import subprocess
@@ -22,10 +23,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import torch
 from models import make_tiny_llama
 from smollm2 import CACHED
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.models.gpt_provider import GPTModelProvider
+from megatron.bridge.training.megatron_lm_args import ARGUMENTS, megatron_lm_args, megatron_lm_flags
 
 
 # The first of these is the oldest that Megatron-LM's users still run; the last is the one installed.
@@ -53,9 +57,14 @@ def _core(version: str) -> Path:
 def releases(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Tied and untied embeddings, rope scaling, and a vocabulary that Megatron-LM pads."""
     folders = [tmp_path_factory.mktemp("matrix") / name for name in MODELS]
-    for folder in folders:
-        AutoBridge.import_ckpt(make_tiny_llama(folder / "hf", folder.name), folder / "root", release=True)
-    return folders
+    return [_import(folder, folder.name) for folder in folders]
+
+
+def _import(folder: Path, name: str) -> Path:
+    AutoBridge.import_ckpt(make_tiny_llama(folder / "hf", name), folder / "root", release=True)
+    args = torch.load(folder / "root/release/common.pt", weights_only=True)["args"]
+    (folder / "printed_flags.txt").write_text(" ".join(megatron_lm_flags(args, restored=False)))
+    return folder
 
 
 def _read(core: str, ranks: int, layouts: tuple[str, ...], folders: list[Path], out: Path) -> dict:
@@ -81,10 +90,10 @@ def outcome(request: pytest.FixtureRequest, releases: list[Path], tmp_path_facto
     return _read(request.param, 4, LAYOUTS, releases, tmp_path_factory.mktemp("outcome") / "out.json")
 
 
-def _versions() -> list:
+def _versions(versions: tuple[str, ...] = VERSIONS) -> list:
     return [
         pytest.param(version, id=version, marks=[] if version in SMALL_PART else pytest.mark.matrix)
-        for version in VERSIONS
+        for version in versions
     ]
 
 
@@ -101,12 +110,24 @@ def test_megatron_lms_own_loader_reads_where_the_wheel_carries_it(outcome):
     assert outcome["reader"] == ("load_checkpoint" if has_loader else "dist_checkpointing.load")
 
 
+@pytest.mark.parametrize("version", _versions(VERSIONS[3:]))
+def test_what_is_said_to_be_restored_is_what_use_checkpoint_args_restores(version):
+    tree = ast.parse((_core(version) / "megatron/training/checkpointing.py").read_text())
+    (function,) = (node for node in ast.walk(tree) if getattr(node, "name", "") == "load_args_from_checkpoint")
+    calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+    set_arg = {call.args[0].value for call in calls if getattr(call.func, "id", "") == "_set_arg"}
+    # The padded size is restored, and needs neither of these.
+    given_by_another = {"vocab_size", "make_vocab_size_divisible_by"}
+    assert {argument.name for argument in ARGUMENTS if argument.restored} - given_by_another <= set_arg
+    stored = vars(megatron_lm_args(GPTModelProvider(num_layers=2, hidden_size=64, num_attention_heads=4)))
+    # They ask for this one, which no parser since core 0.14 has.
+    assert set_arg - set(stored) == {"apply_layernorm_1p"}
+
+
 @pytest.fixture(scope="module")
 def eight_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict:
     """What eight ranks find in a model of as many heads, whose 500 words no tensor-parallel size of 8 divides."""
-    folder = tmp_path_factory.mktemp("eight_ranks")
-    hf = make_tiny_llama(folder / "hf", "eight-heads")
-    AutoBridge.import_ckpt(hf, folder / "root", release=True)
+    folder = _import(tmp_path_factory.mktemp("eight_ranks"), "eight-heads")
     return _read(VERSIONS[-1], 8, TENSOR_PARALLEL, [folder], folder / "out.json")
 
 

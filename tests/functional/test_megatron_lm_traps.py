@@ -120,6 +120,16 @@ def test_use_checkpoint_args_restores_a_part_and_the_printed_flags_the_rest(qk_n
     assert _agree(_megatron([*_flags(root), "--use-checkpoint-args"]), _hugging_face(hf))
 
 
+def test_no_flag_of_the_model_names_a_tokenizer_and_use_checkpoint_args_takes_the_releases(tiny):
+    command_line = ["--tokenizer-type", "SFTTokenizer", "--use-checkpoint-args"]
+    with megatron_lm([*_flags(tiny.root), *command_line]) as args:
+        assert args.tokenizer_type == "HuggingFaceTokenizer"
+        assert args.tokenizer_model == str(tiny.root / "release/tokenizer")
+    with megatron_lm([*_flags(tiny.root), *command_line, "--no-use-tokenizer-model-from-checkpoint-args"]) as args:
+        assert args.tokenizer_type == "SFTTokenizer"
+    assert not any("tokenizer" in flag for flag in _flags(tiny.root)[: -len(["--load", "", ""])])
+
+
 def test_a_missing_qk_layernorm_is_ignored_unless_strictness_is_raise_all(qk_norm):
     hf, root = qk_norm
     wrong = _flags(root, without=("--qk-layernorm",))
@@ -134,14 +144,19 @@ def test_a_missing_qk_layernorm_is_ignored_unless_strictness_is_raise_all(qk_nor
     assert ".weight" not in str(left.value) and "_extra_state" in str(left.value)
 
 
-def test_a_wrong_vocabulary_is_cut_in_silence(tiny):
+@pytest.mark.parametrize("size", [384, 640])
+def test_a_wrong_vocabulary_is_cut_or_filled_with_zeros_in_silence(tiny, size):
     expected = _hugging_face(tiny.hf)
-    wrong = [*_flags(tiny.root, without=("--vocab-size", "--padded-vocab-size")), "--vocab-size", "384"]
-    assert _megatron(wrong).shape[-1] == 384 < expected.shape[-1]
+    assert expected.shape[-1] == 512
+    wrong = [*_flags(tiny.root, without=("--vocab-size", "--padded-vocab-size")), "--vocab-size", str(size)]
+    with megatron_lm(wrong) as args:
+        model, _ = load(args)
+        rows = model.state_dict()["embedding.word_embeddings.weight"]
+    assert len(rows) == size and not rows[512:].any()
     assert _agree(_megatron(_flags(tiny.root)), expected)
 
 
-@pytest.mark.parametrize("wrong", [["--norm-epsilon", "1e-2"], ["--rotary-base", "500000"]])
+@pytest.mark.parametrize("wrong", [["--norm-epsilon", "1e-3"], ["--rotary-base", "500000"]])
 def test_a_wrong_epsilon_or_rotary_base_is_taken_in_silence(tiny, wrong):
     expected = _hugging_face(tiny.hf)
     strict = ["--dist-ckpt-strictness", "raise_unexpected"]

@@ -96,6 +96,10 @@ def test_megatron_lms_command_line_gives_the_models_logits(imported, launch):
     # Megatron Core's own modules do not ask for Transformer Engine's entries.
     flags = [flag.replace("raise_all", "raise_unexpected") for flag in flags]
     with megatron_lm(flags) as args:
+        assert (args.tokenizer_type, args.tokenizer_model) == (
+            "HuggingFaceTokenizer",
+            str(imported.root / "release/tokenizer"),
+        )
         model, _ = load(args)
         hf = AutoModelForCausalLM.from_pretrained(imported.hf, dtype=torch.float32).eval()
         tokens = torch.arange(100, 140)[None]

@@ -15,9 +15,7 @@
 """Megatron-LM's arguments of a model: the tables are complete, and agree with Megatron-LM's own parser."""
 
 import argparse
-import ast
 import functools
-import inspect
 import subprocess
 from dataclasses import fields
 
@@ -28,10 +26,10 @@ from megatron.core.activations import squared_relu
 from megatron.core.fusions.fused_bias_geglu import quick_gelu
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_decoder_block_spec
 from megatron.training.arguments import add_megatron_arguments
-from megatron.training.checkpointing import load_args_from_checkpoint
 
 from megatron.bridge.models.gemma.gemma_provider import GemmaModelProvider
 from megatron.bridge.models.gpt_provider import GPTModelProvider
+from megatron.bridge.models.hybrid.hybrid_provider import HybridModelProvider
 from megatron.bridge.models.mla_provider import MLAModelProvider
 from megatron.bridge.training import megatron_lm_args
 from megatron.bridge.training.megatron_lm_args import (
@@ -71,8 +69,7 @@ HOW_IT_RUNS = set(
     inference_cuda_graph_scope inference_disable_triton_nvls_kernels inference_fuse_tp_communication
     inference_grouped_gemm_backend inference_moe_disable_fused_quant_kernels inference_moe_token_dispatcher_type
     inference_rng_tracker inference_sampling_seed init_method init_method_std init_model_with_meta_device
-    kitchen_attention_backend log_max_attention_logit mamba_head_dim mamba_num_groups mamba_num_heads mamba_state_dim
-    mamba_training_ssm_states_dtype masked_softmax_fusion max_seqlen_per_dp_cp_rank memory_efficient_layer_norm
+    kitchen_attention_backend log_max_attention_logit     mamba_training_ssm_states_dtype masked_softmax_fusion max_seqlen_per_dp_cp_rank memory_efficient_layer_norm
     microbatch_group_size_per_vp_stage min_offloaded_tensor_size mla_down_proj_fusion mlp_chunks_for_prefill
     mlp_chunks_for_training moe_deepep_num_sms moe_enable_deepep moe_enable_routing_replay
     moe_expert_rank_capacity_factor moe_flex_dispatcher_backend moe_flex_dispatcher_num_sms moe_grad_scale_func
@@ -101,6 +98,8 @@ HOW_IT_RUNS = set(
     use_grouped_gemm_for_dense_mlp use_grouped_gemm_for_shared_expert use_inference_optimized_layers use_kitchen
     use_kitchen_attention use_mamba_mem_eff_path use_ring_exchange_p2p use_te_activation_func use_te_rng_tracker
     use_transformer_engine_full_layer_spec use_transformer_engine_op_fuser variable_seq_lengths wgrad_deferral_limit
+    hybrid_attention_ratio hybrid_mlp_ratio hybrid_override_pattern hybrid_stack_spec keep_mtp_spec_in_bf16
+    mamba_chunk_size
     """.split()
 )
 
@@ -126,6 +125,10 @@ MODELS = {
     ),
     "latent attention": _model(MLAModelProvider, num_moe_experts=8, moe_shared_expert_intermediate_size=64),
     "yarn": _model(position_embedding_type="yarn", yarn_correction_range_round_to_int=False),
+    "hybrid": HybridModelProvider(
+        hidden_size=64, num_attention_heads=4, hybrid_layer_pattern="M-M*-", vocab_size=1000
+    ),
+    "mrope": _model(position_embedding_type="mrope", mrope_section=[16, 24, 24]),
     "uncommon": _model(mtp_num_layers=1, dsa_indexer_scoring_relu=False, no_rope_freq=[0, 0, 0, 1]),
 }
 
@@ -140,12 +143,17 @@ def _actions() -> dict[str, argparse.Action]:
 
 
 def test_every_field_of_a_provider_is_mapped_or_known_to_have_no_argument_or_to_change_nothing():
-    names = {field.name for cls in (GPTModelProvider, MLAModelProvider) for field in fields(cls)}
+    providers = (GPTModelProvider, MLAModelProvider, HybridModelProvider)
+    names = {field.name for cls in providers for field in fields(cls)}
     mapped = {name for argument in ARGUMENTS for name in argument.fields}
     places = [mapped, set(NO_ARGUMENT), HOW_IT_RUNS]
     assert names - set.union(*places) == set(), "map these, or say that they cannot be, or that they change nothing"
     assert set.union(*places) - names == set(), "the providers have these no more"
     assert sum(map(len, places)) == len(names), "one place for a field"
+
+
+def test_what_is_said_to_have_no_argument_has_none():
+    assert set(NO_ARGUMENT) & set(vars(_parser().parse_args([]))) == set()
 
 
 def test_every_row_is_as_megatron_lms_parser_has_it():
@@ -164,18 +172,6 @@ def test_every_row_is_as_megatron_lms_parser_has_it():
 
 def test_the_defaults_for_hosts_without_the_parser_are_the_parsers():
     assert {name: _parser().get_default(name) for name in OTHER_DEFAULTS} == OTHER_DEFAULTS
-
-
-def test_what_is_said_to_be_restored_is_what_megatron_lm_restores():
-    tree = ast.parse(inspect.getsource(load_args_from_checkpoint))
-    calls = [call for call in ast.walk(tree) if isinstance(call, ast.Call)]
-    set_arg = {call.args[0].value for call in calls if getattr(call.func, "id", "") == "_set_arg"}
-    # The padded size is restored, and needs neither of these.
-    given_by_another = {"vocab_size", "make_vocab_size_divisible_by"}
-    assert {argument.name for argument in ARGUMENTS if argument.restored} - given_by_another <= set_arg
-    stored = vars(megatron_lm_args.megatron_lm_args(_model()))
-    # It asks for this one, which its parser has no more.
-    assert set_arg - set(stored) == {"apply_layernorm_1p"}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -242,6 +238,8 @@ def _own_layer_spec(config):
         (_model(rope_scaling=True, rope_scaling_factor=8.0), []),
         (_model(rope_scaling=True, rope_scaling_factor=32.0), ["rope_scaling_factor"]),
         (_model(softmax_scale=0.5), ["softmax_scale"]),
+        (_model(rotary_base=10000.5), ["rotary_base"]),
+        (_model(seq_len_interpolation_factor=2.5), ["seq_len_interpolation_factor"]),
         (_model(activation_func=F.gelu, gated_linear_unit=True), ["activation_func=gated gelu"]),
         (_model(activation_func=F.relu), ["activation_func=relu"]),
         (_model(transformer_layer_spec=_own_layer_spec), ["transformer_layer_spec=_own_layer_spec"]),
@@ -257,3 +255,10 @@ def test_what_megatron_lm_cannot_be_told_is_named(model, lacking):
 
 def test_a_model_with_a_builder_of_its_own_is_named():
     assert "GemmaModelProvider" in without_argument(_model(GemmaModelProvider))
+    assert without_argument(MODELS["hybrid"]) == ["HybridModelProvider"]
+
+
+def test_no_flag_gives_a_value_that_the_parser_refuses():
+    args = megatron_lm_args.megatron_lm_args(_model(rotary_base=10000.5, position_embedding_type="rope"))
+    assert args.rotary_base == 10000.5
+    assert [flag for flag in megatron_lm_flags(args) if flag.startswith("--rotary-base")] == []

@@ -52,6 +52,8 @@ class Argument:
         default: The parser's default. A flag of a bool takes no value: it stands for the other one.
         of: Model fields that give it; the field of its own name where this is empty.
         to: Makes the argument's value from the fields' values, in their order.
+        accepts: The types that the parser accepts; a value of another is given by no flag.
+        pattern: Whether a list is one value, a pattern of layers; else it is several values.
         restored: Whether ``--use-checkpoint-args`` takes it from the checkpoint in every Megatron-LM from
             core 0.14 to 0.19.
     """
@@ -61,6 +63,8 @@ class Argument:
     default: Any = None
     of: tuple[str, ...] = ()
     to: Callable[..., Any] = lambda value: value
+    accepts: type | tuple[type, ...] = object
+    pattern: bool = False
     restored: bool = False
 
     @property
@@ -116,7 +120,7 @@ _MODEL = (
     Argument("seq_length", "--seq-length", restored=True),
     Argument("max_position_embeddings", "--max-position-embeddings", of=("seq_length",), restored=True),
     Argument("position_embedding_type", "--position-embedding-type", "learned_absolute", restored=True),
-    Argument("rotary_base", "--rotary-base", 10000, to=_whole, restored=True),
+    Argument("rotary_base", "--rotary-base", 10000, to=_whole, accepts=int, restored=True),
     Argument("rotary_percent", "--rotary-percent", 1.0, restored=True),
     Argument("rotary_interleaved", "--rotary-interleaved", False, restored=True),
     Argument(
@@ -124,6 +128,7 @@ _MODEL = (
         "--rotary-seq-len-interpolation-factor",
         of=("seq_len_interpolation_factor",),
         to=_whole,
+        accepts=int,
     ),
     Argument("normalization", "--normalization", "LayerNorm", restored=True),
     Argument("layernorm_epsilon", "--norm-epsilon", 1e-05),
@@ -178,7 +183,7 @@ _BUILT_IN_ROPE_SCALING_FACTOR = 8.0
 _EXPERTS = (
     Argument("num_experts", "--num-experts", of=("num_moe_experts",), restored=True),
     Argument("moe_ffn_hidden_size", "--moe-ffn-hidden-size", restored=True),
-    Argument("moe_layer_freq", "--moe-layer-freq", 1, restored=True),
+    Argument("moe_layer_freq", "--moe-layer-freq", 1, pattern=True, restored=True),
     Argument("moe_router_topk", "--moe-router-topk", 2, restored=True),
     Argument("moe_router_pre_softmax", "--moe-router-pre-softmax", False, restored=True),
     Argument("moe_router_score_function", "--moe-router-score-function", "softmax"),
@@ -246,7 +251,7 @@ _UNCOMMON = (
     Argument("experimental_attention_variant", "--experimental-attention-variant"),
     Argument("fp32_residual_connection", "--fp32-residual-connection", False),
     Argument("glu_linear_offset", "--glu-linear-offset", 0.0),
-    Argument("linear_attention_freq", "--linear-attention-freq"),
+    Argument("linear_attention_freq", "--linear-attention-freq", pattern=True),
     Argument("linear_conv_kernel_dim", "--linear-conv-kernel-dim", 4),
     Argument("linear_key_head_dim", "--linear-key-head-dim", 128),
     Argument("linear_num_key_heads", "--linear-num-key-heads", 16),
@@ -258,6 +263,7 @@ _UNCOMMON = (
     Argument("moe_latent_size", "--moe-latent-size"),
     Argument("moe_pad_expert_input_to_capacity", "--moe-pad-expert-input-to-capacity", False),
     Argument("moe_token_drop_policy", "--moe-token-drop-policy", "probs"),
+    Argument("mrope_section", "--mrope-section"),
     Argument("mtp_loss_scaling_factor", "--mtp-loss-scaling-factor", 0.1),
     Argument("mtp_num_layers", "--mtp-num-layers"),
     Argument("mtp_use_repeated_layer", "--mtp-use-repeated-layer", False),
@@ -266,12 +272,27 @@ _UNCOMMON = (
     Argument("mup_base_hidden_size", "--mup-base-hidden-size"),
     Argument("mup_embedding_mult", "--mup-embedding-mult", 1.0),
     Argument("mup_output_mult", "--mup-output-mult", 1.0),
-    Argument("no_rope_freq", "--no-rope-freq"),
+    Argument("no_rope_freq", "--no-rope-freq", pattern=True),
     Argument("qk_l2_norm", "--qk-l2-norm", False),
     Argument("softmax_type", "--softmax-type", "vanilla"),
     Argument("use_mup", "--use-mup", False),
-    Argument("window_attn_skip_freq", "--window-attn-skip-freq"),
+    Argument("window_attn_skip_freq", "--window-attn-skip-freq", pattern=True),
     Argument("window_size", "--window-size", to=lambda window: window and tuple(window)),
+)
+
+_HYBRID = (
+    Argument("hybrid_layer_pattern", "--hybrid-layer-pattern"),
+    Argument(
+        "is_hybrid_model",
+        "--is-hybrid-model",
+        False,
+        ("is_hybrid_model", "hybrid_layer_pattern"),
+        lambda is_hybrid, pattern: bool(is_hybrid or pattern),
+    ),
+    Argument("mamba_state_dim", "--mamba-state-dim", 128, restored=True),
+    Argument("mamba_head_dim", "--mamba-head-dim", 64, restored=True),
+    Argument("mamba_num_groups", "--mamba-num-groups", 8, restored=True),
+    Argument("mamba_num_heads", "--mamba-num-heads", restored=True),
 )
 
 # How the run that wrote the checkpoint was laid out. It loads at any other layout, so they are no flags.
@@ -286,16 +307,14 @@ _LAYOUT = (
 
 _MODEL_PARALLELISM = ("tensor_model", "pipeline_model", "context")
 
-ARGUMENTS = (*_MODEL, *_ROPE_SCALING, *_EXPERTS, *_MULTI_LATENT_ATTENTION, *_YARN, *_UNCOMMON, *_LAYOUT)
+ARGUMENTS = (*_MODEL, *_ROPE_SCALING, *_EXPERTS, *_MULTI_LATENT_ATTENTION, *_YARN, *_HYBRID, *_UNCOMMON, *_LAYOUT)
 
 # Model fields that change what a GPT model computes and that no flag gives to Megatron-LM's builder of GPT models.
 NO_ARGUMENT = (
     "beta_fast",
     "beta_slow",
     "heterogeneous_block_specs",
-    "is_hybrid_model",
     "moe_router_topk_limited_devices",
-    "mrope_section",
     "original_max_position_embeddings",
     "quant_recipe",
     "softmax_scale",
@@ -317,14 +336,8 @@ OTHER_DEFAULTS: dict[str, Any] = {
     "global_batch_size": None,
     "heterogeneous_layers_config_encoded_json": None,
     "heterogeneous_layers_config_path": None,
-    "hybrid_layer_pattern": None,
     "hybrid_override_pattern": None,
     "init_method_xavier_uniform": False,
-    "is_hybrid_model": False,
-    "mamba_head_dim": 64,
-    "mamba_num_groups": 8,
-    "mamba_num_heads": None,
-    "mamba_state_dim": 128,
     "moe_single_grouped_bias": False,
     "moe_single_grouped_weight": False,
     "mtp_hybrid_override_pattern": None,
@@ -388,12 +401,12 @@ def megatron_lm_flags(args: argparse.Namespace, *, restored: bool = True) -> lis
         for argument in table:
             value = getattr(args, argument.name, None)
             needless = argument.restored and not restored
-            if argument.flag is None or value is None or needless:
+            if argument.flag is None or value is None or needless or not isinstance(value, argument.accepts):
                 continue
             if isinstance(value, bool):
                 words += [argument.flag] if value != argument.default else []
             elif value != argument.default or table is not _UNCOMMON:
-                words += _as_words(argument.flag, value)
+                words += _as_words(argument, value)
     return words
 
 
@@ -409,13 +422,17 @@ def without_argument(model: Any) -> list[str]:
     """
     standard = {field.name: field.default for cls in (GPTModelProvider, MLAModelProvider) for field in fields(cls)}
     names = [name for name in NO_ARGUMENT if getattr(model, name, standard[name]) != standard[name]]
-    if model.rope_scaling and model.rope_scaling_factor != _BUILT_IN_ROPE_SCALING_FACTOR:
+    for argument in itertools.chain(*_tables(model)):
+        value = argument.value(model)
+        if value is not None and not isinstance(value, argument.accepts):
+            names += argument.fields
+    if getattr(model, "rope_scaling", False) and model.rope_scaling_factor != _BUILT_IN_ROPE_SCALING_FACTOR:
         names.append("rope_scaling_factor")
     if not any(argument.value(model) for argument in _MODEL if "activation_func" in argument.fields):
         if model.activation_func is not F.gelu or model.gated_linear_unit:
             gated = "gated " if model.gated_linear_unit else ""
             names.append(f"activation_func={gated}{getattr(model.activation_func, '__name__', model.activation_func)}")
-    spec = getattr(model, "transformer_layer_spec", None)
+    spec = getattr(model, "transformer_layer_spec", default_layer_spec)
     function = spec.func if isinstance(spec, functools.partial) else spec
     if function not in (default_layer_spec, get_gpt_decoder_block_spec):
         names.append(f"transformer_layer_spec={getattr(function, '__name__', function)}")
@@ -435,6 +452,8 @@ def _tables(model: Any) -> list[tuple[Argument, ...]]:
         tables.append(_MULTI_LATENT_ATTENTION)
     elif getattr(model, "position_embedding_type", None) == "yarn":
         tables.append(_YARN)
+    if getattr(model, "hybrid_layer_pattern", None):
+        tables.append(_HYBRID)
     return tables
 
 
@@ -459,13 +478,13 @@ def _is_plain(value: Any) -> bool:
     return value is None or type(value) in (bool, int, float, str) or isinstance(value, torch.dtype)
 
 
-def _as_words(flag: str, value: Any) -> list[str]:
-    if isinstance(value, tuple):
-        value = ",".join(str(item) for item in value)
-    elif isinstance(value, list) and all(isinstance(item, int) for item in value):
+def _as_words(argument: Argument, value: Any) -> list[str]:
+    if isinstance(value, list) and not argument.pattern:
+        return [f"{argument.flag}", *(str(item) for item in value)]
+    if isinstance(value, list):
         # Parentheses keep a shell from taking the brackets for the pattern of a file that exists.
         runs = [f"[{item}]*{len(list(run))}" for item, run in itertools.groupby(value)]
         value = f"({'+'.join(runs)})"
-    elif isinstance(value, list):
-        return [flag, *(str(item) for item in value)]
-    return [f"{flag}={value}"]
+    elif isinstance(value, tuple):
+        value = ",".join(str(item) for item in value)
+    return [f"{argument.flag}={value}"]
