@@ -37,6 +37,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("out", help="checkpoint root to write")
     parser.add_argument("--tensor-model-parallel-size", type=int, default=1)
     parser.add_argument("--pipeline-model-parallel-size", type=int, default=1)
+    parser.add_argument("--overwrite", action="store_true", help="replace the release that OUT holds")
     parser.add_argument("--trust-remote-code", action="store_true", help="run the model's own Python code")
     return parser.parse_args()
 
@@ -46,7 +47,7 @@ def import_parallel(arguments: argparse.Namespace) -> None:
     ranks = arguments.tensor_model_parallel_size * arguments.pipeline_model_parallel_size
     if int(os.environ.get("WORLD_SIZE", "1")) % ranks:
         raise ValueError(f"these parallel sizes need a multiple of {ranks} ranks: torchrun --nproc-per-node {ranks} …")
-    check_import(arguments.hf_model, arguments.out)
+    check_import(arguments.hf_model, arguments.out, arguments.overwrite)
     bridge = AutoBridge.from_hf_pretrained(arguments.hf_model, trust_remote_code=arguments.trust_remote_code)
     provider = bridge.to_megatron_provider()
     provider.tensor_model_parallel_size = arguments.tensor_model_parallel_size
@@ -54,7 +55,9 @@ def import_parallel(arguments: argparse.Namespace) -> None:
     provider.finalize()
     provider.initialize_model_parallel(seed=0)
     model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
-    bridge.save_megatron_model(model, arguments.out, hf_tokenizer_path=arguments.hf_model, release=True)
+    bridge.save_megatron_model(
+        model, arguments.out, hf_tokenizer_path=arguments.hf_model, release=True, overwrite=arguments.overwrite
+    )
     torch.distributed.destroy_process_group()
 
 
@@ -66,7 +69,11 @@ def main() -> None:
             import_parallel(arguments)
         else:
             AutoBridge.import_ckpt(
-                arguments.hf_model, arguments.out, release=True, trust_remote_code=arguments.trust_remote_code
+                arguments.hf_model,
+                arguments.out,
+                release=True,
+                overwrite=arguments.overwrite,
+                trust_remote_code=arguments.trust_remote_code,
             )
     except (ValueError, RuntimeError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -58,6 +58,18 @@ EDITS = (
         ),
     ),
     Edit(
+        name="import-overwrite",
+        symbol="AutoBridge.import_ckpt",
+        why="A checkpoint that is there is lost only to who says so.",
+        drop_when="upstream's import_ckpt has an `overwrite` parameter.",
+        do=AddParameter(
+            "overwrite: bool = False",
+            keyword_only=True,
+            doc="overwrite: If True, ``release=True`` replaces the release that ``megatron_path`` holds, when the\n"
+            "new one is complete. Default is False: a folder that holds a checkpoint is refused.",
+        ),
+    ),
+    Edit(
         name="import-example",
         symbol="AutoBridge.import_ckpt",
         why="Documents the parameter.",
@@ -88,7 +100,7 @@ EDITS = (
         symbol="AutoBridge.import_ckpt",
         why="What a user can get wrong is found before the long work, with one line that says what to do.",
         drop_when="upstream checks the paths of an import.",
-        do=InsertStatements("if release:\n    check_import(hf_model_id, megatron_path)", at="start"),
+        do=InsertStatements("if release:\n    check_import(hf_model_id, megatron_path, overwrite)", at="start"),
     ),
     Edit(
         name="import-process-group",
@@ -112,6 +124,13 @@ EDITS = (
         do=PassArgument("bridge.save_megatron_model", "release=release"),
     ),
     Edit(
+        name="import-passes-overwrite",
+        symbol="AutoBridge.import_ckpt",
+        why="Passes the parameter on.",
+        drop_when="upstream's import_ckpt has an `overwrite` parameter.",
+        do=PassArgument("bridge.save_megatron_model", "overwrite=overwrite"),
+    ),
+    Edit(
         name="save-release",
         symbol="AutoBridge.save_megatron_model",
         why="The same for a model that the caller has built, on any parallel layout.",
@@ -121,6 +140,17 @@ EDITS = (
             doc="release: If True, writes a release checkpoint, which Megatron-LM loads as it is: the folder\n"
             "``release`` and the tracker ``release``, published when every file is complete.\n"
             "Default is False, which writes ``iter_0000000`` and the tracker ``0``.",
+        ),
+    ),
+    Edit(
+        name="save-overwrite",
+        symbol="AutoBridge.save_megatron_model",
+        why="A checkpoint that is there is lost only to who says so.",
+        drop_when="upstream's save_megatron_model has an `overwrite` parameter.",
+        do=AddParameter(
+            "overwrite: bool = False",
+            doc="overwrite: If True, ``release=True`` replaces the release that ``path`` holds, when the\n"
+            "new one is complete. Default is False: a folder that holds a checkpoint is refused.",
         ),
     ),
     Edit(
@@ -140,6 +170,13 @@ EDITS = (
         why="Passes the parameter on.",
         drop_when="upstream's save_megatron_model has a `release` parameter.",
         do=PassArgument("save_megatron_model", "release=release"),
+    ),
+    Edit(
+        name="save-passes-overwrite",
+        symbol="AutoBridge.save_megatron_model",
+        why="Passes the parameter on.",
+        drop_when="upstream's save_megatron_model has an `overwrite` parameter.",
+        do=PassArgument("save_megatron_model", "overwrite=overwrite"),
     ),
     Edit(
         name="load-root",

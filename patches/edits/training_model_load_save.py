@@ -42,6 +42,17 @@ EDITS = (
         ),
     ),
     Edit(
+        name="save-overwrite",
+        symbol="save_megatron_model",
+        why="A checkpoint that is there is lost only to who says so.",
+        drop_when="upstream's save_megatron_model has an `overwrite` parameter.",
+        do=AddParameter(
+            "overwrite: bool = False",
+            doc="overwrite: If True, ``release=True`` replaces the release that ``path`` holds, when the\n"
+            "new one is complete. Default is False: a folder that holds a checkpoint is refused.",
+        ),
+    ),
+    Edit(
         name="save-publishes",
         symbol="save_megatron_model",
         why="A reader must find the old checkpoint or the new one, with its tokenizer, never a mixture.",

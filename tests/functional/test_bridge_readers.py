@@ -210,7 +210,7 @@ def test_a_tracker_that_names_a_missing_folder_says_which_are_there(tiny, tmp_pa
 def test_importing_again_and_reading_in_one_process_gives_the_new_content(tiny, other, tmp_path):
     root = tmp_path / "root"
     for source in (tiny, other):
-        AutoBridge.import_ckpt(source.hf, root, release=True)
+        AutoBridge.import_ckpt(source.hf, root, release=True, overwrite=True)
         assert AutoBridge.get_hf_model_id_from_checkpoint(root) == str(source.hf)
         found = _embedding(READERS["load_megatron_model"](root, source.hf))
         assert torch.equal(found, load_file(source.hf / "model.safetensors")["model.embed_tokens.weight"])

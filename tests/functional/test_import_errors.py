@@ -28,8 +28,9 @@ from megatron_lm import tree
 from transformers import PreTrainedTokenizerFast
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.training import model_load_save, release_checkpoint
+from megatron.bridge.training import model_load_save
 from megatron.bridge.training.utils import import_checks
+from megatron.bridge.training.utils.publishing import Filesystem
 
 
 EXAMPLE = Path(__file__).parents[2] / "examples/import_release.py"
@@ -135,6 +136,16 @@ def test_a_disk_without_room_is_refused(hf, tmp_path, monkeypatch):
     _fails(hf, tmp_path / "root", "0.0 GB free and the checkpoint needs 0.0 GB")
 
 
+def test_a_root_that_holds_a_checkpoint_is_refused_before_any_work(hf, tiny, tmp_path, monkeypatch):
+    root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
+    before = {name: (root / name).read_bytes() for name in tree(root)}
+    monkeypatch.setattr(AutoBridge, "from_hf_pretrained", None)
+    _fails(
+        hf, root, "already holds a checkpoint: release, the tracker 'release'. Give another folder, or overwrite=True"
+    )
+    assert {name: (root / name).read_bytes() for name in tree(root)} == before
+
+
 def _disk_full(*args, **kwargs):
     raise OSError(28, "No space left on device")
 
@@ -145,7 +156,7 @@ def _disk_full(*args, **kwargs):
         ((model_load_save, "build_tokenizer"), "No space left"),
         ((PreTrainedTokenizerFast, "save_pretrained"), "tokenizer could not be saved"),
         ((TorchDistSaveShardedStrategy, "save"), "No space left"),
-        ((release_checkpoint, "_sync"), "No space left"),
+        ((Filesystem, "sync"), "No space left"),
     ],
     ids=lambda value: value[1] if isinstance(value, tuple) else "",
 )
@@ -157,7 +168,7 @@ def test_an_import_that_fails_half_way_leaves_the_checkpoint_that_was_there(
     before = {name: (root / name).read_bytes() for name in tree(root)}
     monkeypatch.setattr(*place, _disk_full)
     with pytest.raises((OSError, RuntimeError), match=error):
-        AutoBridge.import_ckpt(other.hf, root, release=True)
+        AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
     assert {name: (root / name).read_bytes() for name in tree(root)} == before
     assert sorted(path.name for path in root.iterdir()) == [
         "latest_checkpointed_iteration.txt",

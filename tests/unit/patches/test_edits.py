@@ -102,6 +102,25 @@ SNIPPETS = {
 ''',
         ("Args:", "Takes:"),
     ),
+    "models_conversion_auto_bridge:import-overwrite": Snippet(
+        '''
+ class AutoBridge:
+-    def import_ckpt(cls, *, release: bool = False, **kwargs):
++    def import_ckpt(cls, *, release: bool = False, overwrite: bool = False, **kwargs):
+         """Convert it.
+
+         Args:
+             release: As it is.
++            overwrite: If True, ``release=True`` replaces the release that ``megatron_path`` holds, when the
++                new one is complete. Default is False: a folder that holds a checkpoint is refused.
+             **kwargs: More.
+
+         Returns:
+             Nothing.
+         """
+''',
+        ("Args:", "Takes:"),
+    ),
     "models_conversion_auto_bridge:import-example": Snippet(
         '''
  class AutoBridge:
@@ -144,7 +163,7 @@ SNIPPETS = {
      def import_ckpt(cls):
          """Convert it."""
 +        if release:
-+            check_import(hf_model_id, megatron_path)
++            check_import(hf_model_id, megatron_path, overwrite)
          return cls
 ''',
         ("class AutoBridge", "if AutoBridge"),
@@ -178,6 +197,16 @@ SNIPPETS = {
         ("save_megatron_model", "save"),
         "        bridge.save_megatron_model(1, **kwargs)\n",
     ),
+    "models_conversion_auto_bridge:import-passes-overwrite": Snippet(
+        """
+ class AutoBridge:
+     def import_ckpt(cls):
+-        bridge.save_megatron_model(1, **kwargs)
++        bridge.save_megatron_model(1, overwrite=overwrite, **kwargs)
+""",
+        ("save_megatron_model", "save"),
+        "        bridge.save_megatron_model(1, **kwargs)\n",
+    ),
     "models_conversion_auto_bridge:save-release": Snippet(
         '''
  class AutoBridge:
@@ -193,6 +222,24 @@ SNIPPETS = {
 +            release: If True, writes a release checkpoint, which Megatron-LM loads as it is: the folder
 +                ``release`` and the tracker ``release``, published when every file is complete.
 +                Default is False, which writes ``iter_0000000`` and the tracker ``0``.
+         """
+''',
+        ("save_megatron_model", "save"),
+    ),
+    "models_conversion_auto_bridge:save-overwrite": Snippet(
+        '''
+ class AutoBridge:
+     def save_megatron_model(
+         self,
+         path,
++        overwrite: bool = False,
+     ):
+         """Save it.
+
+         Args:
+             path: Its place.
++            overwrite: If True, ``release=True`` replaces the release that ``path`` holds, when the
++                new one is complete. Default is False: a folder that holds a checkpoint is refused.
          """
 ''',
         ("save_megatron_model", "save"),
@@ -218,6 +265,16 @@ SNIPPETS = {
      def save_megatron_model(self):
 -        return save_megatron_model(1)
 +        return save_megatron_model(1, release=release)
+""",
+        ("return save", "return io.save"),
+        "        return save_megatron_model(1)\n",
+    ),
+    "models_conversion_auto_bridge:save-passes-overwrite": Snippet(
+        """
+ class AutoBridge:
+     def save_megatron_model(self):
+-        return save_megatron_model(1)
++        return save_megatron_model(1, overwrite=overwrite)
 """,
         ("return save", "return io.save"),
         "        return save_megatron_model(1)\n",
@@ -751,6 +808,20 @@ SNIPPETS = {
 +        release: If True, writes a release checkpoint, which Megatron-LM loads as it is: the folder
 +            ``release`` and the tracker ``release``, published when every file is complete.
 +            Default is False, which writes ``iter_0000000`` and the tracker ``0``.
+     """
+''',
+        ("Args:", "Takes:"),
+    ),
+    "training_model_load_save:save-overwrite": Snippet(
+        '''
+-def save_megatron_model(model):
++def save_megatron_model(model, overwrite: bool = False):
+     """Save it.
+
+     Args:
+         model: It.
++        overwrite: If True, ``release=True`` replaces the release that ``path`` holds, when the
++            new one is complete. Default is False: a folder that holds a checkpoint is refused.
      """
 ''',
         ("Args:", "Takes:"),

@@ -14,10 +14,8 @@
 
 """Writes a converted model as the release checkpoint that Megatron-LM fine-tunes from.
 
-The checkpoint is written natively: into a staging folder that is laid out as the checkpoint root will
-be, inside that root and so on its filesystem. When every file is in it and synced, its ``release/`` is
-renamed to the root's and the trackers follow, the text tracker last. So a reader finds the old
-checkpoint or the new one, never a mixture, and no ``iter_0000000`` exists at any moment.
+The checkpoint is written natively, into a staging folder that is laid out as the checkpoint root will be, and
+published when every file is in it (`publishing`): no ``iter_0000000`` exists at any moment.
 
 An object store (MultiStorageClient) has no rename: the files go to ``release/`` directly.
 """
@@ -27,8 +25,6 @@ import inspect
 import logging
 import os
 import shlex
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, Callable, ParamSpec, TypeVar
 
@@ -44,16 +40,14 @@ from megatron.bridge.training.megatron_lm_args import (
     megatron_lm_flags,
     without_argument,
 )
-from megatron.bridge.training.utils.checkpoint_root import RELEASE, on_rank_0
+from megatron.bridge.training.utils.checkpoint_root import on_rank_0
 from megatron.bridge.training.utils.checkpoint_utils import (
-    TRACKER_PREFIX,
     get_checkpoint_name,
-    get_checkpoint_tracker_filename,
-    get_checkpoint_train_state_filename,
     read_run_config,
     read_train_state,
 )
 from megatron.bridge.training.utils.import_checks import check_root
+from megatron.bridge.training.utils.publishing import STAGING_PREFIX, Publication, check_overwrite
 from megatron.bridge.training.utils.transformer_engine_keys import add_transformer_engine_keys
 from megatron.bridge.utils.common_utils import print_rank_0, warn_rank_0
 from megatron.bridge.utils.host import model_values
@@ -63,9 +57,6 @@ logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_STAGING_PREFIX = ".release-staging-"
-_REPLACED_PREFIX = ".release-replaced-"
 
 
 def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
@@ -86,12 +77,17 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(save)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         call = signature.bind(*args, **kwargs)
-        if not call.arguments.get("release", False) or MultiStorageClientFeature.is_enabled():
+        if not call.arguments.get("release", False):
+            return save(*args, **kwargs)
+        overwrite = call.arguments.get("overwrite", False)
+        if MultiStorageClientFeature.is_enabled():
+            on_rank_0(lambda: check_overwrite(call.arguments["path"], overwrite))
             return save(*args, **kwargs)
 
         root = Path(call.arguments["path"])
         on_rank_0(lambda: check_root(root))
-        staging = Path(on_rank_0(lambda: _make_staging_folder(root)))
+        publication = Publication(root)
+        staging = Path(on_rank_0(lambda: str(publication.begin(overwrite))))
         call.arguments["path"] = staging
         try:
             result = save(*call.args, **call.kwargs)
@@ -100,10 +96,9 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
             flags = None
             if call.arguments.get("ckpt_format", "torch_dist") == "torch_dist":
                 flags = on_rank_0(lambda: _complete_for_megatron_lm(staging))
-            on_rank_0(lambda: _publish(staging, root))
+            on_rank_0(publication.commit)
         finally:
-            if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
-                shutil.rmtree(staging, ignore_errors=True)
+            publication.end()
         # Both are cached by file name, and the files of that name are new.
         read_run_config.cache_clear()
         read_train_state.cache_clear()
@@ -165,7 +160,7 @@ def write_run_config(cfg: ConfigContainer, filename: str) -> None:
 def _published_root(cfg: ConfigContainer) -> str:
     """Tell the checkpoint root that the user gave, while the checkpoint is staged too."""
     root = cfg.checkpoint.save
-    return os.path.dirname(root) if root and os.path.basename(root).startswith(_STAGING_PREFIX) else root
+    return os.path.dirname(root) if root and os.path.basename(root).startswith(STAGING_PREFIX) else root
 
 
 def _complete_for_megatron_lm(staging: Path) -> list[str]:
@@ -186,56 +181,8 @@ def _complete_for_megatron_lm(staging: Path) -> list[str]:
     return megatron_lm_flags(args, restored=False)
 
 
-def _make_staging_folder(root: Path) -> str:
-    root.mkdir(parents=True, exist_ok=True)
-    staging = tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=root)
-    # mkdtemp is for secrets; a checkpoint's folder has the mode of any other new folder.
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(staging, 0o777 & ~umask)
-    return str(staging)
-
-
 def _require_tokenizer(staging: Path) -> None:
     """Refuse a release without its tokenizer: what saves it logs its errors and goes on."""
     tokenizer = Path(get_checkpoint_name(str(staging), 0, release=True)) / "tokenizer"
     if not tokenizer.is_dir() or not any(tokenizer.iterdir()):
         raise RuntimeError("The tokenizer could not be saved, so nothing is published; the log says why.")
-
-
-def _publish(staging: Path, root: Path) -> None:
-    """Make a staged release the root's checkpoint."""
-    folder = Path(get_checkpoint_name(str(root), 0, release=True))
-    for directory, _, files in os.walk(staging, topdown=False):
-        for name in files:
-            _sync(os.path.join(directory, name))
-        _sync(directory)
-
-    # The old release leaves its name only for as long as one rename takes, and gets it back if that fails.
-    replaced = Path(tempfile.mkdtemp(prefix=_REPLACED_PREFIX, dir=root))
-    if folder.exists():
-        os.rename(folder, replaced / RELEASE)
-    try:
-        os.rename(staging / RELEASE, folder)
-    except OSError:
-        if (replaced / RELEASE).exists():
-            os.rename(replaced / RELEASE, folder)
-        replaced.rmdir()
-        raise
-    _sync(root)
-    for tracker in (
-        get_checkpoint_train_state_filename(str(root), prefix=TRACKER_PREFIX),
-        get_checkpoint_tracker_filename(str(root)),
-    ):
-        os.replace(staging / os.path.basename(tracker), tracker)
-        _sync(root)
-    shutil.rmtree(replaced)
-    logger.info("Published the release checkpoint %s", folder)
-
-
-def _sync(path: str | Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

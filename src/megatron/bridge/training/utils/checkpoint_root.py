@@ -112,7 +112,7 @@ def read_tracker_file(tracker_filename: str) -> tuple[int, bool]:
     Raises:
         ValueError: If the tracker is torn, empty, or holds anything else.
     """
-    return on_rank_0(lambda: _read_text_tracker(tracker_filename))
+    return on_rank_0(lambda: parse_tracker(tracker_text(tracker_filename), tracker_filename))
 
 
 def read_tracker(root: str) -> tuple[int, bool] | None:
@@ -132,7 +132,7 @@ def read_tracker(root: str) -> tuple[int, bool] | None:
     def read() -> tuple[int, bool] | None:
         text_tracker = get_checkpoint_tracker_filename(root)
         if file_exists(text_tracker):
-            return _read_text_tracker(text_tracker)
+            return parse_tracker(tracker_text(text_tracker), text_tracker)
         train_state = get_checkpoint_train_state_filename(root, prefix=TRACKER_PREFIX)
         if file_exists(train_state):
             return int(maybe_msc.torch.load(train_state, map_location="cpu", weights_only=True)["step"]), False
@@ -158,7 +158,7 @@ def checkpoint_folder(root: str, iteration: int, release: bool, named_by: str = 
     """
     folder = get_checkpoint_name(root, iteration, release=release)
     if not file_exists(folder):
-        there = ", ".join(_checkpoint_folders(root)) or "none"
+        there = ", ".join(checkpoint_folders(root)) or "none"
         raise FileNotFoundError(
             f"The {named_by} of {root} names the checkpoint {os.path.basename(folder)}, which is not there. "
             f"Checkpoint folders there: {there}. Restore the folder, or let the {named_by} name one of them."
@@ -186,7 +186,7 @@ def resolve_checkpoint_folder(path: str | os.PathLike) -> str:
     tracked = read_tracker(root)
     if tracked is not None:
         return checkpoint_folder(root, *tracked)
-    iterations = [int(match[1]) for name in _checkpoint_folders(root) if (match := _ITERATION_FOLDER.fullmatch(name))]
+    iterations = [int(match[1]) for name in checkpoint_folders(root) if (match := _ITERATION_FOLDER.fullmatch(name))]
     return get_checkpoint_name(root, max(iterations)) if iterations else root
 
 
@@ -215,13 +215,28 @@ def resolve_run_config_folder(path: str | os.PathLike) -> str:
     return folder
 
 
-def _read_text_tracker(tracker_filename: str) -> tuple[int, bool]:
+def tracker_text(tracker_filename: str) -> str:
+    """Read a text tracker as it is.
+
+    Args:
+        tracker_filename: Path of a ``latest_checkpointed_iteration.txt``.
+
+    Returns:
+        What it holds.
+    """
     with maybe_msc.open(tracker_filename, "r") as tracker:
-        return parse_tracker(tracker.read(), tracker_filename)
+        return tracker.read()
 
 
-def _checkpoint_folders(root: str) -> list[str]:
-    """Name the checkpoint folders of a root; half-written and foreign ones do not match."""
+def checkpoint_folders(root: str) -> list[str]:
+    """Name the checkpoint folders of a root; half-written and foreign ones do not match.
+
+    Args:
+        root: Checkpoint root; it need not exist.
+
+    Returns:
+        Their names, sorted.
+    """
     path = maybe_msc.Path(root)
     if not path.is_dir():
         return []

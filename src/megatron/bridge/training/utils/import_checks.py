@@ -24,7 +24,7 @@ from pathlib import Path
 _WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 
 
-def check_import(hf_model_id: str | Path, megatron_path: str | Path) -> None:
+def check_import(hf_model_id: str | Path, megatron_path: str | Path, overwrite: bool = False) -> None:
     """Check what a user can get wrong in an import, before anything is read or written.
 
     A model ID of the Hugging Face Hub is left to transformers to find; a local folder is looked into.
@@ -32,10 +32,12 @@ def check_import(hf_model_id: str | Path, megatron_path: str | Path) -> None:
     Args:
         hf_model_id: Hugging Face model ID, or folder of a model.
         megatron_path: Checkpoint root to write.
+        overwrite: Whether to replace a release that is there.
 
     Raises:
         ValueError: If ``hf_model_id`` is a folder that is missing or holds no importable model, or if
-            ``megatron_path`` cannot hold the checkpoint. One line, which says what to do.
+            ``megatron_path`` cannot hold the checkpoint or holds one that must stay. One line, which says what
+            to do.
     """
     # A Hub ID is "name" or "organization/name"; anything else can only be meant as a folder.
     model = Path(hf_model_id).expanduser()
@@ -43,6 +45,11 @@ def check_import(hf_model_id: str | Path, megatron_path: str | Path) -> None:
     if model.exists() or looks_local:
         _check_model(model)
     check_root(megatron_path)
+    # It imports torch, which a look at a path can do without.
+    from megatron.bridge.training.utils.publishing import check_overwrite, was_interrupted
+
+    if not was_interrupted(Path(megatron_path)):
+        check_overwrite(megatron_path, overwrite)
     if model.is_dir():
         _check_place(model, Path(megatron_path))
 

@@ -1,0 +1,326 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Publishes a release checkpoint: a reader finds the old checkpoint or the new one, whole, whatever stops it.
+
+The checkpoint is written into a staging folder inside its root, and so on the root's filesystem. Publishing
+syncs it, renames it to its name, then moves the trackers, the text tracker last, each step synced before the
+next. A release that is replaced changes names with the new one in one operation where the filesystem has it
+(``RENAME_EXCHANGE``; NFS has not: there it is two renames, and the next run takes back what a crash between
+them left).
+
+One process at a time writes into a root: it holds a lock, which the kernel releases when the process ends. Who
+holds the lock clears what dead processes left.
+"""
+
+import ctypes
+import errno
+import fcntl
+import logging
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any, Callable
+
+from megatron.bridge.training.utils.checkpoint_root import RELEASE, checkpoint_folders, tracker_text
+from megatron.bridge.training.utils.checkpoint_utils import (
+    TRACKER_PREFIX,
+    file_exists,
+    get_checkpoint_tracker_filename,
+    get_checkpoint_train_state_filename,
+)
+
+
+logger = logging.getLogger(__name__)
+
+STAGING_PREFIX = ".release-staging-"
+_REPLACED_PREFIX = ".release-replaced-"
+_LOCK = ".release-lock"
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+
+
+class Filesystem:
+    """What publishing does to a disk, one operation a method, so that tests can stop, fail and replay each."""
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder that is not there."""
+        folder.mkdir(exist_ok=True)
+
+    def make_own_folder(self, root: Path, prefix: str) -> Path:
+        """Make a folder of a new name in the root."""
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=root))
+        # mkdtemp is for secrets; a checkpoint's folder has the mode of any other new folder.
+        umask = os.umask(0)
+        os.umask(umask)
+        folder.chmod(0o777 & ~umask)
+        return folder
+
+    def sync(self, path: Path) -> None:
+        """Have a file's bytes, or a folder's names, on the disk."""
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename a file, over another if there is one, or a folder."""
+        os.replace(source, target)
+
+    def exchange(self, one: Path, other: Path) -> None:
+        """Let two folders change names in one operation."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        if not hasattr(libc, "renameat2"):
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(one), None, str(other))
+
+    def unlink(self, file: Path) -> None:
+        """Remove a file."""
+        file.unlink()
+
+    def remove(self, folder: Path) -> None:
+        """Remove a folder and what is in it."""
+        shutil.rmtree(folder)
+
+    def lock(self, file: Path) -> int:
+        """Make a file and lock it, for as long as this process lives.
+
+        Raises:
+            BlockingIOError: If another process has it locked.
+        """
+        while True:
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Who had it locked before may have removed it since it was opened here.
+                if file.exists() and os.path.samestat(os.fstat(descriptor), file.stat()):
+                    return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+
+
+class Publication:
+    """One checkpoint on its way into a root. In a job of many ranks, rank 0's.
+
+    Args:
+        root: Checkpoint root; it need not exist.
+    """
+
+    filesystem = Filesystem()
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._folder = root / RELEASE
+        self._own_folders: list[Path] = []
+        self._lock: int | None = None
+
+    def begin(self, overwrite: bool = False) -> Path:
+        """Lock the root, clear what dead processes left in it, and make the staging folder.
+
+        Args:
+            overwrite: Whether to replace a release that is there.
+
+        Returns:
+            The staging folder, which is laid out as a checkpoint root.
+
+        Raises:
+            ValueError: If the root holds a checkpoint that must stay.
+            RuntimeError: If another process is writing into the root.
+            OSError: If the filesystem refuses.
+        """
+        new = [path for path in (self._root, *self._root.absolute().parents) if not path.exists()]
+        for folder in reversed(new):
+            self.filesystem.make_folder(folder)
+            self.filesystem.sync(folder.absolute().parent)
+        try:
+            self._acquire_lock()
+            self._recover()
+            check_overwrite(self._root, overwrite)
+            self._own_folders.append(self.filesystem.make_own_folder(self._root, STAGING_PREFIX))
+        except BaseException:
+            self.end()
+            raise
+        return self._own_folders[0]
+
+    def commit(self) -> None:
+        """Make what is in the staging folder the root's checkpoint.
+
+        Raises:
+            OSError: If the filesystem refuses. The root has then the checkpoint that it had.
+        """
+        staging = self._own_folders[0]
+        for directory, _, files in os.walk(staging, topdown=False):
+            for name in files:
+                self.filesystem.sync(Path(directory, name))
+            self.filesystem.sync(Path(directory))
+        old, had = _identity(self._folder), [tracker for tracker in _trackers(self._root) if tracker.exists()]
+        try:
+            self._move_folder(staging, old)
+            # Its old name is gone from the disk before its new one is there: a crash leaves one of them.
+            self.filesystem.sync(staging)
+            self.filesystem.sync(self._root)
+            for tracker in _trackers(self._root):
+                self.filesystem.rename(staging / tracker.name, tracker)
+                self.filesystem.sync(self._root)
+        except BaseException:
+            if not self._try(f"give {self._root} back what it had", self._take_back, staging, old, had):
+                self._own_folders = []
+            raise
+        logger.info("Published the release checkpoint %s", self._folder)
+
+    def end(self) -> None:
+        """Remove this process's own folders and release the lock. Errors are logged: they never hide a first one."""
+        for folder in self._own_folders:
+            self._try(f"remove {folder}", self.filesystem.remove, folder)
+        self._own_folders = []
+        if self._lock is not None:
+            self._try(f"remove {self._root / _LOCK}", self.filesystem.unlink, self._root / _LOCK)
+            os.close(self._lock)
+            self._lock = None
+
+    def _acquire_lock(self) -> None:
+        file = self._root / _LOCK
+        try:
+            self._lock = self.filesystem.lock(file)
+        except BlockingIOError:
+            raise RuntimeError(
+                f"Another import is writing into {self._root} ({file.read_text().strip() or 'just started'}). "
+                "Wait for it to end, or give another folder."
+            ) from None
+        except OSError as error:
+            if error.errno not in _NOT_SUPPORTED:
+                raise
+            logger.warning("The filesystem of %s has no locks: see that nobody else imports into it", self._root)
+            return
+        os.truncate(self._lock, 0)
+        os.write(self._lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+
+    def _recover(self) -> None:
+        """Clear what processes left that died while they wrote into this root."""
+        train_state, tracker = _trackers(self._root)
+        for replaced in self._root.glob(f"{_REPLACED_PREFIX}*"):
+            if (replaced / RELEASE).exists() and not self._folder.exists():
+                # It died between the two renames of a filesystem that cannot exchange.
+                self.filesystem.rename(replaced / RELEASE, self._folder)
+                self.filesystem.sync(self._root)
+            self.filesystem.remove(replaced)
+        for staging in self._root.glob(f"{STAGING_PREFIX}*"):
+            moved = (staging / tracker.name).exists() and not (staging / RELEASE).exists()
+            if moved and not tracker.exists() and self._folder.exists():
+                # It died between the folder and the tracker, in a root that had neither: no reader has seen them.
+                if train_state.exists():
+                    self.filesystem.unlink(train_state)
+                self.filesystem.rename(self._folder, staging / RELEASE)
+                self.filesystem.sync(self._root)
+            self.filesystem.remove(staging)
+
+    def _move_folder(self, staging: Path, old: int | None) -> None:
+        if old is None:
+            self.filesystem.rename(staging / RELEASE, self._folder)
+            return
+        try:
+            self.filesystem.exchange(staging / RELEASE, self._folder)
+        except OSError as error:
+            if error.errno not in _NOT_SUPPORTED:
+                raise
+            replaced = self.filesystem.make_own_folder(self._root, _REPLACED_PREFIX)
+            self._own_folders.append(replaced)
+            self.filesystem.rename(self._folder, replaced / RELEASE)
+            self.filesystem.rename(staging / RELEASE, self._folder)
+
+    def _take_back(self, staging: Path, old: int | None, had: list[Path]) -> None:
+        """Give the root what it had, from what is there: an operation that failed may have been done."""
+        for tracker in reversed(_trackers(self._root)):
+            if tracker not in had and tracker.exists():
+                self.filesystem.unlink(tracker)
+        if _identity(self._folder) == old:
+            return
+        if old is not None and _identity(staging / RELEASE) == old:
+            self.filesystem.exchange(staging / RELEASE, self._folder)
+            return
+        if self._folder.exists():
+            self.filesystem.rename(self._folder, staging / RELEASE)
+        if old is not None:
+            self.filesystem.rename(self._own_folders[-1] / RELEASE, self._folder)
+
+    def _try(self, what: str, step: Callable[..., None], *arguments: Any) -> bool:
+        try:
+            step(*arguments)
+        except OSError as error:
+            logger.warning("Could not %s: %s. The next import does.", what, error)
+            return False
+        return True
+
+
+def check_overwrite(root: str | Path, overwrite: bool) -> None:
+    """Refuse to write a release into a root that holds a checkpoint which must stay.
+
+    Args:
+        root: Checkpoint root; it need not exist.
+        overwrite: Whether the caller wants a release that is there replaced.
+
+    Raises:
+        ValueError: If the root holds a checkpoint and ``overwrite`` is False, or if its tracker does not say
+            ``release``: training has gone on in it, or nothing tells what it holds.
+    """
+    there = checkpoint_folders(str(root))
+    tracker = get_checkpoint_tracker_filename(str(root))
+    tracked = tracker_text(tracker).strip() if file_exists(tracker) else None
+    if tracked is not None:
+        there.append(f"the tracker {tracked!r}")
+    elif file_exists(get_checkpoint_train_state_filename(str(root), prefix=TRACKER_PREFIX)):
+        there.append(f"the tracker {TRACKER_PREFIX}_train_state.pt")
+    if there and not overwrite:
+        raise ValueError(
+            f"{root} already holds a checkpoint: {', '.join(there)}. "
+            "Give another folder, or overwrite=True to replace a release."
+        )
+    if there and tracked != RELEASE:
+        raise ValueError(
+            f"{root} holds another checkpoint than a release: {', '.join(there)}. overwrite=True replaces a release, "
+            "where the tracker says 'release'. Give another folder."
+        )
+
+
+def was_interrupted(root: Path) -> bool:
+    """Tell whether a process died while it wrote into a root, or is writing into it now.
+
+    Args:
+        root: Checkpoint root; it need not exist.
+
+    Returns:
+        Whether there are folders of such a process, which the next publication clears.
+    """
+    return any(any(root.glob(f"{prefix}*")) for prefix in (STAGING_PREFIX, _REPLACED_PREFIX))
+
+
+def _identity(folder: Path) -> int | None:
+    """Tell one folder from another that takes its name."""
+    return folder.stat().st_ino if folder.exists() else None
+
+
+def _trackers(root: Path) -> tuple[Path, Path]:
+    """Name Bridge's tracker and the text tracker, in the order in which they are written."""
+    return (
+        Path(get_checkpoint_train_state_filename(str(root), prefix=TRACKER_PREFIX)),
+        Path(get_checkpoint_tracker_filename(str(root))),
+    )
