@@ -1,0 +1,172 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A real import that is killed, or whose disk fails, leaves the old checkpoint or the new one, bit by bit.
+
+The smaller parts, at many more operations and on more filesystems: tests/unit/bridge/test_publishing.py.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from faults import Stepping
+from megatron_lm import tree
+from safetensors.torch import load_file
+
+from megatron.bridge import AutoBridge
+from megatron.bridge.training.utils.publishing import Publication
+
+
+TRACKER = "latest_checkpointed_iteration.txt"
+
+
+def _bytes(root: Path) -> dict[str, bytes]:
+    """All that a reader may see of a root."""
+    return {name: (root / name).read_bytes() for name in tree(root) if not name.startswith(".release-")}
+
+
+def _restore(root: Path, snapshot: Path) -> None:
+    for path in root.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.copytree(snapshot, root, dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="module", params=["first release", "release replaced"])
+def killed(request, tiny, other, tmp_path_factory) -> tuple[list[Path], dict[str, bytes], dict[str, bytes]]:
+    """What a real import leaves that is killed before and after each operation of its publication; the old and the new.
+
+    Everything up to the publication is done once; from there a process of its own goes on for each operation.
+    """
+    folder = tmp_path_factory.mktemp("killed")
+    root = folder / "root"
+    if request.param == "release replaced":
+        shutil.copytree(tiny.root, root)
+    old = _bytes(root) if root.exists() else {}
+    left: list[Path] = []
+    commit = Publication.commit
+
+    def killed_commits(publication: Publication) -> None:
+        snapshot = Path(shutil.copytree(root, folder / "snapshot"))
+        while True:
+            step = len(left)
+
+            def kill(number: int, *_) -> None:
+                if number == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            child = os.fork()
+            if not child:
+                try:
+                    publication.filesystem = Stepping(kill)
+                    commit(publication)
+                    publication.end()
+                finally:
+                    os._exit(0)
+            killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
+            if killed:
+                left.append(Path(shutil.copytree(root, folder / f"left{step}")))
+            _restore(root, snapshot)
+            if not killed:
+                break
+        commit(publication)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Publication, "commit", killed_commits)
+        AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
+    return left, old, _bytes(root)
+
+
+def test_killed_at_any_operation_every_byte_is_of_the_old_or_of_the_new(killed):
+    left, old, new = killed
+    # Every file and folder is synced, before and after; then the renames.
+    assert len(left) > 2 * len(new)
+    seen = []
+    for root in left:
+        found = _bytes(root)
+        published = TRACKER in found
+        assert found in (old, new) if published else old == {}
+        seen.append(published and found == new)
+    assert seen == sorted(seen) and seen[-1] and not seen[0]
+
+
+def test_after_every_kill_the_next_import_succeeds_and_clears_up(killed, tiny, tmp_path):
+    left, *_ = killed
+    # A run cleans what it finds before it writes; the imports themselves are alike: a few of them are real.
+    for root in [*left[:: len(left) // 4], left[-1]]:
+        copy = Path(shutil.copytree(root, tmp_path / root.name))
+        AutoBridge.import_ckpt(tiny.hf, copy, release=True, overwrite=True)
+        assert sorted(path.name for path in copy.iterdir()) == [TRACKER, "latest_train_state.pt", "release"]
+        exported = tmp_path / f"{root.name}-hf"
+        AutoBridge.from_hf_pretrained(tiny.hf).export_ckpt(copy, exported, show_progress=False)
+        expected, found = (load_file(folder / "model.safetensors") for folder in (tiny.hf, exported))
+        assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_where_the_writers_own_threads_fail_the_import_fails_and_the_old_stays(tiny, other, tmp_path):
+    """A real error of a kernel, EFBIG: the process may write files of 64 KiB at most."""
+    root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
+    before = _bytes(root)
+    code = (
+        "import resource, signal, sys\n"
+        "from megatron.bridge import AutoBridge\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
+        "AutoBridge.import_ckpt(*sys.argv[1:], release=True, overwrite=True)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, other.hf, root], capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 1 and "Worker failure" in run.stderr, run.stderr[-2000:]
+    assert _bytes(root) == before
+    assert sorted(path.name for path in root.iterdir()) == [TRACKER, "latest_train_state.pt", "release"]
+
+
+def test_where_one_rank_is_killed_the_other_ends_with_an_error_and_nothing_is_published(tiny, tmp_path):
+    code = (
+        "import os, signal, sys\n"
+        "from megatron.core.dist_checkpointing.strategies.torch import TorchDistSaveShardedStrategy\n"
+        "from megatron.bridge import AutoBridge\n"
+        "if os.environ['RANK'] == '1':\n"
+        "    TorchDistSaveShardedStrategy.save = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "AutoBridge.import_ckpt(*sys.argv[1:], release=True)\n"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", code, tiny.hf, tmp_path / "root"],
+            env=os.environ | world | {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for rank in (0, 1)
+    ]
+    try:
+        assert ranks[1].wait(timeout=300) == -signal.SIGKILL
+        assert ranks[0].wait(timeout=120) == 1
+    finally:
+        for rank in ranks:
+            rank.kill()
+    assert _bytes(tmp_path / "root") == {}
+    AutoBridge.import_ckpt(tiny.hf, tmp_path / "root", release=True)
+    assert tree(tmp_path / "root") == tree(tiny.root)

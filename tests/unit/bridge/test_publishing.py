@@ -1,0 +1,414 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Whatever stops a publication, a reader finds the old checkpoint or the new one, and the next run clears up.
+
+Real processes that are killed, and a disk that loses what was not synced, at every operation that publishing makes.
+"""
+
+import errno
+import os
+import shutil
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+from faults import Stepping
+
+from megatron.bridge.training.utils import publishing
+from megatron.bridge.training.utils.publishing import Filesystem, Publication, check_overwrite
+
+
+TRACKER = "latest_checkpointed_iteration.txt"
+TRAIN_STATE = "latest_train_state.pt"
+FILES = (".metadata", "__0_0.distcp", "tokenizer/tokenizer.json")
+FOREIGN = ("notes.txt", "iter_0000005/kept", ".release-notes")
+
+
+def _write(staging: Path, content: str) -> None:
+    for name in FILES:
+        file = staging / "release" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    (staging / TRACKER).write_text("release")
+    (staging / TRAIN_STATE).write_text("step 0")
+
+
+def _publish(root: Path, content: str, filesystem: Filesystem | None = None, overwrite: bool = False) -> None:
+    """What `publishes_release` does, with three small files for a checkpoint."""
+    publication = Publication(root)
+    publication.filesystem = filesystem or Filesystem()
+    staging = publication.begin(overwrite)
+    try:
+        _write(staging, content)
+        publication.commit()
+    finally:
+        publication.end()
+
+
+def _found(root: Path) -> str | None:
+    """Read a root as Megatron-LM does: the content of its checkpoint; None where there is none."""
+    if not (root / TRACKER).exists():
+        return None
+    assert (root / TRACKER).read_text() == "release"
+    contents = {(root / "release" / name).read_text() for name in FILES}
+    assert len(contents) == 1, f"a mixture: {contents}"
+    return contents.pop()
+
+
+def _names(root: Path) -> set[str]:
+    return {path.name for path in root.iterdir()}
+
+
+def _root(tmp_path: Path, old: str | None) -> Path:
+    """A root with foreign files in it, and perhaps an old release."""
+    root = tmp_path / "root"
+    if old is not None:
+        _publish(root, old)
+    for name in FOREIGN:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("kept")
+    if old is None:
+        shutil.rmtree(root / "iter_0000005")
+    return root
+
+
+def _assert_clean(root: Path, old: str | None) -> None:
+    foreign = {name.partition("/")[0] for name in FOREIGN} - ({"iter_0000005"} if old is None else set())
+    assert _names(root) == {"release", TRACKER, TRAIN_STATE} | foreign
+    assert all((root / name).read_text() == "kept" for name in FOREIGN if old is not None or "/" not in name)
+
+
+def _count(tmp_path: Path, old: str | None, exchanges: bool) -> int:
+    root = _root(tmp_path / "count", old)
+    filesystem = Stepping(lambda *_: None, exchanges)
+    _publish(root, "new", filesystem, overwrite=old is not None)
+    return filesystem.steps
+
+
+def _killed_at(step: int, root: Path, old: str | None, exchanges: bool) -> None:
+    """Publish in a process of its own, which is killed before or after an operation."""
+
+    def kill(number: int, *_) -> None:
+        if number == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if not child:
+        try:
+            _publish(root, "new", Stepping(kill, exchanges), overwrite=old is not None)
+        finally:
+            os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+CASES = pytest.mark.parametrize(
+    "old, exchanges",
+    [(None, True), ("old", True), ("old", False)],
+    ids=["first release", "release replaced", "release replaced, no exchange"],
+)
+
+
+@CASES
+def test_killed_at_any_operation_the_old_or_the_new_is_there_and_the_next_run_clears_up(tmp_path, old, exchanges):
+    steps = _count(tmp_path, old, exchanges)
+    between_two_renames = []
+    for step in range(steps):
+        root = _root(tmp_path / str(step), old)
+        _killed_at(step, root, old, exchanges)
+        try:
+            found = _found(root)
+        except FileNotFoundError:
+            # On a filesystem that cannot exchange, two renames are not one operation.
+            assert not exchanges
+            between_two_renames.append(step)
+            found = None
+        else:
+            assert found in (old, "new")
+        _publish(root, "next", overwrite=old is not None or found == "new")
+        assert _found(root) == "next"
+        _assert_clean(root, old)
+    assert between_two_renames == [] if exchanges else len(between_two_renames) == 2
+
+
+def test_what_a_crash_between_two_renames_left_is_taken_back_first(tmp_path):
+    steps = _count(tmp_path, "old", False)
+    taken_back = 0
+    for step in range(steps):
+        root = _root(tmp_path / str(step), "old")
+        _killed_at(step, root, "old", False)
+        if not (root / "release").exists():
+            with pytest.raises(ValueError, match="already holds a checkpoint: iter_0000005, release"):
+                Publication(root).begin()
+            assert _found(root) == "old"
+            _assert_clean(root, "old")
+            taken_back += 1
+    assert taken_back == 2
+
+
+class LosingPower(Stepping):
+    """Keeps, beside the real folder, what a disk has for certain: synced bytes, and names of synced folders."""
+
+    def __init__(self, exchanges: bool = True) -> None:
+        super().__init__(lambda *_: None, exchanges)
+        self.bytes: dict[int, str] = {}
+        self.entries: dict[int, dict[str, int]] = {}
+        self.folders: set[int] = set()
+        self.states: list[tuple[dict, dict, set]] = []
+
+    def remember(self, root: Path) -> None:
+        """Take what is there as synced."""
+        for path in (root, *root.rglob("*")):
+            self._synced(path)
+
+    def _synced(self, path: Path) -> None:
+        inode = path.stat().st_ino
+        if path.is_dir():
+            self.folders.add(inode)
+            self.entries[inode] = {child.name: child.lstat().st_ino for child in path.iterdir()}
+        else:
+            self.bytes[inode] = path.read_text()
+
+    def sync(self, path: Path) -> None:
+        """Sync it in the model, too."""
+        super().sync(path)
+        self._synced(path)
+
+    def make_own_folder(self, root: Path, prefix: str) -> Path:
+        """Have an empty folder in the model, too."""
+        folder = super().make_own_folder(root, prefix)
+        self._synced(folder)
+        return folder
+
+    def restore(self, state: tuple[dict, dict, set], inode: int, to: Path) -> None:
+        """Write what is left after the power is back; a file that was never synced is empty."""
+        contents, entries, folders = state
+        to.mkdir(parents=True)
+        for name, child in entries.get(inode, {}).items():
+            if child in folders:
+                self.restore(state, child, to / name)
+            else:
+                (to / name).write_text(contents.get(child, ""))
+
+
+def _after_each_operation(filesystem: LosingPower) -> None:
+    filesystem._step = lambda *_: filesystem.states.append(
+        (
+            dict(filesystem.bytes),
+            {key: dict(value) for key, value in filesystem.entries.items()},
+            set(filesystem.folders),
+        )
+    )
+
+
+@CASES
+def test_power_lost_at_any_operation_leaves_the_old_or_the_new(tmp_path, old, exchanges):
+    root = _root(tmp_path, old)
+    filesystem = LosingPower(exchanges)
+    filesystem.remember(root)
+    inode = root.stat().st_ino
+    _after_each_operation(filesystem)
+    _publish(root, "new", filesystem, overwrite=old is not None)
+    assert len(filesystem.states) == filesystem.steps
+    seen = []
+    for number, state in enumerate(filesystem.states):
+        left = tmp_path / f"left{number}"
+        filesystem.restore(state, inode, left)
+        found = _found(left)
+        assert found in (old, "new")
+        seen.append(found)
+        _publish(left, "next", overwrite=old is not None or found == "new")
+        assert _found(left) == "next"
+        _assert_clean(left, old)
+    assert seen[0] == old and seen[-1] == "new" and seen == sorted(seen, key=lambda found: found == "new")
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT], ids=errno.errorcode.get)
+@CASES
+def test_an_error_of_any_operation_is_the_one_reported_and_the_old_stays(tmp_path, old, exchanges, error):
+    reported = 0
+    for step in range(_count(tmp_path, old, exchanges)):
+        root = _root(tmp_path / str(step), old)
+
+        def fail(number: int, name: str, done: bool) -> None:
+            # An operation that failed may have been done all the same; but a lock that failed is none.
+            if number == step and not (name == "lock" and done):
+                raise OSError(error, os.strerror(error))
+
+        try:
+            _publish(root, "new", Stepping(fail, exchanges), overwrite=old is not None)
+        except OSError as raised:
+            assert raised.errno == error
+            assert _found(root) == old
+            reported += 1
+        else:
+            # What comes after the tracker is clearing up.
+            assert _found(root) == "new"
+        _publish(root, "next", overwrite=old is not None or _found(root) == "new")
+        assert _found(root) == "next"
+        _assert_clean(root, old)
+    assert reported > 20
+
+
+def test_an_error_that_stays_hides_no_first_one_and_loses_nothing(tmp_path):
+    for step in range(_count(tmp_path, "old", True)):
+        root = _root(tmp_path / str(step), "old")
+
+        raised_before = []
+
+        def fail(number: int, name: str, done: bool) -> None:
+            if number >= step and not (name == "lock" and done):
+                raised_before.append(number)
+                raise OSError(errno.EIO if len(raised_before) == 1 else errno.ENOSPC, "")
+
+        try:
+            _publish(root, "new", Stepping(fail), overwrite=True)
+        except OSError as raised:
+            assert raised.errno == errno.EIO
+        assert _found(root) in ("old", "new")
+        _publish(root, "next", overwrite=True)
+        assert _found(root) == "next"
+        _assert_clean(root, "old")
+
+
+def test_of_two_at_one_root_one_wins_and_the_other_is_told(tmp_path):
+    told = 0
+    for number in range(100):
+        root = tmp_path / str(number)
+        ready, go = os.pipe()
+        children = []
+        for content in ("one", "other"):
+            child = os.fork()
+            if not child:
+                status = 3
+                try:
+                    os.close(go)
+                    os.read(ready, 1)
+                    _publish(root, content)
+                    status = 0
+                except (ValueError, RuntimeError) as error:
+                    status = 1 if "already holds" in str(error) or "Another import" in str(error) else 2
+                finally:
+                    os._exit(status)
+            children.append(child)
+        os.close(ready)
+        os.close(go)
+        ends = sorted(os.WEXITSTATUS(os.waitpid(child, 0)[1]) for child in children)
+        assert ends == [0, 1]
+        told += 1
+        assert _found(root) in ("one", "other")
+        assert _names(root) == {"release", TRACKER, TRAIN_STATE}
+    assert told == 100
+
+
+def test_a_reader_that_polls_sees_nothing_or_a_whole_checkpoint(tmp_path):
+    """As the first release appears; a hundred times."""
+    for number in range(100):
+        root = tmp_path / str(number)
+        root.mkdir()
+        child = os.fork()
+        if not child:
+            try:
+                _publish(root, "new")
+            finally:
+                os._exit(0)
+        seen = set()
+        while "new" not in seen:
+            seen.add(_found(root))
+        os.waitpid(child, 0)
+        assert seen <= {None, "new"}
+
+
+def test_who_publishes_into_a_locked_root_is_told_by_whom(tmp_path):
+    first = Publication(tmp_path)
+    first.begin()
+    with pytest.raises(RuntimeError, match=f"Another import is writing into {tmp_path} .process {os.getpid()} on "):
+        Publication(tmp_path).begin()
+    first.end()
+    _publish(tmp_path, "new")
+    assert _found(tmp_path) == "new"
+
+
+def test_without_locks_it_publishes_and_warns(tmp_path, monkeypatch, caplog):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(publishing.fcntl, "flock", no_locks)
+    _publish(tmp_path, "new")
+    assert _found(tmp_path) == "new" and "no locks" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "folders, tracker, overwrite, error",
+    [
+        ([], None, False, None),
+        ([], None, True, None),
+        (["release"], "release", False, "already holds a checkpoint: release, the tracker 'release'"),
+        (["release"], "release", True, None),
+        (["release"], None, False, "already holds a checkpoint: release"),
+        (["release"], None, True, "another checkpoint than a release"),
+        (["release"], "relea", True, "another checkpoint than a release"),
+        (["iter_0000000"], "0", False, "already holds a checkpoint: iter_0000000, the tracker '0'"),
+        (["iter_0000000"], "0", True, "another checkpoint than a release"),
+        (["iter_0000005", "release"], "5", True, "another checkpoint than a release"),
+        (["iter_0000005", "release"], "release", True, None),
+        (["iter_0000005"], None, False, "already holds a checkpoint: iter_0000005"),
+        ([], "5", True, "another checkpoint than a release"),
+    ],
+)
+def test_what_a_root_holds_is_lost_only_to_who_says_so(tmp_path, folders, tracker, overwrite, error):
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+    if tracker is not None:
+        (tmp_path / TRACKER).write_text(tracker)
+    if error is None:
+        check_overwrite(tmp_path, overwrite)
+        return
+    with pytest.raises(ValueError, match=error) as refused:
+        check_overwrite(tmp_path, overwrite)
+    assert str(refused.value).startswith(f"{tmp_path} ") and "\n" not in str(refused.value)
+
+
+def test_bridges_tracker_alone_counts_too(tmp_path):
+    (tmp_path / TRAIN_STATE).touch()
+    with pytest.raises(ValueError, match="the tracker latest_train_state.pt"):
+        check_overwrite(tmp_path, overwrite=False)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_modes_follow_the_umask(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        _publish(tmp_path / "root", "new")
+        (tmp_path / "folder").mkdir()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "root/release").stat().st_mode) == stat.S_IMODE(
+        (tmp_path / "folder").stat().st_mode
+    )
+
+
+@pytest.mark.parametrize("name", ["a b", "größe", "x/y/z", "x/"])
+def test_a_relative_path_of_any_name_works(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    _publish(Path(name), "new")
+    assert _found(tmp_path / name) == "new"
+
+
+def test_a_linked_root_is_followed(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    _publish(tmp_path / "link", "new")
+    assert _found(tmp_path / "real") == "new" and (tmp_path / "link").is_symlink()
