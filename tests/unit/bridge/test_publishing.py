@@ -28,7 +28,7 @@ import pytest
 from faults import Stepping
 
 from megatron.bridge.training.utils import publishing
-from megatron.bridge.training.utils.publishing import Filesystem, Publication, check_overwrite
+from megatron.bridge.training.utils.publishing import Filesystem, Publication, check_overwrite, was_interrupted
 
 
 TRACKER = "latest_checkpointed_iteration.txt"
@@ -385,6 +385,14 @@ def test_bridges_tracker_alone_counts_too(tmp_path):
     (tmp_path / TRAIN_STATE).touch()
     with pytest.raises(ValueError, match="the tracker latest_train_state.pt"):
         check_overwrite(tmp_path, overwrite=False)
+
+
+def test_only_the_first_release_of_a_root_that_was_interrupted_is_no_checkpoint(tmp_path):
+    assert not was_interrupted(tmp_path / "root")
+    (tmp_path / "root/.release-staging-1").mkdir(parents=True)
+    assert was_interrupted(tmp_path / "root")
+    (tmp_path / "root" / TRACKER).write_text("release")
+    assert not was_interrupted(tmp_path / "root")
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])

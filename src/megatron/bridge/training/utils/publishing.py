@@ -32,6 +32,7 @@ import os
 import shutil
 import socket
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable
 
@@ -109,9 +110,11 @@ class Filesystem:
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Who had it locked before may have removed it since it was opened here.
-                if file.exists() and os.path.samestat(os.fstat(descriptor), file.stat()):
+                if os.path.samestat(os.fstat(descriptor), file.stat()):
                     return descriptor
+            except FileNotFoundError:
+                # Who had it locked has removed it since it was opened here.
+                pass
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -198,12 +201,14 @@ class Publication:
             self._lock = None
 
     def _acquire_lock(self) -> None:
-        file = self._root / _LOCK
+        file, holder = self._root / _LOCK, ""
         try:
             self._lock = self.filesystem.lock(file)
         except BlockingIOError:
+            with suppress(OSError):
+                holder = file.read_text().strip()
             raise RuntimeError(
-                f"Another import is writing into {self._root} ({file.read_text().strip() or 'just started'}). "
+                f"Another import is writing into {self._root} ({holder or 'no more is known of it'}). "
                 "Wait for it to end, or give another folder."
             ) from None
         except OSError as error:
@@ -302,15 +307,15 @@ def check_overwrite(root: str | Path, overwrite: bool) -> None:
 
 
 def was_interrupted(root: Path) -> bool:
-    """Tell whether a process died while it wrote into a root, or is writing into it now.
+    """Tell whether a process died while it wrote the first checkpoint of a root, or is writing it now.
 
     Args:
         root: Checkpoint root; it need not exist.
 
     Returns:
-        Whether there are folders of such a process, which the next publication clears.
+        Whether what is there is no checkpoint yet, which the next publication clears.
     """
-    return any(any(root.glob(f"{prefix}*")) for prefix in (STAGING_PREFIX, _REPLACED_PREFIX))
+    return any(root.glob(f"{STAGING_PREFIX}*")) and not _trackers(root)[1].exists()
 
 
 def _identity(folder: Path) -> int | None:
