@@ -15,6 +15,8 @@
 """A filesystem for publishing that tests step through, to kill, to fail and to lose power at every operation."""
 
 import errno
+import os
+import signal
 from typing import Callable
 
 from megatron.bridge.training.utils.publishing import Filesystem
@@ -48,3 +50,19 @@ def _stepping(name: str) -> Callable:
 
 for _name in OPERATIONS:
     setattr(Stepping, _name, _stepping(_name))
+
+
+def killed_at(step: int, publish: Callable[[Stepping], None], exchanges: bool = True) -> bool:
+    """Publish in a process of its own, which kills itself before or after an operation; tell whether it came to it."""
+
+    def kill(number: int, *_) -> None:
+        if number == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if not child:
+        try:
+            publish(Stepping(kill, exchanges))
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])

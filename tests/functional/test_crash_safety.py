@@ -27,7 +27,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from faults import Stepping
+from faults import Stepping, killed_at
 from megatron_lm import tree
 from safetensors.torch import load_file
 
@@ -65,27 +65,16 @@ def killed(request, tiny, other, tmp_path_factory) -> tuple[list[Path], dict[str
 
     def killed_commits(publication: Publication) -> None:
         snapshot = Path(shutil.copytree(root, folder / "snapshot"))
-        while True:
-            step = len(left)
 
-            def kill(number: int, *_) -> None:
-                if number == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
+        def publish(stepping: Stepping) -> None:
+            publication.filesystem = stepping
+            commit(publication)
+            publication.end()
 
-            child = os.fork()
-            if not child:
-                try:
-                    publication.filesystem = Stepping(kill)
-                    commit(publication)
-                    publication.end()
-                finally:
-                    os._exit(0)
-            killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
-            if killed:
-                left.append(Path(shutil.copytree(root, folder / f"left{step}")))
+        while killed_at(len(left), publish):
+            left.append(Path(shutil.copytree(root, folder / f"left{len(left)}")))
             _restore(root, snapshot)
-            if not killed:
-                break
+        _restore(root, snapshot)
         commit(publication)
 
     with pytest.MonkeyPatch.context() as monkeypatch:

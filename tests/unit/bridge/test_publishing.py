@@ -20,12 +20,11 @@ Real processes that are killed, and a disk that loses what was not synced, at ev
 import errno
 import os
 import shutil
-import signal
 import stat
 from pathlib import Path
 
 import pytest
-from faults import Stepping
+from faults import Stepping, killed_at
 
 from megatron.bridge.training.utils import publishing
 from megatron.bridge.training.utils.publishing import Filesystem, Publication, check_overwrite, was_interrupted
@@ -100,18 +99,7 @@ def _count(tmp_path: Path, old: str | None, exchanges: bool) -> int:
 
 def _killed_at(step: int, root: Path, old: str | None, exchanges: bool) -> None:
     """Publish in a process of its own, which is killed before or after an operation."""
-
-    def kill(number: int, *_) -> None:
-        if number == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    child = os.fork()
-    if not child:
-        try:
-            _publish(root, "new", Stepping(kill, exchanges), overwrite=old is not None)
-        finally:
-            os._exit(0)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    assert killed_at(step, lambda stepping: _publish(root, "new", stepping, overwrite=old is not None), exchanges)
 
 
 CASES = pytest.mark.parametrize(
@@ -341,13 +329,15 @@ def test_who_publishes_into_a_locked_root_is_told_by_whom(tmp_path):
     assert _found(tmp_path) == "new"
 
 
-def test_without_locks_it_publishes_and_warns(tmp_path, monkeypatch, caplog):
+def test_without_locks_it_publishes_and_warns_and_clears_nothing_of_others(tmp_path, monkeypatch, caplog):
     def no_locks(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(publishing.fcntl, "flock", no_locks)
+    (tmp_path / ".release-staging-of-another").mkdir()
     _publish(tmp_path, "new")
     assert _found(tmp_path) == "new" and "no locks" in caplog.text
+    assert (tmp_path / ".release-staging-of-another").exists()
 
 
 @pytest.mark.parametrize(

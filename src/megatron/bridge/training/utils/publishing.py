@@ -156,7 +156,8 @@ class Publication:
             self.filesystem.sync(folder.absolute().parent)
         try:
             self._acquire_lock()
-            self._recover()
+            if self._lock is not None:
+                self._recover()
             check_overwrite(self._root, overwrite)
             self._own_folders.append(self.filesystem.make_own_folder(self._root, STAGING_PREFIX))
         except BaseException:
@@ -214,6 +215,7 @@ class Publication:
         except OSError as error:
             if error.errno not in _NOT_SUPPORTED:
                 raise
+            # What is there may be a living process's: nothing of it is cleared.
             logger.warning("The filesystem of %s has no locks: see that nobody else imports into it", self._root)
             return
         os.truncate(self._lock, 0)
