@@ -23,8 +23,8 @@ A run that was killed and starts again finds its own checkpoint, or the release,
 from pathlib import Path
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.training.megatron_lm_args import FLAGS_FILE
 from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
+from megatron.bridge_release.layout import FLAGS_FILE
 
 
 def before_training(hf_model: str, root: str) -> list[str]:

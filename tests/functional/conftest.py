@@ -85,6 +85,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Imported:
 
 
 @pytest.fixture(scope="session")
+def default(tiny: Imported, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model, imported into upstream's layout. Tests read it and leave it as it is."""
+    from megatron.bridge import AutoBridge
+
+    root = tmp_path_factory.mktemp("default") / "root"
+    AutoBridge.import_ckpt(tiny.hf, root)
+    return root
+
+
+@pytest.fixture(scope="session")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Imported:
     """A model of the same shape with other weights."""
     folder = tmp_path_factory.mktemp("other")

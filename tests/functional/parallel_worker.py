@@ -34,7 +34,8 @@ from models import megatron_tensors
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.training.megatron_lm_args import FLAGS_FILE, megatron_lm_flags
+from megatron.bridge.training.megatron_lm_args import megatron_lm_flags
+from megatron.bridge_release.layout import FLAGS_FILE
 
 
 LAYOUTS = {"tp2": (2, 1), "pp2": (1, 2)}

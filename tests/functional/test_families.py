@@ -27,8 +27,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.training.megatron_lm_args import ARGUMENTS, FLAGS_FILE
+from megatron.bridge.training.megatron_lm_args import ARGUMENTS
 from megatron.bridge.utils.host import has_transformer_engine
+from megatron.bridge_release.layout import FLAGS_FILE
 
 
 LENGTH = 1024

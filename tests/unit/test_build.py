@@ -85,7 +85,10 @@ def test_the_wheel_takes_upstreams_place(wheel):
         entry_points = archive.read(f"{NAME}.dist-info/entry_points.txt").decode()
     assert "\nName: megatron-bridge\nVersion: 0.6.2+release.1\n" in metadata
     assert "\nLicense-Expression: Apache-2.0\n" in metadata
-    assert entry_points == "[nemo_run.cli]\nlm = megatron.bridge\n"
+    assert entry_points == (
+        "[console_scripts]\nmegatron-bridge-release = megatron.bridge_release.__main__:main\n\n"
+        "[nemo_run.cli]\nlm = megatron.bridge\n"
+    )
 
 
 def test_building_again_gives_the_same(wheel, fork, upstream_wheel, tmp_path):

@@ -22,11 +22,11 @@ import torch
 from megatron.bridge.training.utils.checkpoint_root import (
     checkpoint_folder,
     on_rank_0,
-    parse_tracker,
     read_tracker,
     resolve_checkpoint_folder,
     resolve_run_config_folder,
 )
+from megatron.bridge_release.layout import parse_tracker
 
 
 TRACKER = "latest_checkpointed_iteration.txt"

@@ -49,7 +49,7 @@ def _publish(root: Path, content: str, filesystem: Filesystem | None = None, ove
     """What `publishes_release` does, with three small files for a checkpoint."""
     publication = Publication(root)
     publication.filesystem = filesystem or Filesystem()
-    staging = publication.begin(overwrite)
+    staging = publication.begin(lambda: check_overwrite(root, overwrite))
     try:
         _write(staging, content)
         publication.commit()
@@ -139,7 +139,7 @@ def test_what_a_crash_between_two_renames_left_is_taken_back_first(tmp_path):
         _killed_at(step, root, "old", False)
         if not (root / "release").exists():
             with pytest.raises(ValueError, match="already holds a checkpoint: iter_0000005, release"):
-                Publication(root).begin()
+                Publication(root).begin(lambda: check_overwrite(root, False))
             assert _found(root) == "old"
             _assert_clean(root, "old")
             taken_back += 1

@@ -39,8 +39,6 @@ from megatron.bridge.models.mla_provider import MLAModelProvider
 
 logger = logging.getLogger(__name__)
 
-FLAGS_FILE = "megatron_lm_args.txt"
-
 
 @dataclass(frozen=True)
 class Argument:

@@ -20,6 +20,7 @@ published when every file is in it (`publishing`): no ``iter_0000000`` exists at
 An object store (MultiStorageClient) has no rename: the files go to ``release/`` directly.
 """
 
+import argparse
 import functools
 import inspect
 import logging
@@ -34,12 +35,7 @@ from megatron.core.dist_checkpointing.strategies.common import COMMON_STATE_FNAM
 from megatron.core.msc_utils import MultiStorageClientFeature
 
 from megatron.bridge.training.config import ConfigContainer
-from megatron.bridge.training.megatron_lm_args import (
-    FLAGS_FILE,
-    megatron_lm_args,
-    megatron_lm_flags,
-    without_argument,
-)
+from megatron.bridge.training.megatron_lm_args import megatron_lm_args, megatron_lm_flags, without_argument
 from megatron.bridge.training.utils.checkpoint_root import on_rank_0
 from megatron.bridge.training.utils.checkpoint_utils import (
     get_checkpoint_name,
@@ -47,10 +43,12 @@ from megatron.bridge.training.utils.checkpoint_utils import (
     read_train_state,
 )
 from megatron.bridge.training.utils.import_checks import check_root
-from megatron.bridge.training.utils.publishing import STAGING_PREFIX, Publication, check_overwrite
+from megatron.bridge.training.utils.publishing import Publication, check_overwrite
 from megatron.bridge.training.utils.transformer_engine_keys import add_transformer_engine_keys
 from megatron.bridge.utils.common_utils import print_rank_0, warn_rank_0
 from megatron.bridge.utils.host import model_values
+from megatron.bridge_release.layout import FLAGS_FILE, RELEASE, STAGING_PREFIX
+from megatron.bridge_release.sums import write_sums
 
 
 logger = logging.getLogger(__name__)
@@ -87,7 +85,7 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
         root = Path(call.arguments["path"])
         on_rank_0(lambda: check_root(root))
         publication = Publication(root)
-        staging = Path(on_rank_0(lambda: str(publication.begin(overwrite))))
+        staging = Path(on_rank_0(lambda: str(publication.begin(lambda: check_overwrite(root, overwrite)))))
         call.arguments["path"] = staging
         try:
             result = save(*call.args, **call.kwargs)
@@ -96,6 +94,7 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
             flags = None
             if call.arguments.get("ckpt_format", "torch_dist") == "torch_dist":
                 flags = on_rank_0(lambda: _complete_for_megatron_lm(staging))
+            on_rank_0(lambda: write_sums(staging / RELEASE))
             on_rank_0(publication.commit)
         finally:
             publication.end()
@@ -121,24 +120,48 @@ def prepare_release_state_dict(state_dict: dict[str, Any], cfg: ConfigContainer)
         cfg: The configuration that is saved with it.
     """
     with model_values(cfg.model):
-        args = megatron_lm_args(cfg.model)
-    args.ckpt_format = cfg.checkpoint.ckpt_format
-    if cfg.tokenizer is not None:
-        args.tokenizer_type = cfg.tokenizer.tokenizer_type
-        args.tokenizer_model = cfg.tokenizer.tokenizer_model
-        if os.path.isdir(cfg.tokenizer.tokenizer_model):
+        state_dict["args"] = release_args(cfg.model, cfg.checkpoint.ckpt_format, cfg.tokenizer, _published_root(cfg))
+    warn_of_what_no_flag_gives(cfg.model)
+    for section, entries in state_dict.items():
+        if section.startswith("model") and isinstance(entries, dict):
+            add_transformer_engine_keys(entries)
+
+
+def release_args(model: Any, ckpt_format: str, tokenizer: Any, root: str | Path) -> argparse.Namespace:
+    """Make the args of a release.
+
+    Args:
+        model: The model provider, with the model's own values.
+        ckpt_format: Format of the checkpoint.
+        tokenizer: The tokenizer's config; None where there is none.
+        root: Checkpoint root, where it is published.
+
+    Returns:
+        The args.
+    """
+    args = megatron_lm_args(model)
+    args.ckpt_format = ckpt_format
+    if tokenizer is not None:
+        args.tokenizer_type = tokenizer.tokenizer_type
+        args.tokenizer_model = tokenizer.tokenizer_model
+        if os.path.isdir(tokenizer.tokenizer_model) or os.path.isabs(tokenizer.tokenizer_model):
             # The copy in the checkpoint stays where the checkpoint is; the model's folder may be gone by then.
-            folder = get_checkpoint_name(_published_root(cfg), 0, release=True)
+            folder = get_checkpoint_name(str(root), 0, release=True)
             args.tokenizer_model = os.path.join(os.path.abspath(folder), "tokenizer")
-    state_dict["args"] = args
-    if lacking := without_argument(cfg.model):
+    return args
+
+
+def warn_of_what_no_flag_gives(model: Any) -> None:
+    """Warn where Megatron-LM's own GPT model cannot be made to compute what a model computes.
+
+    Args:
+        model: The model provider.
+    """
+    if lacking := without_argument(model):
         warn_rank_0(
             f"Megatron-LM's own GPT model differs from this one: no flag gives it {', '.join(lacking)}. "
             "Build the model in your training script, or train it with Megatron-Bridge."
         )
-    for section, entries in state_dict.items():
-        if section.startswith("model") and isinstance(entries, dict):
-            add_transformer_engine_keys(entries)
 
 
 def write_run_config(cfg: ConfigContainer, filename: str) -> None:

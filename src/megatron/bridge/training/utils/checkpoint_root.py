@@ -22,7 +22,6 @@ it before 0.2.
 """
 
 import os
-import re
 from typing import Callable, TypeVar
 
 import torch
@@ -37,13 +36,10 @@ from megatron.bridge.training.utils.checkpoint_utils import (
     get_checkpoint_train_state_filename,
     is_checkpoint_iteration_directory,
 )
+from megatron.bridge_release.layout import ITERATION_FOLDER, is_checkpoint_folder, parse_tracker
 
 
 T = TypeVar("T")
-
-RELEASE = "release"
-
-_ITERATION_FOLDER = re.compile(r"iter_(\d+)")
 
 
 def on_rank_0(action: Callable[[], T]) -> T:
@@ -74,30 +70,6 @@ def on_rank_0(action: Callable[[], T]) -> T:
     if outcome[1] is not None:
         raise outcome[1]
     return outcome[0]
-
-
-def parse_tracker(text: str, tracker_filename: str) -> tuple[int, bool]:
-    """Read the text of a tracker, by Megatron-LM's rule.
-
-    Args:
-        text: What the tracker holds.
-        tracker_filename: Where it was read, for the error.
-
-    Returns:
-        The iteration (0 for a release) and whether it is a release checkpoint.
-
-    Raises:
-        ValueError: If the text is neither ``release`` nor an iteration number.
-    """
-    word = text.strip()
-    if word == RELEASE:
-        return 0, True
-    if re.fullmatch(r"[0-9]+", word):
-        return int(word), False
-    raise ValueError(
-        f"The tracker {tracker_filename} holds {text!r}, neither 'release' nor an iteration number. "
-        "Write into it the checkpoint to load: 'release', or the number of an iter_* folder beside it."
-    )
 
 
 def read_tracker_file(tracker_filename: str) -> tuple[int, bool]:
@@ -186,7 +158,7 @@ def resolve_checkpoint_folder(path: str | os.PathLike) -> str:
     tracked = read_tracker(root)
     if tracked is not None:
         return checkpoint_folder(root, *tracked)
-    iterations = [int(match[1]) for name in checkpoint_folders(root) if (match := _ITERATION_FOLDER.fullmatch(name))]
+    iterations = [int(match[1]) for name in checkpoint_folders(root) if (match := ITERATION_FOLDER.fullmatch(name))]
     return get_checkpoint_name(root, max(iterations)) if iterations else root
 
 
@@ -208,7 +180,7 @@ def resolve_run_config_folder(path: str | os.PathLike) -> str:
     """
     folder = resolve_checkpoint_folder(path)
     root, _, name = folder.rstrip("/").rpartition("/")
-    if _ITERATION_FOLDER.fullmatch(name) and not file_exists(get_checkpoint_run_config_filename(folder)):
+    if ITERATION_FOLDER.fullmatch(name) and not file_exists(get_checkpoint_run_config_filename(folder)):
         release = get_checkpoint_name(root or ".", 0, release=True)
         if file_exists(get_checkpoint_run_config_filename(release)):
             return release
@@ -240,8 +212,4 @@ def checkpoint_folders(root: str) -> list[str]:
     path = maybe_msc.Path(root)
     if not path.is_dir():
         return []
-    return sorted(
-        child.name
-        for child in path.iterdir()
-        if child.is_dir() and (child.name == RELEASE or _ITERATION_FOLDER.fullmatch(child.name))
-    )
+    return sorted(child.name for child in path.iterdir() if child.is_dir() and is_checkpoint_folder(child.name))

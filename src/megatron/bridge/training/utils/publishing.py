@@ -36,20 +36,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable
 
-from megatron.bridge.training.utils.checkpoint_root import RELEASE, checkpoint_folders, tracker_text
+from megatron.bridge.training.utils.checkpoint_root import checkpoint_folders, tracker_text
 from megatron.bridge.training.utils.checkpoint_utils import (
     TRACKER_PREFIX,
     file_exists,
     get_checkpoint_tracker_filename,
     get_checkpoint_train_state_filename,
 )
+from megatron.bridge_release.layout import LOCK, RELEASE, REPLACED_PREFIX, STAGING_PREFIX
 
 
 logger = logging.getLogger(__name__)
-
-STAGING_PREFIX = ".release-staging-"
-_REPLACED_PREFIX = ".release-replaced-"
-_LOCK = ".release-lock"
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -79,6 +76,10 @@ class Filesystem:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def link(self, file: Path, name: Path) -> None:
+        """Give a file a second name."""
+        os.link(file, name)
 
     def rename(self, source: Path, target: Path) -> None:
         """Rename a file, over another if there is one, or a folder."""
@@ -126,27 +127,28 @@ class Publication:
 
     Args:
         root: Checkpoint root; it need not exist.
+        name: Name of the checkpoint folder, in the staging folder and in the root.
     """
 
     filesystem = Filesystem()
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._folder = root / RELEASE
+    def __init__(self, root: Path, name: str = RELEASE) -> None:
+        self._root, self._name = root, name
+        self._folder = root / name
         self._own_folders: list[Path] = []
         self._lock: int | None = None
 
-    def begin(self, overwrite: bool = False) -> Path:
+    def begin(self, check: Callable[[], None] = lambda: None) -> Path:
         """Lock the root, clear what dead processes left in it, and make the staging folder.
 
         Args:
-            overwrite: Whether to replace a release that is there.
+            check: Raises what speaks against it, as `check_overwrite` does, when nobody else changes the root.
 
         Returns:
             The staging folder, which is laid out as a checkpoint root.
 
         Raises:
-            ValueError: If the root holds a checkpoint that must stay.
+            Exception: What ``check`` raises.
             RuntimeError: If another process is writing into the root.
             OSError: If the filesystem refuses.
         """
@@ -158,7 +160,7 @@ class Publication:
             self._acquire_lock()
             if self._lock is not None:
                 self._recover()
-            check_overwrite(self._root, overwrite)
+            check()
             self._own_folders.append(self.filesystem.make_own_folder(self._root, STAGING_PREFIX))
         except BaseException:
             self.end()
@@ -169,7 +171,8 @@ class Publication:
         """Make what is in the staging folder the root's checkpoint.
 
         Raises:
-            OSError: If the filesystem refuses. The root has then the checkpoint that it had.
+            OSError: If the filesystem refuses. The root has then the checkpoint that it had, or, where another
+                checkpoint folder than this one was named by its tracker, perhaps the new one.
         """
         staging = self._own_folders[0]
         for directory, _, files in os.walk(staging, topdown=False):
@@ -189,7 +192,7 @@ class Publication:
             if not self._try(f"give {self._root} back what it had", self._take_back, staging, old, had):
                 self._own_folders = []
             raise
-        logger.info("Published the release checkpoint %s", self._folder)
+        logger.info("Published the checkpoint %s", self._folder)
 
     def end(self) -> None:
         """Remove this process's own folders and release the lock. Errors are logged: they never hide a first one."""
@@ -197,12 +200,12 @@ class Publication:
             self._try(f"remove {folder}", self.filesystem.remove, folder)
         self._own_folders = []
         if self._lock is not None:
-            self._try(f"remove {self._root / _LOCK}", self.filesystem.unlink, self._root / _LOCK)
+            self._try(f"remove {self._root / LOCK}", self.filesystem.unlink, self._root / LOCK)
             os.close(self._lock)
             self._lock = None
 
     def _acquire_lock(self) -> None:
-        file, holder = self._root / _LOCK, ""
+        file, holder = self._root / LOCK, ""
         try:
             self._lock = self.filesystem.lock(file)
         except BlockingIOError:
@@ -224,7 +227,7 @@ class Publication:
     def _recover(self) -> None:
         """Clear what processes left that died while they wrote into this root."""
         train_state, tracker = _trackers(self._root)
-        for replaced in self._root.glob(f"{_REPLACED_PREFIX}*"):
+        for replaced in self._root.glob(f"{REPLACED_PREFIX}*"):
             if (replaced / RELEASE).exists() and not self._folder.exists():
                 # It died between the two renames of a filesystem that cannot exchange.
                 self.filesystem.rename(replaced / RELEASE, self._folder)
@@ -242,32 +245,35 @@ class Publication:
 
     def _move_folder(self, staging: Path, old: int | None) -> None:
         if old is None:
-            self.filesystem.rename(staging / RELEASE, self._folder)
+            self.filesystem.rename(staging / self._name, self._folder)
             return
         try:
-            self.filesystem.exchange(staging / RELEASE, self._folder)
+            self.filesystem.exchange(staging / self._name, self._folder)
         except OSError as error:
             if error.errno not in _NOT_SUPPORTED:
                 raise
-            replaced = self.filesystem.make_own_folder(self._root, _REPLACED_PREFIX)
+            replaced = self.filesystem.make_own_folder(self._root, REPLACED_PREFIX)
             self._own_folders.append(replaced)
-            self.filesystem.rename(self._folder, replaced / RELEASE)
-            self.filesystem.rename(staging / RELEASE, self._folder)
+            self.filesystem.rename(self._folder, replaced / self._name)
+            self.filesystem.rename(staging / self._name, self._folder)
 
     def _take_back(self, staging: Path, old: int | None, had: list[Path]) -> None:
         """Give the root what it had, from what is there: an operation that failed may have been done."""
+        if old is None and _trackers(self._root)[1] in had and not _trackers(staging)[1].exists():
+            # The tracker has left another checkpoint folder for this one, which is whole.
+            return
         for tracker in reversed(_trackers(self._root)):
             if tracker not in had and tracker.exists():
                 self.filesystem.unlink(tracker)
         if _identity(self._folder) == old:
             return
-        if old is not None and _identity(staging / RELEASE) == old:
-            self.filesystem.exchange(staging / RELEASE, self._folder)
+        if old is not None and _identity(staging / self._name) == old:
+            self.filesystem.exchange(staging / self._name, self._folder)
             return
         if self._folder.exists():
-            self.filesystem.rename(self._folder, staging / RELEASE)
+            self.filesystem.rename(self._folder, staging / self._name)
         if old is not None:
-            self.filesystem.rename(self._own_folders[-1] / RELEASE, self._folder)
+            self.filesystem.rename(self._own_folders[-1] / self._name, self._folder)
 
     def _try(self, what: str, step: Callable[..., None], *arguments: Any) -> bool:
         try:

@@ -1,0 +1,477 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Checks whether a checkpoint loads: what is there, what is damaged, who can read it and why not."""
+
+import json
+import shlex
+from argparse import Namespace
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tqdm import tqdm
+
+from megatron.bridge_release.layout import (
+    BACKEND,
+    COMMON_STATE,
+    FLAGS_FILE,
+    ITERATION_FOLDER,
+    METADATA,
+    RELEASE,
+    RUN_CONFIG,
+    SUMS_FILE,
+    TOKENIZER,
+    TRACKER,
+    TRAIN_STATE,
+    TRAIN_STATE_TRACKER,
+    Root,
+    look,
+    parse_tracker,
+)
+from megatron.bridge_release.reading import (
+    Metadata,
+    Unreadable,
+    damaged_entries,
+    read_common_entry,
+    read_metadata,
+    read_state,
+)
+from megatron.bridge_release.sums import digests, files_of, read_sums
+
+
+MEGATRON_LM = "Megatron-LM, megatron-core 0.19"
+OLDER_MEGATRON_LM = "Megatron-LM, megatron-core 0.14 to 0.18"
+BRIDGE = "Megatron-Bridge, this fork"
+UPSTREAM = "Megatron-Bridge 0.6.2, upstream's"
+
+# What Megatron-LM asks of a checkpoint's args for any model, from core 0.14 to 0.19. Hooks write a few of them.
+NEEDED_ARGS = (
+    *("num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads", "num_query_groups"),
+    *("group_query_attention", "kv_channels", "seq_length", "max_position_embeddings", "position_embedding_type"),
+    *("rotary_base", "rotary_percent", "rotary_interleaved", "normalization", "add_bias_linear", "add_qkv_bias"),
+    *("swiglu", "squared_relu", "untie_embeddings_and_output_weights", "attention_dropout", "hidden_dropout"),
+    *("vocab_size", "make_vocab_size_divisible_by", "padded_vocab_size", "add_position_embedding"),
+    *("tokenizer_type", "tokenizer_model", "tensor_model_parallel_size", "pipeline_model_parallel_size"),
+)
+
+# What a repair writes anew.
+WRITTEN_BY_REPAIR = (COMMON_STATE, FLAGS_FILE, SUMS_FILE)
+
+EMBEDDING = "embedding.word_embeddings.weight"
+
+
+@dataclass
+class File:
+    """A file of the checkpoint folder.
+
+    Attributes:
+        name: Its path in the folder.
+        size: Its size in bytes; None where it is not there.
+        expected: The size that the metadata gives, in bytes; None where it gives none.
+        verified: Whether its bytes were compared with checksums, and are right.
+        problem: What is wrong with it; None where nothing is.
+    """
+
+    name: str
+    size: int | None
+    expected: int | None = None
+    verified: bool = False
+    problem: str | None = None
+
+
+@dataclass
+class Reader:
+    """Who may load the checkpoint.
+
+    Attributes:
+        name: The reader.
+        loads: Whether it can.
+        why: Why it cannot; empty where it can.
+    """
+
+    name: str
+    loads: bool = True
+    why: str = ""
+
+
+@dataclass
+class Report:
+    """What a check found.
+
+    Attributes:
+        root: The checkpoint root.
+        layout: ``release``, ``training`` (an iteration over 0), ``import`` (upstream's ``iter_0000000``), or None.
+        tracker: Text of the tracker; None where there is none.
+        folder: Name of the checkpoint folder that was checked; None where there is none.
+        files: Its files.
+        args: Number of Megatron-LM's args in it; None where there are none.
+        readers: Who can load it.
+        launch: Words of a command line with which Megatron-LM starts from it.
+        args_problem: What is wrong with the args; None where nothing is.
+        problems: What is wrong, each with what to do; the checkpoint loads where there is none.
+        beyond_repair: Those of them that a repair cannot mend.
+        notes: What is worth knowing.
+    """
+
+    root: str
+    layout: str | None = None
+    tracker: str | None = None
+    folder: str | None = None
+    files: list[File] = field(default_factory=list)
+    args: int | None = None
+    readers: list[Reader] = field(
+        default_factory=lambda: [Reader(name) for name in (MEGATRON_LM, OLDER_MEGATRON_LM, BRIDGE, UPSTREAM)]
+    )
+    launch: list[str] = field(default_factory=list)
+    args_problem: str | None = None
+    problems: list[str] = field(default_factory=list)
+    beyond_repair: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def loadable(self) -> bool:
+        """Whether it loads, in the readers that its layout is for."""
+        return not self.problems
+
+    def add_problem(self, text: str, *readers: str) -> None:
+        """Add what is wrong, and stop the readers that it concerns: all of them where none is named."""
+        self.problems.append(text)
+        self.stop(text, *(readers or (MEGATRON_LM, OLDER_MEGATRON_LM, BRIDGE, UPSTREAM)))
+
+    def stop(self, why: str, *names: str) -> None:
+        """Say why readers cannot load it; the first reason stands."""
+        for reader in self.readers:
+            if reader.name in names and reader.loads:
+                reader.loads, reader.why = False, why
+
+
+def check(path: Path) -> Report:
+    """Check the checkpoint that the tracker of a root names.
+
+    Every file is read once, to compare it with its checksum; with progress on a terminal.
+
+    Args:
+        path: Checkpoint root.
+
+    Returns:
+        What was found. Nothing is raised for what is wrong with the checkpoint.
+    """
+    report = Report(str(path))
+    try:
+        root = look(path)
+        report.tracker = root.tracker
+        report.folder = _choose_folder(report, root)
+        if report.folder is not None:
+            _Folder(report, root).check()
+    except (ValueError, OSError) as error:
+        report.add_problem(str(error))
+    return report
+
+
+def check_folder(root: Root, name: str) -> Report:
+    """Check one of a root's checkpoint folders, whatever the tracker says.
+
+    Args:
+        root: The root.
+        name: Path of the checkpoint folder in it.
+
+    Returns:
+        What was found.
+
+    Raises:
+        OSError: If the folder cannot be read.
+    """
+    report = Report(str(root.path), tracker=root.tracker, folder=name)
+    _Folder(report, root).check()
+    return report
+
+
+def load_yaml(file: Path) -> Any:
+    """Load plain values from YAML."""
+    # The loader in C, which not every PyYAML has, takes a twentieth of the time.
+    return yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def _repair(path: Path) -> str:
+    return f"python -m megatron.bridge_release repair {shlex.quote(str(path))}"
+
+
+def _choose_folder(report: Report, root: Root) -> str | None:
+    """Tell which folder to check, and what is wrong with how it is found."""
+    for name in root.checkpoints:
+        if "/" in name:
+            report.add_problem(f"{root.path} holds a checkpoint inside another's folder: {name}. {_repair(root.path)}")
+    if root.leftovers:
+        report.notes.append(
+            f"An import is at work, or died: {', '.join(root.leftovers)}. The next import or repair clears what a dead "
+            "one left."
+        )
+    there = ", ".join(root.checkpoints) or "none"
+    if root.tracker is None:
+        report.add_problem(
+            f"{root.path} has no {TRACKER}: Megatron-LM takes it for empty. Checkpoints there: {there}. "
+            + (_repair(root.path) if root.checkpoints else "Import the model again, or give another folder.")
+        )
+        return root.checkpoints[-1] if root.checkpoints else None
+    try:
+        iteration, release = parse_tracker(root.tracker, str(root.path / TRACKER))
+    except ValueError as error:
+        report.add_problem(f"{error} Checkpoints there: {there}. Or: {_repair(root.path)}")
+        return root.checkpoints[-1] if len(root.checkpoints) == 1 else None
+    name = RELEASE if release else f"iter_{iteration:07d}"
+    if name in root.checkpoints or name in root.empty:
+        return name
+    report.add_problem(
+        f"The tracker of {root.path} names the checkpoint {name}, which is not there. Checkpoints there: {there}. "
+        + (_repair(root.path) if root.checkpoints else "Restore the folder, or import the model again.")
+    )
+    return None
+
+
+class _Folder:
+    """The checks of one checkpoint folder."""
+
+    def __init__(self, report: Report, root: Root) -> None:
+        assert report.folder is not None
+        self._report, self._root, self._name = report, root, report.folder
+        self._path = root.path / report.folder
+        match = ITERATION_FOLDER.fullmatch(self._name)
+        report.layout = "release" if match is None else "import" if int(match[1]) == 0 else "training"
+        self._files: dict[str, File] = {}
+
+    def check(self) -> None:
+        report, path = self._report, self._path
+        if not path.resolve().is_relative_to(self._root.path.resolve()):
+            self._beyond_repair(f"{path} is a link that leads out of the root. Put the checkpoint itself there.")
+            return
+        for link in (link for link in path.rglob("*") if link.is_symlink()):
+            self._beyond_repair(f"{link} is a link, which is not followed. Put the file itself there.")
+        self._files = {name: File(name, (path / name).stat().st_size) for name in files_of(path)}
+        self._check_format()
+        metadata = self._check_metadata()
+        self._check_bytes(metadata)
+        self._check_common_state(metadata)
+        self._check_bridge_files()
+        if report.layout == "import":
+            report.add_problem(
+                f"The tracker of {self._root.path} says {(report.tracker or '').strip()!r}, iteration 0, from which "
+                f"Megatron-LM does not start. {_repair(self._root.path)}",
+                *(MEGATRON_LM, OLDER_MEGATRON_LM),
+            )
+        elif report.layout == "release":
+            report.stop("it knows no release checkpoints", UPSTREAM)
+        report.files = [self._files[name] for name in sorted(self._files)]
+        report.launch = self._launch()
+
+    def _beyond_repair(self, text: str, *readers: str) -> None:
+        self._report.add_problem(text, *readers)
+        self._report.beyond_repair.append(text)
+
+    def _file_problem(self, name: str, problem: str, *readers: str) -> None:
+        """Note what is wrong with a file, once."""
+        file = self._files.setdefault(name, File(name, None))
+        if file.problem is not None:
+            return
+        file.problem = problem
+        if name in WRITTEN_BY_REPAIR or (name == TRAIN_STATE and file.size is None):
+            self._report.add_problem(f"{self._path / name} {problem}. {_repair(self._root.path)}", *readers)
+        else:
+            what_next = "Restore it from a copy, or import the model again."
+            self._beyond_repair(f"{self._path / name} {problem}. {what_next}", *readers)
+
+    def _check_format(self) -> None:
+        if BACKEND not in self._files:
+            self._file_problem(BACKEND, "is missing")
+            return
+        try:
+            backend = json.loads((self._path / BACKEND).read_text())["sharded_backend"]
+        except (ValueError, KeyError, TypeError) as error:
+            self._file_problem(BACKEND, f"is damaged ({error})")
+            return
+        if backend != "torch_dist":
+            self._beyond_repair(f"{self._path / BACKEND} says {backend!r}; only torch_dist is known here.")
+
+    def _check_metadata(self) -> Metadata | None:
+        if METADATA not in self._files:
+            self._file_problem(METADATA, "is missing")
+            return None
+        try:
+            metadata = read_metadata(self._path)
+        except Unreadable as error:
+            self._file_problem(METADATA, str(error).removeprefix(f"{METADATA} "))
+            return None
+        if lacking := metadata.not_stored():
+            self._file_problem(METADATA, f"tells of no place for {', '.join(lacking[:3])}")
+        for name, size in metadata.sizes().items():
+            if Path(name).name != name:
+                self._file_problem(METADATA, f"names a file out of the folder, {name!r}")
+                return None
+            file = self._files.setdefault(name, File(name, None))
+            file.expected = size
+            if file.size is None:
+                self._file_problem(name, "is missing")
+            elif file.size != size:
+                self._file_problem(name, f"has {file.size} bytes and should have {size}")
+        return metadata
+
+    def _check_bytes(self, metadata: Metadata | None) -> None:
+        sums = self._read_sums(metadata)
+        if sums is not None:
+            self._compare_sums(sums)
+            return
+        entries = [entry for entry in metadata.entries if self._files[entry.file].problem is None] if metadata else []
+        total = sum(entry.length for entry in entries)
+        with tqdm(desc="tensors", total=total, unit="B", unit_scale=True, disable=None, leave=False) as progress:
+            for entry, damage in damaged_entries(self._path, entries):
+                progress.update(entry.length)
+                if damage is not None:
+                    self._file_problem(entry.file, f"is damaged in {entry.key} ({damage})")
+
+    def _read_sums(self, metadata: Metadata | None) -> dict[str, str] | None:
+        if SUMS_FILE not in self._files:
+            if self._report.layout == "release":
+                # Readers do without; who asks whether a file is as it was written cannot.
+                self._report.problems.append(
+                    f"{self._path / SUMS_FILE} is missing: not every damage can be seen. {_repair(self._root.path)}"
+                )
+            return None
+        try:
+            sums = read_sums(self._path)
+        except (ValueError, OSError) as error:
+            self._file_problem(SUMS_FILE, f"is damaged ({error})")
+            return None
+        own = {
+            BACKEND,
+            METADATA,
+            COMMON_STATE,
+            RUN_CONFIG,
+            TRAIN_STATE,
+            FLAGS_FILE,
+            *(metadata.sizes() if metadata else ()),
+        }
+        for name in sorted(self._files.keys() - sums.keys() - {SUMS_FILE}):
+            if name in own or name.startswith(f"{TOKENIZER}/"):
+                self._file_problem(SUMS_FILE, f"does not name {name}")
+                return None
+            self._report.notes.append(f"{self._path / name} is not the checkpoint's: {SUMS_FILE} does not name it.")
+        return sums
+
+    def _compare_sums(self, sums: dict[str, str]) -> None:
+        there = [name for name in sorted(self._files) if name in sums and self._files[name].size is not None]
+        for name in sorted(sums.keys() - set(there)):
+            self._file_problem(name, "is missing")
+        for name, digest in digests(self._path, there).items():
+            if isinstance(digest, OSError):
+                self._file_problem(name, f"cannot be read ({digest.strerror})")
+            elif digest != sums[name]:
+                self._file_problem(name, "has another checksum than when it was written")
+            else:
+                self._files[name].verified = True
+
+    def _check_common_state(self, metadata: Metadata | None) -> None:
+        report = self._report
+        common: Any = None
+        if COMMON_STATE in self._files:
+            try:
+                common = read_state(self._path)
+            except Unreadable as error:
+                self._file_problem(COMMON_STATE, str(error).removeprefix(f"{COMMON_STATE} "))
+        else:
+            report.stop(f"{COMMON_STATE} is missing, which it reads", OLDER_MEGATRON_LM)
+            if report.layout == "release":
+                self._file_problem(COMMON_STATE, "is missing", OLDER_MEGATRON_LM)
+        if not isinstance(common, dict) and metadata is not None:
+            try:
+                common = read_common_entry(self._path, metadata)
+            except Unreadable as error:
+                self._beyond_repair(f"{self._path}: {error}. Restore it from a copy, or import the model again.")
+        args: dict[str, Any] = {}
+        if isinstance(common, dict) and isinstance(common.get("args"), Namespace):
+            args = dict(vars(common["args"]))
+        report.args = len(args) or None
+        report.args_problem = self._find_args_problem(args, metadata)
+        if report.layout == "training" and not args:
+            report.notes.append("It holds no args: give Megatron-LM all flags of the model.")
+        elif report.layout == "release" and report.args_problem is not None:
+            text = f"{self._path}: {report.args_problem}. {_repair(self._root.path)}"
+            report.add_problem(text, MEGATRON_LM, OLDER_MEGATRON_LM)
+        tokenizer = args.get("tokenizer_model")
+        if isinstance(tokenizer, str) and Path(tokenizer).is_absolute() and not Path(tokenizer).exists():
+            report.notes.append(f"args.tokenizer_model {tokenizer} is not there; the launch below names the copy.")
+
+    def _find_args_problem(self, args: dict[str, Any], metadata: Metadata | None) -> str | None:
+        if lacking := [name for name in NEEDED_ARGS if name not in args]:
+            return f"{len(lacking)} of Megatron-LM's args are missing ({', '.join(lacking[:3])}, ...)"
+        if metadata is not None and EMBEDDING in metadata.tensors:
+            stored, told = metadata.tensors[EMBEDDING].shape, (args["padded_vocab_size"], args["hidden_size"])
+            if stored != told:
+                return f"{EMBEDDING} is {' by '.join(map(str, stored))}, and args say {' by '.join(map(str, told))}"
+        return None
+
+    def _check_bridge_files(self) -> None:
+        report, path = self._report, self._path
+        config = path / RUN_CONFIG
+        if RUN_CONFIG not in self._files:
+            beside = self._root.path / RELEASE / RUN_CONFIG
+            if report.layout != "training":
+                self._file_problem(RUN_CONFIG, "is missing", BRIDGE, UPSTREAM)
+            elif not beside.exists():
+                report.stop(f"{RUN_CONFIG} is missing, here and in {RELEASE}/", BRIDGE)
+            if report.layout == "training":
+                report.stop(f"{RUN_CONFIG} is missing, which it reads", UPSTREAM)
+        else:
+            try:
+                if not isinstance(load_yaml(config)["model"], dict):
+                    raise ValueError("model is no mapping")
+            except (yaml.YAMLError, ValueError, KeyError, TypeError, RecursionError) as error:
+                self._file_problem(RUN_CONFIG, f"is damaged ({type(error).__name__}: {error})", BRIDGE, UPSTREAM)
+        if report.layout == "training":
+            return
+        try:
+            if not isinstance(read_state(path, TRAIN_STATE)["step"], int):
+                raise Unreadable("has no step")
+        except (Unreadable, KeyError) as error:
+            self._file_problem(TRAIN_STATE, f"is no train state ({error})", BRIDGE, UPSTREAM)
+        for name in (name for name in self._files if name.startswith(f"{TOKENIZER}/") and name.endswith(".json")):
+            try:
+                json.loads((path / name).read_text())
+            except ValueError as error:
+                self._file_problem(name, f"is damaged ({error})", BRIDGE, UPSTREAM)
+        if report.layout == "release":
+            if FLAGS_FILE not in self._files:
+                report.add_problem(f"{path / FLAGS_FILE} is missing. {_repair(self._root.path)}", MEGATRON_LM)
+            self._check_train_state_tracker()
+
+    def _check_train_state_tracker(self) -> None:
+        tracker = self._root.path / TRAIN_STATE_TRACKER
+        if not self._root.has_train_state:
+            self._report.add_problem(f"{tracker} is missing. {_repair(self._root.path)}", BRIDGE)
+        elif TRAIN_STATE in self._files and tracker.read_bytes() != (self._path / TRAIN_STATE).read_bytes():
+            self._report.add_problem(
+                f"{tracker} is not what {RELEASE}/{TRAIN_STATE} is. {_repair(self._root.path)}", BRIDGE
+            )
+
+    def _launch(self) -> list[str]:
+        flags = self._root.path / RELEASE / FLAGS_FILE
+        if self._report.layout == "import" or not flags.is_file():
+            return []
+        tokenizer = self._root.path / RELEASE / TOKENIZER
+        return [
+            *flags.read_text(errors="replace").split(),
+            *("--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(tokenizer)),
+            *("--load", str(self._root.path), "--exit-on-missing-checkpoint"),
+        ]

@@ -1,0 +1,134 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Names in a checkpoint root.
+
+A checkpoint root is the folder a user names. It holds checkpoint folders (``release/``, ``iter_0000100/``) and the
+tracker ``latest_checkpointed_iteration.txt``, whose text is ``release`` or an iteration number.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+
+RELEASE = "release"
+ITERATION_FOLDER = re.compile(r"iter_(\d+)")
+TRACKER = "latest_checkpointed_iteration.txt"
+TRAIN_STATE_TRACKER = "latest_train_state.pt"
+
+# In a checkpoint folder.
+METADATA = ".metadata"
+BACKEND = "metadata.json"
+COMMON_STATE = "common.pt"
+RUN_CONFIG = "run_config.yaml"
+TRAIN_STATE = "train_state.pt"
+TOKENIZER = "tokenizer"
+FLAGS_FILE = "megatron_lm_args.txt"
+SUMS_FILE = "SHA256SUMS"
+
+# A publication's own, in a root.
+STAGING_PREFIX = ".release-staging-"
+REPLACED_PREFIX = ".release-replaced-"
+LOCK = ".release-lock"
+
+
+def parse_tracker(text: str, tracker_filename: str) -> tuple[int, bool]:
+    """Read the text of a tracker, by Megatron-LM's rule.
+
+    Args:
+        text: What the tracker holds.
+        tracker_filename: Where it was read, for the error.
+
+    Returns:
+        The iteration (0 for a release) and whether it is a release checkpoint.
+
+    Raises:
+        ValueError: If the text is neither ``release`` nor an iteration number.
+    """
+    word = text.strip()
+    if word == RELEASE:
+        return 0, True
+    if re.fullmatch(r"[0-9]+", word):
+        return int(word), False
+    raise ValueError(
+        f"The tracker {tracker_filename} holds {text!r}, neither 'release' nor an iteration number. "
+        "Write into it the checkpoint to load: 'release', or the number of an iter_* folder beside it."
+    )
+
+
+def is_checkpoint_folder(name: str) -> bool:
+    """Tell a checkpoint folder's name; those of half-written and foreign ones do not match."""
+    return name == RELEASE or ITERATION_FOLDER.fullmatch(name) is not None
+
+
+@dataclass(frozen=True)
+class Root:
+    """What is in a checkpoint root.
+
+    Attributes:
+        path: The root.
+        tracker: Text of the tracker; None where there is none.
+        has_train_state: Whether Bridge's own tracker is there.
+        checkpoints: Checkpoint folders with a checkpoint in them, by their paths in the root, those of them that a
+            second run has nested in another (``release/iter_0000001``) too.
+        empty: Checkpoint folders without one.
+        leftovers: What an import wrote that is still at work, or died.
+    """
+
+    path: Path
+    tracker: str | None
+    has_train_state: bool
+    checkpoints: tuple[str, ...]
+    empty: tuple[str, ...]
+    leftovers: tuple[str, ...]
+
+
+def look(path: Path) -> Root:
+    """Look at what is in a checkpoint root.
+
+    Args:
+        path: Checkpoint root.
+
+    Returns:
+        What is in it.
+
+    Raises:
+        ValueError: If it is no folder, or a checkpoint folder itself.
+        OSError: If it cannot be read.
+    """
+    if not path.is_dir():
+        there = "is a file" if path.exists() else "is a dangling link" if path.is_symlink() else "does not exist"
+        raise ValueError(f"{path} {there}. Give the checkpoint root: the folder that holds {TRACKER}.")
+    tracker = path / TRACKER
+    if (path / METADATA).exists() and not tracker.exists():
+        raise ValueError(f"{path} is a checkpoint folder. Give the root that holds it: {path.absolute().parent}")
+    names = sorted(child.name for child in path.iterdir())
+    folders = [name for name in names if is_checkpoint_folder(name) and (path / name).is_dir()]
+    nested = [
+        f"{name}/{child.name}"
+        for name in folders
+        for child in sorted((path / name).iterdir())
+        if is_checkpoint_folder(child.name) and (child / METADATA).exists()
+    ]
+    whole = [name for name in folders if (path / name / METADATA).exists()]
+    return Root(
+        path,
+        tracker.read_bytes().decode(errors="replace") if tracker.exists() else None,
+        (path / TRAIN_STATE_TRACKER).exists(),
+        tuple(whole + nested),
+        tuple(name for name in folders if name not in whole),
+        tuple(name for name in names if name == LOCK or name.startswith((STAGING_PREFIX, REPLACED_PREFIX))),
+    )

@@ -1,0 +1,354 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Reads what describes a checkpoint without torch, and without running anything that a file names.
+
+Pickles are read with stand-ins for the few classes that torch.distributed.checkpoint and Megatron Core write
+(torch 2.6 to 2.14, megatron-core 0.14 to 0.19); a pickle that names anything else is refused. Readers of checkpoints
+load ``.metadata`` with plain ``pickle``, which would run it.
+"""
+
+import io
+import pickle
+import zipfile
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from megatron.bridge_release.layout import COMMON_STATE, METADATA
+
+
+COMMON_ENTRY = "common_state/shard_0_1"
+
+_DTYPES = ("bfloat16", "bool", "float16", "float32", "float64", "float8_e4m3fn", "float8_e5m2") + (
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+)
+_CHECKPOINT = "torch.distributed.checkpoint"
+_METADATA_CLASSES = {
+    (f"{_CHECKPOINT}.{module}", name)
+    for module, names in {
+        "metadata": (
+            *("BytesStorageMetadata", "ChunkStorageMetadata", "Metadata", "MetadataIndex", "StorageMeta"),
+            *("TensorProperties", "TensorStorageMetadata", "_MEM_FORMAT_ENCODING"),
+        ),
+        "filesystem": ("_StorageInfo",),
+        "planner": ("BytesIOWriteData", "SavePlan", "TensorWriteData", "WriteItem", "WriteItemType"),
+    }.items()
+    for name in names
+} | {
+    ("collections", "OrderedDict"),
+    ("megatron.core.dist_checkpointing.strategies.torch", "MCoreMetadata"),
+    ("megatron.core.dist_checkpointing.strategies.torch", "MCoreSavePlan"),
+    ("pathlib", "PosixPath"),
+    ("torch", "Size"),
+    ("torch.serialization", "_get_layout"),
+}
+# What torch.load takes with weights_only=True, and Megatron Core's own list (megatron.core.safe_globals).
+_STATE_CLASSES = {
+    ("_codecs", "encode"),
+    ("_io", "BytesIO"),
+    ("collections", "OrderedDict"),
+    ("megatron.core.enums", "ModelType"),
+    ("megatron.core.optimizer.optimizer_config", "OptimizerConfig"),
+    *(("megatron.core.rerun_state_machine", name) for name in ("RerunDiagnostic", "RerunMode", "RerunState")),
+    *(
+        ("megatron.core.transformer.enums", name)
+        for name in ("AttnBackend", "CudaGraphModule", "CudaGraphScope", "InferenceCudaGraphScope")
+    ),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy.dtypes", "UInt32DType"),
+    ("pathlib", "PosixPath"),
+    ("signal", "Signals"),
+    ("torch", "Size"),
+    ("torch", "device"),
+    *(("torch", f"{kind}Storage") for kind in ("BFloat16", "Bool", "Byte", "Double", "Float", "Half", "Int", "Long")),
+    ("torch._C", "Generator"),
+    ("torch._utils", "_rebuild_tensor_v2"),
+    ("types", "SimpleNamespace"),
+}
+
+
+class Unreadable(Exception):
+    """A file of a checkpoint cannot be read. The message names the file and says why."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of a checkpoint.
+
+    Attributes:
+        shape: Its whole shape; layers that are alike share a key and have a first axis of their own.
+        chunks: Offset and shape of each chunk that is stored.
+    """
+
+    shape: tuple[int, ...]
+    chunks: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a chunk of a tensor, or an object, is stored.
+
+    Attributes:
+        key: Key of the tensor or the object.
+        at: Offset of the chunk in its tensor; None for an object.
+        file: Name of the file.
+        offset: First byte in it.
+        length: Number of bytes.
+    """
+
+    key: str
+    at: tuple[int, ...] | None
+    file: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What ``.metadata`` says.
+
+    Attributes:
+        tensors: The tensors, by their keys.
+        objects: Keys of what is no tensor.
+        entries: Where everything is stored.
+    """
+
+    tensors: dict[str, Tensor]
+    objects: tuple[str, ...]
+    entries: tuple[Entry, ...]
+
+    def sizes(self) -> dict[str, int]:
+        """Tell the files and their sizes in bytes."""
+        ends: dict[str, int] = {}
+        for entry in self.entries:
+            ends[entry.file] = max(ends.get(entry.file, 0), entry.offset + entry.length)
+        return ends
+
+    def not_stored(self) -> list[str]:
+        """Name the tensors and objects of which a part is stored nowhere."""
+        stored = {(entry.key, entry.at) for entry in self.entries}
+        return [
+            key
+            for key, tensor in self.tensors.items()
+            if sum(prod(shape) for _, shape in tensor.chunks) != prod(tensor.shape)
+            or any((key, at) not in stored for at, _ in tensor.chunks)
+        ] + [key for key in self.objects if (key, None) not in stored]
+
+
+class _StandIn:
+    """Takes the place of a class or a function: keeps what the pickle would give it."""
+
+    arguments: tuple = ()
+    state: Any = None
+
+    def __new__(cls, *arguments: Any) -> "_StandIn":
+        stand_in = object.__new__(cls)
+        stand_in.arguments = arguments
+        return stand_in
+
+    def __init__(self, *arguments: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Take the items of an OrderedDict."""
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: BinaryIO, classes: set[tuple[str, str]]) -> None:
+        super().__init__(file)
+        self._classes = classes
+
+    def find_class(self, module: str, name: str) -> Any:
+        # Its values are set, nothing of it runs.
+        if (module, name) == ("argparse", "Namespace"):
+            return Namespace
+        if (module, name) in self._classes:
+            return type(name, (_StandIn,), {})
+        if module == "torch" and name in _DTYPES:
+            return f"torch.{name}"
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which no checkpoint should")
+
+    def persistent_load(self, storage: Any) -> Any:
+        return storage
+
+
+def read_metadata(folder: Path) -> Metadata:
+    """Read ``.metadata``.
+
+    Args:
+        folder: Checkpoint folder.
+
+    Returns:
+        What it says.
+
+    Raises:
+        Unreadable: If it is missing, damaged, or names what no checkpoint should.
+    """
+    try:
+        with open(folder / METADATA, "rb") as file:
+            state = _Unpickler(file, _METADATA_CLASSES).load().state
+            if file.read(1):
+                raise ValueError("it goes on after its end")
+        tensors, objects = {}, []
+        for key, value in state["state_dict_metadata"].items():
+            if type(value).__name__ == "BytesStorageMetadata":
+                objects.append(key)
+            else:
+                chunks = [
+                    (_numbers(chunk.state["offsets"]), _numbers(chunk.state["sizes"]))
+                    for chunk in value.state["chunks"]
+                ]
+                tensors[key] = Tensor(_numbers(value.state["size"]), tuple(chunks))
+        entries = []
+        for index, info in state["storage_data"].items():
+            at = index.state.get("offset")
+            file_name, offset, length = (info.state[name] for name in ("relative_path", "offset", "length"))
+            if not (isinstance(file_name, str) and min(offset, length) >= 0):
+                raise ValueError(f"it stores {index.state['fqn']} at {file_name!r}, {offset}, {length}")
+            entries.append(Entry(index.state["fqn"], at and _numbers(at), file_name, offset, length))
+        return Metadata(tensors, tuple(objects), tuple(entries))
+    except Exception as error:
+        # A damaged pickle can raise anything.
+        raise Unreadable(f"{METADATA} cannot be read: {_reason(error)}") from error
+
+
+def read_state(folder: Path, name: str = COMMON_STATE) -> dict[str, Any]:
+    """Read what is plain of a file that ``torch.save`` wrote; of the rest there are stand-ins.
+
+    Args:
+        folder: Checkpoint folder.
+        name: Name of the file.
+
+    Returns:
+        The state: torch dtypes as their names, whole-number tensors of one value as that value.
+
+    Raises:
+        Unreadable: If the file is missing, damaged, or names what torch does not load with ``weights_only=True``.
+    """
+    try:
+        with open(folder / name, "rb") as file:
+            return _read_archive(file)
+    except Exception as error:
+        raise Unreadable(f"{name} cannot be read: {_reason(error)}") from error
+
+
+def read_common_entry(folder: Path, metadata: Metadata) -> dict[str, Any] | None:
+    """Read the common state that megatron-core, since 0.19, stores among the tensors.
+
+    Args:
+        folder: Checkpoint folder.
+        metadata: What its ``.metadata`` says.
+
+    Returns:
+        The common state, as `read_state` gives it; None where it is not stored there.
+
+    Raises:
+        Unreadable: If it is damaged.
+    """
+    for entry in metadata.entries:
+        if entry.key == COMMON_ENTRY:
+            try:
+                with open(folder / entry.file, "rb") as file:
+                    return _read_archive(_part(file, entry))[0]
+            except Exception as error:
+                raise Unreadable(f"{COMMON_ENTRY} in {entry.file} cannot be read: {_reason(error)}") from error
+    return None
+
+
+def damaged_entries(folder: Path, entries: Iterable[Entry]) -> Iterator[tuple[Entry, str | None]]:
+    """Read entries and compare them with the checksums of their own that ``torch.save`` gives them.
+
+    Args:
+        folder: Checkpoint folder.
+        entries: What to read.
+
+    Yields:
+        Each entry, and how it is damaged; None where it is not.
+    """
+    for entry in entries:
+        try:
+            with open(folder / entry.file, "rb") as file, zipfile.ZipFile(_part(file, entry)) as archive:
+                damaged = archive.testzip()
+                yield entry, None if damaged is None else f"{damaged} has another checksum"
+        except Exception as error:
+            yield entry, _reason(error)
+
+
+def _read_archive(file: BinaryIO) -> Any:
+    with zipfile.ZipFile(file) as archive:
+        # Beside each other: archive/data.pkl, archive/data/0, archive/data/1, ...
+        pickled = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+        state = _Unpickler(io.BytesIO(archive.read(pickled)), _STATE_CLASSES).load()
+        values = state if isinstance(state, dict) else {}
+        for key, value in values.items():
+            if type(value).__name__ == "_rebuild_tensor_v2":
+                _, storage, storage_key, _, numbers = value.arguments[0]
+                if storage.__name__ == "LongStorage" and numbers == 1:
+                    number = archive.read(f"{pickled.removesuffix('.pkl')}/{storage_key}")
+                    values[key] = int.from_bytes(number, "little", signed=True)
+        return state
+
+
+def _part(file: BinaryIO, entry: Entry) -> BinaryIO:
+    return io.BufferedReader(_Part(file, entry.offset, entry.length), 1 << 20)
+
+
+class _Part(io.RawIOBase):
+    """A part of a file, as a file."""
+
+    def __init__(self, file: BinaryIO, offset: int, length: int) -> None:
+        self._file, self._offset, self._length, self._at = file, offset, length, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
+        if self._at < 0:
+            raise ValueError(f"{self._at} is before the part's first byte")
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._offset + self._at)
+        data = self._file.read(max(0, min(len(buffer), self._length - self._at)))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def _numbers(size: _StandIn) -> tuple[int, ...]:
+    numbers = tuple(size.arguments[0])
+    if not all(isinstance(number, int) and number >= 0 for number in numbers):
+        raise ValueError(f"{numbers} is no shape")
+    return numbers
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{error or type(error).__name__}"

@@ -1,0 +1,298 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""`check` finds whatever is wrong with a checkpoint, and runs nothing that is in it."""
+
+import io
+import json
+import os
+import pickle
+import shutil
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from models import make_tiny_llama
+from safetensors.torch import load_file, save_file
+from torch.distributed.checkpoint import FileSystemReader
+
+from megatron.bridge_release.__main__ import main
+from megatron.bridge_release.checking import BRIDGE, MEGATRON_LM, NEEDED_ARGS, OLDER_MEGATRON_LM, UPSTREAM, check
+from megatron.bridge_release.layout import SUMS_FILE
+from megatron.bridge_release.reading import Entry, read_metadata, read_state
+from megatron.bridge_release.sums import write_sums
+
+
+TRACKER = "latest_checkpointed_iteration.txt"
+
+
+@pytest.fixture
+def root(tiny, tmp_path) -> Path:
+    """A release to spoil."""
+    return Path(shutil.copytree(tiny.root, tmp_path / "root"))
+
+
+def _files(root: Path) -> list[Path]:
+    return sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
+
+
+def _loads(root: Path) -> dict[str, bool]:
+    return {reader.name: reader.loads for reader in check(root).readers}
+
+
+def test_a_release_loads_where_it_should_and_the_flags_to_start_with_are_its_own(tiny, capsys):
+    assert main(["check", str(tiny.root), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["loadable"] and not report["problems"] and not report["notes"]
+    assert (report["layout"], report["tracker"], report["folder"]) == ("release", "release", "release")
+    assert {file["name"] for file in report["files"]} == {
+        path.relative_to("release").as_posix() for path in _files(tiny.root) if path.parts[0] == "release"
+    }
+    assert all(file["verified"] for file in report["files"] if file["name"] != "SHA256SUMS")
+    loads = {reader["name"]: reader["loads"] for reader in report["readers"]}
+    assert loads == {MEGATRON_LM: True, OLDER_MEGATRON_LM: True, BRIDGE: True, UPSTREAM: False}
+    flags = (tiny.root / "release" / "megatron_lm_args.txt").read_text().split()
+    assert report["launch"] == [
+        *(*flags, "--tokenizer-type", "HuggingFaceTokenizer"),
+        *("--tokenizer-model", str(tiny.root / "release" / "tokenizer")),
+        *("--load", str(tiny.root), "--exit-on-missing-checkpoint"),
+    ]
+
+
+def test_the_table_names_every_file_and_reader_and_the_launch(tiny, capsys):
+    assert main(["check", str(tiny.root)]) == 0
+    shown = capsys.readouterr().out
+    for path in _files(tiny.root / "release"):
+        assert f" {path} " in shown
+    assert "It loads." in shown and f"--load {tiny.root} --exit-on-missing-checkpoint" in shown
+    assert "it knows no release checkpoints" in shown
+
+
+def test_it_starts_without_torch_and_without_bridge(tiny):
+    code = (
+        "import sys\n"
+        "from megatron.bridge_release.__main__ import main\n"
+        "assert main(['check', sys.argv[1]]) == 0\n"
+        "print(sorted(sys.modules.keys() & {'torch', 'numpy', 'megatron.core', 'megatron.bridge'}))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code, tiny.root], capture_output=True, text=True, check=True)
+    assert run.stdout.endswith("\n[]\n")
+
+
+def test_what_it_reads_of_the_metadata_is_what_torch_reads(tiny):
+    expected = FileSystemReader(tiny.root / "release").read_metadata()
+    found = read_metadata(tiny.root / "release")
+    assert {(entry.key, entry.at, entry.file, entry.offset, entry.length) for entry in found.entries} == {
+        (index.fqn, index.offset and tuple(index.offset), info.relative_path, info.offset, info.length)
+        for index, info in expected.storage_data.items()
+    }
+    tensors = {key: value for key, value in expected.state_dict_metadata.items() if hasattr(value, "chunks")}
+    assert {key: (tensor.shape, tensor.chunks) for key, tensor in found.tensors.items()} == {
+        key: (tuple(value.size), tuple((tuple(chunk.offsets), tuple(chunk.sizes)) for chunk in value.chunks))
+        for key, value in tensors.items()
+    }
+    assert set(found.objects) == expected.state_dict_metadata.keys() - tensors.keys()
+
+
+def test_what_it_reads_of_the_args_is_what_torch_reads(tiny):
+    expected = vars(torch.load(tiny.root / "release" / "common.pt", weights_only=True)["args"])
+    found = vars(read_state(tiny.root / "release")["args"])
+    assert found == {name: str(value) if isinstance(value, torch.dtype) else value for name, value in expected.items()}
+    assert set(NEEDED_ARGS) <= found.keys()
+
+
+def _damages(data: bytes) -> list[tuple[str, bytes | None]]:
+    """Ways to spoil a file."""
+    size = len(data)
+    damages: list[tuple[str, bytes | None]] = [("removed", None)]
+    damages += [(f"truncated to {end}", data[:end]) for end in sorted({0, size // 2, size - 1})]
+    for at in sorted({*range(0, size, max(1, size // 24)), size - 1}):
+        for mask in (0x01, 0x80):
+            damages.append((f"byte {at} ^ {mask}", data[:at] + bytes([data[at] ^ mask]) + data[at + 1 :]))
+    return damages
+
+
+def test_every_file_removed_truncated_or_with_a_byte_flipped_is_found(root, capsys):
+    cases, missed = 0, []
+    for file in _files(root):
+        whole = (root / file).read_bytes()
+        for damage, data in _damages(whole):
+            if data is None:
+                (root / file).unlink()
+            else:
+                (root / file).write_bytes(data)
+            cases += 1
+            report = check(root)
+            # A checksum that is damaged accuses the file that it is of.
+            named = file.name == SUMS_FILE or any(file.name in problem for problem in report.problems)
+            if report.loadable or not named:
+                missed.append(f"{file} {damage}: {report.problems}")
+        (root / file).write_bytes(whole)
+    with capsys.disabled():
+        print(f"\ncheck: {cases} damages of {len(_files(root))} files, {cases - len(missed)} found")
+    assert missed == []
+    assert check(root).loadable
+
+
+def _value_of(data: bytes, entry: Entry) -> int:
+    """Tell where the first byte of a stored tensor's values is, by the ZIP format."""
+    archive = zipfile.ZipFile(io.BytesIO(data[entry.offset : entry.offset + entry.length]))
+    (values,) = (info for info in archive.infolist() if info.filename.endswith("/data/0"))
+    header = entry.offset + values.header_offset
+    return header + 30 + sum(struct.unpack("<HH", data[header + 26 : header + 30]))
+
+
+def test_a_file_that_is_not_the_checkpoints_is_no_damage(root):
+    (root / "release" / "NOTES.md").write_text("mine")
+    report = check(root)
+    assert report.loadable
+    assert report.notes == [f"{root}/release/NOTES.md is not the checkpoint's: SHA256SUMS does not name it."]
+
+
+def test_the_checksums_are_what_sha256sum_checks(root):
+    command = ["sha256sum", "--check", "--strict", "--quiet", SUMS_FILE]
+    assert subprocess.run(command, cwd=root / "release", check=True, capture_output=True, text=True).stdout == ""
+
+
+def test_without_checksums_a_missing_or_cut_shard_and_a_flipped_bit_in_any_tensor_are_found(default, tmp_path):
+    root = Path(shutil.copytree(default, tmp_path / "root"))
+    shard = root / "iter_0000000" / "__0_0.distcp"
+    whole = shard.read_bytes()
+    assert not check(root).beyond_repair
+    for data in (None, b"", whole[:-1], whole + b"\0"):
+        shard.unlink() if data is None else shard.write_bytes(data)
+        assert any("__0_0.distcp" in problem for problem in check(root).beyond_repair)
+    tensors = [entry for entry in read_metadata(root / "iter_0000000").entries if entry.at is not None]
+    assert len(tensors) > 10
+    for entry in tensors:
+        at = _value_of(whole, entry)
+        shard.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        (problem,) = check(root).beyond_repair
+        assert f"is damaged in {entry.key} (archive/data/0 has another checksum)" in problem
+    shard.write_bytes(whole)
+    assert not check(root).beyond_repair
+
+
+def test_upstreams_import_is_for_bridge_alone_and_it_says_what_to_do(default):
+    report = check(default)
+    assert report.layout == "import" and not report.loadable
+    assert _loads(default) == {MEGATRON_LM: False, OLDER_MEGATRON_LM: False, BRIDGE: True, UPSTREAM: True}
+    (problem,) = report.problems
+    assert problem.endswith(f"python -m megatron.bridge_release repair {default}")
+
+
+@pytest.mark.parametrize(
+    ("tracker", "expected"),
+    [
+        (
+            None,
+            "has no latest_checkpointed_iteration.txt: Megatron-LM takes it for empty. Checkpoints there: release.",
+        ),
+        ("", "holds '', neither 'release' nor an iteration number."),
+        ("releas", "holds 'releas', neither 'release' nor an iteration number."),
+        ("100", "names the checkpoint iter_0000100, which is not there. Checkpoints there: release."),
+    ],
+)
+def test_a_tracker_that_is_torn_or_names_nothing_is_found(root, tracker, expected):
+    (root / TRACKER).unlink() if tracker is None else (root / TRACKER).write_text(tracker)
+    report = check(root)
+    assert not report.loadable and expected in report.problems[0]
+    assert f"python -m megatron.bridge_release repair {root}" in report.problems[0]
+
+
+def test_a_path_that_is_no_root_gets_one_clear_error(root, tmp_path, capsys):
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "empty").mkdir()
+    for path, expected in {
+        tmp_path / "missing": "missing does not exist. Give the checkpoint root",
+        root / TRACKER: f"{TRACKER} is a file. Give the checkpoint root",
+        tmp_path / "link": "link is a dangling link. Give the checkpoint root",
+        root / "release": f"release is a checkpoint folder. Give the root that holds it: {root}",
+        tmp_path / "empty": "Checkpoints there: none. Import the model again, or give another folder.",
+    }.items():
+        assert main(["check", str(path)]) == 1
+        shown = capsys.readouterr().out
+        assert expected in shown and "problem 2" not in shown
+
+
+class _Attack:
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+
+def test_nothing_that_a_file_names_is_run(root, tmp_path, monkeypatch):
+    marker = tmp_path / "run"
+    folder = root / "release"
+    (folder / ".metadata").write_bytes(pickle.dumps(_Attack(marker)))
+    torch.save({"args": _Attack(marker)}, folder / "common.pt")
+    torch.save({"step": _Attack(marker)}, folder / "train_state.pt")
+    config = (folder / "run_config.yaml").read_text()
+    (folder / "run_config.yaml").write_text(f"{config}evil: !!python/object/apply:os.system ['touch {marker}']\n")
+    write_sums(folder)
+    report = check(root)
+    for name in (".metadata", "common.pt", "train_state.pt", "run_config.yaml"):
+        assert any(name in problem for problem in report.problems)
+    assert "it names posix.system, which no checkpoint should" in report.problems[0]
+    assert main(["repair", str(root)]) == 1
+    assert not marker.exists()
+
+
+def test_no_path_is_followed_out_of_the_root(root, tmp_path):
+    folder = root / "release"
+    metadata = (folder / ".metadata").read_bytes()
+    outside = tmp_path / "outside.distcp"
+    shutil.copy(folder / "__0_0.distcp", outside)
+    # As long as the name that it takes the place of.
+    (folder / ".metadata").write_bytes(metadata.replace(b"__0_0.distcp", b"../../x.dist"))
+    assert "names a file out of the folder, '../../x.dist'" in check(root).problems[0]
+    (folder / ".metadata").write_bytes(metadata)
+    (folder / "__0_0.distcp").unlink()
+    (folder / "__0_0.distcp").symlink_to(outside)
+    report = check(root)
+    assert f"{folder / '__0_0.distcp'} is a link, which is not followed" in report.problems[0]
+    assert main(["repair", str(root)]) == 1
+    shutil.move(folder, tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert "is a link that leads out of the root" in check(root).problems[0]
+
+
+def test_deep_finds_the_one_value_that_differs(tiny, root, tmp_path, capsys):
+    assert main(["check", str(root), "--deep", str(tiny.hf), "--json"]) == 0
+    source = load_file(tiny.hf / "model.safetensors")
+    report = json.loads(capsys.readouterr().out)
+    assert report["notes"] == [f"{len(source)} tensors are bit by bit those of {tiny.hf}."]
+    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+    name = "model.layers.1.mlp.up_proj.weight"
+    source[name].view(torch.int16)[3, 5] ^= 1
+    save_file(source, hf / "model.safetensors", metadata={"format": "pt"})
+    assert main(["check", str(root), "--deep", str(hf), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["problems"] == [f"{name} differs from {hf} in 1 of {source[name].numel()} values"]
+    assert report["notes"] == [f"{len(source) - 1} tensors are bit by bit those of {hf}."]
+
+
+def test_deep_tells_a_model_of_another_shape_and_one_that_is_not_there(root, tmp_path, capsys):
+    other = make_tiny_llama(tmp_path / "hf", "eight-heads")
+    assert main(["check", str(root), "--deep", str(other)]) == 1
+    shown = capsys.readouterr().out
+    assert f"Not compared with {other}: ValueError: the checkpoint is not of this model: Global shape mis" in shown
+    assert main(["check", str(root), "--deep", str(tmp_path / "nothing")]) == 1
+    assert f"Not compared with {tmp_path / 'nothing'}: " in capsys.readouterr().out

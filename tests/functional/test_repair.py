@@ -1,0 +1,369 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""`repair` turns what upstream and hooks leave into the release that an import writes; `revert` turns it back."""
+
+import os
+import shutil
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from faults import Stepping, killed_at
+from megatron.core.dist_checkpointing.serialization import load_common_state_dict
+from megatron_lm import load, logits, megatron_lm
+from models import megatron_tensors
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from megatron.bridge import AutoBridge
+from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
+from megatron.bridge.training.utils.publishing import Filesystem, Publication
+from megatron.bridge_release.__main__ import main
+from megatron.bridge_release.checking import check
+from megatron.bridge_release.repairing import repair, revert
+
+
+TRACKER = "latest_checkpointed_iteration.txt"
+SHARD = "__0_0.distcp"
+LOGITS_BOUND = 4e-5
+
+
+def _bytes(root: Path) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def _few_args(root: Path, folder: str) -> None:
+    """What hooks put into ``common.pt``."""
+    common = load_common_state_dict(str(root / folder))
+    fields = dict(num_layers=2, hidden_size=64, num_attention_heads=4, max_position_embeddings=2048)
+    parallel = dict(tensor_model_parallel_size=1, pipeline_model_parallel_size=1, world_size=1)
+    torch.save({**common, "args": Namespace(**fields, **parallel)}, root / folder / "common.pt")
+
+
+def _tracker_release(root: Path) -> None:
+    (root / TRACKER).write_text("release")
+
+
+def _renamed(root: Path) -> None:
+    (root / "iter_0000000").rename(root / "release")
+
+
+def _nested(root: Path) -> None:
+    (root / "release").mkdir()
+    (root / "iter_0000000").rename(root / "release" / "iter_0000001")
+    _tracker_release(root)
+
+
+def _nested_in_itself(root: Path) -> None:
+    _renamed(root)
+    (root / "iter_0000000").mkdir()
+    (root / "release").rename(root / "iter_0000000" / "release")
+
+
+def _seven_args(root: Path) -> None:
+    _renamed(root)
+    _tracker_release(root)
+    _few_args(root, "release")
+
+
+def _common_pt_of_an_older_core(root: Path) -> None:
+    torch.save(load_common_state_dict(str(root / "iter_0000000")), root / "iter_0000000" / "common.pt")
+
+
+def _linked(root: Path) -> None:
+    (root / "release").symlink_to("iter_0000000")
+    _tracker_release(root)
+
+
+def _torn(root: Path) -> None:
+    (root / TRACKER).write_text("relea")
+
+
+def _bridge_before_0_2(root: Path) -> None:
+    (root / TRACKER).unlink()
+
+
+def _no_train_state(root: Path) -> None:
+    (root / "latest_train_state.pt").unlink()
+    (root / "iter_0000000" / "train_state.pt").unlink()
+
+
+STATES: dict[str, Callable[[Path], None]] = {
+    "upstream's import": lambda root: None,
+    "tracker release, iter_0000000": _tracker_release,
+    "release/, tracker 0": _renamed,
+    "release/iter_0000001": _nested,
+    "iter_0000000/release": _nested_in_itself,
+    "args of seven fields": _seven_args,
+    "common.pt": _common_pt_of_an_older_core,
+    "a link": _linked,
+    "a torn tracker": _torn,
+    "no text tracker": _bridge_before_0_2,
+    "no train state": _no_train_state,
+}
+
+
+@pytest.fixture(params=STATES)
+def state(request, default, tmp_path) -> Path:
+    """A root that upstream or a hook has left."""
+    root = Path(shutil.copytree(default, tmp_path / "root"))
+    STATES[request.param](root)
+    return root
+
+
+def _args(root: Path) -> dict:
+    args = vars(torch.load(root / "release" / "common.pt", weights_only=True)["args"])
+    assert args.pop("tokenizer_model") == str(root / "release" / "tokenizer")
+    return args
+
+
+def test_every_state_becomes_what_an_import_writes_and_no_tensor_is_rewritten(state, tiny, capsys):
+    before, (shard,) = _bytes(state), state.rglob(SHARD)
+    inode = shard.stat().st_ino
+    assert not check(state).loadable
+
+    assert main(["repair", str(state), "--dry-run"]) == 0
+    plan = capsys.readouterr().out
+    assert _bytes(state) == before
+
+    assert main(["repair", str(state)]) == 0
+    assert capsys.readouterr().out == plan != ""
+    after = _bytes(state)
+    assert after.keys() == _bytes(tiny.root).keys()
+    assert (after[TRACKER], (state / "release" / SHARD).stat().st_ino) == (b"release", inode)
+    assert _args(state) == _args(tiny.root)
+    assert after["release/megatron_lm_args.txt"] == _bytes(tiny.root)["release/megatron_lm_args.txt"]
+    kept = ("release/.metadata", f"release/{SHARD}", "release/run_config.yaml", "release/tokenizer/tokenizer.json")
+    assert {after[name] for name in kept} <= set(before.values())
+    report = check(state)
+    assert report.loadable and not report.notes
+
+    assert main(["repair", str(state)]) == 0
+    assert capsys.readouterr().out == "nothing to do\n"
+    assert _bytes(state) == after
+
+
+def test_megatron_lm_and_bridge_read_a_repaired_root_bit_by_bit(state, tiny, tmp_path):
+    repair(state)
+    hf = AutoModelForCausalLM.from_pretrained(tiny.hf, dtype=torch.float32).eval()
+    flags = ["--load", str(state), "--exit-on-missing-checkpoint", "--use-checkpoint-args", "--norm-epsilon=1e-06"]
+    with megatron_lm(flags) as args:
+        model, iteration = load(args)
+        found, expected = dict(model.named_parameters()), megatron_tensors(hf, tiny.padded_vocab_size)
+        assert iteration == 0 and found.keys() == expected.keys()
+        assert all(torch.equal(found[name].float(), tensor) for name, tensor in expected.items())
+        tokens = torch.arange(48)[None]
+        with torch.no_grad():
+            right = hf(tokens).logits
+        torch.testing.assert_close(
+            logits(model, tokens)[..., :512], right, rtol=0, atol=LOGITS_BOUND * float(right.abs().max())
+        )
+    AutoBridge.from_hf_pretrained(tiny.hf).export_ckpt(state, tmp_path / "hf", show_progress=False)
+    source, exported = (load_file(folder / "model.safetensors") for folder in (tiny.hf, tmp_path / "hf"))
+    assert source.keys() == exported.keys()
+    assert all(torch.equal(exported[name], tensor) for name, tensor in source.items())
+
+
+def test_a_vocabulary_that_upstream_does_not_pad_is_recorded_as_it_is(two_ranks, tmp_path):
+    _, hf = two_ranks
+    AutoBridge.import_ckpt(hf, tmp_path / "root")
+    repair(tmp_path / "root")
+    args = _args(tmp_path / "root")
+    assert (args["vocab_size"], args["padded_vocab_size"], args["make_vocab_size_divisible_by"]) == (500, 500, 4)
+    assert check(tmp_path / "root").loadable
+    flags = ["--load", str(tmp_path / "root"), "--exit-on-missing-checkpoint", "--use-checkpoint-args"]
+    with megatron_lm([*flags, "--norm-epsilon=1e-06"]) as args:
+        model, _ = load(args)
+        expected = megatron_tensors(AutoModelForCausalLM.from_pretrained(hf, dtype=torch.float32), 500)
+        found = dict(model.named_parameters())
+        assert all(torch.equal(found[name].float(), tensor) for name, tensor in expected.items())
+
+
+def test_revert_gives_upstreams_import_back_byte_for_byte(default, tmp_path, capsys):
+    root = Path(shutil.copytree(default, tmp_path / "root"))
+    repair(root)
+    repaired = _bytes(root)
+    assert main(["revert", str(root), "--dry-run"]) == 0
+    assert _bytes(root) == repaired
+    assert main(["revert", str(root)]) == 0
+    assert _bytes(root) == _bytes(default)
+    capsys.readouterr()
+    assert main(["revert", str(root)]) == 0
+    assert capsys.readouterr().out == "nothing to do\n"
+    repair(root)
+    assert _bytes(root) == repaired
+
+
+def test_an_import_that_is_reverted_has_upstreams_files_and_bridge_reads_it(tiny, default, tmp_path):
+    root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
+    revert(root)
+    assert _bytes(root).keys() == _bytes(default).keys()
+    assert (root / TRACKER).read_text() == "0"
+    AutoBridge.from_hf_pretrained(tiny.hf).export_ckpt(root, tmp_path / "hf", show_progress=False)
+    source, exported = (load_file(folder / "model.safetensors") for folder in (tiny.hf, tmp_path / "hf"))
+    assert all(torch.equal(exported[name], tensor) for name, tensor in source.items())
+
+
+def _trained(root: Path) -> None:
+    (root / "iter_0000100").mkdir()
+
+
+def _at_iteration_5(root: Path) -> None:
+    state = torch.load(root / "iter_0000000" / "train_state.pt", weights_only=True)
+    torch.save({**state, "step": torch.tensor(5)}, root / "iter_0000000" / "train_state.pt")
+
+
+def _with_optimizer_state(root: Path) -> None:
+    metadata = root / "iter_0000000" / ".metadata"
+    key = b"decoder.final_layernorm.weight"
+    assert key in metadata.read_bytes()
+    metadata.write_bytes(metadata.read_bytes().replace(key, b"optimizer.state.exp_avg.weight1"[: len(key)]))
+
+
+def _two_checkpoints(root: Path) -> None:
+    shutil.copytree(root / "iter_0000000", root / "release")
+
+
+def _two_nested(root: Path) -> None:
+    _two_checkpoints(root)
+    (root / "iter_0000000").rename(root / "release" / "iter_0000000")
+    _tracker_release(root)
+
+
+def _no_run_config(root: Path) -> None:
+    (root / "iter_0000000" / "run_config.yaml").unlink()
+
+
+def _unknown_model(root: Path) -> None:
+    config = root / "iter_0000000" / "run_config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("megatron.bridge.models.gpt_provider.GPTModelProvider", "os.system"))
+
+
+def _cut(root: Path) -> None:
+    os.truncate(root / "iter_0000000" / SHARD, 1000)
+
+
+def _half_a_copy(root: Path) -> None:
+    (root / "release").mkdir()
+    shutil.copy(root / "iter_0000000" / SHARD, root / "release")
+
+
+def _nothing(root: Path) -> None:
+    shutil.rmtree(root / "iter_0000000")
+
+
+REFUSED = {
+    _trained: "holds checkpoints of a training (iter_0000100), not only an import.",
+    _at_iteration_5: "iter_0000000 is a checkpoint of a training: it is at iteration 5.",
+    _with_optimizer_state: "iter_0000000 is a checkpoint of a training: it holds optimizer state.",
+    _two_checkpoints: "holds more than one checkpoint: iter_0000000, release. Move away those that you do not want",
+    _two_nested: "holds more than one checkpoint: release, release/iter_0000000. Move away those",
+    _no_run_config: "run_config.yaml is missing. Restore it from a copy, or import the model again.",
+    _unknown_model: "run_config.yaml names the model 'os.system', which this Megatron-Bridge does not know.",
+    _cut: f"{SHARD} has 1000 bytes and should have ",
+    _half_a_copy: "release holds no checkpoint, but files. Move it away, then repair again.",
+    _nothing: "holds no checkpoint. Import the model again, or give another folder.",
+}
+
+
+@pytest.mark.parametrize("spoil", REFUSED, ids=lambda spoil: spoil.__name__)
+def test_what_is_no_whole_import_alone_is_refused_and_nothing_changes(spoil, default, tmp_path, capsys):
+    root = Path(shutil.copytree(default, tmp_path / "root"))
+    spoil(root)
+    before = _bytes(root)
+    assert main(["repair", str(root)]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ") and REFUSED[spoil] in error
+    assert _bytes(root) == before
+    assert {path.name for path in root.iterdir()} <= {TRACKER, "latest_train_state.pt", "release"} | {
+        path.name for path in root.glob("iter_*")
+    }
+
+
+def test_a_root_where_an_import_is_at_work_is_left_alone(default, tmp_path, capsys):
+    root = Path(shutil.copytree(default, tmp_path / "root"))
+    publication = Publication(root)
+    publication.begin()
+    try:
+        assert main(["repair", str(root)]) == 1
+        assert f"Another import is writing into {root} (process {os.getpid()} on " in capsys.readouterr().err
+    finally:
+        publication.end()
+    assert _bytes(root) == _bytes(default)
+
+
+def _read(root: Path) -> dict[str, bytes] | None:
+    """What Bridge finds: the bytes of the tensors; None where its tracker names nothing, as before the repair."""
+    try:
+        folder = Path(resolve_checkpoint_folder(root))
+    except (ValueError, FileNotFoundError):
+        return None
+    if not (folder / ".metadata").exists():
+        return None
+    assert (folder / "run_config.yaml").exists() and (folder / "tokenizer" / "tokenizer.json").exists()
+    return {name: (folder / name).read_bytes() for name in (".metadata", SHARD)}
+
+
+def _stepping(root: Path, action: Callable[[Path], object], filesystem: Filesystem) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Publication, "filesystem", filesystem)
+        action(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "exchanges"),
+    [
+        ("upstream's import", True),
+        ("args of seven fields", True),
+        ("args of seven fields", False),
+        ("release/iter_0000001", False),
+        ("revert", True),
+    ],
+)
+def test_killed_at_any_operation_the_checkpoint_is_there_and_the_next_run_goes_on(name, exchanges, default, tmp_path):
+    made = Path(shutil.copytree(default, tmp_path / "made"))
+    action: Callable[[Path], object] = repair
+    if name == "revert":
+        repair(made)
+        action = revert
+    else:
+        STATES[name](made)
+    before = _read(made)
+    whole = _read(default)
+    counted = Path(shutil.copytree(made, tmp_path / "counted", symlinks=True))
+    filesystem = Stepping(lambda *_: None, exchanges)
+    _stepping(counted, action, filesystem)
+    expected = _bytes(counted)
+    expected.pop("release/common.pt", None), expected.pop("release/SHA256SUMS", None)
+    lost = []
+    # What is there after an operation is what is there before the next one.
+    for step in range(1, filesystem.steps, 2):
+        root = Path(shutil.copytree(made, tmp_path / str(step), symlinks=True))
+        assert killed_at(step, lambda stepping: _stepping(root, action, stepping), exchanges)
+        found = _read(root)
+        if found != whole and found != before:
+            lost.append(step)
+        action(root)
+        after = _bytes(root)
+        # The args name the root, which is another one each time.
+        after.pop("release/common.pt", None), after.pop("release/SHA256SUMS", None)
+        assert after == expected
+        shutil.rmtree(root)
+    # A filesystem that cannot exchange takes two renames: between them there is nothing, until the next run.
+    assert len(lost) == (0 if exchanges or before is None else 1)
