@@ -76,6 +76,16 @@ EDITS = (
         do=ReplaceCall("cfg.to_yaml", "write_run_config(cfg, config_filename)"),
     ),
     Edit(
+        name="save-checkpoint-train-state",
+        symbol="save_checkpoint",
+        why="Where torch.save opens the file itself, a full disk is a RuntimeError that does not say so.",
+        drop_when="torch.save raises the operating system's error.",
+        do=ReplaceCall(
+            "torch.save",
+            "(save_object if release else torch.save)(train_state_dict, train_state_local_filename)",
+        ),
+    ),
+    Edit(
         name="save-checkpoint-without-cuda",
         symbol="save_checkpoint",
         why="Megatron Core's torch_dist writer asks CUDA for a device that a conversion does not use.",
@@ -88,7 +98,8 @@ EDITS = (
         why="Names used by the edits above.",
         drop_when="the edits above are gone.",
         do=AddImport(
-            "from megatron.bridge.training.release_checkpoint import prepare_release_state_dict, write_run_config"
+            "from megatron.bridge.training.release_checkpoint import "
+            "prepare_release_state_dict, save_object, write_run_config"
         ),
     ),
     Edit(

@@ -694,6 +694,16 @@ SNIPPETS = {
         ("to_yaml", "to_json"),
         "    cfg.to_yaml(1)\n",
     ),
+    "training_checkpointing:save-checkpoint-train-state": Snippet(
+        """
+ def save_checkpoint():
+     msc.torch.save(1)
+-    torch.save(1)
++    (save_object if release else torch.save)(train_state_dict, train_state_local_filename)
+""",
+        ("    torch.save(1)", "    torch.write(1)"),
+        "    torch.save(1)\n",
+    ),
     "training_checkpointing:save-checkpoint-without-cuda": Snippet(
         """
 +@checkpointing_without_cuda()
@@ -705,9 +715,9 @@ SNIPPETS = {
     "training_checkpointing:import-release-checkpoint": Snippet(
         """
  from megatron.bridge.a import a
-+from megatron.bridge.training.release_checkpoint import prepare_release_state_dict, write_run_config
++from megatron.bridge.training.release_checkpoint import prepare_release_state_dict, save_object, write_run_config
 """,
-        ("a import a", "training.release_checkpoint import prepare_release_state_dict, write_run_config"),
+        ("a import a", "training.release_checkpoint import prepare_release_state_dict, save_object, write_run_config"),
     ),
     "training_checkpointing:import-host": Snippet(
         """

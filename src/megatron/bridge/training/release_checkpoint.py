@@ -23,6 +23,7 @@ An object store (MultiStorageClient) has no rename: the files go to ``release/``
 import argparse
 import functools
 import inspect
+import io
 import logging
 import os
 import shlex
@@ -42,6 +43,7 @@ from megatron.bridge.training.utils.checkpoint_utils import (
     read_run_config,
     read_train_state,
 )
+from megatron.bridge.training.utils.first_cause import handled_errors, naming_first_cause
 from megatron.bridge.training.utils.import_checks import check_root
 from megatron.bridge.training.utils.publishing import Publication, check_overwrite
 from megatron.bridge.training.utils.transformer_engine_keys import add_transformer_engine_keys
@@ -52,6 +54,9 @@ from megatron.bridge_release.sums import write_sums
 
 
 logger = logging.getLogger(__name__)
+
+# It imports this module; its logger has its name.
+_SAVES_TOKENIZER = "megatron.bridge.training.checkpointing"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -88,14 +93,19 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
         staging = Path(on_rank_0(lambda: str(publication.begin(lambda: check_overwrite(root, overwrite)))))
         call.arguments["path"] = staging
         try:
-            result = save(*call.args, **call.kwargs)
+            with naming_first_cause(), handled_errors(_SAVES_TOKENIZER, logging.ERROR) as logged:
+                result = save(*call.args, **call.kwargs)
             if call.arguments.get("hf_tokenizer_path") is not None:
-                on_rank_0(lambda: _require_tokenizer(staging))
+                on_rank_0(lambda: _require_tokenizer(staging, logged.errors))
             flags = None
             if call.arguments.get("ckpt_format", "torch_dist") == "torch_dist":
                 flags = on_rank_0(lambda: _complete_for_megatron_lm(staging))
             on_rank_0(lambda: write_sums(staging / RELEASE))
             on_rank_0(publication.commit)
+        except OSError as error:
+            # One of a write names no file.
+            error.filename = error.filename or str(root)
+            raise
         finally:
             publication.end()
         # Both are cached by file name, and the files of that name are new.
@@ -180,6 +190,18 @@ def write_run_config(cfg: ConfigContainer, filename: str) -> None:
         cfg.checkpoint.save = saved_to
 
 
+def save_object(state: object, filename: str | Path) -> None:
+    """Save as `torch.save` does, which names no error of the operating system where it opens the file itself.
+
+    Args:
+        state: What to save.
+        filename: Path of the file.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    Path(filename).write_bytes(buffer.getbuffer())
+
+
 def _published_root(cfg: ConfigContainer) -> str:
     """Tell the checkpoint root that the user gave, while the checkpoint is staged too."""
     root = cfg.checkpoint.save
@@ -198,14 +220,16 @@ def _complete_for_megatron_lm(staging: Path) -> list[str]:
     folder = Path(get_checkpoint_name(str(staging), 0, release=True))
     common_state = load_common_state_dict(str(folder))
     if not (folder / COMMON_STATE_FNAME).exists():
-        torch.save(common_state, folder / COMMON_STATE_FNAME)
+        save_object(common_state, folder / COMMON_STATE_FNAME)
     args = common_state["args"]
     (folder / FLAGS_FILE).write_text("".join(f"{flag}\n" for flag in megatron_lm_flags(args)))
     return megatron_lm_flags(args, restored=False)
 
 
-def _require_tokenizer(staging: Path) -> None:
-    """Refuse a release without its tokenizer: what saves it logs its errors and goes on."""
+def _require_tokenizer(staging: Path, errors: list[BaseException]) -> None:
+    """Refuse a release without its tokenizer, or with a part of it: what saves it logs its errors and goes on."""
+    if errors:
+        raise RuntimeError(f"The tokenizer could not be saved, so nothing is published: {errors[0]}")
     tokenizer = Path(get_checkpoint_name(str(staging), 0, release=True)) / "tokenizer"
     if not tokenizer.is_dir() or not any(tokenizer.iterdir()):
         raise RuntimeError("The tokenizer could not be saved, so nothing is published; the log says why.")
