@@ -17,12 +17,14 @@
 The smaller parts, at many more operations and on more filesystems: tests/unit/bridge/test_publishing.py.
 """
 
+import json
 import os
+import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,18 @@ TRACKER = "latest_checkpointed_iteration.txt"
 def _bytes(root: Path) -> dict[str, bytes]:
     """All that a reader may see of a root."""
     return {name: (root / name).read_bytes() for name in tree(root) if not name.startswith(".release-")}
+
+
+# What torch writes into .metadata and is another one in each import: the staging folder and an ID.
+_OF_THIS_IMPORT = re.compile(rb"\.release-staging-\w{8}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def _bytes_of_any_import(root: Path) -> dict[str, bytes]:
+    """All that a reader may see of a root, as each import to the same path writes it."""
+    return {
+        name: _OF_THIS_IMPORT.sub(b"", content) if name.endswith(".metadata") else content
+        for name, content in _bytes(root).items()
+    }
 
 
 def _restore(root: Path, snapshot: Path) -> None:
@@ -129,34 +143,68 @@ def test_where_the_writers_own_threads_fail_the_import_names_the_first_cause_and
     assert sorted(path.name for path in root.iterdir()) == [TRACKER, "latest_train_state.pt", "release"]
 
 
-def test_where_one_rank_is_killed_the_other_ends_with_an_error_and_nothing_is_published(tiny, tmp_path):
-    code = (
-        "import os, signal, sys\n"
-        "from megatron.core.dist_checkpointing.strategies.torch import TorchDistSaveShardedStrategy\n"
-        "from megatron.bridge import AutoBridge\n"
-        "if os.environ['RANK'] == '1':\n"
-        "    TorchDistSaveShardedStrategy.save = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "AutoBridge.import_ckpt(*sys.argv[1:], release=True)\n"
+@dataclass(frozen=True)
+class TwoRanks:
+    """What `killed_ranks_worker.py` left: the roots, how the ranks ended, and a root before and after an import."""
+
+    out: Path
+    ends: dict[str, dict[str, list]]
+    old: dict[str, bytes]
+    new: dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def two(tiny, other, tmp_path_factory) -> TwoRanks:
+    """Imports on two ranks that something happens to."""
+    out = tmp_path_factory.mktemp("two")
+    worker = Path(__file__).with_name("killed_ranks_worker.py")
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", worker, other.hf, tiny.root, out],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", code, tiny.hf, tmp_path / "root"],
-            env=os.environ | world | {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for rank in (0, 1)
-    ]
-    try:
-        assert ranks[1].wait(timeout=300) == -signal.SIGKILL
-        assert ranks[0].wait(timeout=120) == 1
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert _bytes(tmp_path / "root") == {}
-    AutoBridge.import_ckpt(tiny.hf, tmp_path / "root", release=True)
-    assert tree(tmp_path / "root") == tree(tiny.root)
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
+    ends = json.loads((out / "ends.json").read_text())
+    *_, last = ends
+    assert ends[last]["statuses"] == [0, 0]
+    return TwoRanks(out, ends, _bytes_of_any_import(tiny.root), _bytes_of_any_import(out / last))
+
+
+def test_where_rank_0_is_killed_the_other_ends_and_every_byte_is_of_the_old_or_of_the_new(two):
+    killed = [name for name, end in two.ends.items() if end["statuses"][0] == -signal.SIGKILL]
+    # Every file and folder is synced; then the renames.
+    assert len(killed) > len(two.new)
+    seen = []
+    for name in killed:
+        found = _bytes_of_any_import(two.out / name)
+        assert found in (two.old, two.new)
+        seen.append(found == two.new)
+        # It learns of the death from the connection; where it waits for nothing more, it has succeeded.
+        status, error = two.ends[name]["statuses"][1], two.ends[name]["errors"][1]
+        assert (status, bool(error)) == (1, True) or (status == 0 and seen[-1])
+    assert seen == sorted(seen) and seen[-1] and not seen[0]
+
+
+def test_after_rank_0_was_killed_the_next_import_succeeds_and_clears_up(two, tiny, tmp_path):
+    killed = [name for name, end in two.ends.items() if end["statuses"][0] == -signal.SIGKILL]
+    for name in [*killed[:: len(killed) // 3], killed[-1]]:
+        root = Path(shutil.copytree(two.out / name, tmp_path / name))
+        AutoBridge.import_ckpt(tiny.hf, root, release=True, overwrite=True)
+        assert tree(root) == tree(tiny.root)
+
+
+@pytest.mark.parametrize("moment", ["kill_before_saving", "kill_while_writing", "kill_before_publishing"])
+def test_where_rank_1_is_killed_the_other_ends_with_an_error_and_leaves_nothing_half(two, moment):
+    assert two.ends[moment]["statuses"] == [1, -signal.SIGKILL]
+    # The last it hears of the other may be before rank 0 has published, or after.
+    assert _bytes_of_any_import(two.out / moment) in ({}, two.new)
+    assert not list((two.out / moment).glob(".release-*"))
+
+
+def test_where_the_writer_of_one_rank_fails_every_rank_names_the_first_cause(two):
+    end = two.ends["write_small_files_only"]
+    assert end["statuses"] == [1, 1]
+    assert end["errors"] == [f"OSError: [Errno 27] File too large: '{two.out / 'root'}'"] * 2
+    assert list((two.out / "write_small_files_only").iterdir()) == []
