@@ -26,6 +26,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Iterator
 
 import pytest
 import torch
@@ -37,6 +38,7 @@ from megatron.bridge import AutoBridge
 from megatron.bridge.training.utils.publishing import Publication
 
 
+EXAMPLE = Path(__file__).parents[2] / "examples/import_release.py"
 TRACKER = "latest_checkpointed_iteration.txt"
 
 
@@ -141,6 +143,75 @@ def test_where_the_writers_own_threads_fail_the_import_names_the_first_cause_and
     assert run.stderr.splitlines()[-1].endswith(f"OSError: [Errno 27] File too large: '{root}'"), run.stderr[-2000:]
     assert _bytes(root) == before
     assert sorted(path.name for path in root.iterdir()) == [TRACKER, "latest_train_state.pt", "release"]
+
+
+@pytest.fixture
+def small_disk(tiny, tmp_path) -> Iterator[Path]:
+    """A disk of its own, with a release at ``root``; a test says how much room there is besides."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"this host lets nobody mount a tmpfs here: {mounted.stderr.strip()}")
+    try:
+        shutil.copytree(tiny.root, disk / "root")
+        yield disk
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def _leave_free(disk: Path, free: int) -> None:
+    size = shutil.disk_usage(disk).used + free
+    subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
+
+
+def _weights_size(hf: Path) -> int:
+    return (hf / "model.safetensors").stat().st_size
+
+
+def test_a_disk_smaller_than_the_weights_is_refused_before_the_work(small_disk, other, monkeypatch):
+    root = small_disk / "root"
+    before = _bytes(root)
+    _leave_free(small_disk, _weights_size(other.hf) - os.sysconf("SC_PAGESIZE"))
+    monkeypatch.setattr(AutoBridge, "from_hf_pretrained", None)
+    with pytest.raises(ValueError, match=f"{root} has 0.0 GB free and the checkpoint needs 0.0 GB"):
+        AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
+    assert _bytes(root) == before and not list(root.glob(".release-*"))
+
+
+def test_a_disk_that_is_full_half_way_is_the_error_and_the_old_stays(small_disk, other):
+    """The weights alone would fit; what a checkpoint adds to them does not. As a user imports, from a shell."""
+    root = small_disk / "root"
+    before = _bytes(root)
+    _leave_free(small_disk, _weights_size(other.hf) + os.sysconf("SC_PAGESIZE"))
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", EXAMPLE, other.hf, root, "--overwrite"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1] == f"error: [Errno 28] No space left on device: '{root}'"
+    assert _bytes(root) == before and not list(root.glob(".release-*"))
+
+
+def test_whichever_file_fills_the_disk_the_error_says_so_and_the_old_stays(small_disk, other):
+    """From the weights' file to the last one, in steps of 16 KiB, until there is room for all."""
+    root = small_disk / "root"
+    before, errors = _bytes(root), []
+    for free in range(_weights_size(other.hf) + 16384, 2 * _weights_size(other.hf), 16384):
+        _leave_free(small_disk, free)
+        try:
+            AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
+        except (OSError, RuntimeError) as error:
+            errors.append(str(error))
+        else:
+            break
+        assert _bytes(root) == before and not list(root.glob(".release-*"))
+    assert _bytes(root) != before
+    assert all("No space left on device" in error for error in errors), errors
+    # The writers' own file, one of those after it, and the tokenizer.
+    assert any(f"'{root}'" in error for error in errors) and any("tokenizer" in error for error in errors), errors
 
 
 @dataclass(frozen=True)
