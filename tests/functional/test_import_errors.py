@@ -33,6 +33,7 @@ from megatron.bridge.training.utils import import_checks
 from megatron.bridge.training.utils.publishing import Filesystem
 
 
+TRACKER = "latest_checkpointed_iteration.txt"
 EXAMPLE = Path(__file__).parents[2] / "examples/import_release.py"
 
 
@@ -110,25 +111,105 @@ def test_an_output_path_inside_the_models_own_folder_is_refused(hf, tmp_path):
     assert tree(hf) == before
 
 
-@pytest.mark.skipif(
-    os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write anywhere, no setpriv here"
-)
-def test_an_output_path_without_permission_is_refused(tmp_path):
-    folder = tmp_path / "read-only"
+# What lets root read, write and replace whatever it wants.
+_POWERS = "-dac_override,-dac_read_search,-fowner"
+
+
+def _read_only_parent(folder: Path, release: Path) -> Path:
     folder.mkdir(mode=0o555)
-    check = f"from import_checks import check_root; check_root({str(folder / 'root')!r})"
-    command = [sys.executable, "-c", check]
+    return folder / "root"
+
+
+def _read_only_root(folder: Path, release: Path) -> Path:
+    shutil.copytree(release, folder).chmod(0o555)
+    return folder
+
+
+def _read_only_tracker(folder: Path, release: Path) -> Path:
+    shutil.copytree(release, folder)
+    (folder / TRACKER).chmod(0o444)
+    return folder
+
+
+def _read_only_release(folder: Path, release: Path) -> Path:
+    shutil.copytree(release, folder)
+    (folder / "release").chmod(0o555)
+    return folder
+
+
+def _tracker_of_another_user(folder: Path, release: Path) -> Path:
+    """In a folder where everyone may write, and replace what is their own."""
+    shutil.copytree(release, folder)
+    os.chown(folder / TRACKER, 65534, 65534)
+    os.chown(folder, 65534, 65534)
+    folder.chmod(0o1777)
+    return folder
+
+
+# What the error says; None where the import succeeds.
+PERMISSIONS = {
+    _read_only_parent: r"ValueError: The output path {root} cannot be written: no permission in {folder}.",
+    _read_only_root: r"ValueError: The output path {root} cannot be written: no permission in {folder}.",
+    # To replace a file is a matter of its folder.
+    _read_only_tracker: None,
+    _read_only_release: r"PermissionError: [Errno 13] Permission denied: ",
+    _tracker_of_another_user: r"PermissionError: [Errno 1] Operation not permitted: ",
+}
+
+
+@pytest.fixture(scope="module")
+def refused(tiny, other, tmp_path_factory) -> dict[str, tuple[Path, dict[str, bytes], str | None]]:
+    """What one process without root's powers says of each root, the root, and what it held before."""
+    base, command, cases = tmp_path_factory.mktemp("permissions"), [sys.executable], dict(PERMISSIONS)
     if os.geteuid() == 0:
-        # The module is read by another user than root; Python itself may stand where that one cannot look.
-        for parent in (folder, *folder.parents):
-            if parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o055)
-        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", check]
-    module = tmp_path / "import_checks.py"
-    shutil.copy(import_checks.__file__, module)
-    module.chmod(0o644)
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 1 and "no permission in" in run.stderr.splitlines()[-1], run.stderr
+        if not shutil.which("setpriv"):
+            pytest.skip("root may write anywhere, and there is no setpriv to take that away")
+        command = ["setpriv", f"--bounding-set={_POWERS}", f"--inh-caps={_POWERS}", sys.executable]
+    else:
+        # Nobody else can give a file away.
+        del cases[_tracker_of_another_user]
+    roots = {prepare.__name__: prepare(base / prepare.__name__, tiny.root) for prepare in cases}
+    before = {name: _contents(root) for name, root in roots.items()}
+    code = (
+        "import json, sys\n"
+        "from megatron.bridge import AutoBridge\n"
+        "hf, out, *roots = sys.argv[1:]\n"
+        "errors = []\n"
+        "for root in roots:\n"
+        "    try:\n"
+        "        errors.append(AutoBridge.import_ckpt(hf, root, release=True, overwrite=True))\n"
+        "    except Exception as error:\n"
+        "        errors.append(f'{type(error).__name__}: {error}')\n"
+        "json.dump(errors, open(out, 'w'))\n"
+    )
+    run = subprocess.run(
+        [*command, "-W", "ignore", "-c", code, other.hf, base / "errors.json", *roots.values()],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    errors = json.loads((base / "errors.json").read_text())
+    return {name: (roots[name], before[name], error) for name, error in zip(roots, errors, strict=True)}
+
+
+def _contents(root: Path) -> dict[str, bytes]:
+    return {name: (root / name).read_bytes() for name in tree(root)}
+
+
+@pytest.mark.parametrize("prepare", PERMISSIONS, ids=lambda prepare: prepare.__name__.strip("_"))
+def test_permissions_that_are_missing_are_the_error_and_the_old_stays(refused, prepare):
+    if prepare.__name__ not in refused:
+        pytest.skip("only root can make a file another user's")
+    root, before, error = refused[prepare.__name__]
+    expected = PERMISSIONS[prepare]
+    if expected is None:
+        assert error is None and _contents(root) != before and tree(root) == sorted(before)
+        return
+    folder = root if root.exists() else root.parent
+    assert error.startswith(expected.format(root=root, folder=folder)) and "\n" not in error
+    assert _contents(root) == before
+    assert not list(folder.glob(".release-*"))
 
 
 def test_a_disk_without_room_is_refused(hf, tmp_path, monkeypatch):
@@ -171,7 +252,7 @@ def test_an_import_that_fails_half_way_leaves_the_checkpoint_that_was_there(
         AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
     assert {name: (root / name).read_bytes() for name in tree(root)} == before
     assert sorted(path.name for path in root.iterdir()) == [
-        "latest_checkpointed_iteration.txt",
+        TRACKER,
         "latest_train_state.pt",
         "release",
     ]
