@@ -47,7 +47,7 @@ from megatron.core import dist_checkpointing, parallel_state
 from megatron.core.models.gpt import GPTModel
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
 from megatron.core.transformer import TransformerConfig
-from models import megatron_tensors
+from models import LOGITS_BOUND, megatron_tensors
 from transformers import AutoModelForCausalLM
 
 
@@ -60,7 +60,6 @@ except ImportError:
 
 # How Megatron-LM is told of the model.
 WAYS = ("flags file", "printed flags") if arguments else ("the release's args",)
-LOGITS_BOUND = 4e-5
 RUN_FLAGS = [
     *("--micro-batch-size", "1", "--train-iters", "1", "--lr", "1e-4", "--distributed-backend", "gloo"),
     *("--tokenizer-type", "NullTokenizer", "--use-cpu-initialization", "--exit-on-missing-checkpoint"),

@@ -30,7 +30,7 @@ import torch.distributed as dist
 from layout import wrong
 from megatron.core import parallel_state
 from megatron_lm import llama_flags, load, logits, megatron_lm
-from models import megatron_tensors
+from models import LOGITS_BOUND, megatron_tensors
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from megatron.bridge import AutoBridge
@@ -101,7 +101,9 @@ def read_experts(hf: str, root: Path, flags: list[str]) -> list[str]:
         experts = sum(".experts.local_experts." in name for name, _ in model.named_parameters())
         found = logits(model, tokens)[..., : expected.shape[-1]]
     difference = float((found - expected).abs().max())
-    problems = [] if difference < 4e-5 * float(expected.abs().max()) else [f"logits differ by {difference:.1e}"]
+    problems = (
+        [] if difference < LOGITS_BOUND * float(expected.abs().max()) else [f"logits differ by {difference:.1e}"]
+    )
     # Two linear layers for each of two experts of each of two layers.
     return problems if experts == 8 else [*problems, f"{experts} parameters of experts"]
 

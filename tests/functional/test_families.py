@@ -22,7 +22,7 @@ from typing import NamedTuple
 import pytest
 import torch
 from megatron_lm import load, logits, megatron_lm
-from models import FAMILIES, save_random_model
+from models import FAMILIES, LOGITS_BOUND, save_random_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
@@ -36,7 +36,6 @@ LENGTH = 1024
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 # What the harness takes away on a host without CUDA, where Megatron-LM cannot run it.
 SWITCHED_FOR_THE_HOST = {"moe_grouped_gemm", "moe_token_dispatcher_type"}
-LOGITS_BOUND = 4e-5
 EP2 = "Qwen3-MoE, written and read by 2 ranks at EP=2"
 
 

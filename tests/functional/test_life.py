@@ -31,7 +31,7 @@ from launcher_hook import before_training
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.training.checkpointing import save_checkpoint
 from megatron_lm import load, logits, megatron_lm, tree
-from models import make_tiny_llama
+from models import LOGITS_BOUND, make_tiny_llama
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -46,7 +46,6 @@ from megatron.bridge.utils.host import conversion_process_group
 FUNCTIONAL = Path(__file__).parent
 EXAMPLES = FUNCTIONAL.parents[1] / "examples"
 TRACKER = "latest_checkpointed_iteration.txt"
-LOGITS_BOUND = 4e-5
 LENGTH = 64
 
 CHATS = (

@@ -17,15 +17,11 @@
 import pytest
 import torch
 from megatron_lm import greedy, llama_flags, load, logits, megatron_lm
-from models import megatron_tensors
+from models import LOGITS_BOUND, megatron_tensors
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 
 PROMPTS = ("The capital of France is", "Water boils at a temperature of", "def fibonacci(n):")
-
-# Both models compute in float32 from the same bfloat16 weights, so that only the order of additions
-# differs: 1e-5 of the largest logit, about a hundredth of one bfloat16 rounding step (2**-8).
-LOGITS_BOUND = 4e-5
 
 
 @pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])

@@ -30,7 +30,7 @@ from megatron.core.enums import ModelType
 from megatron.training.argument_utils import gpt_config_from_args
 from megatron.training.training import setup_model_and_optimizer
 from megatron_lm import build, load, logits, megatron_lm
-from models import FAMILIES, make_tiny_llama, save_random_model
+from models import FAMILIES, LOGITS_BOUND, make_tiny_llama, save_random_model
 from torch.distributed.checkpoint.api import CheckpointException
 from transformers import AutoModelForCausalLM
 
@@ -40,7 +40,6 @@ from megatron.bridge.utils.host import conversion_process_group
 
 TRACKER = "latest_checkpointed_iteration.txt"
 TRAINING = ["--clip-grad", "0"]
-LOGITS_BOUND = 4e-5
 TOKENS = torch.arange(64)[None]
 
 

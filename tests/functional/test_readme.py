@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 import torch
 from megatron_lm import load, logits, megatron_lm, tree
+from models import LOGITS_BOUND
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
@@ -105,7 +106,7 @@ def test_megatron_lms_command_line_gives_the_models_logits(imported, launch):
         tokens = torch.arange(100, 140)[None]
         with torch.no_grad():
             expected = hf(tokens).logits
-        bound = 4e-5 * float(expected.abs().max())
+        bound = LOGITS_BOUND * float(expected.abs().max())
         torch.testing.assert_close(logits(model, tokens), expected, rtol=0, atol=bound)
 
 
