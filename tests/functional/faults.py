@@ -17,6 +17,7 @@
 import errno
 import os
 import signal
+from pathlib import Path
 from typing import Callable
 
 from megatron.bridge.training.utils.publishing import Filesystem
@@ -50,6 +51,59 @@ def _stepping(name: str) -> Callable:
 
 for _name in OPERATIONS:
     setattr(Stepping, _name, _stepping(_name))
+
+
+class LosingPower(Stepping):
+    """Keeps, beside the real folder, what a disk has for certain: synced bytes, and names of synced folders.
+
+    `states` has what that is before and after every operation; what is in the root at first counts as synced.
+    """
+
+    def __init__(self, root: Path, exchanges: bool = True) -> None:
+        super().__init__(self._note, exchanges)
+        self._root = root.stat().st_ino
+        self._bytes: dict[int, bytes] = {}
+        self._entries: dict[int, dict[str, int]] = {}
+        self.states: list[tuple[dict, dict]] = []
+        for path in (root, *root.rglob("*")):
+            self._synced(path)
+
+    def _note(self, *_: object) -> None:
+        self.states.append((dict(self._bytes), {folder: dict(names) for folder, names in self._entries.items()}))
+
+    def _synced(self, path: Path) -> None:
+        inode = path.stat().st_ino
+        if path.is_dir():
+            self._entries[inode] = {child.name: child.lstat().st_ino for child in path.iterdir()}
+        else:
+            self._bytes[inode] = path.read_bytes()
+
+    def sync(self, path: Path) -> None:
+        """Sync it in the model, too."""
+        super().sync(path)
+        self._synced(path)
+
+    def make_own_folder(self, root: Path, prefix: str) -> Path:
+        """Have an empty folder in the model, too."""
+        folder = super().make_own_folder(root, prefix)
+        self._synced(folder)
+        return folder
+
+    def restore(self, state: tuple[dict, dict], to: Path) -> None:
+        """Write what is left after the power is back; a file that was never synced is empty."""
+        self._restore(state, self._root, to, {})
+
+    def _restore(self, state: tuple[dict, dict], inode: int, to: Path, written: dict[int, Path]) -> None:
+        contents, entries = state
+        to.mkdir(parents=True)
+        for name, child in entries[inode].items():
+            if child in entries:
+                self._restore(state, child, to / name, written)
+            elif child in written:
+                os.link(written[child], to / name)
+            else:
+                (to / name).write_bytes(contents.get(child, b""))
+                written[child] = to / name
 
 
 def killed_at(step: int, publish: Callable[[Stepping], None], exchanges: bool = True) -> bool:

@@ -16,6 +16,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,19 @@ def test_the_example_imports_a_model_on_two_ranks(tiny, tmp_path):
     names = tree(tmp_path / "out")
     assert "release/__1_0.distcp" in names and "latest_checkpointed_iteration.txt" in names
     assert (tmp_path / "out/latest_checkpointed_iteration.txt").read_text() == "release"
+
+
+def test_check_repair_and_revert_run(tiny, tmp_path):
+    root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
+    release, names = tree(root), {"OUT": root, "HF_MODEL": tiny.hf}
+    assert "It loads." in _run(_command("check", "OUT", "--deep"), **names).stdout
+    assert "It loads." in _run(["python", "-m", "megatron.bridge_release", "check", "OUT"], **names).stdout
+    _run(_command("revert"), **names)
+    assert "iter_0000000/run_config.yaml" in tree(root)
+    assert "'0' becomes 'release'" in _run(_command("repair", "--dry-run"), **names).stdout
+    _run(["python", "-m", "megatron.bridge_release", "repair", "OUT"], **names)
+    assert tree(root) == release
+    COVERED.extend(["python", "-m", "megatron.bridge_release", name, "OUT"] for name in ("check", "repair"))
 
 
 LAUNCHES = [command for command in COMMANDS if "pretrain_gpt.py" in command]

@@ -61,7 +61,8 @@ def parse_tracker(text: str, tracker_filename: str) -> tuple[int, bool]:
     word = text.strip()
     if word == RELEASE:
         return 0, True
-    if re.fullmatch(r"[0-9]+", word):
+    # As many digits as a 64-bit number has.
+    if re.fullmatch(r"[0-9]{1,18}", word):
         return int(word), False
     raise ValueError(
         f"The tracker {tracker_filename} holds {text!r}, neither 'release' nor an iteration number. "

@@ -43,6 +43,7 @@ from megatron.bridge_release.layout import (
     TRAIN_STATE_TRACKER,
     Root,
     look,
+    parse_tracker,
 )
 from megatron.bridge_release.reading import (
     COMMON_ENTRY,
@@ -154,6 +155,7 @@ def _carry_out(
             _write_trackers(staging, staging / name, tracker)
             if target.exists() and plan.source.startswith(name):
                 # Readers find what they found before, or nothing as before, and from now on what is published.
+                filesystem.sync(staging / TRACKER)
                 filesystem.rename(staging / TRACKER, path / TRACKER)
                 filesystem.sync(path)
                 _write_trackers(staging, staging / name, tracker)
@@ -259,6 +261,16 @@ def _refuse_training(root: Root) -> None:
     ]
     if trained:
         raise ValueError(f"{root.path} holds checkpoints of a training ({', '.join(trained)}), not only an import.")
+    try:
+        iteration, _ = parse_tracker(root.tracker or "", TRACKER)
+    except ValueError:
+        # A torn one is written anew.
+        return
+    if iteration > 0:
+        raise ValueError(
+            f"The tracker of {root.path} says {iteration}: training has gone on in it, and its checkpoint is not "
+            f"there. Restore that, or write '{RELEASE}' into {TRACKER}, then repair again."
+        )
 
 
 def _choose_source(root: Root) -> str:
@@ -284,8 +296,20 @@ def _choose_source(root: Root) -> str:
 
 
 def _same(root: Root, one: str, other: str) -> bool:
-    """Tell whether two checkpoint folders hold the same files under two names, as a repair that died leaves them."""
-    return (root.path / one / METADATA).samefile(root.path / other / METADATA)
+    """Tell whether two checkpoint folders hold the same tensors under two names, as a repair that died leaves them.
+
+    One of them may hold more files; what else they hold is there under both names.
+    """
+    paths = [root.path / name for name in (one, other)]
+    if one == other:
+        return True
+    if "/" in one + other:
+        return False
+    names, other_names = (set(files_of(path)) for path in paths)
+    tensors = {METADATA} | {name for name in names | other_names if name.endswith(".distcp")}
+    return (names <= other_names or other_names <= names) and all(
+        name in names & other_names and (paths[0] / name).samefile(paths[1] / name) for name in tensors
+    )
 
 
 def _refuse_trained(folder: Path, metadata: Metadata) -> None:
@@ -331,9 +355,8 @@ def _write_trackers(staging: Path, folder: Path, tracker: str) -> None:
 
 def _complete(path: Path, folder: Path, plan: Plan) -> None:
     """Write what a release has and its source has not. A file that is replaced gets a new inode: the source stays."""
-    import torch
-
     from megatron.bridge.training.megatron_lm_args import megatron_lm_flags
+    from megatron.bridge.training.release_checkpoint import save_object
     from megatron.bridge.training.state import TrainState
     from megatron.bridge_release.sums import write_sums
 
@@ -342,10 +365,10 @@ def _complete(path: Path, folder: Path, plan: Plan) -> None:
         common["args"] = _derive_args(path, folder)
     for name in WRITTEN_BY_REPAIR:
         (folder / name).unlink(missing_ok=True)
-    torch.save(common, folder / COMMON_STATE)
+    save_object(common, folder / COMMON_STATE)
     (folder / FLAGS_FILE).write_text("".join(f"{flag}\n" for flag in megatron_lm_flags(common["args"])))
     if not (folder / TRAIN_STATE).exists():
-        torch.save(TrainState().state_dict(), folder / TRAIN_STATE)
+        save_object(TrainState().state_dict(), folder / TRAIN_STATE)
     write_sums(folder)
 
 

@@ -24,7 +24,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from faults import Stepping, killed_at
+from faults import LosingPower, Stepping, killed_at
 
 from megatron.bridge.training.utils import publishing
 from megatron.bridge.training.utils.publishing import Filesystem, Publication, check_overwrite, was_interrupted
@@ -146,74 +146,16 @@ def test_what_a_crash_between_two_renames_left_is_taken_back_first(tmp_path):
     assert taken_back == 2
 
 
-class LosingPower(Stepping):
-    """Keeps, beside the real folder, what a disk has for certain: synced bytes, and names of synced folders."""
-
-    def __init__(self, exchanges: bool = True) -> None:
-        super().__init__(lambda *_: None, exchanges)
-        self.bytes: dict[int, str] = {}
-        self.entries: dict[int, dict[str, int]] = {}
-        self.folders: set[int] = set()
-        self.states: list[tuple[dict, dict, set]] = []
-
-    def remember(self, root: Path) -> None:
-        """Take what is there as synced."""
-        for path in (root, *root.rglob("*")):
-            self._synced(path)
-
-    def _synced(self, path: Path) -> None:
-        inode = path.stat().st_ino
-        if path.is_dir():
-            self.folders.add(inode)
-            self.entries[inode] = {child.name: child.lstat().st_ino for child in path.iterdir()}
-        else:
-            self.bytes[inode] = path.read_text()
-
-    def sync(self, path: Path) -> None:
-        """Sync it in the model, too."""
-        super().sync(path)
-        self._synced(path)
-
-    def make_own_folder(self, root: Path, prefix: str) -> Path:
-        """Have an empty folder in the model, too."""
-        folder = super().make_own_folder(root, prefix)
-        self._synced(folder)
-        return folder
-
-    def restore(self, state: tuple[dict, dict, set], inode: int, to: Path) -> None:
-        """Write what is left after the power is back; a file that was never synced is empty."""
-        contents, entries, folders = state
-        to.mkdir(parents=True)
-        for name, child in entries.get(inode, {}).items():
-            if child in folders:
-                self.restore(state, child, to / name)
-            else:
-                (to / name).write_text(contents.get(child, ""))
-
-
-def _after_each_operation(filesystem: LosingPower) -> None:
-    filesystem._step = lambda *_: filesystem.states.append(
-        (
-            dict(filesystem.bytes),
-            {key: dict(value) for key, value in filesystem.entries.items()},
-            set(filesystem.folders),
-        )
-    )
-
-
 @CASES
 def test_power_lost_at_any_operation_leaves_the_old_or_the_new(tmp_path, old, exchanges):
     root = _root(tmp_path, old)
-    filesystem = LosingPower(exchanges)
-    filesystem.remember(root)
-    inode = root.stat().st_ino
-    _after_each_operation(filesystem)
+    filesystem = LosingPower(root, exchanges)
     _publish(root, "new", filesystem, overwrite=old is not None)
     assert len(filesystem.states) == filesystem.steps
     seen = []
     for number, state in enumerate(filesystem.states):
         left = tmp_path / f"left{number}"
-        filesystem.restore(state, inode, left)
+        filesystem.restore(state, left)
         found = _found(left)
         assert found in (old, "new")
         seen.append(found)

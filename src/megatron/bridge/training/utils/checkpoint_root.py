@@ -98,7 +98,7 @@ def read_tracker(root: str) -> tuple[int, bool] | None:
         no tracker.
 
     Raises:
-        ValueError: If the text tracker is torn, empty, or holds anything else.
+        ValueError: If the tracker is torn, empty, or holds anything else.
     """
 
     def read() -> tuple[int, bool] | None:
@@ -107,7 +107,14 @@ def read_tracker(root: str) -> tuple[int, bool] | None:
             return parse_tracker(tracker_text(text_tracker), text_tracker)
         train_state = get_checkpoint_train_state_filename(root, prefix=TRACKER_PREFIX)
         if file_exists(train_state):
-            return int(maybe_msc.torch.load(train_state, map_location="cpu", weights_only=True)["step"]), False
+            try:
+                return int(maybe_msc.torch.load(train_state, map_location="cpu", weights_only=True)["step"]), False
+            except Exception as error:
+                # torch raises many kinds for a file that is not whole.
+                raise ValueError(
+                    f"The tracker {train_state} cannot be read ({error}). Write the number of the iter_* folder to load "
+                    f"into {text_tracker}."
+                ) from error
         return None
 
     return on_rank_0(read)

@@ -1,0 +1,181 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Whatever a root holds, who reads, checks or repairs it gets an answer or one clear error, and loses nothing."""
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
+from megatron.bridge_release.__main__ import main
+from megatron.bridge_release.checking import check
+from megatron.bridge_release.repairing import repair, revert
+
+
+TRACKER = "latest_checkpointed_iteration.txt"
+TRAIN_STATE = "latest_train_state.pt"
+
+# What may stand under a checkpoint folder's name.
+CONTENTS = ("a release", "an import", "another import", "nothing", "a part", "a file", "a link", "a dangling link")
+FOLDERS = ("release", "iter_0000000", "iter_0000100", "release/iter_0000001", "release/release")
+TRACKERS = (
+    "release",
+    "release\n",
+    "0",
+    "1",
+    "100",
+    "0000",
+    "-1",
+    "relea",
+    "",
+    "\0",
+    "\N{SUPERSCRIPT TWO}",
+    "9" * 5000,
+)
+LEFT = (".release-lock", ".release-staging-x", ".release-replaced-x", ".release-notes", "notes.txt")
+
+anything = st.fixed_dictionaries(
+    {},
+    optional={
+        **{name: st.sampled_from(CONTENTS) for name in FOLDERS},
+        TRACKER: st.sampled_from(TRACKERS),
+        TRAIN_STATE: st.sampled_from(("whole", "torn")),
+    },
+)
+# Of what is drawn at random the most holds no import, or more than one.
+roots = st.one_of(
+    anything,
+    st.builds(
+        lambda name, content, rest: {**rest, name: content},
+        st.sampled_from(("release", "iter_0000000", "release/iter_0000001")),
+        st.sampled_from(("a release", "an import")),
+        st.fixed_dictionaries({}, optional={TRACKER: st.sampled_from(TRACKERS), TRAIN_STATE: st.just("torn")}),
+    ),
+)
+leftovers = st.sets(st.sampled_from(LEFT), max_size=2)
+# Taken out of the first whole checkpoint.
+missing = st.sampled_from(
+    (None, None, None, ".metadata", "__0_0.distcp", "run_config.yaml", "common.pt", "SHA256SUMS")
+)
+
+
+@pytest.fixture(scope="module")
+def sources(tiny, other, default, tmp_path_factory) -> dict[str, Path]:
+    """Checkpoint folders to fill roots with."""
+    folder = tmp_path_factory.mktemp("sources")
+    another = Path(shutil.copytree(other.root, folder / "another"))
+    revert(another)
+    return {
+        "a release": tiny.root / "release",
+        "an import": default / "iter_0000000",
+        "another import": another / "iter_0000000",
+    }
+
+
+def _make(root: Path, contents: dict[str, str], left: set[str], lacking: str | None, sources: dict[str, Path]) -> None:
+    root.mkdir()
+    for name, content in sorted(contents.items()):
+        path = root / name
+        if name == TRACKER:
+            path.write_text(content)
+        elif name == TRAIN_STATE:
+            data = (sources["a release"] / "train_state.pt").read_bytes()
+            path.write_bytes(data if content == "whole" else data[:100])
+        elif path.parent != root and (path.parent.exists() and not path.parent.is_dir() or path.parent.is_symlink()):
+            continue
+        elif content in sources:
+            shutil.copytree(sources[content], path, copy_function=os.link)
+        elif content == "a part":
+            path.mkdir(parents=True)
+            shutil.copy(sources["an import"] / "__0_0.distcp", path)
+        elif content == "nothing":
+            path.mkdir(parents=True)
+        elif path.parent != root:
+            continue
+        elif content == "a file":
+            path.write_text("a file")
+        else:
+            path.symlink_to("iter_0000000" if content == "a link" and name != "iter_0000000" else "nowhere")
+    for name in left:
+        if name.startswith(".release-s") or name.startswith(".release-r"):
+            (root / name).mkdir()
+        else:
+            (root / name).write_text("left")
+    for file in sorted(root.rglob(lacking or "nothing at all"))[:1]:
+        file.unlink()
+
+
+def _found(root: Path) -> dict[str, bytes | str]:
+    """All that is there, but for what a dead import left."""
+    return {
+        path.relative_to(root).as_posix(): os.readlink(path) if path.is_symlink() else path.read_bytes()
+        for path in root.rglob("*")
+        if (path.is_symlink() or path.is_file()) and not path.relative_to(root).parts[0].startswith(".release-")
+    }
+
+
+def _shards(root: Path) -> set[bytes]:
+    """Every checkpoint's tensors, whatever its folder is called."""
+    return {
+        path.read_bytes()
+        for path in root.rglob("__0_0.distcp")
+        if not path.relative_to(root).parts[0].startswith(".release-")
+    }
+
+
+@settings(
+    max_examples=250, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(roots, leftovers, missing)
+def test_any_root_is_resolved_checked_and_repaired_or_refused_with_one_error(
+    sources, tmp_path, contents, left, lacking
+):
+    root = tmp_path / uuid.uuid4().hex
+    _make(root, contents, left, lacking, sources)
+    before, shards = _found(root), _shards(root)
+    kept = {source: (folder / "__0_0.distcp").read_bytes() for source, folder in sources.items()}
+
+    try:
+        assert Path(resolve_checkpoint_folder(root)).is_relative_to(root)
+    except (ValueError, FileNotFoundError) as error:
+        assert str(root) in str(error)
+    report = check(root)
+    assert main(["check", str(root), "--json"]) == (0 if report.loadable else 1)
+    assert report.loadable or all(problem.strip() for problem in report.problems)
+    assert main(["repair", str(root), "--dry-run"]) in (0, 1)
+    assert _found(root) == before
+
+    try:
+        repair(root)
+    except (ValueError, RuntimeError, OSError) as error:
+        event("refused")
+        assert str(root) in str(error)
+        assert _found(root) == before
+    else:
+        event("repaired")
+        assert check(root).loadable, check(root).problems
+        after = _found(root)
+        assert repair(root) == [] and _found(root) == after
+        assert _shards(root) == shards
+        foreign = {name for name in before if name.startswith("notes")}
+        assert foreign <= after.keys()
+    assert kept == {source: (folder / "__0_0.distcp").read_bytes() for source, folder in sources.items()}
+    shutil.rmtree(root)
