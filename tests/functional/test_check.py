@@ -35,6 +35,7 @@ from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.checking import BRIDGE, MEGATRON_LM, NEEDED_ARGS, OLDER_MEGATRON_LM, UPSTREAM, check
 from megatron.bridge_release.layout import SUMS_FILE
 from megatron.bridge_release.reading import Entry, read_metadata, read_state
+from megatron.bridge_release.repairing import repair
 from megatron.bridge_release.sums import write_sums
 
 
@@ -267,11 +268,42 @@ def test_no_path_is_followed_out_of_the_root(root, tmp_path):
     (folder / "__0_0.distcp").unlink()
     (folder / "__0_0.distcp").symlink_to(outside)
     report = check(root)
-    assert f"{folder / '__0_0.distcp'} is a link, which is not followed" in report.problems[0]
+    assert f"{folder / '__0_0.distcp'} is a link, or no file: it is not followed" in report.problems[0]
     assert main(["repair", str(root)]) == 1
     shutil.move(folder, tmp_path / "elsewhere")
     folder.symlink_to(tmp_path / "elsewhere")
     assert "is a link that leads out of the root" in check(root).problems[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"num_layers": 7}, "linear_proj.weight is 2 by 64 by 64, and args say 7 by 64 by 64"),
+        ({"kv_channels": None}, "args.kv_channels is None, no number"),
+        ({"ffn_hidden_size": 97}, "linear_fc2.weight is 2 by 64 by 96, and args say 2 by 64 by 97"),
+        ({"padded_vocab_size": 640}, "word_embeddings.weight is 512 by 64, and args say 640 by 64"),
+        ({"untie_embeddings_and_output_weights": False}, "untie_embeddings_and_output_weights is False, and the ten"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
+)
+def test_args_that_are_not_the_tensors_are_found_and_derived_anew(root, changes, expected):
+    common = torch.load(root / "release" / "common.pt", weights_only=True)
+    right = dict(vars(common["args"]))
+    vars(common["args"]).update(changes)
+    torch.save(common, root / "release" / "common.pt")
+    write_sums(root / "release")
+    (problem,) = check(root).problems
+    assert expected in problem
+    repair(root)
+    assert check(root).loadable
+    found = vars(torch.load(root / "release" / "common.pt", weights_only=True)["args"])
+    assert found == right | {"tokenizer_model": str(root / "release" / "tokenizer")}
+
+
+def test_a_root_whose_name_is_markup_is_shown_as_it_is(tiny, tmp_path, capsys):
+    root = Path(shutil.copytree(tiny.root, tmp_path / "a[red]b[/b]"))
+    assert main(["check", str(root)]) == 0
+    assert capsys.readouterr().out.startswith(f"{root}: release\n")
 
 
 def test_deep_finds_the_one_value_that_differs(tiny, root, tmp_path, capsys):

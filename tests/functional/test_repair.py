@@ -272,7 +272,53 @@ def _nothing(root: Path) -> None:
     shutil.rmtree(root / "iter_0000000")
 
 
+def _changed_config(old: str, new: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        config = root / "iter_0000000" / "run_config.yaml"
+        text = config.read_text()
+        assert text.count(old) == 1
+        config.write_text(text.replace(old, new))
+
+    change.__name__ = f"run_config_with_{new.split(':')[0].strip()}"
+    return change
+
+
+def _notes_beside_a_linked_copy(root: Path) -> None:
+    shutil.copytree(root / "iter_0000000", root / "release", copy_function=os.link)
+    (root / "iter_0000000" / "notes.txt").write_text("mine")
+
+
+def _name_of_two_lines(root: Path) -> None:
+    (root / "iter_0000000" / "two\nlines").write_text("")
+
+
+def _pipe(root: Path) -> None:
+    os.mkfifo(root / "iter_0000000" / "tokenizer" / "pipe.json")
+
+
+def _list_of_steps(root: Path) -> None:
+    torch.save([1], root / "iter_0000000" / "train_state.pt")
+
+
+def _linked_tracker(root: Path) -> None:
+    (root / TRACKER).rename(root / "tracker")
+    (root / TRACKER).symlink_to("tracker")
+
+
 REFUSED = {
+    _changed_config("  num_layers: 2\n", "  num_layers: 99\n"): "args say 99 by 64 by 64. Import the model again.",
+    _changed_config("  ffn_hidden_size: 96\n", "  other: 1\n"): "args.ffn_hidden_size is None, no number.",
+    _changed_config(
+        "  _target_: megatron.bridge.models.gpt_provider.GPTModelProvider\n", "  x: 1\n"
+    ): "KeyError: '_targ",
+    _changed_config(
+        "  tensor_model_parallel_size: 1\n  tensor_parallel", "  tensor_model_parallel_size: 0\n  tensor_parallel"
+    ): "does not describe",
+    _notes_beside_a_linked_copy: "holds more than one checkpoint: iter_0000000, release.",
+    _name_of_two_lines: "has a name that SHA256SUMS cannot hold. Rename it.",
+    _pipe: "pipe.json is a link, or no file: it is not followed. Put the file itself there.",
+    _list_of_steps: "train_state.pt is no train state (train_state.pt cannot be read: it holds a list)",
+    _linked_tracker: f"{TRACKER} is a link, or no file: it is not followed. Put the file itself there.",
     _trained: "holds checkpoints of a training (iter_0000100), not only an import.",
     _tracker_of_a_training: "says 100: training has gone on in it, and its checkpoint is not there. Restore that, or",
     _at_iteration_5: "iter_0000000 is a checkpoint of a training: it is at iteration 5.",
@@ -291,14 +337,12 @@ REFUSED = {
 def test_what_is_no_whole_import_alone_is_refused_and_nothing_changes(spoil, default, tmp_path, capsys):
     root = Path(shutil.copytree(default, tmp_path / "root"))
     spoil(root)
-    before = _bytes(root)
+    before, names = _bytes(root), {path.name for path in root.iterdir()}
     assert main(["repair", str(root)]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ") and REFUSED[spoil] in error
     assert _bytes(root) == before
-    assert {path.name for path in root.iterdir()} <= {TRACKER, "latest_train_state.pt", "release"} | {
-        path.name for path in root.glob("iter_*")
-    }
+    assert {path.name for path in root.iterdir()} == names
 
 
 def test_a_root_where_an_import_is_at_work_is_left_alone(default, tmp_path, capsys):
@@ -311,6 +355,52 @@ def test_a_root_where_an_import_is_at_work_is_left_alone(default, tmp_path, caps
     finally:
         publication.end()
     assert _bytes(root) == _bytes(default)
+
+
+def test_what_an_overwrite_without_exchange_was_cut_short_in_is_taken_back(default, tmp_path, capsys):
+    root = Path(shutil.copytree(default, tmp_path / "root"))
+    repair(root)
+    expected = _bytes(root)
+    (root / ".release-replaced-x").mkdir()
+    (root / "release").rename(root / ".release-replaced-x" / "release")
+    assert main(["check", str(root)]) == 1
+    assert "has its release in .release-replaced-x/, where an overwrite that was cut short" in capsys.readouterr().out
+    took = "take release/ back from .release-replaced-x/, where an overwrite that was cut short left it\n"
+    for command in (["repair", str(root), "--dry-run"], ["repair", str(root)]):
+        assert main(command) == 0
+        assert capsys.readouterr().out == took
+    assert _bytes(root) == expected
+
+
+def test_a_release_whose_revert_died_stays_where_its_tracker_is_lost(default, tmp_path):
+    root = Path(shutil.copytree(default, tmp_path / "root"))
+    repair(root)
+    expected = _bytes(root)
+    publication = Publication(root, "iter_0000000")
+    staging = publication.begin()
+    shutil.copytree(root / "release", staging / "iter_0000000", copy_function=os.link)
+    (staging / TRACKER).write_text("0")
+    os.close(publication._lock)
+    (root / TRACKER).unlink()
+    repair(root)
+    assert _bytes(root) == expected
+
+
+def test_no_link_of_a_publications_name_is_followed(default, tmp_path, capsys):
+    outside = tmp_path / "outside"
+    (outside / "release").mkdir(parents=True)
+    (outside / "file").write_text("not yours")
+    root = Path(shutil.copytree(default, tmp_path / "root"))
+    (root / ".release-lock").symlink_to(outside / "file")
+    assert main(["repair", str(root)]) == 1
+    assert f"{root / '.release-lock'} is a link, which no import makes. Remove it." in capsys.readouterr().err
+    (root / ".release-lock").unlink()
+    for name in (".release-replaced-x", ".release-staging-x"):
+        (root / name).symlink_to(outside)
+    repair(root)
+    assert check(root).loadable
+    assert (outside / "file").read_text() == "not yours" and list((outside / "release").iterdir()) == []
+    assert (root / ".release-staging-x").is_symlink()
 
 
 def _read(root: Path) -> dict[str, bytes] | None:

@@ -20,7 +20,8 @@ import json
 import logging
 import shlex
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     from megatron.bridge_release.repairing import repair, revert
 
     try:
-        with redirect_stdout(sys.stderr):
+        with _quietly():
             steps = (repair if options.command == "repair" else revert)(options.path, dry_run=options.dry_run)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -73,14 +74,29 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep what Bridge prints and tells of itself out of the answer; its warnings pass."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        logging.disable(disabled)
+
+
 def _check(options: argparse.Namespace) -> int:
     report = check(options.path)
     if options.deep is not None and report.folder is not None and not report.beyond_repair:
         try:
-            _compare(report, options.deep)
+            with _quietly():
+                _compare(report, options.deep)
         except Exception as error:
             # Bridge and transformers read the model; what they raise for a wrong one is theirs.
             report.problems.append(f"Not compared with {options.deep}: {type(error).__name__}: {error}")
+    elif options.deep is not None:
+        report.notes.append(f"Not compared with {options.deep}: the problems come first.")
     if options.json:
         print(json.dumps(asdict(report) | {"loadable": report.loadable}, indent=2))
     else:
@@ -89,13 +105,11 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _compare(report: Report, hf_model: str) -> None:
+    assert report.folder is not None
     # It imports torch and all of Bridge, which takes many seconds.
     from megatron.bridge_release.comparing import compare
 
-    assert report.folder is not None
-    with redirect_stdout(sys.stderr):
-        # What it builds the model with prints.
-        equal, problems = compare(Path(report.root, report.folder), hf_model)
+    equal, problems = compare(Path(report.root, report.folder), hf_model)
     report.problems += problems
     report.notes.append(f"{equal} tensors are bit by bit those of {hf_model}.")
 
@@ -103,7 +117,7 @@ def _compare(report: Report, hf_model: str) -> None:
 def _print(report: Report) -> None:
     # Where nobody looks at it as it is printed, no terminal says how wide it may be.
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-    console.print(f"{report.root}: " + escape(report.layout or "no checkpoint"))
+    console.print(escape(f"{report.root}: {report.layout or 'no checkpoint'}"))
     console.print(f"tracker: {escape(repr(report.tracker)) if report.tracker is not None else 'none'}")
     console.print(f"args: {report.args or 'none'}")
     files = Table("file", "bytes", "by the metadata", "state")
@@ -124,7 +138,7 @@ def _print(report: Report) -> None:
         console.print(f"Start Megatron-LM from it with:\n  {escape(shlex.join(report.launch))}")
     for number, problem in enumerate(report.problems, 1):
         console.print(f"problem {number}: {escape(problem)}")
-    console.print("It loads." if report.loadable else "It does not load as a release should.")
+    console.print("It loads." if report.loadable else f"{len(report.problems)} problems.")
 
 
 def _number(number: int | None) -> str:

@@ -200,6 +200,42 @@ def check_folder(root: Root, name: str) -> Report:
     return report
 
 
+def find_args_problem(args: dict[str, Any], metadata: Metadata | None) -> str | None:
+    """Compare Megatron-LM's args with the shapes of the tensors.
+
+    Args:
+        args: The args' values.
+        metadata: What the checkpoint's metadata says; None where it cannot be read.
+
+    Returns:
+        What is wrong with the args; None where nothing is.
+    """
+    if lacking := [name for name in NEEDED_ARGS if name not in args]:
+        return f"{len(lacking)} of Megatron-LM's args are missing ({', '.join(lacking[:3])}, ...)"
+    channels_name = "v_head_dim" if args.get("multi_latent_attention") else "kv_channels"
+    sizes = ("num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads", channels_name, "padded_vocab_size")
+    for name in sizes:
+        if type(args.get(name)) is not int:
+            return f"args.{name} is {args.get(name)!r}, no number"
+    if metadata is None:
+        return None
+    layers, hidden, ffn, heads, channels, vocabulary = (args[name] for name in sizes)
+    for key, told in {
+        EMBEDDING: (vocabulary, hidden),
+        "output_layer.weight": (vocabulary, hidden),
+        # Layers that are alike share a key.
+        "decoder.layers.self_attention.linear_proj.weight": (layers, hidden, heads * channels),
+        "decoder.layers.mlp.linear_fc2.weight": (layers, hidden, ffn),
+    }.items():
+        if key in metadata.tensors and metadata.tensors[key].shape != told:
+            stored = " by ".join(map(str, metadata.tensors[key].shape))
+            return f"{key} is {stored}, and args say {' by '.join(map(str, told))}"
+    untied = args["untie_embeddings_and_output_weights"]
+    if EMBEDDING in metadata.tensors and untied is not ("output_layer.weight" in metadata.tensors):
+        return f"args.untie_embeddings_and_output_weights is {untied!r}, and the tensors are otherwise"
+    return None
+
+
 def load_yaml(file: Path) -> Any:
     """Load plain values from YAML."""
     # The loader in C, which not every PyYAML has, takes a twentieth of the time.
@@ -215,6 +251,12 @@ def _choose_folder(report: Report, root: Root) -> str | None:
     for name in root.checkpoints:
         if "/" in name:
             report.add_problem(f"{root.path} holds a checkpoint inside another's folder: {name}. {_repair(root.path)}")
+    if root.replaced is not None:
+        report.add_problem(
+            f"{root.path} has its release in {root.replaced}/, where an overwrite that was cut short has left it. "
+            + _repair(root.path)
+        )
+        return None
     if root.leftovers:
         report.notes.append(
             f"An import is at work, or died: {', '.join(root.leftovers)}. The next import or repair clears what a dead "
@@ -258,8 +300,12 @@ class _Folder:
         if not path.resolve().is_relative_to(self._root.path.resolve()):
             self._beyond_repair(f"{path} is a link that leads out of the root. Put the checkpoint itself there.")
             return
-        for link in (link for link in path.rglob("*") if link.is_symlink()):
-            self._beyond_repair(f"{link} is a link, which is not followed. Put the file itself there.")
+        for link in path.rglob("*"):
+            if link.is_symlink() or not (link.is_file() or link.is_dir()):
+                self._beyond_repair(f"{link} is a link, or no file: it is not followed. Put the file itself there.")
+        if not (path / METADATA).exists() and not (path / BACKEND).exists():
+            self._beyond_repair(f"{path} holds no checkpoint of the format torch_dist. Import the model again.")
+            return
         self._files = {name: File(name, (path / name).stat().st_size) for name in files_of(path)}
         self._check_format()
         metadata = self._check_metadata()
@@ -299,7 +345,7 @@ class _Folder:
             return
         try:
             backend = json.loads((self._path / BACKEND).read_text())["sharded_backend"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             self._file_problem(BACKEND, f"is damaged ({error})")
             return
         if backend != "torch_dist":
@@ -403,7 +449,7 @@ class _Folder:
         if isinstance(common, dict) and isinstance(common.get("args"), Namespace):
             args = dict(vars(common["args"]))
         report.args = len(args) or None
-        report.args_problem = self._find_args_problem(args, metadata)
+        report.args_problem = find_args_problem(args, metadata)
         if report.layout == "training" and not args:
             report.notes.append("It holds no args: give Megatron-LM all flags of the model.")
         elif report.layout == "release" and report.args_problem is not None:
@@ -411,16 +457,7 @@ class _Folder:
             report.add_problem(text, MEGATRON_LM, OLDER_MEGATRON_LM)
         tokenizer = args.get("tokenizer_model")
         if isinstance(tokenizer, str) and Path(tokenizer).is_absolute() and not Path(tokenizer).exists():
-            report.notes.append(f"args.tokenizer_model {tokenizer} is not there; the launch below names the copy.")
-
-    def _find_args_problem(self, args: dict[str, Any], metadata: Metadata | None) -> str | None:
-        if lacking := [name for name in NEEDED_ARGS if name not in args]:
-            return f"{len(lacking)} of Megatron-LM's args are missing ({', '.join(lacking[:3])}, ...)"
-        if metadata is not None and EMBEDDING in metadata.tensors:
-            stored, told = metadata.tensors[EMBEDDING].shape, (args["padded_vocab_size"], args["hidden_size"])
-            if stored != told:
-                return f"{EMBEDDING} is {' by '.join(map(str, stored))}, and args say {' by '.join(map(str, told))}"
-        return None
+            report.notes.append(f"args.tokenizer_model {tokenizer} is not there: give --tokenizer-model.")
 
     def _check_bridge_files(self) -> None:
         report, path = self._report, self._path
@@ -449,8 +486,10 @@ class _Folder:
         for name in (name for name in self._files if name.startswith(f"{TOKENIZER}/") and name.endswith(".json")):
             try:
                 json.loads((path / name).read_text())
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 self._file_problem(name, f"is damaged ({error})", BRIDGE, UPSTREAM)
+        if not any(name.startswith(f"{TOKENIZER}/") for name in self._files):
+            report.notes.append("It holds no tokenizer: give --tokenizer-type and --tokenizer-model.")
         if report.layout == "release":
             if FLAGS_FILE not in self._files:
                 report.add_problem(f"{path / FLAGS_FILE} is missing. {_repair(self._root.path)}", MEGATRON_LM)
@@ -469,9 +508,7 @@ class _Folder:
         flags = self._root.path / RELEASE / FLAGS_FILE
         if self._report.layout == "import" or not flags.is_file():
             return []
-        tokenizer = self._root.path / RELEASE / TOKENIZER
-        return [
-            *flags.read_text(errors="replace").split(),
-            *("--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(tokenizer)),
-            *("--load", str(self._root.path), "--exit-on-missing-checkpoint"),
-        ]
+        words, tokenizer = flags.read_text(errors="replace").split(), self._root.path / RELEASE / TOKENIZER
+        if tokenizer.is_dir():
+            words += ["--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(tokenizer)]
+        return [*words, "--load", str(self._root.path), "--exit-on-missing-checkpoint"]

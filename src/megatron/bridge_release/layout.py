@@ -87,6 +87,7 @@ class Root:
             second run has nested in another (``release/iter_0000001``) too.
         empty: Checkpoint folders without one.
         leftovers: What an import wrote that is still at work, or died.
+        replaced: The one of them that holds the release, where an overwrite was cut short; else None.
     """
 
     path: Path
@@ -95,6 +96,7 @@ class Root:
     checkpoints: tuple[str, ...]
     empty: tuple[str, ...]
     leftovers: tuple[str, ...]
+    replaced: str | None
 
 
 def look(path: Path) -> Root:
@@ -107,7 +109,7 @@ def look(path: Path) -> Root:
         What is in it.
 
     Raises:
-        ValueError: If it is no folder, or a checkpoint folder itself.
+        ValueError: If it is no folder, or a checkpoint folder itself, or if a tracker is no file.
         OSError: If it cannot be read.
     """
     if not path.is_dir():
@@ -116,6 +118,9 @@ def look(path: Path) -> Root:
     tracker = path / TRACKER
     if (path / METADATA).exists() and not tracker.exists():
         raise ValueError(f"{path} is a checkpoint folder. Give the root that holds it: {path.absolute().parent}")
+    for file in (tracker, path / TRAIN_STATE_TRACKER):
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            raise ValueError(f"{file} is a link, or no file: it is not followed. Put the file itself there.")
     names = sorted(child.name for child in path.iterdir())
     folders = [name for name in names if is_checkpoint_folder(name) and (path / name).is_dir()]
     nested = [
@@ -124,12 +129,27 @@ def look(path: Path) -> Root:
         for child in sorted((path / name).iterdir())
         if is_checkpoint_folder(child.name) and (child / METADATA).exists()
     ]
+    folders_left = [
+        name
+        for name in names
+        if name.startswith((STAGING_PREFIX, REPLACED_PREFIX))
+        and (path / name).is_dir()
+        and not (path / name).is_symlink()
+    ]
+    replaced = [name for name in folders_left if (path / name / RELEASE / METADATA).exists() and RELEASE not in names]
     whole = [name for name in folders if (path / name / METADATA).exists()]
     return Root(
         path,
-        tracker.read_bytes().decode(errors="replace") if tracker.exists() else None,
+        _beginning(tracker) if tracker.exists() else None,
         (path / TRAIN_STATE_TRACKER).exists(),
         tuple(whole + nested),
         tuple(name for name in folders if name not in whole),
-        tuple(name for name in names if name == LOCK or name.startswith((STAGING_PREFIX, REPLACED_PREFIX))),
+        tuple([name for name in names if name == LOCK] + folders_left),
+        next((name for name in replaced if name.startswith(REPLACED_PREFIX)), None),
     )
+
+
+def _beginning(tracker: Path) -> str:
+    # A tracker has a word in it; whatever else is there need not be read whole.
+    with open(tracker, "rb") as file:
+        return file.read(100).decode(errors="replace")

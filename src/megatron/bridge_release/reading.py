@@ -249,7 +249,10 @@ def read_state(folder: Path, name: str = COMMON_STATE) -> dict[str, Any]:
     """
     try:
         with open(folder / name, "rb") as file:
-            return _read_archive(file)
+            state = _read_archive(file)
+        if not isinstance(state, dict):
+            raise ValueError(f"it holds a {type(state).__name__}")
+        return state
     except Exception as error:
         raise Unreadable(f"{name} cannot be read: {_reason(error)}") from error
 

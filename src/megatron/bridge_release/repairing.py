@@ -22,6 +22,7 @@ it, a reader finds what it found before or the release, and the next run goes on
 
 import argparse
 import io
+import pickle
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,12 +30,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Callable
 
-from megatron.bridge_release.checking import EMBEDDING, WRITTEN_BY_REPAIR, check_folder, load_yaml
+from megatron.bridge_release.checking import EMBEDDING, WRITTEN_BY_REPAIR, check_folder, find_args_problem, load_yaml
 from megatron.bridge_release.layout import (
     COMMON_STATE,
     FLAGS_FILE,
     ITERATION_FOLDER,
-    METADATA,
     RELEASE,
     RUN_CONFIG,
     SUMS_FILE,
@@ -70,6 +70,7 @@ class Plan:
     Attributes:
         source: The checkpoint folder whose files are kept.
         publish: Whether a folder is published.
+        write: Names of the files that are written anew.
         reads_common_state: Whether ``common.pt`` is there and whole.
         derive: Whether the args are derived from the run config.
         retire: Names of checkpoint folders whose files have a second name then, and that are removed.
@@ -78,6 +79,7 @@ class Plan:
 
     source: str
     publish: bool = False
+    write: list[str] = field(default_factory=list)
     reads_common_state: bool = False
     derive: bool = False
     retire: list[str] = field(default_factory=list)
@@ -129,7 +131,13 @@ def _carry_out(
     dry_run: bool,
 ) -> list[str]:
     root = look(path)
-    clearing = [f"remove {leftover}, which a dead process left" for leftover in root.leftovers]
+    clearing = [f"remove {left}, which a dead process left" for left in root.leftovers if left != root.replaced]
+    if root.replaced is not None:
+        clearing.insert(
+            0, f"take {RELEASE}/ back from {root.replaced}/, where an overwrite that was cut short left it"
+        )
+        if dry_run:
+            return clearing
     if dry_run or not clearing:
         steps = make_plan(root).steps
         if dry_run or not steps:
@@ -187,7 +195,7 @@ def _plan_repair(root: Root) -> Plan:
         )
     damaged = {file.name for file in report.files if file.problem}
     there = {file.name for file in report.files if file.size is not None}
-    same = {name.partition("/")[0] for name in root.checkpoints if _same(root, name, source)}
+    same = {name.partition("/")[0] for name in root.checkpoints if _is_in(root, name, source)}
     plan = Plan(
         source,
         reads_common_state=COMMON_STATE in there - damaged,
@@ -195,14 +203,13 @@ def _plan_repair(root: Root) -> Plan:
         retire=sorted(same - {RELEASE}),
     )
     _step(plan, source != RELEASE or folder.is_symlink(), f"{RELEASE}/ gets the files of {source}/, as hard links")
-    _step(
-        plan,
-        plan.derive or COMMON_STATE not in there or COMMON_STATE in damaged,
-        f"write {RELEASE}/{COMMON_STATE}" + (f", with args from {RUN_CONFIG}" if plan.derive else ""),
-    )
-    _step(plan, plan.derive or FLAGS_FILE not in there or FLAGS_FILE in damaged, f"write {RELEASE}/{FLAGS_FILE}")
-    _step(plan, TRAIN_STATE not in there, f"write {RELEASE}/{TRAIN_STATE}, of step 0")
-    _step(plan, plan.publish or SUMS_FILE not in there or SUMS_FILE in damaged, f"write {RELEASE}/{SUMS_FILE}")
+    whole = there - damaged
+    plan.write = [name for name in (COMMON_STATE, FLAGS_FILE) if plan.derive or name not in whole]
+    plan.write += [TRAIN_STATE] if TRAIN_STATE not in there else []
+    plan.write += [SUMS_FILE] if plan.publish or plan.write or SUMS_FILE not in whole else []
+    for name in plan.write:
+        args_from = f", with args from {RUN_CONFIG}" if name == COMMON_STATE and plan.derive else ""
+        _step(plan, True, f"write {RELEASE}/{name}{args_from}")
     _step(plan, (root.tracker or "").strip() != RELEASE, f"{TRACKER}: {root.tracker!r} becomes {RELEASE!r}")
     train_state = path / TRAIN_STATE_TRACKER
     _step(
@@ -224,10 +231,12 @@ def _plan_revert(root: Root) -> Plan:
         if tracker == "0" and root.checkpoints == (UPSTREAM_FOLDER,):
             return Plan(UPSTREAM_FOLDER)
         raise ValueError(f"{path} holds no release. Checkpoints there: {', '.join(root.checkpoints) or 'none'}.")
-    if others := [name for name in root.checkpoints if not _same(root, name, RELEASE)]:
+    if others := [name for name in root.checkpoints if not _is_in(root, name, RELEASE)]:
         raise ValueError(
             f"{path} holds another checkpoint beside the release: {', '.join(others)}. Move it away first."
         )
+    if not tracker:
+        raise ValueError(f"{path} has no {TRACKER}. Repair it first.")
     for problem in check_folder(root, RELEASE).beyond_repair:
         raise ValueError(problem)
     _refuse_trained(path / RELEASE, read_metadata(path / RELEASE))
@@ -235,6 +244,8 @@ def _plan_revert(root: Root) -> Plan:
     if tracker == "0" and UPSTREAM_FOLDER in root.checkpoints:
         # A run that died has published it.
         plan.retire = [RELEASE]
+        if not _is_in(root, RELEASE, UPSTREAM_FOLDER):
+            raise ValueError(f"{path / RELEASE} holds files that {UPSTREAM_FOLDER} has not. Move one of them away.")
     else:
         _step(plan, True, f"{UPSTREAM_FOLDER}/ gets the files of {RELEASE}/, as hard links, less what a release adds")
         _step(plan, True, f"{TRACKER}: {root.tracker!r} becomes '0'")
@@ -283,7 +294,7 @@ def _choose_source(root: Root) -> str:
         left = f", but what a dead process left ({', '.join(root.leftovers)})" if root.leftovers else ""
         raise ValueError(f"{root.path} holds no checkpoint{left}. Import the model again, or give another folder.")
     first = RELEASE if RELEASE in root.checkpoints else root.checkpoints[0]
-    others = [name for name in root.checkpoints if not _same(root, name, first)]
+    others = [name for name in root.checkpoints if not _is_in(root, name, first)]
     if not others:
         return first
     named = first == RELEASE and (root.tracker or "").strip() == RELEASE
@@ -295,20 +306,18 @@ def _choose_source(root: Root) -> str:
     )
 
 
-def _same(root: Root, one: str, other: str) -> bool:
-    """Tell whether two checkpoint folders hold the same tensors under two names, as a repair that died leaves them.
+def _is_in(root: Root, name: str, kept: str) -> bool:
+    """Tell whether all files of a checkpoint folder have a second name in another, as a repair that died leaves them.
 
-    One of them may hold more files; what else they hold is there under both names.
+    But for those that a repair writes anew.
     """
-    paths = [root.path / name for name in (one, other)]
-    if one == other:
+    if name == kept:
         return True
-    if "/" in one + other:
-        return False
-    names, other_names = (set(files_of(path)) for path in paths)
-    tensors = {METADATA} | {name for name in names | other_names if name.endswith(".distcp")}
-    return (names <= other_names or other_names <= names) and all(
-        name in names & other_names and (paths[0] / name).samefile(paths[1] / name) for name in tensors
+    folder, other = root.path / name, root.path / kept
+    return "/" not in name + kept and all(
+        (other / file).exists() and (other / file).samefile(folder / file)
+        for file in files_of(folder)
+        if file not in WRITTEN_BY_REPAIR
     )
 
 
@@ -362,12 +371,14 @@ def _complete(path: Path, folder: Path, plan: Plan) -> None:
 
     common = _load_common_state(folder, plan.reads_common_state)
     if plan.derive:
-        common["args"] = _derive_args(path, folder)
-    for name in WRITTEN_BY_REPAIR:
+        common["args"] = _derive_args(path, path / plan.source)
+    for name in plan.write:
         (folder / name).unlink(missing_ok=True)
-    save_object(common, folder / COMMON_STATE)
-    (folder / FLAGS_FILE).write_text("".join(f"{flag}\n" for flag in megatron_lm_flags(common["args"])))
-    if not (folder / TRAIN_STATE).exists():
+    if COMMON_STATE in plan.write:
+        save_object(common, folder / COMMON_STATE)
+    if FLAGS_FILE in plan.write:
+        (folder / FLAGS_FILE).write_text("".join(f"{flag}\n" for flag in megatron_lm_flags(common["args"])))
+    if TRAIN_STATE in plan.write:
         save_object(TrainState().state_dict(), folder / TRAIN_STATE)
     write_sums(folder)
 
@@ -398,12 +409,26 @@ def _load_common_state(folder: Path, reads_file: bool) -> dict[str, Any]:
             stored = io.BytesIO(file.read(entry.length))
         common |= torch.load(stored, map_location="cpu", weights_only=True)[0]
     if reads_file:
-        common |= torch.load(folder / COMMON_STATE, map_location="cpu", weights_only=True)
+        try:
+            common |= torch.load(folder / COMMON_STATE, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, TypeError) as error:
+            raise ValueError(f"{COMMON_STATE} cannot be loaded ({error}). Move it away, then repair again.") from error
     return common
 
 
 def _derive_args(path: Path, folder: Path) -> argparse.Namespace:
     """Make Megatron-LM's args from the run config. Nothing that it names is imported or called."""
+    try:
+        args = _args_of_run_config(path, folder)
+        problem = find_args_problem(vars(args), read_metadata(folder))
+    except (ArithmeticError, AttributeError, KeyError, TypeError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    if problem is not None:
+        raise ValueError(f"{folder / RUN_CONFIG} does not describe this model: {problem}. Import the model again.")
+    return args
+
+
+def _args_of_run_config(path: Path, folder: Path) -> argparse.Namespace:
     from megatron.bridge.models.model_provider import ModelProviderMixin
     from megatron.bridge.training.release_checkpoint import release_args, warn_of_what_no_flag_gives
 

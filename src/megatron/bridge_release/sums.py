@@ -27,18 +27,22 @@ from tqdm import tqdm
 from megatron.bridge_release.layout import SUMS_FILE
 
 
-_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
+_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 _BLOCK = 1 << 20
 
 
 def files_of(folder: Path) -> list[str]:
-    """Name all files of a checkpoint folder, by their paths in it; links and what they lead to are not among them."""
-    return sorted(
-        Path(directory, name).relative_to(folder).as_posix()
-        for directory, _, names in os.walk(folder)
-        for name in names
-        if not Path(directory, name).is_symlink()
-    )
+    """Name all files of a checkpoint folder, by their paths in it; links and what they lead to are not among them.
+
+    Raises:
+        OSError: If a folder in it cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    paths = (Path(directory, name) for directory, _, names in os.walk(folder, onerror=refuse) for name in names)
+    return sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file() and not path.is_symlink())
 
 
 def digests(folder: Path, names: Iterable[str]) -> dict[str, str | OSError]:
@@ -78,9 +82,15 @@ def write_sums(folder: Path) -> None:
 
     Raises:
         OSError: If a file cannot be read or written.
+        ValueError: If a file has a name that a line cannot hold.
     """
-    lines = []
-    for name, digest in digests(folder, (name for name in files_of(folder) if name != SUMS_FILE)).items():
+    names, lines = [name for name in files_of(folder) if name != SUMS_FILE], []
+    for name in names:
+        if not name.isprintable() or "\\" in name:
+            raise ValueError(
+                f"The file {name!r} of the checkpoint has a name that {SUMS_FILE} cannot hold. Rename it."
+            )
+    for name, digest in digests(folder, names).items():
         if isinstance(digest, OSError):
             raise digest
         lines.append(f"{digest}  {name}\n")

@@ -48,6 +48,9 @@ from megatron.bridge_release.layout import LOCK, RELEASE, REPLACED_PREFIX, STAGI
 
 logger = logging.getLogger(__name__)
 
+# In a staging folder: the root had no checkpoint and no tracker, so what this publication moves there is its own.
+_FIRST = "first"
+
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
@@ -108,7 +111,8 @@ class Filesystem:
             BlockingIOError: If another process has it locked.
         """
         while True:
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+            # Not through a link: what it leads to would be written over.
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.path.samestat(os.fstat(descriptor), file.stat()):
@@ -161,7 +165,10 @@ class Publication:
             if self._lock is not None:
                 self._recover()
             check()
+            first = not checkpoint_folders(str(self._root)) and not any(map(Path.exists, _trackers(self._root)))
             self._own_folders.append(self.filesystem.make_own_folder(self._root, STAGING_PREFIX))
+            if first:
+                self.filesystem.make_folder(self._own_folders[0] / _FIRST)
         except BaseException:
             self.end()
             raise
@@ -216,6 +223,8 @@ class Publication:
                 "Wait for it to end, or give another folder."
             ) from None
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise ValueError(f"{file} is a link, which no import makes. Remove it.") from None
             if error.errno not in _NOT_SUPPORTED:
                 raise
             # What is there may be a living process's: nothing of it is cleared.
@@ -227,15 +236,15 @@ class Publication:
     def _recover(self) -> None:
         """Clear what processes left that died while they wrote into this root."""
         train_state, tracker = _trackers(self._root)
-        for replaced in self._root.glob(f"{REPLACED_PREFIX}*"):
+        for replaced in _left(self._root, REPLACED_PREFIX):
             if (replaced / RELEASE).exists() and not self._folder.exists():
                 # It died between the two renames of a filesystem that cannot exchange.
                 self.filesystem.rename(replaced / RELEASE, self._folder)
                 self.filesystem.sync(self._root)
             self.filesystem.remove(replaced)
-        for staging in self._root.glob(f"{STAGING_PREFIX}*"):
+        for staging in _left(self._root, STAGING_PREFIX):
             moved = (staging / tracker.name).exists() and not (staging / RELEASE).exists()
-            if moved and not tracker.exists() and self._folder.exists():
+            if (staging / _FIRST).exists() and moved and not tracker.exists() and self._folder.exists():
                 # It died between the folder and the tracker, in a root that had neither: no reader has seen them.
                 if train_state.exists():
                     self.filesystem.unlink(train_state)
@@ -323,7 +332,12 @@ def was_interrupted(root: Path) -> bool:
     Returns:
         Whether what is there is no checkpoint yet, which the next publication clears.
     """
-    return any(root.glob(f"{STAGING_PREFIX}*")) and not _trackers(root)[1].exists()
+    return bool(_left(root, STAGING_PREFIX)) and not _trackers(root)[1].exists()
+
+
+def _left(root: Path, prefix: str) -> list[Path]:
+    """List the folders of a publication that are in a root; a link or a file of such a name is no publication's."""
+    return [path for path in sorted(root.glob(f"{prefix}*")) if path.is_dir() and not path.is_symlink()]
 
 
 def _identity(folder: Path) -> int | None:
