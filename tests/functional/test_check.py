@@ -270,6 +270,16 @@ def test_no_path_is_followed_out_of_the_root(root, tmp_path):
     report = check(root)
     assert f"{folder / '__0_0.distcp'} is a link, or no file: it is not followed" in report.problems[0]
     assert main(["repair", str(root)]) == 1
+    (folder / "__0_0.distcp").unlink()
+    shutil.copy(outside, folder / "__0_0.distcp")
+    for name in ("train_state.pt", "common.pt", ".metadata", "run_config.yaml", "megatron_lm_args.txt"):
+        (folder / name).rename(tmp_path / name)
+        (folder / name).symlink_to(tmp_path / name)
+        (problem,) = check(root).problems
+        assert problem.startswith(f"{folder / name} is a link, or no file: it is not followed")
+        (folder / name).unlink()
+        (tmp_path / name).rename(folder / name)
+    assert check(root).loadable
     shutil.move(folder, tmp_path / "elsewhere")
     folder.symlink_to(tmp_path / "elsewhere")
     assert "is a link that leads out of the root" in check(root).problems[0]

@@ -386,6 +386,17 @@ def test_a_release_whose_revert_died_stays_where_its_tracker_is_lost(default, tm
     assert _bytes(root) == expected
 
 
+def test_where_a_file_can_get_no_second_name_nothing_changes(default, tmp_path, monkeypatch, capsys):
+    def no_links(*_) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    root = Path(shutil.copytree(default, tmp_path / "root"))
+    monkeypatch.setattr(Filesystem, "link", no_links)
+    assert main(["repair", str(root)]) == 1
+    assert "can get no second name: its filesystem has no hard links, or it is" in capsys.readouterr().err
+    assert _bytes(root) == _bytes(default)
+
+
 def test_no_link_of_a_publications_name_is_followed(default, tmp_path, capsys):
     outside = tmp_path / "outside"
     (outside / "release").mkdir(parents=True)

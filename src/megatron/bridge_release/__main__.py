@@ -138,7 +138,7 @@ def _print(report: Report) -> None:
         console.print(f"Start Megatron-LM from it with:\n  {escape(shlex.join(report.launch))}")
     for number, problem in enumerate(report.problems, 1):
         console.print(f"problem {number}: {escape(problem)}")
-    console.print("It loads." if report.loadable else f"{len(report.problems)} problems.")
+    console.print("It loads." if report.loadable else f"Problems: {len(report.problems)}.")
 
 
 def _number(number: int | None) -> str:

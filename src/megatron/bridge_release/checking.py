@@ -303,6 +303,8 @@ class _Folder:
         for link in path.rglob("*"):
             if link.is_symlink() or not (link.is_file() or link.is_dir()):
                 self._beyond_repair(f"{link} is a link, or no file: it is not followed. Put the file itself there.")
+        if report.beyond_repair:
+            return
         if not (path / METADATA).exists() and not (path / BACKEND).exists():
             self._beyond_repair(f"{path} holds no checkpoint of the format torch_dist. Import the model again.")
             return
@@ -507,6 +509,8 @@ class _Folder:
     def _launch(self) -> list[str]:
         flags = self._root.path / RELEASE / FLAGS_FILE
         if self._report.layout == "import" or not flags.is_file():
+            return []
+        if not flags.resolve().is_relative_to(self._root.path.resolve()):
             return []
         words, tokenizer = flags.read_text(errors="replace").split(), self._root.path / RELEASE / TOKENIZER
         if tokenizer.is_dir():

@@ -21,6 +21,7 @@ it, a reader finds what it found before or the release, and the next run goes on
 """
 
 import argparse
+import errno
 import io
 import pickle
 import shutil
@@ -348,7 +349,15 @@ def _link(filesystem: "Filesystem", source: Path, target: Path) -> None:
             if parent not in made:
                 filesystem.make_folder(target / parent)
                 made.add(parent)
-        filesystem.link(source / name, target / name)
+        try:
+            filesystem.link(source / name, target / name)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP):
+                raise
+            raise ValueError(
+                f"{source / name} can get no second name: its filesystem has no hard links, or it is another user's. "
+                "Copy the root to where it can, then repair the copy."
+            ) from error
 
 
 def _retire(filesystem: "Filesystem", folder: Path, staging: Path) -> None:
