@@ -57,6 +57,14 @@ EDITS = (
         do=ReplaceCall("f.write", 'f.write("release" if release else str(step))', count=2),
     ),
     Edit(
+        name="save-checkpoint-tracker-last",
+        symbol="save_checkpoint",
+        why="On an object store nothing is staged, and the run config and the tokenizer come after the tracker: "
+        "a release's is written by who saves it, publishes_release, when all is there.",
+        drop_when="upstream writes the tracker last.",
+        do=ReplaceCall("msc.open", "open_tracker_object(tracker_filename, release)"),
+    ),
+    Edit(
         name="save-checkpoint-state-dict",
         symbol="save_checkpoint",
         why="A release carries Megatron-LM's args, and loads in models built with and without Transformer Engine, "
@@ -99,7 +107,7 @@ EDITS = (
         drop_when="the edits above are gone.",
         do=AddImport(
             "from megatron.bridge.training.release_checkpoint import "
-            "prepare_release_state_dict, save_object, write_run_config"
+            "open_tracker_object, prepare_release_state_dict, save_object, write_run_config"
         ),
     ),
     Edit(

@@ -674,6 +674,16 @@ SNIPPETS = {
         ("f.write(2)", "g.write(2)"),
         "    f.write(2)\n",
     ),
+    "training_checkpointing:save-checkpoint-tracker-last": Snippet(
+        """
+ def save_checkpoint():
+-    with msc.open(1) as f:
++    with open_tracker_object(tracker_filename, release) as f:
+         pass
+""",
+        ("msc.open", "s3.open"),
+        "    with msc.open(1) as f:\n        pass\n",
+    ),
     "training_checkpointing:save-checkpoint-state-dict": Snippet(
         """
  def save_checkpoint():
@@ -715,9 +725,18 @@ SNIPPETS = {
     "training_checkpointing:import-release-checkpoint": Snippet(
         """
  from megatron.bridge.a import a
-+from megatron.bridge.training.release_checkpoint import prepare_release_state_dict, save_object, write_run_config
++from megatron.bridge.training.release_checkpoint import (
++    open_tracker_object,
++    prepare_release_state_dict,
++    save_object,
++    write_run_config,
++)
 """,
-        ("a import a", "training.release_checkpoint import prepare_release_state_dict, save_object, write_run_config"),
+        (
+            "a import a",
+            "training.release_checkpoint import "
+            "open_tracker_object, prepare_release_state_dict, save_object, write_run_config",
+        ),
     ),
     "training_checkpointing:import-host": Snippet(
         """

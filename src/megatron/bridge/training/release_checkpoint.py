@@ -17,7 +17,7 @@
 The checkpoint is written natively, into a staging folder that is laid out as the checkpoint root will be, and
 published when every file is in it (`publishing`): no ``iter_0000000`` exists at any moment.
 
-An object store (MultiStorageClient) has no rename: the files go to ``release/`` directly.
+An object store (MultiStorageClient) has no rename: the files go to ``release/`` directly, and the tracker last.
 """
 
 import argparse
@@ -39,7 +39,9 @@ from megatron.bridge.training.config import ConfigContainer
 from megatron.bridge.training.megatron_lm_args import megatron_lm_args, megatron_lm_flags, without_argument
 from megatron.bridge.training.utils.checkpoint_root import on_rank_0
 from megatron.bridge.training.utils.checkpoint_utils import (
+    file_exists,
     get_checkpoint_name,
+    get_checkpoint_tracker_filename,
     read_run_config,
     read_train_state,
 )
@@ -84,8 +86,11 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
             return save(*args, **kwargs)
         overwrite = call.arguments.get("overwrite", False)
         if MultiStorageClientFeature.is_enabled():
-            on_rank_0(lambda: check_overwrite(call.arguments["path"], overwrite))
-            return save(*args, **kwargs)
+            tracker = get_checkpoint_tracker_filename(call.arguments["path"])
+            on_rank_0(lambda: _open_object_store_root(call.arguments["path"], tracker, overwrite))
+            result = save(*args, **kwargs)
+            on_rank_0(lambda: _write_object(tracker, RELEASE))
+            return result
 
         root = Path(call.arguments["path"])
         on_rank_0(lambda: check_root(root))
@@ -200,6 +205,31 @@ def save_object(state: object, filename: str | Path) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     Path(filename).write_bytes(buffer.getbuffer())
+
+
+def open_tracker_object(filename: str, release: bool) -> Any:
+    """Open the tracker that is written to an object store with the other files.
+
+    Args:
+        filename: Path of the tracker.
+        release: Whether it is a release's, which `publishes_release` writes when all is there.
+
+    Returns:
+        A file to write to; for a release, one that takes what is written and keeps nothing.
+    """
+    return open(os.devnull, "w") if release else MultiStorageClientFeature.import_package().open(filename, "w")
+
+
+def _open_object_store_root(root: str | Path, tracker: str, overwrite: bool) -> None:
+    """Let a root in an object store be written in place: without a tracker, nobody reads it meanwhile."""
+    check_overwrite(root, overwrite)
+    if file_exists(tracker):
+        MultiStorageClientFeature.import_package().delete(tracker)
+
+
+def _write_object(filename: str, text: str) -> None:
+    with MultiStorageClientFeature.import_package().open(filename, "w") as file:
+        file.write(text)
 
 
 def _published_root(cfg: ConfigContainer) -> str:
