@@ -494,7 +494,7 @@ class _Folder:
             report.notes.append("It holds no tokenizer: give --tokenizer-type and --tokenizer-model.")
         if report.layout == "release":
             if FLAGS_FILE not in self._files:
-                report.add_problem(f"{path / FLAGS_FILE} is missing. {_repair(self._root.path)}", MEGATRON_LM)
+                self._file_problem(FLAGS_FILE, "is missing", MEGATRON_LM)
             self._check_train_state_tracker()
 
     def _check_train_state_tracker(self) -> None:

@@ -47,7 +47,8 @@ def compare(folder: Path, hf_model: str) -> tuple[int, list[str]]:
         hf_model: Hugging Face model ID, or folder of a model.
 
     Returns:
-        The number of tensors that are equal to the source's, and which are not, or are on one side alone.
+        The number of tensors that are equal to the source's, and which of the source's are not, or are missing. What
+        only the checkpoint has (an output layer that is tied to the embedding) is no difference.
 
     Raises:
         ValueError: If the model cannot be read.

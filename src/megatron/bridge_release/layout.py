@@ -129,14 +129,8 @@ def look(path: Path) -> Root:
         for child in sorted((path / name).iterdir())
         if is_checkpoint_folder(child.name) and (child / METADATA).exists()
     ]
-    folders_left = [
-        name
-        for name in names
-        if name.startswith((STAGING_PREFIX, REPLACED_PREFIX))
-        and (path / name).is_dir()
-        and not (path / name).is_symlink()
-    ]
-    replaced = [name for name in folders_left if (path / name / RELEASE / METADATA).exists() and RELEASE not in names]
+    replaced = left_folders(path, REPLACED_PREFIX)
+    leftovers = [file for file in (path / LOCK,) if file.name in names] + replaced + left_folders(path, STAGING_PREFIX)
     whole = [name for name in folders if (path / name / METADATA).exists()]
     return Root(
         path,
@@ -144,9 +138,22 @@ def look(path: Path) -> Root:
         (path / TRAIN_STATE_TRACKER).exists(),
         tuple(whole + nested),
         tuple(name for name in folders if name not in whole),
-        tuple([name for name in names if name == LOCK] + folders_left),
-        next((name for name in replaced if name.startswith(REPLACED_PREFIX)), None),
+        tuple(left.name for left in leftovers),
+        next((left.name for left in replaced if RELEASE not in names and (left / RELEASE / METADATA).exists()), None),
     )
+
+
+def left_folders(root: Path, prefix: str) -> list[Path]:
+    """List the folders that publications have in a root; a link or a file of such a name is no publication's.
+
+    Args:
+        root: Checkpoint root; it need not exist.
+        prefix: What their names begin with, `STAGING_PREFIX` or `REPLACED_PREFIX`.
+
+    Returns:
+        Their paths, sorted.
+    """
+    return [path for path in sorted(root.glob(f"{prefix}*")) if path.is_dir() and not path.is_symlink()]
 
 
 def _beginning(tracker: Path) -> str:

@@ -33,7 +33,7 @@ from typing import Any, BinaryIO
 from megatron.bridge_release.layout import COMMON_STATE, METADATA
 
 
-COMMON_ENTRY = "common_state/shard_0_1"
+_COMMON_ENTRY = "common_state/shard_0_1"
 
 _DTYPES = ("bfloat16", "bool", "float16", "float32", "float64", "float8_e4m3fn", "float8_e5m2") + (
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -142,6 +142,10 @@ class Metadata:
         for entry in self.entries:
             ends[entry.file] = max(ends.get(entry.file, 0), entry.offset + entry.length)
         return ends
+
+    def common_entry(self) -> Entry | None:
+        """Tell where megatron-core, since 0.19, stores the common state; None where it is a file of its own."""
+        return next((entry for entry in self.entries if entry.key == _COMMON_ENTRY), None)
 
     def not_stored(self) -> list[str]:
         """Name the tensors and objects of which a part is stored nowhere."""
@@ -270,14 +274,14 @@ def read_common_entry(folder: Path, metadata: Metadata) -> dict[str, Any] | None
     Raises:
         Unreadable: If it is damaged.
     """
-    for entry in metadata.entries:
-        if entry.key == COMMON_ENTRY:
-            try:
-                with open(folder / entry.file, "rb") as file:
-                    return _read_archive(_part(file, entry))[0]
-            except Exception as error:
-                raise Unreadable(f"{COMMON_ENTRY} in {entry.file} cannot be read: {_reason(error)}") from error
-    return None
+    entry = metadata.common_entry()
+    if entry is None:
+        return None
+    try:
+        with open(folder / entry.file, "rb") as file:
+            return _read_archive(_part(file, entry))[0]
+    except Exception as error:
+        raise Unreadable(f"{_COMMON_ENTRY} in {entry.file} cannot be read: {_reason(error)}") from error
 
 
 def damaged_entries(folder: Path, entries: Iterable[Entry]) -> Iterator[tuple[Entry, str | None]]:

@@ -47,9 +47,8 @@ from megatron.bridge_release.layout import (
     parse_tracker,
 )
 from megatron.bridge_release.reading import (
-    COMMON_ENTRY,
-    Entry,
     Metadata,
+    Tensor,
     Unreadable,
     read_common_entry,
     read_metadata,
@@ -139,10 +138,10 @@ def _carry_out(
         )
         if dry_run:
             return clearing
-    if dry_run or not clearing:
-        steps = make_plan(root).steps
-        if dry_run or not steps:
-            return steps + clearing
+    stamps = _stamps(root)
+    plan = make_plan(root) if dry_run or not clearing else None
+    if plan is not None and (dry_run or not plan.steps):
+        return plan.steps + clearing
     # They import torch and all of Bridge, which takes many seconds.
     from megatron.bridge.training.utils.import_checks import check_root
     from megatron.bridge.training.utils.publishing import Publication
@@ -152,8 +151,11 @@ def _carry_out(
     staging = publication.begin()
     filesystem = publication.filesystem
     try:
-        # What dead processes left is gone, or taken back, and nobody else changes the root.
-        plan = make_plan(look(path))
+        # What dead processes left is gone, or taken back, and nobody else changes the root. A plan takes a reading of
+        # all files: it is made again only where they are others by now.
+        root = look(path)
+        if plan is None or _stamps(root) != stamps:
+            plan = make_plan(root)
         target = path / name
         if name in plan.retire:
             # What a run that died has published already; no tracker names it.
@@ -177,6 +179,15 @@ def _carry_out(
     return plan.steps + clearing
 
 
+def _stamps(root: Root) -> dict[Path, tuple[int, int, int]]:
+    """Tell what changes where a file of a root's checkpoints, or a tracker, does."""
+    folders = [root.path / name for name in (*root.checkpoints, *root.empty)]
+    files = [folder / name for folder in folders for name in files_of(folder)]
+    trackers = [file for file in (root.path / TRACKER, root.path / TRAIN_STATE_TRACKER) if file.exists()]
+    stats = {file: file.stat() for file in files + trackers}
+    return {file: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for file, stat in stats.items()}
+
+
 def _plan_repair(root: Root) -> Plan:
     path = root.path
     _refuse_training(root)
@@ -189,7 +200,7 @@ def _plan_repair(root: Root) -> Plan:
     for empty in root.empty:
         if not source.startswith(f"{empty}/") and any((path / empty).iterdir()):
             raise ValueError(f"{path / empty} holds no checkpoint, but files. Move it away, then repair again.")
-    if "/" in source and (others := _others(folder)):
+    if "/" in source and (others := sorted(child.name for child in folder.parent.iterdir() if child != folder)):
         raise ValueError(
             f"{folder.parent} holds {', '.join(others)} beside the checkpoint {folder.name}. Move away what is not "
             "the checkpoint's, then repair again."
@@ -335,11 +346,6 @@ def _refuse_trained(folder: Path, metadata: Metadata) -> None:
             raise ValueError(f"{folder} is a checkpoint of a training: it is at iteration {iteration}.")
 
 
-def _others(folder: Path) -> list[str]:
-    """Name what is in a folder's own folder beside it."""
-    return sorted(child.name for child in folder.parent.iterdir() if child.name != folder.name)
-
-
 def _link(filesystem: "Filesystem", source: Path, target: Path) -> None:
     """Give a folder's files second names in a new folder."""
     filesystem.make_folder(target)
@@ -373,8 +379,7 @@ def _write_trackers(staging: Path, folder: Path, tracker: str) -> None:
 
 def _complete(path: Path, folder: Path, plan: Plan) -> None:
     """Write what a release has and its source has not. A file that is replaced gets a new inode: the source stays."""
-    from megatron.bridge.training.megatron_lm_args import megatron_lm_flags
-    from megatron.bridge.training.release_checkpoint import save_object
+    from megatron.bridge.training.release_checkpoint import save_object, write_flags
     from megatron.bridge.training.state import TrainState
     from megatron.bridge_release.sums import write_sums
 
@@ -386,7 +391,7 @@ def _complete(path: Path, folder: Path, plan: Plan) -> None:
     if COMMON_STATE in plan.write:
         save_object(common, folder / COMMON_STATE)
     if FLAGS_FILE in plan.write:
-        (folder / FLAGS_FILE).write_text("".join(f"{flag}\n" for flag in megatron_lm_flags(common["args"])))
+        write_flags(common["args"], folder)
     if TRAIN_STATE in plan.write:
         save_object(TrainState().state_dict(), folder / TRAIN_STATE)
     write_sums(folder)
@@ -396,12 +401,8 @@ def _strip(path: Path, folder: Path, plan: Plan) -> None:
     """Take away what a release adds to upstream's layout."""
     for name in (FLAGS_FILE, SUMS_FILE):
         (folder / name).unlink(missing_ok=True)
-    if _common_entry(folder) is not None:
+    if read_metadata(folder).common_entry() is not None:
         (folder / COMMON_STATE).unlink(missing_ok=True)
-
-
-def _common_entry(folder: Path) -> Entry | None:
-    return next((entry for entry in read_metadata(folder).entries if entry.key == COMMON_ENTRY), None)
 
 
 def _load_common_state(folder: Path, reads_file: bool) -> dict[str, Any]:
@@ -412,7 +413,7 @@ def _load_common_state(folder: Path, reads_file: bool) -> dict[str, Any]:
     import torch
 
     common: dict[str, Any] = {"checkpoint_version": 3.0, "iteration": 0}
-    if (entry := _common_entry(folder)) is not None:
+    if (entry := read_metadata(folder).common_entry()) is not None:
         with open(folder / entry.file, "rb") as file:
             file.seek(entry.offset)
             stored = io.BytesIO(file.read(entry.length))
@@ -428,8 +429,9 @@ def _load_common_state(folder: Path, reads_file: bool) -> dict[str, Any]:
 def _derive_args(path: Path, folder: Path) -> argparse.Namespace:
     """Make Megatron-LM's args from the run config. Nothing that it names is imported or called."""
     try:
-        args = _args_of_run_config(path, folder)
-        problem = find_args_problem(vars(args), read_metadata(folder))
+        metadata = read_metadata(folder)
+        args = _args_of_run_config(path, folder, metadata.tensors.get(EMBEDDING))
+        problem = find_args_problem(vars(args), metadata)
     except (ArithmeticError, AttributeError, KeyError, TypeError) as error:
         problem = f"{type(error).__name__}: {error}"
     if problem is not None:
@@ -437,7 +439,7 @@ def _derive_args(path: Path, folder: Path) -> argparse.Namespace:
     return args
 
 
-def _args_of_run_config(path: Path, folder: Path) -> argparse.Namespace:
+def _args_of_run_config(path: Path, folder: Path, embedding: Tensor | None) -> argparse.Namespace:
     from megatron.bridge.models.model_provider import ModelProviderMixin
     from megatron.bridge.training.release_checkpoint import release_args, warn_of_what_no_flag_gives
 
@@ -454,7 +456,6 @@ def _args_of_run_config(path: Path, folder: Path) -> argparse.Namespace:
     args = release_args(model, "torch_dist", tokenizer, path)
     args.world_size = args.tensor_model_parallel_size * args.pipeline_model_parallel_size * args.context_parallel_size
     args.data_parallel_size = 1
-    embedding = read_metadata(folder).tensors.get(EMBEDDING)
     if embedding is not None and args.padded_vocab_size != embedding.shape[0]:
         # Upstream's imports pad as the model says, or not at all.
         args.padded_vocab_size = embedding.shape[0]
@@ -480,7 +481,7 @@ def _known_objects() -> dict[str, Any]:
 
     from megatron.bridge.models.gpt_provider import default_layer_spec
 
-    functions = (F.silu, F.gelu, squared_relu, quick_gelu, get_gpt_decoder_block_spec, default_layer_spec)
+    functions = (F.silu, squared_relu, quick_gelu, get_gpt_decoder_block_spec, default_layer_spec)
     return {
         **{f"{function.__module__}.{function.__name__}": function for function in functions},
         # What run configs call it depends on the version of torch.

@@ -32,7 +32,6 @@ from typing import Any, Callable, ParamSpec, TypeVar
 
 import torch
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
-from megatron.core.dist_checkpointing.strategies.common import COMMON_STATE_FNAME
 from megatron.core.msc_utils import MultiStorageClientFeature
 
 from megatron.bridge.training.config import ConfigContainer
@@ -51,7 +50,7 @@ from megatron.bridge.training.utils.publishing import Publication, check_overwri
 from megatron.bridge.training.utils.transformer_engine_keys import add_transformer_engine_keys
 from megatron.bridge.utils.common_utils import print_rank_0, warn_rank_0
 from megatron.bridge.utils.host import model_values
-from megatron.bridge_release.layout import FLAGS_FILE, RELEASE, STAGING_PREFIX
+from megatron.bridge_release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, STAGING_PREFIX
 from megatron.bridge_release.sums import write_sums
 
 
@@ -232,6 +231,16 @@ def _write_object(filename: str, text: str) -> None:
         file.write(text)
 
 
+def write_flags(args: argparse.Namespace, folder: Path) -> None:
+    """Write the model's flags for Megatron-LM, one a line.
+
+    Args:
+        args: Args of the release.
+        folder: Checkpoint folder.
+    """
+    (folder / FLAGS_FILE).write_text("".join(f"{flag}\n" for flag in megatron_lm_flags(args)))
+
+
 def _published_root(cfg: ConfigContainer) -> str:
     """Tell the checkpoint root that the user gave, while the checkpoint is staged too."""
     root = cfg.checkpoint.save
@@ -249,10 +258,10 @@ def _complete_for_megatron_lm(staging: Path) -> list[str]:
     """
     folder = Path(get_checkpoint_name(str(staging), 0, release=True))
     common_state = load_common_state_dict(str(folder))
-    if not (folder / COMMON_STATE_FNAME).exists():
-        save_object(common_state, folder / COMMON_STATE_FNAME)
+    if not (folder / COMMON_STATE).exists():
+        save_object(common_state, folder / COMMON_STATE)
     args = common_state["args"]
-    (folder / FLAGS_FILE).write_text("".join(f"{flag}\n" for flag in megatron_lm_flags(args)))
+    write_flags(args, folder)
     return megatron_lm_flags(args, restored=False)
 
 

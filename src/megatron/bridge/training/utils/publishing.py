@@ -43,7 +43,7 @@ from megatron.bridge.training.utils.checkpoint_utils import (
     get_checkpoint_tracker_filename,
     get_checkpoint_train_state_filename,
 )
-from megatron.bridge_release.layout import LOCK, RELEASE, REPLACED_PREFIX, STAGING_PREFIX
+from megatron.bridge_release.layout import LOCK, RELEASE, REPLACED_PREFIX, STAGING_PREFIX, left_folders
 
 
 logger = logging.getLogger(__name__)
@@ -236,13 +236,13 @@ class Publication:
     def _recover(self) -> None:
         """Clear what processes left that died while they wrote into this root."""
         train_state, tracker = _trackers(self._root)
-        for replaced in _left(self._root, REPLACED_PREFIX):
+        for replaced in left_folders(self._root, REPLACED_PREFIX):
             if (replaced / RELEASE).exists() and not self._folder.exists():
                 # It died between the two renames of a filesystem that cannot exchange.
                 self.filesystem.rename(replaced / RELEASE, self._folder)
                 self.filesystem.sync(self._root)
             self.filesystem.remove(replaced)
-        for staging in _left(self._root, STAGING_PREFIX):
+        for staging in left_folders(self._root, STAGING_PREFIX):
             moved = (staging / tracker.name).exists() and not (staging / RELEASE).exists()
             if (staging / _FIRST).exists() and moved and not tracker.exists() and self._folder.exists():
                 # It died between the folder and the tracker, in a root that had neither: no reader has seen them.
@@ -332,12 +332,7 @@ def was_interrupted(root: Path) -> bool:
     Returns:
         Whether what is there is no checkpoint yet, which the next publication clears.
     """
-    return bool(_left(root, STAGING_PREFIX)) and not _trackers(root)[1].exists()
-
-
-def _left(root: Path, prefix: str) -> list[Path]:
-    """List the folders of a publication that are in a root; a link or a file of such a name is no publication's."""
-    return [path for path in sorted(root.glob(f"{prefix}*")) if path.is_dir() and not path.is_symlink()]
+    return bool(left_folders(root, STAGING_PREFIX)) and not _trackers(root)[1].exists()
 
 
 def _identity(folder: Path) -> int | None:
