@@ -75,7 +75,7 @@ def parsed(folder: Path, tp: int, pp: int, way: str) -> argparse.Namespace:
     flags = [flag for flag in file.read_text().split() if flag != "--bf16"]
     flags += ["--use-checkpoint-args"] if way == "printed flags" else []
     layout = ["--tensor-model-parallel-size", str(tp), "--pipeline-model-parallel-size", str(pp)]
-    argv = ["pretrain_gpt.py", *RUN_FLAGS, *flags, *layout, "--load", str(root)]
+    argv = ["pretrain_gpt.py", *RUN_FLAGS, *flags, *layout, "--load", str(root), "--verify-integrity"]
     with mock.patch.object(sys, "argv", argv):
         args = arguments.parse_args()
     if args.use_checkpoint_args:

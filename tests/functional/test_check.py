@@ -27,16 +27,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from megatron.core.dist_checkpointing.core import CheckpointingException
+from megatron.core.dist_checkpointing.validation import save_integrity_manifest, verify_integrity_manifest
+from megatron_lm import load, megatron_lm
 from models import make_tiny_llama
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint import FileSystemReader
 
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.checking import BRIDGE, MEGATRON_LM, NEEDED_ARGS, OLDER_MEGATRON_LM, UPSTREAM, check
-from megatron.bridge_release.layout import SUMS_FILE
+from megatron.bridge_release.integrity import write_manifest
+from megatron.bridge_release.layout import INTEGRITY_FILE, SUMS_FILE
 from megatron.bridge_release.reading import Entry, read_metadata, read_state
 from megatron.bridge_release.repairing import repair
-from megatron.bridge_release.sums import write_sums
 
 
 TRACKER = "latest_checkpointed_iteration.txt"
@@ -64,7 +67,7 @@ def test_a_release_loads_where_it_should_and_the_flags_to_start_with_are_its_own
     assert {file["name"] for file in report["files"]} == {
         path.relative_to("release").as_posix() for path in _files(tiny.root) if path.parts[0] == "release"
     }
-    assert all(file["verified"] for file in report["files"] if file["name"] != "SHA256SUMS")
+    assert all(file["verified"] for file in report["files"] if file["name"] != INTEGRITY_FILE)
     loads = {reader["name"]: reader["loads"] for reader in report["readers"]}
     assert loads == {MEGATRON_LM: True, OLDER_MEGATRON_LM: True, BRIDGE: True, UPSTREAM: False}
     flags = (tiny.root / "release" / "megatron_lm_args.txt").read_text().split()
@@ -140,7 +143,7 @@ def test_every_file_removed_truncated_or_with_a_byte_flipped_is_found(root, caps
             cases += 1
             report = check(root)
             # A checksum that is damaged accuses the file that it is of.
-            named = file.name == SUMS_FILE or any(file.name in problem for problem in report.problems)
+            named = file.name == INTEGRITY_FILE or any(file.name in problem for problem in report.problems)
             if report.loadable or not named:
                 missed.append(f"{file} {damage}: {report.problems}")
         (root / file).write_bytes(whole)
@@ -158,16 +161,108 @@ def _value_of(data: bytes, entry: Entry) -> int:
     return header + 30 + sum(struct.unpack("<HH", data[header + 26 : header + 30]))
 
 
-def test_a_file_that_is_not_the_checkpoints_is_no_damage(root):
-    (root / "release" / "NOTES.md").write_text("mine")
+def test_files_that_are_not_the_checkpoints_are_no_damage_and_one_note(root):
+    folder = root / "release"
+    (folder / "NOTES.md").write_text("mine")
     report = check(root)
     assert report.loadable
-    assert report.notes == [f"{root}/release/NOTES.md is not the checkpoint's: SHA256SUMS does not name it."]
+    own = f"{folder} holds files that integrity.json does not name, not the checkpoint's own: "
+    assert report.notes == [f"{own}NOTES.md."]
+    (folder / "runs").mkdir()
+    for number in range(10_000):
+        (folder / f"runs/{number:05d}").touch()
+    report = check(root)
+    assert report.loadable
+    assert report.notes == [f"{own}NOTES.md, runs/00000, runs/00001, ... (10001 files)."]
 
 
-def test_the_checksums_are_what_sha256sum_checks(root):
-    command = ["sha256sum", "--check", "--strict", "--quiet", SUMS_FILE]
-    assert subprocess.run(command, cwd=root / "release", check=True, capture_output=True, text=True).stdout == ""
+def test_ten_thousand_links_are_not_ten_thousand_problems(root):
+    for number in range(10_000):
+        (root / f"release/{number}").symlink_to("common.pt")
+    assert len(check(root).problems) == 4
+    assert check(root).problems[-1] == f"{root}/release holds 9997 more links, or what is no file."
+
+
+def test_megatron_cores_own_check_passes_and_fails_after_a_flipped_byte_of_any_file(root):
+    verify_integrity_manifest(str(root / "release"))
+    for file in _files(root / "release"):
+        if str(file) == INTEGRITY_FILE:
+            continue
+        data = (root / "release" / file).read_bytes()
+        (root / "release" / file).write_bytes(bytes([data[0] ^ 1]) + data[1:])
+        with pytest.raises(CheckpointingException, match=f"for 1 file.*\n  {file}: hash mismatch"):
+            verify_integrity_manifest(str(root / "release"))
+        (root / "release" / file).write_bytes(data)
+
+
+def test_megatron_lm_loads_it_with_verify_integrity_and_refuses_it_after_a_flipped_byte(root):
+    flags = [*(root / "release/megatron_lm_args.txt").read_text().split(), "--load", str(root), "--verify-integrity"]
+    flags = [*(flag for flag in flags if flag != "--bf16"), "--exit-on-missing-checkpoint"]
+    shard = root / "release" / "__0_0.distcp"
+    with megatron_lm(flags) as args:
+        assert load(args)[1] == 0
+        data = shard.read_bytes()
+        shard.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        with pytest.raises(CheckpointingException, match="__0_0.distcp: hash mismatch"):
+            load(args)
+
+
+def _as_before_the_manifest(root: Path) -> None:
+    """Give a release the checksums that it had before."""
+    folder = root / "release"
+    (folder / INTEGRITY_FILE).unlink()
+    names = [str(name) for name in _files(folder)]
+    command = ["sha256sum", *names]
+    sums = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+    (folder / SUMS_FILE).write_text(sums)
+
+
+def test_a_release_with_the_checksums_of_before_is_read_and_repaired(tiny, root, capsys):
+    _as_before_the_manifest(root)
+    report = check(root)
+    assert report.loadable and all(file.verified for file in report.files if file.name != SUMS_FILE)
+    (note,) = report.notes
+    assert "--verify-integrity" in note and note.endswith(f"python -m megatron.bridge_release repair {root}")
+    shard = root / "release" / "__0_0.distcp"
+    data = shard.read_bytes()
+    shard.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert "__0_0.distcp has another checksum than when it was written" in check(root).problems[0]
+    shard.write_bytes(data)
+    assert main(["repair", str(root)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "write release/integrity.json",
+        "remove release/SHA256SUMS, whose place integrity.json takes",
+    ]
+    assert _files(root) == _files(tiny.root) and check(root).loadable and not check(root).notes
+    verify_integrity_manifest(str(root / "release"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"files": []}', '{"algorithm": "md5", "files": {}}', '{"files": {"common.pt": "abc"}}']
+    + ['{"files": {}}', "[" * 100_000, "\N{SNOWMAN}"],
+    ids=range(10),
+)
+def test_a_manifest_that_is_damaged_or_incomplete_is_a_problem_that_repair_mends(root, text):
+    (root / "release" / INTEGRITY_FILE).write_text(text)
+    (problem,) = check(root).problems
+    assert problem.startswith(f"{root}/release/integrity.json ") and "\n" not in problem
+    assert problem.endswith(f"python -m megatron.bridge_release repair {root}")
+    repair(root)
+    assert check(root).loadable
+
+
+def test_the_manifest_that_megatron_lm_writes_of_a_training_names_what_it_saved(root):
+    """It names its own files alone, and repair, which refuses a training, is not offered."""
+    folder = root / "iter_0000005"
+    (root / "release").rename(folder)
+    (root / TRACKER).write_text("5")
+    (folder / INTEGRITY_FILE).unlink()
+    save_integrity_manifest(str(folder))
+    assert check(root).loadable and not check(root).notes
+    (folder / INTEGRITY_FILE).write_text("{}")
+    (problem,) = check(root).problems
+    assert "Restore it from a copy" in problem
 
 
 def test_without_checksums_a_missing_or_cut_shard_and_a_flipped_bit_in_any_tensor_are_found(default, tmp_path):
@@ -247,7 +342,7 @@ def test_nothing_that_a_file_names_is_run(root, tmp_path, monkeypatch):
     torch.save({"step": _Attack(marker)}, folder / "train_state.pt")
     config = (folder / "run_config.yaml").read_text()
     (folder / "run_config.yaml").write_text(f"{config}evil: !!python/object/apply:os.system ['touch {marker}']\n")
-    write_sums(folder)
+    write_manifest(folder)
     report = check(root)
     for name in (".metadata", "common.pt", "train_state.pt", "run_config.yaml"):
         assert any(name in problem for problem in report.problems)
@@ -301,7 +396,7 @@ def test_args_that_are_not_the_tensors_are_found_and_derived_anew(root, changes,
     right = dict(vars(common["args"]))
     vars(common["args"]).update(changes)
     torch.save(common, root / "release" / "common.pt")
-    write_sums(root / "release")
+    write_manifest(root / "release")
     (problem,) = check(root).problems
     assert expected in problem
     repair(root)

@@ -58,8 +58,8 @@ def _bytes_of_any_import(root: Path) -> dict[str, bytes]:
     if "release/.metadata" in found:
         metadata = found["release/.metadata"]
         digest = hashlib.sha256(metadata).hexdigest().encode()
-        assert found["release/SHA256SUMS"].startswith(digest + b"  .metadata\n")
-        found["release/SHA256SUMS"] = found["release/SHA256SUMS"].removeprefix(digest)
+        assert found["release/integrity.json"].count(digest) == 1
+        found["release/integrity.json"] = found["release/integrity.json"].replace(digest, b"")
         found["release/.metadata"] = _OF_THIS_IMPORT.sub(b"", metadata)
     return found
 

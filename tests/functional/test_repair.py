@@ -26,6 +26,7 @@ import pytest
 import torch
 from faults import LosingPower, Stepping, killed_at
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
+from megatron.core.dist_checkpointing.validation import verify_integrity_manifest
 from megatron_lm import load, logits, megatron_lm
 from models import LOGITS_BOUND, megatron_tensors
 from safetensors.torch import load_file
@@ -288,10 +289,6 @@ def _notes_beside_a_linked_copy(root: Path) -> None:
     (root / "iter_0000000" / "notes.txt").write_text("mine")
 
 
-def _name_of_two_lines(root: Path) -> None:
-    (root / "iter_0000000" / "two\nlines").write_text("")
-
-
 def _pipe(root: Path) -> None:
     os.mkfifo(root / "iter_0000000" / "tokenizer" / "pipe.json")
 
@@ -315,7 +312,6 @@ REFUSED = {
         "  tensor_model_parallel_size: 1\n  tensor_parallel", "  tensor_model_parallel_size: 0\n  tensor_parallel"
     ): "does not describe",
     _notes_beside_a_linked_copy: "holds more than one checkpoint: iter_0000000, release.",
-    _name_of_two_lines: "has a name that SHA256SUMS cannot hold. Rename it.",
     _pipe: "pipe.json is a link, or no file: it is not followed. Put the file itself there.",
     _list_of_steps: "train_state.pt is no train state (train_state.pt cannot be read: it holds a list)",
     _linked_tracker: f"{TRACKER} is a link, or no file: it is not followed. Put the file itself there.",
@@ -343,6 +339,15 @@ def test_what_is_no_whole_import_alone_is_refused_and_nothing_changes(spoil, def
     assert error.startswith("error: ") and REFUSED[spoil] in error
     assert _bytes(root) == before
     assert {path.name for path in root.iterdir()} == names
+
+
+def test_a_file_may_have_any_name(default, tmp_path):
+    root = Path(shutil.copytree(default, tmp_path / "root"))
+    for name in ("two\nlines", "back\\slash", "\udcff"):
+        (root / "iter_0000000" / name).write_text("")
+    repair(root)
+    assert check(root).loadable and not check(root).notes
+    verify_integrity_manifest(str(root / "release"))
 
 
 def test_a_root_where_an_import_is_at_work_is_left_alone(default, tmp_path, capsys):
@@ -457,7 +462,7 @@ def _prepare(name: str, default: Path, root: Path) -> Callable[[Path], object]:
 def _ends_as(root: Path) -> dict[str, bytes]:
     """What there is at the end; but the args name the root, which is another one each time."""
     found = _bytes(root)
-    return {name: found[name] for name in found if not name.endswith(("common.pt", "SHA256SUMS"))}
+    return {name: found[name] for name in found if not name.endswith(("common.pt", "integrity.json"))}
 
 
 @CASES

@@ -73,7 +73,7 @@ roots = st.one_of(
 leftovers = st.sets(st.sampled_from(LEFT), max_size=2)
 # Taken out of the first whole checkpoint.
 missing = st.sampled_from(
-    (None, None, None, ".metadata", "__0_0.distcp", "run_config.yaml", "common.pt", "SHA256SUMS")
+    (None, None, None, ".metadata", "__0_0.distcp", "run_config.yaml", "common.pt", "integrity.json")
 )
 
 

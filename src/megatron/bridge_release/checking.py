@@ -25,10 +25,12 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
+from megatron.bridge_release.integrity import digests, files_of, read_manifest, read_sums
 from megatron.bridge_release.layout import (
     BACKEND,
     COMMON_STATE,
     FLAGS_FILE,
+    INTEGRITY_FILE,
     ITERATION_FOLDER,
     METADATA,
     RELEASE,
@@ -50,7 +52,6 @@ from megatron.bridge_release.reading import (
     read_metadata,
     read_state,
 )
-from megatron.bridge_release.sums import digests, files_of, read_sums
 
 
 MEGATRON_LM = "Megatron-LM, megatron-core 0.19"
@@ -69,7 +70,7 @@ NEEDED_ARGS = (
 )
 
 # What a repair writes anew.
-WRITTEN_BY_REPAIR = (COMMON_STATE, FLAGS_FILE, SUMS_FILE)
+WRITTEN_BY_REPAIR = (COMMON_STATE, FLAGS_FILE, INTEGRITY_FILE, SUMS_FILE)
 
 EMBEDDING = "embedding.word_embeddings.weight"
 
@@ -300,9 +301,11 @@ class _Folder:
         if not path.resolve().is_relative_to(self._root.path.resolve()):
             self._beyond_repair(f"{path} is a link that leads out of the root. Put the checkpoint itself there.")
             return
-        for link in path.rglob("*"):
-            if link.is_symlink() or not (link.is_file() or link.is_dir()):
-                self._beyond_repair(f"{link} is a link, or no file: it is not followed. Put the file itself there.")
+        links = [link for link in path.rglob("*") if link.is_symlink() or not (link.is_file() or link.is_dir())]
+        for link in links[:3]:
+            self._beyond_repair(f"{link} is a link, or no file: it is not followed. Put the file itself there.")
+        if links[3:]:
+            self._beyond_repair(f"{path} holds {len(links) - 3} more links, or what is no file.")
         if report.beyond_repair:
             return
         if not (path / METADATA).exists() and not (path / BACKEND).exists():
@@ -335,7 +338,8 @@ class _Folder:
         if file.problem is not None:
             return
         file.problem = problem
-        if name in WRITTEN_BY_REPAIR or (name == TRAIN_STATE and file.size is None):
+        repairable = name in WRITTEN_BY_REPAIR or (name == TRAIN_STATE and file.size is None)
+        if repairable and self._report.layout != "training":
             self._report.add_problem(f"{self._path / name} {problem}. {_repair(self._root.path)}", *readers)
         else:
             what_next = "Restore it from a copy, or import the model again."
@@ -377,10 +381,18 @@ class _Folder:
         return metadata
 
     def _check_bytes(self, metadata: Metadata | None) -> None:
-        sums = self._read_sums(metadata)
-        if sums is not None:
-            self._compare_sums(sums)
-            return
+        checksums = next((name for name in (INTEGRITY_FILE, SUMS_FILE) if name in self._files), None)
+        if checksums is not None:
+            digests_of = self._read_checksums(checksums, metadata)
+            if digests_of is not None:
+                self._compare_checksums(digests_of)
+                return
+        elif self._report.layout == "release":
+            # Readers do without; who asks whether a file is as it was written cannot.
+            self._report.problems.append(
+                f"{self._path / INTEGRITY_FILE} is missing: not every damage can be seen, and Megatron-LM's "
+                f"--verify-integrity refuses it. {_repair(self._root.path)}"
+            )
         entries = [entry for entry in metadata.entries if self._files[entry.file].problem is None] if metadata else []
         total = sum(entry.length for entry in entries)
         with tqdm(desc="tensors", total=total, unit="B", unit_scale=True, disable=None, leave=False) as progress:
@@ -389,43 +401,41 @@ class _Folder:
                 if damage is not None:
                     self._file_problem(entry.file, f"is damaged in {entry.key} ({damage})")
 
-    def _read_sums(self, metadata: Metadata | None) -> dict[str, str] | None:
-        if SUMS_FILE not in self._files:
-            if self._report.layout == "release":
-                # Readers do without; who asks whether a file is as it was written cannot.
-                self._report.problems.append(
-                    f"{self._path / SUMS_FILE} is missing: not every damage can be seen. {_repair(self._root.path)}"
-                )
-            return None
+    def _read_checksums(self, checksums: str, metadata: Metadata | None) -> dict[str, str] | None:
         try:
-            sums = read_sums(self._path)
+            digests_of = (read_manifest if checksums == INTEGRITY_FILE else read_sums)(self._path)
         except (ValueError, OSError) as error:
-            self._file_problem(SUMS_FILE, f"is damaged ({error})")
+            self._file_problem(checksums, f"is damaged ({error})")
             return None
-        own = {
-            BACKEND,
-            METADATA,
-            COMMON_STATE,
-            RUN_CONFIG,
-            TRAIN_STATE,
-            FLAGS_FILE,
-            *(metadata.sizes() if metadata else ()),
-        }
-        for name in sorted(self._files.keys() - sums.keys() - {SUMS_FILE}):
-            if name in own or name.startswith(f"{TOKENIZER}/"):
-                self._file_problem(SUMS_FILE, f"does not name {name}")
+        if checksums == SUMS_FILE:
+            self._report.notes.append(
+                f"{self._path / SUMS_FILE} stands for {INTEGRITY_FILE}, which Megatron-LM's --verify-integrity asks for. "
+                + _repair(self._root.path)
+            )
+        own = {BACKEND, METADATA, COMMON_STATE, RUN_CONFIG, TRAIN_STATE, FLAGS_FILE}
+        own |= metadata.sizes().keys() if metadata else set()
+        foreign = []
+        for name in sorted(self._files.keys() - digests_of.keys() - {checksums}):
+            # What Megatron Core writes of a training's checkpoint names none but its own files.
+            if self._report.layout != "training" and (name in own or name.startswith(f"{TOKENIZER}/")):
+                self._file_problem(checksums, f"does not name {name}")
                 return None
-            self._report.notes.append(f"{self._path / name} is not the checkpoint's: {SUMS_FILE} does not name it.")
-        return sums
+            foreign.append(name)
+        if foreign and self._report.layout != "training":
+            shown = ", ".join(foreign[:3]) + (f", ... ({len(foreign)} files)" if len(foreign) > 3 else "")
+            self._report.notes.append(
+                f"{self._path} holds files that {checksums} does not name, not the checkpoint's own: {shown}."
+            )
+        return digests_of
 
-    def _compare_sums(self, sums: dict[str, str]) -> None:
-        there = [name for name in sorted(self._files) if name in sums and self._files[name].size is not None]
-        for name in sorted(sums.keys() - set(there)):
+    def _compare_checksums(self, digests_of: dict[str, str]) -> None:
+        there = [name for name in sorted(self._files) if name in digests_of and self._files[name].size is not None]
+        for name in sorted(digests_of.keys() - set(there)):
             self._file_problem(name, "is missing")
         for name, digest in digests(self._path, there).items():
             if isinstance(digest, OSError):
                 self._file_problem(name, f"cannot be read ({digest.strerror})")
-            elif digest != sums[name]:
+            elif digest != digests_of[name]:
                 self._file_problem(name, "has another checksum than when it was written")
             else:
                 self._files[name].verified = True

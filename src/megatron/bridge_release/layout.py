@@ -37,6 +37,8 @@ RUN_CONFIG = "run_config.yaml"
 TRAIN_STATE = "train_state.pt"
 TOKENIZER = "tokenizer"
 FLAGS_FILE = "megatron_lm_args.txt"
+INTEGRITY_FILE = "integrity.json"
+# What releases had in its place.
 SUMS_FILE = "SHA256SUMS"
 
 # A publication's own, in a root.

@@ -32,9 +32,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Callable
 
 from megatron.bridge_release.checking import EMBEDDING, WRITTEN_BY_REPAIR, check_folder, find_args_problem, load_yaml
+from megatron.bridge_release.integrity import files_of
 from megatron.bridge_release.layout import (
     COMMON_STATE,
     FLAGS_FILE,
+    INTEGRITY_FILE,
     ITERATION_FOLDER,
     RELEASE,
     RUN_CONFIG,
@@ -54,7 +56,6 @@ from megatron.bridge_release.reading import (
     read_metadata,
     read_state,
 )
-from megatron.bridge_release.sums import files_of
 
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Plan:
         publish: Whether a folder is published.
         write: Names of the files that are written anew.
         reads_common_state: Whether ``common.pt`` is there and whole.
+        drop_sums: Whether the checksums that releases had before the manifest are removed.
         derive: Whether the args are derived from the run config.
         retire: Names of checkpoint folders whose files have a second name then, and that are removed.
         steps: All of it, in words.
@@ -81,6 +83,7 @@ class Plan:
     publish: bool = False
     write: list[str] = field(default_factory=list)
     reads_common_state: bool = False
+    drop_sums: bool = False
     derive: bool = False
     retire: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
@@ -218,10 +221,13 @@ def _plan_repair(root: Root) -> Plan:
     whole = there - damaged
     plan.write = [name for name in (COMMON_STATE, FLAGS_FILE) if plan.derive or name not in whole]
     plan.write += [TRAIN_STATE] if TRAIN_STATE not in there else []
-    plan.write += [SUMS_FILE] if plan.publish or plan.write or SUMS_FILE not in whole else []
+    plan.write += [INTEGRITY_FILE] if plan.publish or plan.write or INTEGRITY_FILE not in whole else []
     for name in plan.write:
         args_from = f", with args from {RUN_CONFIG}" if name == COMMON_STATE and plan.derive else ""
         _step(plan, True, f"write {RELEASE}/{name}{args_from}")
+    # What stands beside the manifest is nobody's.
+    plan.drop_sums = SUMS_FILE in there and INTEGRITY_FILE not in there
+    _step(plan, plan.drop_sums, f"remove {RELEASE}/{SUMS_FILE}, whose place {INTEGRITY_FILE} takes")
     _step(plan, (root.tracker or "").strip() != RELEASE, f"{TRACKER}: {root.tracker!r} becomes {RELEASE!r}")
     train_state = path / TRAIN_STATE_TRACKER
     _step(
@@ -381,7 +387,7 @@ def _complete(path: Path, folder: Path, plan: Plan) -> None:
     """Write what a release has and its source has not. A file that is replaced gets a new inode: the source stays."""
     from megatron.bridge.training.release_checkpoint import save_object, write_flags
     from megatron.bridge.training.state import TrainState
-    from megatron.bridge_release.sums import write_sums
+    from megatron.bridge_release.integrity import write_manifest
 
     common = _load_common_state(folder, plan.reads_common_state)
     if plan.derive:
@@ -394,12 +400,14 @@ def _complete(path: Path, folder: Path, plan: Plan) -> None:
         write_flags(common["args"], folder)
     if TRAIN_STATE in plan.write:
         save_object(TrainState().state_dict(), folder / TRAIN_STATE)
-    write_sums(folder)
+    if plan.drop_sums:
+        (folder / SUMS_FILE).unlink()
+    write_manifest(folder)
 
 
 def _strip(path: Path, folder: Path, plan: Plan) -> None:
     """Take away what a release adds to upstream's layout."""
-    for name in (FLAGS_FILE, SUMS_FILE):
+    for name in (FLAGS_FILE, INTEGRITY_FILE, SUMS_FILE):
         (folder / name).unlink(missing_ok=True)
     if read_metadata(folder).common_entry() is not None:
         (folder / COMMON_STATE).unlink(missing_ok=True)

@@ -50,8 +50,8 @@ from megatron.bridge.training.utils.publishing import Publication, check_overwri
 from megatron.bridge.training.utils.transformer_engine_keys import add_transformer_engine_keys
 from megatron.bridge.utils.common_utils import print_rank_0, warn_rank_0
 from megatron.bridge.utils.host import model_values
+from megatron.bridge_release.integrity import write_manifest
 from megatron.bridge_release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, STAGING_PREFIX
-from megatron.bridge_release.sums import write_sums
 
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
             flags = None
             if call.arguments.get("ckpt_format", "torch_dist") == "torch_dist":
                 flags = on_rank_0(lambda: _complete_for_megatron_lm(staging))
-            on_rank_0(lambda: write_sums(staging / RELEASE))
+            on_rank_0(lambda: write_manifest(staging / RELEASE))
             on_rank_0(publication.commit)
         except OSError as error:
             # One of a write names no file.

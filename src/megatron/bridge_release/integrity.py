@@ -13,9 +13,10 @@
 # limitations under the License.
 
 
-"""The checksums of a checkpoint folder, as ``sha256sum`` writes and checks them."""
+"""The checksums of a checkpoint folder, as Megatron Core writes and checks them (``--verify-integrity``)."""
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterable
@@ -24,10 +25,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from megatron.bridge_release.layout import SUMS_FILE
+from megatron.bridge_release.layout import INTEGRITY_FILE, SUMS_FILE
 
 
-_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+_ALGORITHM = "sha256"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_LINE = re.compile(rf"({_DIGEST.pattern})  (.+)")
 _BLOCK = 1 << 20
 
 
@@ -74,33 +77,55 @@ def digests(folder: Path, names: Iterable[str]) -> dict[str, str | OSError]:
             return dict(zip(names, threads.map(digest, names)))
 
 
-def write_sums(folder: Path) -> None:
-    """Write the checksums of all files of a checkpoint folder into it.
+def write_manifest(folder: Path) -> None:
+    """Write the checksums of all files of a checkpoint folder into it, those of its subfolders too.
 
     Args:
         folder: Checkpoint folder.
 
     Raises:
         OSError: If a file cannot be read or written.
-        ValueError: If a file has a name that a line cannot hold.
     """
-    names, lines = [name for name in files_of(folder) if name != SUMS_FILE], []
-    for name in names:
-        if not name.isprintable() or "\\" in name:
-            raise ValueError(
-                f"The file {name!r} of the checkpoint has a name that {SUMS_FILE} cannot hold. Rename it."
-            )
-    for name, digest in digests(folder, names).items():
+    found = digests(folder, [name for name in files_of(folder) if name != INTEGRITY_FILE])
+    for digest in found.values():
         if isinstance(digest, OSError):
             raise digest
-        lines.append(f"{digest}  {name}\n")
     # A new file, never the old one's bytes: another checkpoint folder may have those under a second name.
-    (folder / SUMS_FILE).unlink(missing_ok=True)
-    (folder / SUMS_FILE).write_text("".join(lines))
+    (folder / INTEGRITY_FILE).unlink(missing_ok=True)
+    (folder / INTEGRITY_FILE).write_text(json.dumps({"algorithm": _ALGORITHM, "files": found}, indent=2))
+
+
+def read_manifest(folder: Path) -> dict[str, str]:
+    """Read the checksums of a checkpoint folder.
+
+    Args:
+        folder: Checkpoint folder.
+
+    Returns:
+        Each file's digest, by its path in the folder.
+
+    Raises:
+        OSError: If they cannot be read.
+        ValueError: If they are damaged.
+    """
+    try:
+        manifest = json.loads((folder / INTEGRITY_FILE).read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    if not isinstance(files, dict):
+        raise ValueError("it names no files")
+    # Where it names none, Megatron Core takes this one.
+    if manifest.get("algorithm", _ALGORITHM) != _ALGORITHM:
+        raise ValueError(f"its algorithm is {manifest['algorithm']!r}, not {_ALGORITHM!r}")
+    for name, digest in files.items():
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            raise ValueError(f"it has no digest of {name!r}")
+    return files
 
 
 def read_sums(folder: Path) -> dict[str, str]:
-    """Read the checksums of a checkpoint folder.
+    """Read the checksums that releases had before the manifest, as ``sha256sum`` writes them.
 
     Args:
         folder: Checkpoint folder.
