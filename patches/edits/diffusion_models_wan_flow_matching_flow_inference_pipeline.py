@@ -14,7 +14,7 @@
 
 """Edits to upstream's diffusion/models/wan/flow_matching/flow_inference_pipeline.py."""
 
-from patches.engine import AddImport, Edit, InsertStatements
+from patches.engine import AddImport, Edit, InsertStatements, ReplaceDocstring
 
 
 TARGET = "megatron/bridge/diffusion/models/wan/flow_matching/flow_inference_pipeline.py"
@@ -33,6 +33,20 @@ EDITS = (
 
             """,
             before_call="re.compile",
+        ),
+    ),
+    Edit(
+        name="resolve-folder-docstring",
+        symbol="FlowInferencePipeline._select_checkpoint_dir",
+        why="It follows the tracker now.",
+        drop_when="upstream's function follows the tracker.",
+        do=ReplaceDocstring(
+            """
+            Resolve checkpoint directory:
+            - If checkpoint_step is provided, use base_dir/iter_{step:07d}
+            - Otherwise, base_dir itself if it is a checkpoint folder, or the folder that its tracker names
+            - Where there is no tracker, pick the largest iter_######## subdirectory under base_dir
+            """
         ),
     ),
     Edit(

@@ -28,9 +28,6 @@ from patches.engine import (
 
 TARGET = "megatron/bridge/models/conversion/auto_bridge.py"
 
-# The training package imports this module's package: what is needed from there is imported where it is used.
-_IMPORT = "from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder\n\n"
-
 EDITS = (
     Edit(
         name="import-low-memory",
@@ -181,11 +178,10 @@ EDITS = (
     Edit(
         name="load-root",
         symbol="AutoBridge.load_megatron_model",
-        why="It looked for iter_* folders alone, and took the highest one where the tracker names another.",
+        why="It looked for iter_* folders alone, and took the highest one where the tracker names another. The "
+        "function that it calls follows the tracker.",
         drop_when="upstream's function follows the tracker.",
-        do=ReplaceStatement(
-            _IMPORT + "checkpoint_path = resolve_checkpoint_folder(path)", assigns="checkpoint_path", calls="Path"
-        ),
+        do=ReplaceStatement("checkpoint_path = path", assigns="checkpoint_path", calls="Path"),
     ),
     Edit(
         name="load-root-listing",
@@ -207,6 +203,7 @@ EDITS = (
         why="It looked for iter_* folders alone, and took the highest one where the tracker names another.",
         drop_when="upstream's function follows the tracker.",
         do=InsertStatements(
+            # The training package imports this module's package: what is needed from there is imported where it is used.
             "from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder\n\n"
             "checkpoint_path = Path(resolve_run_config_folder(checkpoint_path))",
             after_call="checkpoint_path.exists",
@@ -218,7 +215,9 @@ EDITS = (
         why="Its documentation offers a run's root, which it did not resolve.",
         drop_when="upstream's function follows the tracker.",
         do=InsertStatements(
-            _IMPORT + "ckpt_path = Path(resolve_checkpoint_folder(ckpt_path))", after_call="ckpt_path.exists"
+            "from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder\n\n"
+            "ckpt_path = Path(resolve_checkpoint_folder(ckpt_path))",
+            after_call="ckpt_path.exists",
         ),
     ),
     Edit(

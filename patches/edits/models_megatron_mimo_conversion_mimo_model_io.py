@@ -14,7 +14,7 @@
 
 """Edits to upstream's models/megatron_mimo/conversion/mimo_model_io.py."""
 
-from patches.engine import AddImport, Edit, ReplaceBody
+from patches.engine import AddImport, Edit, ReplaceBody, ReplaceDocstring
 
 
 TARGET = "megatron/bridge/models/megatron_mimo/conversion/mimo_model_io.py"
@@ -33,6 +33,13 @@ EDITS = (
             return Path(folder)
             """
         ),
+    ),
+    Edit(
+        name="resolve-folder-docstring",
+        symbol="_resolve_iter_folder",
+        why="It follows the tracker now.",
+        drop_when="upstream's function follows the tracker.",
+        do=ReplaceDocstring("Resolve a checkpoint root, or a checkpoint folder, to the checkpoint folder."),
     ),
     Edit(
         name="import-checkpoint-root",

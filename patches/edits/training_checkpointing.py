@@ -23,6 +23,7 @@ from patches.engine import (
     PassArgument,
     ReplaceBody,
     ReplaceCall,
+    ReplaceDocstring,
     ReplaceStatement,
     ReplaceTest,
 )
@@ -124,7 +125,7 @@ EDITS = (
         drop_when="those edits are gone.",
         do=AddImport(
             "from megatron.bridge.training.utils.checkpoint_root import "
-            "checkpoint_folder, read_tracker, read_tracker_file"
+            "checkpoint_folder, on_rank_0, read_tracker, read_tracker_file"
         ),
     ),
     Edit(
@@ -140,7 +141,27 @@ EDITS = (
         why="A torn tracker must be an error with a non-zero exit, the tracker 0 (upstream's own imports) must "
         "pass, and reading a text file needs no CUDA device.",
         drop_when="upstream's read_metadata raises on a bad tracker and works without CUDA.",
-        do=ReplaceBody("return read_tracker_file(tracker_filename)"),
+        do=ReplaceBody("return on_rank_0(lambda: read_tracker_file(tracker_filename))"),
+    ),
+    Edit(
+        name="read-metadata-docstring",
+        symbol="read_metadata",
+        why="It reads on rank 0 now, and raises.",
+        drop_when="upstream's read_metadata raises on a bad tracker.",
+        do=ReplaceDocstring(
+            """
+            Read a text tracker, ``latest_checkpointed_iteration.txt``, on rank 0 for every rank.
+
+            Args:
+                tracker_filename: Path to the tracker file.
+
+            Returns:
+                The iteration, 0 for a release checkpoint, and whether it is one.
+
+            Raises:
+                ValueError: If the tracker is torn, empty, or holds anything else.
+            """
+        ),
     ),
     Edit(
         name="resolve-iteration",
@@ -158,7 +179,31 @@ EDITS = (
             if ckpt_step_override is not None:
                 checkpoint_folder(load_dir, ckpt_step_override, release=False, named_by="ckpt_step")
                 return ckpt_step_override, False
-            return read_tracker(load_dir) or (-1, False)
+            return on_rank_0(lambda: read_tracker(load_dir)) or (-1, False)
+            """
+        ),
+    ),
+    Edit(
+        name="resolve-iteration-docstring",
+        symbol="_resolve_checkpoint_iteration",
+        why="It follows the text tracker now.",
+        drop_when="upstream reads latest_checkpointed_iteration.txt before latest_train_state.pt.",
+        do=ReplaceDocstring(
+            """
+            Tell which checkpoint to load. Collective, unless ``load_dir`` is a checkpoint folder.
+
+            Args:
+                load_dir: Checkpoint root, or a checkpoint folder itself.
+                ckpt_step_override: The iteration that the user asks for (``ckpt_step``), whose folder must be there.
+
+            Returns:
+                The iteration, and whether it is a release checkpoint. ``_DIRECT_ITERATION_DIR_SENTINEL`` stands for
+                ``load_dir`` itself, -1 for none. Else it is what the text tracker names, or
+                ``latest_train_state.pt`` where there is no text tracker.
+
+            Raises:
+                FileNotFoundError: If there is no folder of ``ckpt_step_override``.
+                ValueError: If the tracker is torn, empty, or holds anything else.
             """
         ),
     ),

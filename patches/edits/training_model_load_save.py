@@ -19,13 +19,15 @@ from patches.engine import AddDecorator, AddImport, AddParameter, Edit, ExtendDo
 
 TARGET = "megatron/bridge/training/model_load_save.py"
 
-_RESOLVE = "checkpoint_path = resolve_checkpoint_folder(checkpoint_path)"
+_RESOLVE = "checkpoint_path = agree_on_checkpoint_folder(checkpoint_path)"
 _RESOLVE_CONFIG = "checkpoint_path = resolve_run_config_folder(checkpoint_path)"
 _CPU = "use_cpu_init = use_cpu_init or not torch.cuda.is_available()"
 _RESOLVE_WHY = "A user gives the checkpoint root, as to Megatron-LM; the folder itself still works."
 _RESOLVE_CONFIG_WHY = (
     "A user gives the checkpoint root, as to Megatron-LM, which may have saved into it since: without a run config."
 )
+_LOCAL_WHY = "It only looks at a checkpoint, which one rank may do alone."
+_LOCAL_DROP = "upstream's function can be called on one rank."
 _RESOLVE_DROP = "upstream's function resolves a checkpoint root."
 
 EDITS = (
@@ -106,6 +108,20 @@ EDITS = (
         do=InsertStatements(_RESOLVE_CONFIG, before_call="get_checkpoint_run_config_filename"),
     ),
     Edit(
+        name="tokenizer-locally",
+        symbol="load_tokenizer",
+        why=_LOCAL_WHY,
+        drop_when=_LOCAL_DROP,
+        do=PassArgument("read_run_config", "broadcast=False"),
+    ),
+    Edit(
+        name="model-config-locally",
+        symbol="load_model_config",
+        why=_LOCAL_WHY,
+        drop_when=_LOCAL_DROP,
+        do=PassArgument("read_run_config", "broadcast=False"),
+    ),
+    Edit(
         name="resolve-model",
         symbol="load_megatron_model",
         why="One look at the tracker, for the config and for the weights.",
@@ -146,7 +162,7 @@ EDITS = (
         why="Name used by the edits above.",
         drop_when="the edits above are gone.",
         do=AddImport(
-            "from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder, "
+            "from megatron.bridge.training.utils.checkpoint_root import agree_on_checkpoint_folder, "
             "resolve_run_config_folder"
         ),
     ),

@@ -14,7 +14,7 @@
 
 """Edits to upstream's training/utils/checkpoint_utils.py."""
 
-from patches.engine import AddImport, Edit, ReplaceBody, ReplaceImport
+from patches.engine import AddImport, AddParameter, Edit, ReplaceBody, ReplaceDocstring, ReplaceImport, ReplaceTest
 
 
 TARGET = "megatron/bridge/training/utils/checkpoint_utils.py"
@@ -39,12 +39,51 @@ EDITS = (
             run_config_filename = get_checkpoint_run_config_filename(resolve_run_config_folder(str(path)))
             if not file_exists(run_config_filename):
                 return None
-            run_config = read_run_config(run_config_filename)
+            run_config = read_run_config(run_config_filename, broadcast=False)
             model = run_config.get("model") if isinstance(run_config, dict) else None
             hf_model_id = model.get("hf_model_id") if isinstance(model, dict) else None
             return str(hf_model_id) if hf_model_id else None
             """
         ),
+    ),
+    Edit(
+        name="hf-model-id-docstring",
+        symbol="get_hf_model_id_from_checkpoint",
+        why="It follows the tracker now.",
+        drop_when="upstream's function follows the tracker.",
+        do=ReplaceDocstring(
+            """
+            Tell the Hugging Face model that a checkpoint was made of. Not collective.
+
+            Args:
+                path: Checkpoint root, which stands for the checkpoint that its tracker names, or a checkpoint folder.
+
+            Returns:
+                The model's ID or folder; None where the checkpoint does not name it.
+
+            Raises:
+                FileNotFoundError: If there is nothing at the path, or if the tracker names a folder that is not there.
+                NotADirectoryError: If the path is no folder.
+                ValueError: If the tracker is torn, empty, or holds anything else.
+            """
+        ),
+    ),
+    Edit(
+        name="run-config-broadcast",
+        symbol="read_run_config",
+        why="Who only looks at a checkpoint does so on one rank: a broadcast would wait for the others forever.",
+        drop_when="upstream's read_run_config can be called on one rank.",
+        do=AddParameter(
+            "broadcast: bool = True",
+            doc="broadcast: Whether rank 0 reads for every rank; else this rank does. Default is True.",
+        ),
+    ),
+    Edit(
+        name="run-config-local",
+        symbol="read_run_config",
+        why="Reads without the others where it is asked to.",
+        drop_when="upstream's read_run_config can be called on one rank.",
+        do=ReplaceTest("torch.distributed.is_initialized()", "broadcast and torch.distributed.is_initialized()"),
     ),
     Edit(
         name="import-maybe-msc",

@@ -18,11 +18,13 @@
 
 Writes OUT/tp2, OUT/pp2 and OUT/dp2, and of the model with experts OUT/ep2; and OUT/reads.json: for each reader and
 layout, the parameters that are not bit-equal to their Hugging Face tensor, of all ranks, or how far the logits of
-the model with experts are from Hugging Face's.
+the model with experts are from Hugging Face's. And OUT/alone0.json and OUT/alone1.json: what each rank, while the other
+waits, is told of a release.
 """
 
 import json
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -35,6 +37,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.megatron_lm_args import megatron_lm_flags
+from megatron.bridge.training.model_load_save import load_model_config, load_tokenizer
+from megatron.bridge.training.utils.checkpoint_root import read_tracker, resolve_checkpoint_folder
 from megatron.bridge_release.layout import FLAGS_FILE
 
 
@@ -108,9 +112,28 @@ def read_experts(hf: str, root: Path, flags: list[str]) -> list[str]:
     return problems if experts == 8 else [*problems, f"{experts} parameters of experts"]
 
 
+def look_alone(hf: str, root: str, out: Path) -> None:
+    """Ask a release, on each rank in turn, what it holds; the other rank takes no part in it."""
+    for rank in range(dist.get_world_size()):
+        if rank == dist.get_rank():
+            told = {
+                "hf_model_id": AutoBridge.get_hf_model_id_from_checkpoint(root),
+                "vocab_size": load_tokenizer(root).vocab_size,
+                "num_layers": load_model_config(root)[0].num_layers,
+                "hidden_size": AutoBridge.from_auto_config(root, hf).hf_pretrained.hidden_size,
+                "tracker": read_tracker(root),
+                "folder": resolve_checkpoint_folder(root),
+            }
+            (out / f"alone{rank}.json").write_text(json.dumps(told))
+        # Ends with an error where the other rank waits in a reader for this one.
+        dist.monitored_barrier(timeout=timedelta(minutes=2))
+
+
 def main() -> None:
     """Write, read, and gather what every rank found."""
     hf, root, moe, out = sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4])
+    dist.init_process_group("gloo")
+    look_alone(hf, root, out)
     for name, (tp, pp) in LAYOUTS.items():
         write(hf, out / name, tp, pp)
     AutoBridge.import_ckpt(hf, out / "dp2", release=True)

@@ -25,3 +25,17 @@ import pytest
 def test_two_ranks_read_every_parameter_of_a_release_that_one_wrote(two_ranks, reader, layout):
     out, _ = two_ranks
     assert json.loads((out / "reads.json").read_text())[f"{reader} {layout}"] == []
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_rank_of_two_may_ask_alone_what_a_release_holds(two_ranks, rank):
+    out, hf = two_ranks
+    root = out / "tp1"
+    assert json.loads((out / f"alone{rank}.json").read_text()) == {
+        "hf_model_id": str(hf),
+        "vocab_size": 500,
+        "num_layers": 2,
+        "hidden_size": 64,
+        "tracker": [0, True],
+        "folder": f"{root}/release",
+    }

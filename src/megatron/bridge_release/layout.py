@@ -25,7 +25,8 @@ from pathlib import Path
 
 
 RELEASE = "release"
-ITERATION_FOLDER = re.compile(r"iter_(\d+)")
+# As Megatron-LM writes them: seven digits at least, and no zero before more.
+ITERATION_FOLDER = re.compile(r"iter_([0-9]{7}|[1-9][0-9]{7,17})")
 TRACKER = "latest_checkpointed_iteration.txt"
 TRAIN_STATE_TRACKER = "latest_train_state.pt"
 

@@ -21,6 +21,7 @@ import torch
 
 from megatron.bridge.training.utils.checkpoint_root import (
     checkpoint_folder,
+    checkpoint_folders,
     on_rank_0,
     read_tracker,
     resolve_checkpoint_folder,
@@ -72,6 +73,30 @@ def test_a_root_without_trackers_has_none(tmp_path):
 def test_without_trackers_the_highest_iteration_is_taken_by_number(tmp_path):
     root = _root(tmp_path, "iter_0000009", "iter_0000010", "iter_12.tmp", "iter_", "my_iter_0000099", "release.old")
     assert resolve_checkpoint_folder(root) == f"{root}/iter_0000010"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "iter_5",
+        "iter_000005",
+        "iter_00000005",
+        "iter_\u0660\u0660\u0660\u0660\u0660\u0660\u0665",
+        "iter_0000005\n",
+        "iter_" + "9" * 19,
+    ],
+    ids=range(6),
+)
+def test_a_folder_that_megatron_lm_would_not_write_is_no_checkpoint_folder(tmp_path, name):
+    root = _root(tmp_path, name)
+    assert checkpoint_folders(root) == [] and resolve_checkpoint_folder(root) == root
+    (tmp_path / "iter_10000000").mkdir()
+    (tmp_path / "iter_0000005").mkdir(exist_ok=True)
+    assert checkpoint_folders(root) == ["iter_0000005", "iter_10000000"]
+    assert resolve_checkpoint_folder(root) == f"{root}/iter_10000000"
+    # Given by itself, it is read as it is.
+    (tmp_path / name / ".metadata").touch()
+    assert resolve_checkpoint_folder(tmp_path / name) == str(tmp_path / name)
 
 
 def test_a_folder_that_is_no_root_is_left_to_the_reader(tmp_path):

@@ -285,9 +285,7 @@ SNIPPETS = {
      def load_megatron_model(self, path):
          # Where it is.
 -        checkpoint_path = Path(path, 1)
-+        from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
-+
-+        checkpoint_path = resolve_checkpoint_folder(path)
++        checkpoint_path = path
          checkpoint_path = checkpoint_path or path
 """,
         ("Path", "str"),
@@ -459,6 +457,21 @@ SNIPPETS = {
         ("re.compile", "glob"),
         '        names = re.compile("a")\n',
     ),
+    "diffusion_models_wan_flow_matching_flow_inference_pipeline:resolve-folder-docstring": Snippet(
+        '''
+ class FlowInferencePipeline:
+     def _select_checkpoint_dir(self, base_dir):
+-        """
+-        Find it.
++        """Resolve checkpoint directory:
++        - If checkpoint_step is provided, use base_dir/iter_{step:07d}
++        - Otherwise, base_dir itself if it is a checkpoint folder, or the folder that its tracker names
++        - Where there is no tracker, pick the largest iter_######## subdirectory under base_dir
+         """
+         return base_dir
+''',
+        ("_select_checkpoint_dir", "_select"),
+    ),
     "diffusion_models_wan_flow_matching_flow_inference_pipeline:import-checkpoint-root": Snippet(
         """
  import re
@@ -483,6 +496,15 @@ SNIPPETS = {
 +    if not is_checkpoint_iteration_directory(folder):
 +        raise FileNotFoundError(f"{path} is neither a checkpoint root nor a checkpoint folder.")
 +    return Path(folder)
+''',
+        ("_resolve_iter_folder", "_resolve"),
+    ),
+    "models_megatron_mimo_conversion_mimo_model_io:resolve-folder-docstring": Snippet(
+        '''
+ def _resolve_iter_folder(path):
+-    """Find it."""
++    """Resolve a checkpoint root, or a checkpoint folder, to the checkpoint folder."""
+     return 1
 ''',
         ("_resolve_iter_folder", "_resolve"),
     ),
@@ -748,9 +770,14 @@ SNIPPETS = {
     "training_checkpointing:import-checkpoint-root": Snippet(
         """
 -from megatron.bridge.training.utils.checkpoint_root import read_tracker
-+from megatron.bridge.training.utils.checkpoint_root import checkpoint_folder, read_tracker, read_tracker_file
++from megatron.bridge.training.utils.checkpoint_root import (
++    checkpoint_folder,
++    on_rank_0,
++    read_tracker,
++    read_tracker_file,
++)
 """,
-        ("read_tracker\n", "checkpoint_folder, read_tracker, read_tracker_file\n"),
+        ("read_tracker\n", "checkpoint_folder, on_rank_0, read_tracker, read_tracker_file\n"),
     ),
     "training_checkpointing:rng-state-without-cuda": Snippet(
         """
@@ -766,7 +793,26 @@ SNIPPETS = {
  def read_metadata(tracker_filename):
      """Read it."""
 -    return 1
-+    return read_tracker_file(tracker_filename)
++    return on_rank_0(lambda: read_tracker_file(tracker_filename))
+''',
+        ("read_metadata", "read"),
+    ),
+    "training_checkpointing:read-metadata-docstring": Snippet(
+        '''
+ def read_metadata(tracker_filename):
+-    """Read it."""
++    """Read a text tracker, ``latest_checkpointed_iteration.txt``, on rank 0 for every rank.
++
++    Args:
++        tracker_filename: Path to the tracker file.
++
++    Returns:
++        The iteration, 0 for a release checkpoint, and whether it is one.
++
++    Raises:
++        ValueError: If the tracker is torn, empty, or holds anything else.
++    """
+     return 1
 ''',
         ("read_metadata", "read"),
     ),
@@ -782,9 +828,33 @@ SNIPPETS = {
 +    if ckpt_step_override is not None:
 +        checkpoint_folder(load_dir, ckpt_step_override, release=False, named_by="ckpt_step")
 +        return ckpt_step_override, False
-+    return read_tracker(load_dir) or (-1, False)
++    return on_rank_0(lambda: read_tracker(load_dir)) or (-1, False)
 """,
         ("\n    return", " return"),
+    ),
+    "training_checkpointing:resolve-iteration-docstring": Snippet(
+        '''
+ def _resolve_checkpoint_iteration(load_dir):
+-    """Find it.
++    """Tell which checkpoint to load. Collective, unless ``load_dir`` is a checkpoint folder.
+
+-    Somehow.
++    Args:
++        load_dir: Checkpoint root, or a checkpoint folder itself.
++        ckpt_step_override: The iteration that the user asks for (``ckpt_step``), whose folder must be there.
++
++    Returns:
++        The iteration, and whether it is a release checkpoint. ``_DIRECT_ITERATION_DIR_SENTINEL`` stands for
++        ``load_dir`` itself, -1 for none. Else it is what the text tracker names, or
++        ``latest_train_state.pt`` where there is no text tracker.
++
++    Raises:
++        FileNotFoundError: If there is no folder of ``ckpt_step_override``.
++        ValueError: If the tracker is torn, empty, or holds anything else.
+     """
+     return 1
+''',
+        ("_resolve_checkpoint_iteration", "_resolve"),
     ),
     "training_checkpointing:load-base-folder": Snippet(
         """
@@ -922,10 +992,26 @@ SNIPPETS = {
         ("load_model_config", "load_config"),
         "    x = get_checkpoint_run_config_filename(1)\n",
     ),
+    "training_model_load_save:tokenizer-locally": Snippet(
+        """
+ def load_tokenizer():
+-    run_config = read_run_config(1)
++    run_config = read_run_config(1, broadcast=False)
+""",
+        ("read_run_config", "read_config"),
+    ),
+    "training_model_load_save:model-config-locally": Snippet(
+        """
+ def load_model_config():
+-    run_config = read_run_config(1)
++    run_config = read_run_config(1, broadcast=False)
+""",
+        ("load_model_config", "load_config"),
+    ),
     "training_model_load_save:resolve-model": Snippet(
         """
  def load_megatron_model():
-+    checkpoint_path = resolve_checkpoint_folder(checkpoint_path)
++    checkpoint_path = agree_on_checkpoint_folder(checkpoint_path)
      x = load_model_config(1)
 """,
         ("load_model_config", "load_config"),
@@ -934,7 +1020,7 @@ SNIPPETS = {
     "training_model_load_save:resolve-build": Snippet(
         """
  def build_and_load_model():
-+    checkpoint_path = resolve_checkpoint_folder(checkpoint_path)
++    checkpoint_path = agree_on_checkpoint_folder(checkpoint_path)
      if has_modelopt_state(1):
          return 2
 """,
@@ -968,10 +1054,10 @@ SNIPPETS = {
     ),
     "training_model_load_save:import-checkpoint-root": Snippet(
         """
-+from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder, resolve_run_config_folder
++from megatron.bridge.training.utils.checkpoint_root import agree_on_checkpoint_folder, resolve_run_config_folder
  from megatron.bridge.z import z
 """,
-        ("z import z", "training.utils.checkpoint_root import resolve_checkpoint_folder, resolve_run_config_folder"),
+        ("z import z", "training.utils.checkpoint_root import agree_on_checkpoint_folder, resolve_run_config_folder"),
     ),
     "training_utils_checkpoint_utils:hf-model-id": Snippet(
         '''
@@ -990,12 +1076,59 @@ SNIPPETS = {
 +    run_config_filename = get_checkpoint_run_config_filename(resolve_run_config_folder(str(path)))
 +    if not file_exists(run_config_filename):
 +        return None
-+    run_config = read_run_config(run_config_filename)
++    run_config = read_run_config(run_config_filename, broadcast=False)
 +    model = run_config.get("model") if isinstance(run_config, dict) else None
 +    hf_model_id = model.get("hf_model_id") if isinstance(model, dict) else None
 +    return str(hf_model_id) if hf_model_id else None
 ''',
         ("get_hf_model_id_from_checkpoint", "get_id"),
+    ),
+    "training_utils_checkpoint_utils:hf-model-id-docstring": Snippet(
+        '''
+ def get_hf_model_id_from_checkpoint(path):
+-    """
+-    Find it.
++    """Tell the Hugging Face model that a checkpoint was made of. Not collective.
++
++    Args:
++        path: Checkpoint root, which stands for the checkpoint that its tracker names, or a checkpoint folder.
++
++    Returns:
++        The model's ID or folder; None where the checkpoint does not name it.
++
++    Raises:
++        FileNotFoundError: If there is nothing at the path, or if the tracker names a folder that is not there.
++        NotADirectoryError: If the path is no folder.
++        ValueError: If the tracker is torn, empty, or holds anything else.
+     """
+     return 1
+''',
+        ("get_hf_model_id_from_checkpoint", "get_id"),
+    ),
+    "training_utils_checkpoint_utils:run-config-broadcast": Snippet(
+        '''
+ @cache
+-def read_run_config(run_config_filename: str):
++def read_run_config(run_config_filename: str, broadcast: bool = True):
+     """Read it.
+
+     Args:
+         run_config_filename: Where it is.
++        broadcast: Whether rank 0 reads for every rank; else this rank does. Default is True.
+     """
+     return 1
+''',
+        ("read_run_config", "read_config"),
+    ),
+    "training_utils_checkpoint_utils:run-config-local": Snippet(
+        """
+ def read_run_config(run_config_filename):
+-    if torch.distributed.is_initialized():
++    if broadcast and torch.distributed.is_initialized():
+         return 1
+     return 2
+""",
+        ("is_initialized", "is_available"),
     ),
     "training_utils_checkpoint_utils:import-maybe-msc": Snippet(
         """

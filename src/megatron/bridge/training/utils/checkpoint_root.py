@@ -19,6 +19,9 @@ A checkpoint root is the folder a user names. It holds checkpoint folders (``rel
 or an iteration number. Megatron-LM and Megatron-Bridge both write that tracker, Bridge last of all,
 so it decides. ``latest_train_state.pt`` speaks only where there is no text tracker, as Bridge left
 it before 0.2.
+
+What tells of a root is local: each rank may ask alone. Where the ranks load one checkpoint together, they go by what
+rank 0 sees (`agree_on_checkpoint_folder`).
 """
 
 import os
@@ -73,7 +76,7 @@ def on_rank_0(action: Callable[[], T]) -> T:
 
 
 def read_tracker_file(tracker_filename: str) -> tuple[int, bool]:
-    """Read a text tracker on rank 0, for every rank.
+    """Read a text tracker.
 
     Args:
         tracker_filename: Path of a ``latest_checkpointed_iteration.txt``.
@@ -84,7 +87,7 @@ def read_tracker_file(tracker_filename: str) -> tuple[int, bool]:
     Raises:
         ValueError: If the tracker is torn, empty, or holds anything else.
     """
-    return on_rank_0(lambda: parse_tracker(tracker_text(tracker_filename), tracker_filename))
+    return parse_tracker(tracker_text(tracker_filename), tracker_filename)
 
 
 def read_tracker(root: str) -> tuple[int, bool] | None:
@@ -100,24 +103,20 @@ def read_tracker(root: str) -> tuple[int, bool] | None:
     Raises:
         ValueError: If the tracker is torn, empty, or holds anything else.
     """
-
-    def read() -> tuple[int, bool] | None:
-        text_tracker = get_checkpoint_tracker_filename(root)
-        if file_exists(text_tracker):
-            return parse_tracker(tracker_text(text_tracker), text_tracker)
-        train_state = get_checkpoint_train_state_filename(root, prefix=TRACKER_PREFIX)
-        if file_exists(train_state):
-            try:
-                return int(maybe_msc.torch.load(train_state, map_location="cpu", weights_only=True)["step"]), False
-            except Exception as error:
-                # torch raises many kinds for a file that is not whole.
-                raise ValueError(
-                    f"The tracker {train_state} cannot be read ({error}). Write the number of the iter_* folder to load "
-                    f"into {text_tracker}."
-                ) from error
-        return None
-
-    return on_rank_0(read)
+    text_tracker = get_checkpoint_tracker_filename(root)
+    if file_exists(text_tracker):
+        return read_tracker_file(text_tracker)
+    train_state = get_checkpoint_train_state_filename(root, prefix=TRACKER_PREFIX)
+    if file_exists(train_state):
+        try:
+            return int(maybe_msc.torch.load(train_state, map_location="cpu", weights_only=True)["step"]), False
+        except Exception as error:
+            # torch raises many kinds for a file that is not whole.
+            raise ValueError(
+                f"The tracker {train_state} cannot be read ({error}). Write the number of the iter_* folder to load "
+                f"into {text_tracker}."
+            ) from error
+    return None
 
 
 def checkpoint_folder(root: str, iteration: int, release: bool, named_by: str = "tracker") -> str:
@@ -167,6 +166,24 @@ def resolve_checkpoint_folder(path: str | os.PathLike) -> str:
         return checkpoint_folder(root, *tracked)
     iterations = [int(match[1]) for name in checkpoint_folders(root) if (match := ITERATION_FOLDER.fullmatch(name))]
     return get_checkpoint_name(root, max(iterations)) if iterations else root
+
+
+def agree_on_checkpoint_folder(path: str | os.PathLike) -> str:
+    """Resolve a checkpoint root, or a checkpoint folder, to the folder that all ranks load.
+
+    Collective where torch.distributed is initialized.
+
+    Args:
+        path: Checkpoint root or checkpoint folder.
+
+    Returns:
+        What `resolve_checkpoint_folder` gives on rank 0.
+
+    Raises:
+        ValueError: If the tracker is torn, empty, or holds anything else.
+        FileNotFoundError: If the tracker names a folder that is not there.
+    """
+    return on_rank_0(lambda: resolve_checkpoint_folder(path))
 
 
 def resolve_run_config_folder(path: str | os.PathLike) -> str:
