@@ -34,7 +34,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("hf_model", help="Hugging Face model ID, or a model's folder")
-    parser.add_argument("out", help="checkpoint root to write")
+    parser.add_argument("out", type=os.path.expanduser, help="checkpoint root to write")
     parser.add_argument("--tensor-model-parallel-size", type=int, default=1)
     parser.add_argument("--pipeline-model-parallel-size", type=int, default=1)
     parser.add_argument("--overwrite", action="store_true", help="replace the release that OUT holds")
@@ -76,7 +76,8 @@ def main() -> None:
                 trust_remote_code=arguments.trust_remote_code,
             )
     except (ValueError, RuntimeError, OSError) as error:
-        sys.exit(f"error: {error}")
+        # In a shell's words: what Python takes as a keyword is an option here.
+        sys.exit(f"error: {error}".replace("overwrite=True", "--overwrite"))
 
 
 main()

@@ -25,6 +25,7 @@ from pathlib import Path
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
 from megatron.bridge_release.layout import FLAGS_FILE
+from megatron.bridge_release.source import require_source
 
 
 def before_training(hf_model: str, root: str) -> list[str]:
@@ -38,7 +39,7 @@ def before_training(hf_model: str, root: str) -> list[str]:
         Megatron-LM's flags: the model's, its tokenizer's, and those that load the newest checkpoint of the root.
 
     Raises:
-        ValueError: If the root holds a checkpoint that Megatron-LM cannot start from so.
+        ValueError: If the root holds a checkpoint that Megatron-LM cannot start from so, or another model's.
     """
     folder = Path(root) / "release"
     if not (Path(root) / "latest_checkpointed_iteration.txt").exists():
@@ -46,6 +47,7 @@ def before_training(hf_model: str, root: str) -> list[str]:
     resolve_checkpoint_folder(root)  # A torn tracker is an error: Megatron-LM ends without one.
     if not (folder / FLAGS_FILE).exists():
         raise ValueError(f"{root} holds a checkpoint and no release with its flags. Give another folder.")
+    require_source(root, hf_model)  # A folder that is used again may hold another model's.
     flags = (folder / FLAGS_FILE).read_text().split()
     flags += ["--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(folder / "tokenizer")]
     return [*flags, "--load", root, "--save", root, "--exit-on-missing-checkpoint"]

@@ -25,8 +25,11 @@ megatron_lm=${MEGATRON_LM:?$usage} root=${1:?$usage} chats=${2:?$usage}
 shift 2
 
 # The release's flags build its model.
+flags=$root/release/megatron_lm_args.txt
+[ -r "$flags" ] ||
+    { echo "error: $flags is not there; import the model first: python examples/import_release.py HF_MODEL $root" >&2; exit 1; }
 torchrun --nproc-per-node "${GPUS:-1}" "$megatron_lm/pretrain_gpt.py" \
-    $(cat "$root/release/megatron_lm_args.txt") \
+    $(cat "$flags") \
     --load "$root" --save "$root" --exit-on-missing-checkpoint \
     --sft --data-path "$chats" --split 100,0,0 --eval-iters 0 \
     --tokenizer-type SFTTokenizer --sft-tokenizer-prompt-format default --tokenizer-model "$root/release/tokenizer" \

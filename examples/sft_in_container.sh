@@ -29,6 +29,17 @@ here=$(dirname "$0")
 pip install --no-deps "$here/.."
 python -W ignore -c "import megatron.bridge" ||
     { echo "error: the container lacks what is named above; install it with pip, or leave out --no-deps" >&2; exit 1; }
-# A container that starts again goes on from what it saved.
-[ -e "$root/latest_checkpointed_iteration.txt" ] || python "$here/import_release.py" "$hf_model" "$root"
+# A container that starts again goes on from what it saved, if that is of this model.
+if [ -e "$root/latest_checkpointed_iteration.txt" ]; then
+    python -c '
+import sys
+from megatron.bridge_release.source import require_source
+try:
+    require_source(*sys.argv[1:])
+except (ValueError, OSError) as error:
+    sys.exit(f"error: {error}")
+' "$root" "$hf_model"
+else
+    python "$here/import_release.py" "$hf_model" "$root"
+fi
 bash "$here/sft.sh" "$root" "$chats" "$@"

@@ -97,7 +97,11 @@ EDITS = (
         symbol="AutoBridge.import_ckpt",
         why="What a user can get wrong is found before the long work, with one line that says what to do.",
         drop_when="upstream checks the paths of an import.",
-        do=InsertStatements("if release:\n    check_import(hf_model_id, megatron_path, overwrite)", at="start"),
+        do=InsertStatements(
+            "megatron_path = destination(megatron_path, release, overwrite)\n"
+            "if release:\n    check_import(hf_model_id, megatron_path, overwrite)",
+            at="start",
+        ),
     ),
     Edit(
         name="import-process-group",
@@ -219,6 +223,13 @@ EDITS = (
             "ckpt_path = Path(resolve_checkpoint_folder(ckpt_path))",
             after_call="ckpt_path.exists",
         ),
+    ),
+    Edit(
+        name="import-destination",
+        symbol="",
+        why="Name used by the edits above.",
+        drop_when="the edits above are gone.",
+        do=AddImport("from megatron.bridge.training.release.destination import destination"),
     ),
     Edit(
         name="import-import-checks",

@@ -34,6 +34,9 @@ from models import make_tiny_llama
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint import FileSystemReader
 
+from megatron.bridge import AutoBridge
+from megatron.bridge.training.model_load_save import load_tokenizer
+from megatron.bridge.training.utils.publishing import Publication
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.checking import BRIDGE, MEGATRON_LM, NEEDED_ARGS, OLDER_MEGATRON_LM, UPSTREAM, check
 from megatron.bridge_release.integrity import write_manifest
@@ -64,6 +67,7 @@ def test_a_release_loads_where_it_should_and_the_flags_to_start_with_are_its_own
     report = json.loads(capsys.readouterr().out)
     assert report["loadable"] and not report["problems"] and not report["notes"]
     assert (report["layout"], report["tracker"], report["folder"]) == ("release", "release", "release")
+    assert report["made_of"] == str(tiny.hf)
     assert {file["name"] for file in report["files"]} == {
         path.relative_to("release").as_posix() for path in _files(tiny.root) if path.parts[0] == "release"
     }
@@ -409,6 +413,73 @@ def test_a_root_whose_name_is_markup_is_shown_as_it_is(tiny, tmp_path, capsys):
     root = Path(shutil.copytree(tiny.root, tmp_path / "a[red]b[/b]"))
     assert main(["check", str(root)]) == 0
     assert capsys.readouterr().out.startswith(f"{root}: release\n")
+
+
+def test_made_of_another_model_is_a_problem(tiny, other, root, capsys):
+    assert main(["check", str(root), "--made-of", str(tiny.hf)]) == 0
+    assert f"made of: {tiny.hf}\n" in capsys.readouterr().out
+    assert main(["check", str(root), "--made-of", str(other.hf)]) == 1
+    assert f"problem 1: {root} holds a release of {tiny.hf}, not of {other.hf}." in capsys.readouterr().out
+
+
+def test_a_release_that_does_not_say_what_it_was_made_of_is_noted_and_repair_asks_its_run_config(tiny, root, capsys):
+    (root / "release/source.json").unlink()
+    write_manifest(root / "release")
+    report = check(root)
+    assert report.loadable and report.made_of is None
+    assert report.notes == [
+        f"{root}/release does not say which model it was made of. python -m megatron.bridge_release repair {root}"
+    ]
+    assert main(["check", str(root), "--made-of", str(tiny.hf)]) == 1
+    assert "does not say which model it was made of" in capsys.readouterr().out
+    steps = repair(root)
+    assert steps == [f"write release/source.json: it was made of {tiny.hf}", "write release/integrity.json"]
+    assert main(["check", str(root), "--made-of", str(tiny.hf)]) == 0 and not check(root).notes
+    assert main(["check", str(root), "--made-of", "another/model"]) == 1
+
+
+def test_a_damaged_record_of_the_model_is_written_anew(tiny, root):
+    (root / "release/source.json").write_text("{")
+    write_manifest(root / "release")
+    (problem,) = check(root).problems
+    assert problem.startswith(f"{root}/release/source.json cannot be read: ")
+    repair(root)
+    assert check(root).loadable and check(root).made_of == str(tiny.hf)
+
+
+def test_an_import_at_work_is_told_from_one_that_died(root):
+    publication = Publication(root)
+    staging = publication.begin()
+    try:
+        assert f"An import is writing into it now (process {os.getpid()} on " in check(root).notes[0]
+    finally:
+        publication.end()
+    assert check(root).notes == []
+    staging.mkdir()
+    assert check(root).notes == [f"An import died, and left {staging.name}. The next import or repair clears it."]
+
+
+def test_a_root_that_has_moved_gets_its_tokenizers_new_place(tiny, tmp_path, monkeypatch, capsys):
+    hf, first = tiny.hf, tmp_path / "first"
+    AutoBridge.import_ckpt(hf, first, release=True)
+    assert not check(first).notes
+    root = first.rename(tmp_path / "second")
+    assert check(root).notes == [
+        f"args.tokenizer_model {first}/release/tokenizer is not there: python -m megatron.bridge_release repair {root}"
+    ]
+    before = torch.load(root / "release/common.pt", weights_only=True)
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    assert main(["repair", "second"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "write release/common.pt, with the tokenizer's place",
+        "write release/integrity.json",
+    ]
+    found = torch.load(root / "release/common.pt", weights_only=True)
+    assert vars(found.pop("args")) == vars(before.pop("args")) | {"tokenizer_model": f"{root}/release/tokenizer"}
+    assert found.keys() == before.keys()
+    assert check(root).loadable and not check(root).notes and repair(root) == []
+    assert load_tokenizer(str(root)).vocab_size == 512
 
 
 def test_deep_finds_the_one_value_that_differs(tiny, root, tmp_path, capsys):

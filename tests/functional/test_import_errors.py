@@ -222,9 +222,22 @@ def test_a_root_that_holds_a_checkpoint_is_refused_before_any_work(hf, tiny, tmp
     before = {name: (root / name).read_bytes() for name in tree(root)}
     monkeypatch.setattr(AutoBridge, "from_hf_pretrained", None)
     _fails(
-        hf, root, "already holds a checkpoint: release, the tracker 'release'. Give another folder, or overwrite=True"
+        hf,
+        root,
+        f"already holds a checkpoint of {tiny.hf}: release, the tracker 'release'. Give another folder, or overwrite=",
     )
     assert {name: (root / name).read_bytes() for name in tree(root)} == before
+
+
+def test_an_import_of_upstreams_is_refused_and_repair_is_named(hf, default):
+    _fails(hf, default, f"or make a release of it: python -m megatron.bridge_release repair {default}$")
+
+
+def test_a_home_folder_is_the_users(hf, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(hf)
+    AutoBridge.import_ckpt(hf, "~/out", release=True)
+    assert tree(tmp_path / "out") == tree(tiny.root) and not (hf / "~").exists()
 
 
 def _disk_full(*args, **kwargs):
@@ -256,6 +269,15 @@ def test_an_import_that_fails_half_way_leaves_the_checkpoint_that_was_there(
         "latest_train_state.pt",
         "release",
     ]
+
+
+def test_the_example_names_the_shells_option(hf, tiny):
+    run = subprocess.run([sys.executable, EXAMPLE, hf, tiny.root], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1] == (
+        f"error: {tiny.root} already holds a checkpoint of {tiny.hf}: release, the tracker 'release'. "
+        "Give another folder, or --overwrite to replace a release."
+    )
 
 
 def test_the_example_says_what_is_wrong_in_one_line_and_exits_with_1(tmp_path):

@@ -17,6 +17,7 @@ saves beside the release and goes on from there, read by Bridge, and exported to
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -255,3 +256,40 @@ def test_the_hook_says_what_keeps_a_root_from_being_fine_tuned(tiny, tmp_path, t
     (tmp_path / "root" / TRACKER).write_text(tracker)
     with pytest.raises(ValueError, match=error):
         before_training(str(tiny.hf), str(tmp_path / "root"))
+
+
+def test_the_hook_does_not_start_from_another_models_release(tiny, other, tmp_path):
+    root = shutil.copytree(tiny.root, tmp_path / "root")
+    assert before_training(str(tiny.hf), str(root))[-1] == "--exit-on-missing-checkpoint"
+    with pytest.raises(ValueError, match=f"{root} holds a release of {tiny.hf}, not of {other.hf}"):
+        before_training(str(other.hf), str(root))
+    (root / "release/source.json").unlink()
+    with pytest.raises(ValueError, match="does not say which model it was made of"):
+        before_training(str(tiny.hf), str(root))
+
+
+def _error(name: str, *words: str | Path, **environment: str) -> str:
+    command = ["bash", str(EXAMPLES / name), *(str(word) for word in words)]
+    run = subprocess.run(
+        command, env=os.environ | {"MEGATRON_LM": "none"} | environment, capture_output=True, text=True, timeout=100
+    )
+    assert run.returncode == 1, run.stdout + run.stderr
+    return run.stderr
+
+
+def test_the_example_does_not_go_on_without_a_release(tmp_path):
+    assert _error("sft.sh", tmp_path, "chats.jsonl") == (
+        f"error: {tmp_path}/release/megatron_lm_args.txt is not there; import the model first: "
+        f"python examples/import_release.py HF_MODEL {tmp_path}\n"
+    )
+
+
+def test_a_container_does_not_start_from_another_models_release(tiny, other, tmp_path):
+    # Nothing is to be installed.
+    (tmp_path / "pip").write_text("#!/bin/sh\n")
+    (tmp_path / "pip").chmod(0o755)
+    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    error = _error("sft_in_container.sh", other.hf, tiny.root, "chats.jsonl", PATH=path, PYTHONWARNINGS="ignore")
+    assert error.splitlines()[-1] == (
+        f"error: {tiny.root} holds a release of {tiny.hf}, not of {other.hf}. Import that into another folder."
+    )

@@ -180,6 +180,20 @@ def test_megatron_lm_and_bridge_read_a_repaired_root_bit_by_bit(state, tiny, tmp
     assert all(torch.equal(exported[name], tensor) for name, tensor in source.items())
 
 
+def test_a_tokenizer_that_was_given_relative_to_another_folder_is_the_copy_in_the_release(tiny, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copytree(tiny.hf, tmp_path / "here/hf")
+    monkeypatch.chdir(tmp_path / "here")
+    AutoBridge.import_ckpt("hf", "root")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    repair(Path("../here/root"))
+    root = tmp_path / "here/root"
+    args = torch.load(root / "release/common.pt", weights_only=True)["args"]
+    assert os.path.isabs(args.tokenizer_model) and os.path.samefile(args.tokenizer_model, root / "release/tokenizer")
+    assert check(root).loadable and check(root).made_of == "hf"
+
+
 def test_a_vocabulary_that_upstream_does_not_pad_is_recorded_as_it_is(two_ranks, tmp_path):
     _, hf = two_ranks
     AutoBridge.import_ckpt(hf, tmp_path / "root")
@@ -355,8 +369,11 @@ def test_a_root_where_an_import_is_at_work_is_left_alone(default, tmp_path, caps
     publication = Publication(root)
     publication.begin()
     try:
-        assert main(["repair", str(root)]) == 1
-        assert f"Another import is writing into {root} (process {os.getpid()} on " in capsys.readouterr().err
+        for options in ([], ["--dry-run"]):
+            assert main(["repair", str(root), *options]) == 1
+            shown = capsys.readouterr()
+            assert f"Another import is writing into {root} (process {os.getpid()} on " in shown.err
+            assert shown.out == ""
     finally:
         publication.end()
     assert _bytes(root) == _bytes(default)

@@ -18,6 +18,7 @@
 import argparse
 import json
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from megatron.bridge_release.checking import Report, check
+from megatron.bridge_release.source import require_source
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,10 +51,13 @@ def main(arguments: list[str] | None = None) -> int:
         "revert": "give a release upstream's layout back",
     }.items():
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("path", type=Path, metavar="ROOT", help="checkpoint root, which holds the tracker")
+        command.add_argument("path", type=_path, metavar="ROOT", help="checkpoint root, which holds the tracker")
         if name == "check":
             command.add_argument(
                 "--deep", metavar="HF_MODEL", help="compare every tensor with this Hugging Face model's, bit by bit"
+            )
+            command.add_argument(
+                "--made-of", metavar="HF_MODEL", help="see whether it was made of this Hugging Face model"
             )
             command.add_argument("--json", action="store_true", help="print JSON")
         else:
@@ -74,6 +79,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _path(text: str) -> Path:
+    """Read a path, in which no shell has replaced the ``~`` where it is quoted."""
+    return Path(os.path.expanduser(text))
+
+
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Keep what Bridge prints and tells of itself out of the answer; its warnings pass."""
@@ -88,6 +98,11 @@ def _quietly() -> Iterator[None]:
 
 def _check(options: argparse.Namespace) -> int:
     report = check(options.path)
+    if options.made_of is not None:
+        try:
+            require_source(options.path, options.made_of)
+        except (ValueError, OSError) as error:
+            report.problems.append(str(error))
     if options.deep is not None and report.folder is not None and not report.beyond_repair:
         try:
             with _quietly():
@@ -119,6 +134,7 @@ def _print(report: Report) -> None:
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
     console.print(escape(f"{report.root}: {report.layout or 'no checkpoint'}"))
     console.print(f"tracker: {escape(repr(report.tracker)) if report.tracker is not None else 'none'}")
+    console.print(f"made of: {escape(report.made_of) if report.made_of is not None else 'not known'}")
     console.print(f"args: {report.args or 'none'}")
     files = Table("file", "bytes", "by the metadata", "state")
     for file in report.files:

@@ -16,13 +16,11 @@
 """Checks whether a checkpoint loads: what is there, what is damaged, who can read it and why not."""
 
 import json
-import shlex
 from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from tqdm import tqdm
 
 from megatron.bridge_release.integrity import digests, files_of, read_manifest, read_sums
@@ -35,6 +33,7 @@ from megatron.bridge_release.layout import (
     METADATA,
     RELEASE,
     RUN_CONFIG,
+    SOURCE_FILE,
     SUMS_FILE,
     TOKENIZER,
     TRACKER,
@@ -43,15 +42,18 @@ from megatron.bridge_release.layout import (
     Root,
     look,
     parse_tracker,
+    repair_command,
 )
 from megatron.bridge_release.reading import (
     Metadata,
     Unreadable,
     damaged_entries,
+    load_yaml,
     read_common_entry,
     read_metadata,
     read_state,
 )
+from megatron.bridge_release.source import describe_run_config, read_source
 
 
 MEGATRON_LM = "Megatron-LM, megatron-core 0.19"
@@ -70,7 +72,7 @@ NEEDED_ARGS = (
 )
 
 # What a repair writes anew.
-WRITTEN_BY_REPAIR = (COMMON_STATE, FLAGS_FILE, INTEGRITY_FILE, SUMS_FILE)
+WRITTEN_BY_REPAIR = (COMMON_STATE, FLAGS_FILE, INTEGRITY_FILE, SOURCE_FILE, SUMS_FILE)
 
 EMBEDDING = "embedding.word_embeddings.weight"
 
@@ -119,10 +121,12 @@ class Report:
         tracker: Text of the tracker; None where there is none.
         folder: Name of the checkpoint folder that was checked; None where there is none.
         files: Its files.
+        made_of: The Hugging Face model that it was made of; None where it does not say.
         args: Number of Megatron-LM's args in it; None where there are none.
         readers: Who can load it.
         launch: Words of a command line with which Megatron-LM starts from it.
         args_problem: What is wrong with the args; None where nothing is.
+        tokenizer_moved: Whether the args name another place for the tokenizer than the one that it has.
         problems: What is wrong, each with what to do; the checkpoint loads where there is none.
         beyond_repair: Those of them that a repair cannot mend.
         notes: What is worth knowing.
@@ -133,12 +137,14 @@ class Report:
     tracker: str | None = None
     folder: str | None = None
     files: list[File] = field(default_factory=list)
+    made_of: str | None = None
     args: int | None = None
     readers: list[Reader] = field(
         default_factory=lambda: [Reader(name) for name in (MEGATRON_LM, OLDER_MEGATRON_LM, BRIDGE, UPSTREAM)]
     )
     launch: list[str] = field(default_factory=list)
     args_problem: str | None = None
+    tokenizer_moved: bool = False
     problems: list[str] = field(default_factory=list)
     beyond_repair: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -237,50 +243,43 @@ def find_args_problem(args: dict[str, Any], metadata: Metadata | None) -> str | 
     return None
 
 
-def load_yaml(file: Path) -> Any:
-    """Load plain values from YAML."""
-    # The loader in C, which not every PyYAML has, takes a twentieth of the time.
-    return yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-
-
-def _repair(path: Path) -> str:
-    return f"python -m megatron.bridge_release repair {shlex.quote(str(path))}"
-
-
 def _choose_folder(report: Report, root: Root) -> str | None:
     """Tell which folder to check, and what is wrong with how it is found."""
     for name in root.checkpoints:
         if "/" in name:
-            report.add_problem(f"{root.path} holds a checkpoint inside another's folder: {name}. {_repair(root.path)}")
+            report.add_problem(
+                f"{root.path} holds a checkpoint inside another's folder: {name}. {repair_command(root.path)}"
+            )
     if root.replaced is not None:
         report.add_problem(
             f"{root.path} has its release in {root.replaced}/, where an overwrite that was cut short has left it. "
-            + _repair(root.path)
+            + repair_command(root.path)
         )
         return None
-    if root.leftovers:
+    if root.writer is not None:
+        report.notes.append(f"An import is writing into it now ({root.writer}): what is told here may change.")
+    elif root.leftovers:
         report.notes.append(
-            f"An import is at work, or died: {', '.join(root.leftovers)}. The next import or repair clears what a dead "
-            "one left."
+            f"An import died, and left {', '.join(root.leftovers)}. The next import or repair clears it."
         )
     there = ", ".join(root.checkpoints) or "none"
     if root.tracker is None:
         report.add_problem(
             f"{root.path} has no {TRACKER}: Megatron-LM takes it for empty. Checkpoints there: {there}. "
-            + (_repair(root.path) if root.checkpoints else "Import the model again, or give another folder.")
+            + (repair_command(root.path) if root.checkpoints else "Import the model again, or give another folder.")
         )
         return root.checkpoints[-1] if root.checkpoints else None
     try:
         iteration, release = parse_tracker(root.tracker, str(root.path / TRACKER))
     except ValueError as error:
-        report.add_problem(f"{error} Checkpoints there: {there}. Or: {_repair(root.path)}")
+        report.add_problem(f"{error} Checkpoints there: {there}. Or: {repair_command(root.path)}")
         return root.checkpoints[-1] if len(root.checkpoints) == 1 else None
     name = RELEASE if release else f"iter_{iteration:07d}"
     if name in root.checkpoints or name in root.empty:
         return name
     report.add_problem(
         f"The tracker of {root.path} names the checkpoint {name}, which is not there. Checkpoints there: {there}. "
-        + (_repair(root.path) if root.checkpoints else "Restore the folder, or import the model again.")
+        + (repair_command(root.path) if root.checkpoints else "Restore the folder, or import the model again.")
     )
     return None
 
@@ -320,7 +319,7 @@ class _Folder:
         if report.layout == "import":
             report.add_problem(
                 f"The tracker of {self._root.path} says {(report.tracker or '').strip()!r}, iteration 0, from which "
-                f"Megatron-LM does not start. {_repair(self._root.path)}",
+                f"Megatron-LM does not start. {repair_command(self._root.path)}",
                 *(MEGATRON_LM, OLDER_MEGATRON_LM),
             )
         elif report.layout == "release":
@@ -340,7 +339,7 @@ class _Folder:
         file.problem = problem
         repairable = name in WRITTEN_BY_REPAIR or (name == TRAIN_STATE and file.size is None)
         if repairable and self._report.layout != "training":
-            self._report.add_problem(f"{self._path / name} {problem}. {_repair(self._root.path)}", *readers)
+            self._report.add_problem(f"{self._path / name} {problem}. {repair_command(self._root.path)}", *readers)
         else:
             what_next = "Restore it from a copy, or import the model again."
             self._beyond_repair(f"{self._path / name} {problem}. {what_next}", *readers)
@@ -391,7 +390,7 @@ class _Folder:
             # Readers do without; who asks whether a file is as it was written cannot.
             self._report.problems.append(
                 f"{self._path / INTEGRITY_FILE} is missing: not every damage can be seen, and Megatron-LM's "
-                f"--verify-integrity refuses it. {_repair(self._root.path)}"
+                f"--verify-integrity refuses it. {repair_command(self._root.path)}"
             )
         entries = [entry for entry in metadata.entries if self._files[entry.file].problem is None] if metadata else []
         total = sum(entry.length for entry in entries)
@@ -410,9 +409,9 @@ class _Folder:
         if checksums == SUMS_FILE:
             self._report.notes.append(
                 f"{self._path / SUMS_FILE} stands for {INTEGRITY_FILE}, which Megatron-LM's --verify-integrity asks for. "
-                + _repair(self._root.path)
+                + repair_command(self._root.path)
             )
-        own = {BACKEND, METADATA, COMMON_STATE, RUN_CONFIG, TRAIN_STATE, FLAGS_FILE}
+        own = {BACKEND, METADATA, COMMON_STATE, RUN_CONFIG, TRAIN_STATE, FLAGS_FILE, SOURCE_FILE}
         own |= metadata.sizes().keys() if metadata else set()
         foreign = []
         for name in sorted(self._files.keys() - digests_of.keys() - {checksums}):
@@ -465,11 +464,22 @@ class _Folder:
         if report.layout == "training" and not args:
             report.notes.append("It holds no args: give Megatron-LM all flags of the model.")
         elif report.layout == "release" and report.args_problem is not None:
-            text = f"{self._path}: {report.args_problem}. {_repair(self._root.path)}"
+            text = f"{self._path}: {report.args_problem}. {repair_command(self._root.path)}"
             report.add_problem(text, MEGATRON_LM, OLDER_MEGATRON_LM)
-        tokenizer = args.get("tokenizer_model")
-        if isinstance(tokenizer, str) and Path(tokenizer).is_absolute() and not Path(tokenizer).exists():
-            report.notes.append(f"args.tokenizer_model {tokenizer} is not there: give --tokenizer-model.")
+        self._check_tokenizer_model(args.get("tokenizer_model"))
+
+    def _check_tokenizer_model(self, tokenizer: Any) -> None:
+        if not isinstance(tokenizer, str):
+            return
+        here = Path(tokenizer).is_absolute() and Path(tokenizer).exists()
+        # An ID of the Hub has one slash at the most.
+        if here or not (Path(tokenizer).is_absolute() or tokenizer.endswith(f"{RELEASE}/{TOKENIZER}")):
+            return
+        what_next = "give --tokenizer-model"
+        if self._report.layout == "release" and (self._path / TOKENIZER).is_dir():
+            self._report.tokenizer_moved = True
+            what_next = repair_command(self._root.path)
+        self._report.notes.append(f"args.tokenizer_model {tokenizer} is not there: {what_next}")
 
     def _check_bridge_files(self) -> None:
         report, path = self._report, self._path
@@ -486,8 +496,9 @@ class _Folder:
             try:
                 if not isinstance(load_yaml(config)["model"], dict):
                     raise ValueError("model is no mapping")
-            except (yaml.YAMLError, ValueError, KeyError, TypeError, RecursionError) as error:
-                self._file_problem(RUN_CONFIG, f"is damaged ({type(error).__name__}: {error})", BRIDGE, UPSTREAM)
+            except (Unreadable, ValueError, KeyError, TypeError) as error:
+                why = error if isinstance(error, Unreadable) else f"{type(error).__name__}: {error}"
+                self._file_problem(RUN_CONFIG, f"is damaged ({why})", BRIDGE, UPSTREAM)
         if report.layout == "training":
             return
         try:
@@ -506,14 +517,26 @@ class _Folder:
             if FLAGS_FILE not in self._files:
                 self._file_problem(FLAGS_FILE, "is missing", MEGATRON_LM)
             self._check_train_state_tracker()
+            self._check_source()
+
+    def _check_source(self) -> None:
+        try:
+            source = read_source(self._path)
+        except Unreadable as error:
+            self._file_problem(SOURCE_FILE, str(error).removeprefix(f"{SOURCE_FILE} "))
+            return
+        self._report.made_of = source.made_of if source is not None else None
+        if source is None:
+            what_next = "" if describe_run_config(self._path) is None else f" {repair_command(self._root.path)}"
+            self._report.notes.append(f"{self._path} does not say which model it was made of.{what_next}")
 
     def _check_train_state_tracker(self) -> None:
         tracker = self._root.path / TRAIN_STATE_TRACKER
         if not self._root.has_train_state:
-            self._report.add_problem(f"{tracker} is missing. {_repair(self._root.path)}", BRIDGE)
+            self._report.add_problem(f"{tracker} is missing. {repair_command(self._root.path)}", BRIDGE)
         elif TRAIN_STATE in self._files and tracker.read_bytes() != (self._path / TRAIN_STATE).read_bytes():
             self._report.add_problem(
-                f"{tracker} is not what {RELEASE}/{TRAIN_STATE} is. {_repair(self._root.path)}", BRIDGE
+                f"{tracker} is not what {RELEASE}/{TRAIN_STATE} is. {repair_command(self._root.path)}", BRIDGE
             )
 
     def _launch(self) -> list[str]:

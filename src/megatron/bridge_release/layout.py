@@ -19,7 +19,10 @@ A checkpoint root is the folder a user names. It holds checkpoint folders (``rel
 tracker ``latest_checkpointed_iteration.txt``, whose text is ``release`` or an iteration number.
 """
 
+import fcntl
+import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +41,7 @@ RUN_CONFIG = "run_config.yaml"
 TRAIN_STATE = "train_state.pt"
 TOKENIZER = "tokenizer"
 FLAGS_FILE = "megatron_lm_args.txt"
+SOURCE_FILE = "source.json"
 INTEGRITY_FILE = "integrity.json"
 # What releases had in its place.
 SUMS_FILE = "SHA256SUMS"
@@ -90,6 +94,7 @@ class Root:
             second run has nested in another (``release/iter_0000001``) too.
         empty: Checkpoint folders without one.
         leftovers: What an import wrote that is still at work, or died.
+        writer: Who is writing into it now, in words; None where nobody has it locked.
         replaced: The one of them that holds the release, where an overwrite was cut short; else None.
     """
 
@@ -99,6 +104,7 @@ class Root:
     checkpoints: tuple[str, ...]
     empty: tuple[str, ...]
     leftovers: tuple[str, ...]
+    writer: str | None
     replaced: str | None
 
 
@@ -142,8 +148,44 @@ def look(path: Path) -> Root:
         tuple(whole + nested),
         tuple(name for name in folders if name not in whole),
         tuple(left.name for left in leftovers),
+        find_writer(path),
         next((left.name for left in replaced if RELEASE not in names and (left / RELEASE / METADATA).exists()), None),
     )
+
+
+def repair_command(root: str | Path) -> str:
+    """Give the command that repairs a root."""
+    return f"python -m megatron.bridge_release repair {shlex.quote(str(root))}"
+
+
+def find_writer(root: Path) -> str | None:
+    """Tell who is writing into a root.
+
+    Args:
+        root: Checkpoint root; it need not exist.
+
+    Returns:
+        The one who has the lock, as it names itself; None where nobody has it, or where the filesystem has no locks.
+    """
+    try:
+        # Not through a link; and a pipe would wait for its other end.
+        descriptor = os.open(root / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(descriptor, 200).decode(errors="replace").strip() or "no more is known of it"
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def busy_message(root: Path, writer: str) -> str:
+    """Say that a root has a writer, and what to do."""
+    return f"Another import is writing into {root} ({writer}). Wait for it to end, or give another folder."
 
 
 def left_folders(root: Path, prefix: str) -> list[Path]:

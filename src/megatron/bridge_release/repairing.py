@@ -31,7 +31,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Callable
 
-from megatron.bridge_release.checking import EMBEDDING, WRITTEN_BY_REPAIR, check_folder, find_args_problem, load_yaml
+from megatron.bridge_release.checking import EMBEDDING, WRITTEN_BY_REPAIR, check_folder, find_args_problem
 from megatron.bridge_release.integrity import files_of
 from megatron.bridge_release.layout import (
     COMMON_STATE,
@@ -40,11 +40,14 @@ from megatron.bridge_release.layout import (
     ITERATION_FOLDER,
     RELEASE,
     RUN_CONFIG,
+    SOURCE_FILE,
     SUMS_FILE,
+    TOKENIZER,
     TRACKER,
     TRAIN_STATE,
     TRAIN_STATE_TRACKER,
     Root,
+    busy_message,
     look,
     parse_tracker,
 )
@@ -52,10 +55,12 @@ from megatron.bridge_release.reading import (
     Metadata,
     Tensor,
     Unreadable,
+    load_yaml,
     read_common_entry,
     read_metadata,
     read_state,
 )
+from megatron.bridge_release.source import Source, describe_run_config, write_source
 
 
 if TYPE_CHECKING:
@@ -74,6 +79,8 @@ class Plan:
         write: Names of the files that are written anew.
         reads_common_state: Whether ``common.pt`` is there and whole.
         drop_sums: Whether the checksums that releases had before the manifest are removed.
+        move_tokenizer: Whether the args get the place of the tokenizer, which has moved.
+        record: What the run config tells of the model that it was made of; None where it tells nothing.
         derive: Whether the args are derived from the run config.
         retire: Names of checkpoint folders whose files have a second name then, and that are removed.
         steps: All of it, in words.
@@ -84,6 +91,8 @@ class Plan:
     write: list[str] = field(default_factory=list)
     reads_common_state: bool = False
     drop_sums: bool = False
+    move_tokenizer: bool = False
+    record: Source | None = None
     derive: bool = False
     retire: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
@@ -134,6 +143,8 @@ def _carry_out(
     dry_run: bool,
 ) -> list[str]:
     root = look(path)
+    if root.writer is not None:
+        raise RuntimeError(busy_message(path, root.writer))
     clearing = [f"remove {left}, which a dead process left" for left in root.leftovers if left != root.replaced]
     if root.replaced is not None:
         clearing.insert(
@@ -214,17 +225,20 @@ def _plan_repair(root: Root) -> Plan:
     plan = Plan(
         source,
         reads_common_state=COMMON_STATE in there - damaged,
+        move_tokenizer=report.tokenizer_moved,
         derive=report.args_problem is not None,
         retire=sorted(same - {RELEASE}),
     )
     _step(plan, source != RELEASE or folder.is_symlink(), f"{RELEASE}/ gets the files of {source}/, as hard links")
     whole = there - damaged
-    plan.write = [name for name in (COMMON_STATE, FLAGS_FILE) if plan.derive or name not in whole]
+    plan.write = [COMMON_STATE] if plan.derive or plan.move_tokenizer or COMMON_STATE not in whole else []
+    plan.write += [FLAGS_FILE] if plan.derive or FLAGS_FILE not in whole else []
+    plan.record = describe_run_config(folder)
+    plan.write += [SOURCE_FILE] if SOURCE_FILE in damaged or (plan.record and SOURCE_FILE not in there) else []
     plan.write += [TRAIN_STATE] if TRAIN_STATE not in there else []
     plan.write += [INTEGRITY_FILE] if plan.publish or plan.write or INTEGRITY_FILE not in whole else []
     for name in plan.write:
-        args_from = f", with args from {RUN_CONFIG}" if name == COMMON_STATE and plan.derive else ""
-        _step(plan, True, f"write {RELEASE}/{name}{args_from}")
+        _step(plan, True, f"write {RELEASE}/{name}{_told_of(plan, name)}")
     # What stands beside the manifest is nobody's.
     plan.drop_sums = SUMS_FILE in there and INTEGRITY_FILE not in there
     _step(plan, plan.drop_sums, f"remove {RELEASE}/{SUMS_FILE}, whose place {INTEGRITY_FILE} takes")
@@ -239,6 +253,15 @@ def _plan_repair(root: Root) -> Plan:
     )
     _plan_removals(plan, RELEASE)
     return plan
+
+
+def _told_of(plan: Plan, name: str) -> str:
+    """Say what a file that is written gets, where that is not what it always has."""
+    if name == COMMON_STATE and (plan.derive or plan.move_tokenizer):
+        return f", with args from {RUN_CONFIG}" if plan.derive else ", with the tokenizer's place"
+    if name == SOURCE_FILE:
+        return f": it was made of {plan.record.made_of}" if plan.record else ""
+    return ""
 
 
 def _plan_revert(root: Root) -> Plan:
@@ -392,6 +415,9 @@ def _complete(path: Path, folder: Path, plan: Plan) -> None:
     common = _load_common_state(folder, plan.reads_common_state)
     if plan.derive:
         common["args"] = _derive_args(path, path / plan.source)
+    elif plan.move_tokenizer:
+        # The args among the tensors keep the old place: no reader takes them where there is a common.pt.
+        common["args"].tokenizer_model = _tokenizer_of(path)
     for name in plan.write:
         (folder / name).unlink(missing_ok=True)
     if COMMON_STATE in plan.write:
@@ -400,6 +426,8 @@ def _complete(path: Path, folder: Path, plan: Plan) -> None:
         write_flags(common["args"], folder)
     if TRAIN_STATE in plan.write:
         save_object(TrainState().state_dict(), folder / TRAIN_STATE)
+    if SOURCE_FILE in plan.write and plan.record is not None:
+        write_source(plan.record, folder)
     if plan.drop_sums:
         (folder / SUMS_FILE).unlink()
     write_manifest(folder)
@@ -407,7 +435,7 @@ def _complete(path: Path, folder: Path, plan: Plan) -> None:
 
 def _strip(path: Path, folder: Path, plan: Plan) -> None:
     """Take away what a release adds to upstream's layout."""
-    for name in (FLAGS_FILE, INTEGRITY_FILE, SUMS_FILE):
+    for name in (FLAGS_FILE, INTEGRITY_FILE, SOURCE_FILE, SUMS_FILE):
         (folder / name).unlink(missing_ok=True)
     if read_metadata(folder).common_entry() is not None:
         (folder / COMMON_STATE).unlink(missing_ok=True)
@@ -432,6 +460,11 @@ def _load_common_state(folder: Path, reads_file: bool) -> dict[str, Any]:
         except (pickle.UnpicklingError, RuntimeError, TypeError) as error:
             raise ValueError(f"{COMMON_STATE} cannot be loaded ({error}). Move it away, then repair again.") from error
     return common
+
+
+def _tokenizer_of(path: Path) -> str:
+    """Tell where the tokenizer is, once the release is published."""
+    return str(path.absolute() / RELEASE / TOKENIZER)
 
 
 def _derive_args(path: Path, folder: Path) -> argparse.Namespace:
@@ -462,6 +495,9 @@ def _args_of_run_config(path: Path, folder: Path, embedding: Tensor | None) -> a
     vars(model).update({key: _plain_value(value, known) for key, value in config["model"].items()})
     tokenizer = SimpleNamespace(**config["tokenizer"]) if config.get("tokenizer") else None
     args = release_args(model, "torch_dist", tokenizer, path)
+    if (folder / TOKENIZER).is_dir():
+        # What the run config names may be a folder, relative to where an import ran.
+        args.tokenizer_model = _tokenizer_of(path)
     args.world_size = args.tensor_model_parallel_size * args.pipeline_model_parallel_size * args.context_parallel_size
     args.data_parallel_size = 1
     if embedding is not None and args.padded_vocab_size != embedding.shape[0]:

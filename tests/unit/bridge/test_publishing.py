@@ -28,6 +28,7 @@ from faults import LosingPower, Stepping, killed_at
 
 from megatron.bridge.training.utils import publishing
 from megatron.bridge.training.utils.publishing import Filesystem, Publication, check_overwrite, was_interrupted
+from megatron.bridge_release.layout import find_writer
 
 
 TRACKER = "latest_checkpointed_iteration.txt"
@@ -271,6 +272,25 @@ def test_who_publishes_into_a_locked_root_is_told_by_whom(tmp_path):
     assert _found(tmp_path) == "new"
 
 
+@pytest.mark.parametrize("make, kind", [(Path.mkdir, "a folder"), (os.mkfifo, "no file")])
+def test_what_cannot_be_a_lock_is_named(tmp_path, make, kind):
+    make(tmp_path / ".release-lock")
+    with pytest.raises(ValueError, match=f"^{tmp_path}/.release-lock is {kind}, which no import makes. Remove it."):
+        Publication(tmp_path).begin()
+    assert [path.name for path in tmp_path.iterdir()] == [".release-lock"] and find_writer(tmp_path) is None
+
+
+def test_the_writer_is_the_one_that_has_the_lock(tmp_path):
+    assert find_writer(tmp_path) is None
+    (tmp_path / ".release-lock").write_text("process 1 on a host that is gone")
+    assert find_writer(tmp_path) is None
+    publication = Publication(tmp_path)
+    publication.begin()
+    assert find_writer(tmp_path).startswith(f"process {os.getpid()} on ")
+    publication.end()
+    assert find_writer(tmp_path) is None
+
+
 def test_without_locks_it_publishes_and_warns_and_clears_nothing_of_others(tmp_path, monkeypatch, caplog):
     def no_locks(*_):
         raise OSError(errno.ENOLCK, "No locks available")
@@ -310,6 +330,9 @@ def test_what_a_root_holds_is_lost_only_to_who_says_so(tmp_path, folders, tracke
         return
     with pytest.raises(ValueError, match=error) as refused:
         check_overwrite(tmp_path, overwrite)
+    # It makes a release of an import, and of nothing that training has gone on from.
+    mends = tracker != "release" and bool(folders) and "iter_0000005" not in folders
+    assert f"repair {tmp_path}" in str(refused.value) if mends else " repair " not in str(refused.value)
     assert str(refused.value).startswith(f"{tmp_path} ") and "\n" not in str(refused.value)
 
 

@@ -162,6 +162,7 @@ SNIPPETS = {
  class AutoBridge:
      def import_ckpt(cls):
          """Convert it."""
++        megatron_path = destination(megatron_path, release, overwrite)
 +        if release:
 +            check_import(hf_model_id, megatron_path, overwrite)
          return cls
@@ -338,6 +339,14 @@ SNIPPETS = {
 """,
         ("ckpt_path.exists", "exists"),
         "        assert ckpt_path.exists()\n",
+    ),
+    "models_conversion_auto_bridge:import-destination": Snippet(
+        """
+ from megatron.bridge.aaa import a
++from megatron.bridge.training.release.destination import destination
+ from megatron.bridge.zzz import z
+""",
+        ("aaa import a", "training.release.destination import a, destination"),
     ),
     "models_conversion_auto_bridge:import-import-checks": Snippet(
         """

@@ -36,6 +36,7 @@ from megatron.core.msc_utils import MultiStorageClientFeature
 
 from megatron.bridge.training.config import ConfigContainer
 from megatron.bridge.training.megatron_lm_args import megatron_lm_args, megatron_lm_flags, without_argument
+from megatron.bridge.training.release.destination import destination
 from megatron.bridge.training.utils.checkpoint_root import on_rank_0
 from megatron.bridge.training.utils.checkpoint_utils import (
     file_exists,
@@ -52,6 +53,7 @@ from megatron.bridge.utils.common_utils import print_rank_0, warn_rank_0
 from megatron.bridge.utils.host import model_values
 from megatron.bridge_release.integrity import write_manifest
 from megatron.bridge_release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, STAGING_PREFIX
+from megatron.bridge_release.source import describe, describe_run_config, write_source
 
 
 logger = logging.getLogger(__name__)
@@ -81,9 +83,10 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(save)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         call = signature.bind(*args, **kwargs)
-        if not call.arguments.get("release", False):
+        release, overwrite = (call.arguments.get(name, False) for name in ("release", "overwrite"))
+        call.arguments["path"] = destination(call.arguments["path"], release, overwrite)
+        if not release:
             return save(*args, **kwargs)
-        overwrite = call.arguments.get("overwrite", False)
         if MultiStorageClientFeature.is_enabled():
             tracker = get_checkpoint_tracker_filename(call.arguments["path"])
             on_rank_0(lambda: _open_object_store_root(call.arguments["path"], tracker, overwrite))
@@ -104,7 +107,7 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
             flags = None
             if call.arguments.get("ckpt_format", "torch_dist") == "torch_dist":
                 flags = on_rank_0(lambda: _complete_for_megatron_lm(staging))
-            on_rank_0(lambda: write_manifest(staging / RELEASE))
+            on_rank_0(lambda: _complete_for_all_readers(staging / RELEASE))
             on_rank_0(publication.commit)
         except OSError as error:
             # One of a write names no file.
@@ -263,6 +266,14 @@ def _complete_for_megatron_lm(staging: Path) -> list[str]:
     args = common_state["args"]
     write_flags(args, folder)
     return megatron_lm_flags(args, restored=False)
+
+
+def _complete_for_all_readers(folder: Path) -> None:
+    """Add what tells of the files: which model they were made of, and their checksums."""
+    named = describe_run_config(folder)
+    if named is not None:
+        write_source(describe(named.made_of), folder)
+    write_manifest(folder)
 
 
 def _require_tokenizer(staging: Path, errors: list[BaseException]) -> None:

@@ -32,7 +32,6 @@ import os
 import shutil
 import socket
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable
 
@@ -43,7 +42,19 @@ from megatron.bridge.training.utils.checkpoint_utils import (
     get_checkpoint_tracker_filename,
     get_checkpoint_train_state_filename,
 )
-from megatron.bridge_release.layout import LOCK, RELEASE, REPLACED_PREFIX, STAGING_PREFIX, left_folders
+from megatron.bridge_release.layout import (
+    LOCK,
+    RELEASE,
+    REPLACED_PREFIX,
+    STAGING_PREFIX,
+    busy_message,
+    find_writer,
+    left_folders,
+    parse_tracker,
+    repair_command,
+)
+from megatron.bridge_release.reading import Unreadable
+from megatron.bridge_release.source import read_source
 
 
 logger = logging.getLogger(__name__)
@@ -212,19 +223,16 @@ class Publication:
             self._lock = None
 
     def _acquire_lock(self) -> None:
-        file, holder = self._root / LOCK, ""
+        file = self._root / LOCK
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            kind = "a link" if file.is_symlink() else "a folder" if file.is_dir() else "no file"
+            raise ValueError(f"{file} is {kind}, which no import makes. Remove it.")
         try:
             self._lock = self.filesystem.lock(file)
         except BlockingIOError:
-            with suppress(OSError):
-                holder = file.read_text().strip()
-            raise RuntimeError(
-                f"Another import is writing into {self._root} ({holder or 'no more is known of it'}). "
-                "Wait for it to end, or give another folder."
-            ) from None
+            writer = find_writer(self._root) or "it has ended just now"
+            raise RuntimeError(busy_message(self._root, writer)) from None
         except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise ValueError(f"{file} is a link, which no import makes. Remove it.") from None
             if error.errno not in _NOT_SUPPORTED:
                 raise
             # What is there may be a living process's: nothing of it is cleared.
@@ -304,23 +312,46 @@ def check_overwrite(root: str | Path, overwrite: bool) -> None:
         ValueError: If the root holds a checkpoint and ``overwrite`` is False, or if its tracker does not say
             ``release``: training has gone on in it, or nothing tells what it holds.
     """
-    there = checkpoint_folders(str(root))
+    folders = checkpoint_folders(str(root))
+    there = list(folders)
     tracker = get_checkpoint_tracker_filename(str(root))
     tracked = tracker_text(tracker).strip() if file_exists(tracker) else None
     if tracked is not None:
         there.append(f"the tracker {tracked!r}")
     elif file_exists(get_checkpoint_train_state_filename(str(root), prefix=TRACKER_PREFIX)):
         there.append(f"the tracker {TRACKER_PREFIX}_train_state.pt")
-    if there and not overwrite:
-        raise ValueError(
-            f"{root} already holds a checkpoint: {', '.join(there)}. "
-            "Give another folder, or overwrite=True to replace a release."
-        )
-    if there and tracked != RELEASE:
-        raise ValueError(
+    if not there or (overwrite and tracked == RELEASE):
+        return
+    found = f"{root} already holds a checkpoint{_made_of(Path(root))}: {', '.join(there)}."
+    if overwrite:
+        found = (
             f"{root} holds another checkpoint than a release: {', '.join(there)}. overwrite=True replaces a release, "
-            "where the tracker says 'release'. Give another folder."
+            "where the tracker says 'release'."
         )
+    what_next = "Give another folder."
+    if tracked == RELEASE:
+        what_next = "Give another folder, or overwrite=True to replace a release."
+    elif _is_import(folders, tracked):
+        what_next = f"Give another folder, or make a release of it: {repair_command(root)}"
+    raise ValueError(f"{found} {what_next}")
+
+
+def _is_import(folders: list[str], tracked: str | None) -> bool:
+    """Tell what a repair may turn into a release: no training has gone on from it."""
+    try:
+        iteration, _ = parse_tracker(tracked or "0", "")
+    except ValueError:
+        iteration = 0
+    return bool(folders) and iteration == 0 and set(folders) <= {RELEASE, "iter_0000000"}
+
+
+def _made_of(root: Path) -> str:
+    """Say which model a root's release was made of, where it says so."""
+    try:
+        source = read_source(root / RELEASE)
+    except Unreadable:
+        return ""
+    return f" of {source.made_of}" if source is not None else ""
 
 
 def was_interrupted(root: Path) -> bool:

@@ -1,0 +1,52 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Where a converted model is saved to."""
+
+from pathlib import Path
+
+import pytest
+
+from megatron.bridge.training.model_load_save import save_megatron_model
+from megatron.bridge.training.release.destination import destination
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_releases_home_folder_is_the_users_and_the_rest_stays(kind, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    for given, expected in {"~/out": "/home/me/out", "out/~": "out/~", "msc://store/out": "msc://store/out"}.items():
+        assert destination(kind(given), release=True, overwrite=True) == kind(expected)
+    assert destination(kind("~/out"), release=False, overwrite=False) == kind("~/out")
+
+
+def test_a_user_that_is_not_known_is_an_error():
+    with pytest.raises(
+        ValueError, match="^The output path ~nobody-here/out begins with ~nobody-here, and no such user"
+    ):
+        destination("~nobody-here/out", release=True, overwrite=False)
+
+
+def test_overwrite_without_release_is_refused_before_the_work(tmp_path):
+    from megatron.bridge import AutoBridge
+
+    bridge = object.__new__(AutoBridge)
+    for save in (
+        lambda: AutoBridge.import_ckpt(tmp_path / "no model", tmp_path / "root", overwrite=True),
+        lambda: bridge.save_megatron_model([], tmp_path / "root", overwrite=True),
+        lambda: save_megatron_model([], tmp_path / "root", overwrite=True),
+    ):
+        with pytest.raises(ValueError, match="^overwrite=True replaces a release, and without release=True none is"):
+            save()
+    assert list(tmp_path.iterdir()) == []
