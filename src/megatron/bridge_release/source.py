@@ -78,7 +78,11 @@ def describe(hf_model: str | Path) -> Source:
     # It takes a moment to import. What has been converted is in its cache.
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(str(hf_model), "config.json")
+    try:
+        cached = try_to_load_from_cache(str(hf_model), "config.json")
+    except ValueError:
+        # No ID: a folder that is not there, given relative to where it was.
+        cached = None
     return Source(str(hf_model), _digest_config(Path(cached)) if isinstance(cached, str) else None, None, _version())
 
 
@@ -177,7 +181,7 @@ def require_source(root: str | Path, hf_model: str | Path) -> None:
     if held.made_of in (asked.made_of, str(hf_model)):
         if others:
             raise ValueError(
-                f"{asked.made_of} has another {' and '.join(others)} now than when {root} was made of it. Import it into "
+                f"{asked.made_of} has changed since {root} was made of it: its {' and its '.join(others)}. Import it into "
                 "another folder."
             )
         return

@@ -127,7 +127,7 @@ def test_the_first_and_the_last_value_of_every_tensor_count(hf, tmp_path, name, 
     tensors = load_file(hf / "model.safetensors")
     tensors[name].view(-1)[at] += 1
     save_file(tensors, hf / "model.safetensors")
-    assert f"{hf} has another weights now than when {root} was made of it" in _refuses(root, hf)
+    assert f"{hf} has changed since {root} was made of it: its weights. " in _refuses(root, hf)
 
 
 def _another_value(hf: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_model_that_has_changed_in_its_place_is_another_one(hf, tmp_path, chan
     root = _release(tmp_path / "root", describe(hf))
     change(hf)
     what = "config" if change is _another_value else "weights"
-    assert f"{hf} has another {what} now than when {root} was made of it" in _refuses(root, hf)
+    assert f"{hf} has changed since {root} was made of it: its {what}. " in _refuses(root, hf)
 
 
 def test_files_that_the_index_does_not_name_do_not_count(hf, tmp_path):
@@ -230,3 +230,8 @@ def test_it_starts_without_torch(hf, tmp_path):
 
 def test_a_copy_is_the_same_model(hf, tmp_path):
     require_source(_release(tmp_path / "root", describe(hf)), shutil.copytree(hf, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("name", ["a folder", "org/a folder", "-", "org/name"])
+def test_what_is_no_folder_and_in_no_cache_has_a_name_alone(name):
+    assert describe(name) == Source(name, megatron_bridge=describe(name).megatron_bridge)
