@@ -17,6 +17,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--tables", action="store_true", help="print the tables that stand in the README")
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where the README tells other numbers of cases than the tests have tried."""
+    if session.exitstatus == pytest.ExitCode.OK and tables.wrong_counts(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the tables, if asked to."""
+    """Print the numbers that are wrong in the README, and the tables, if asked to."""
+    for wrong in tables.wrong_counts(config):
+        terminalreporter.write_line(wrong, red=True)
     if config.getoption("--tables"):
         tables.print_tables(terminalreporter)
 
@@ -47,6 +56,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="no CUDA device on this host"))
+
+
+@pytest.fixture
+def count(request: pytest.FixtureRequest) -> Callable[[str, str, int], None]:
+    """Say how many cases a test tried, for the row of the README's table whose first two cells begin so."""
+
+    def note(injected: str, into: str, cases: int) -> None:
+        request.node.user_properties.append(("count", (tables.find_row(injected, into), cases)))
+
+    return note
 
 
 @pytest.fixture(scope="session")

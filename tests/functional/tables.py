@@ -17,9 +17,18 @@
 A test marked ``cell(table, row=..., column=...)`` is one cell of a table: "yes" where it passed. A row or a
 column that is a parameter of the test stands for that parameter's id. A test adds a note to its cell with the user
 property ``note``.
+
+A test that says how many cases it tried (the fixture ``count``) holds a number of the README's table of reliability:
+where the tests of a row have all run, and their cases are not what the README says, the session fails.
 """
 
+import re
+from pathlib import Path
+
 import pytest
+
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 def _named(item: pytest.Item, name: str) -> str:
@@ -79,3 +88,44 @@ def print_tables(terminal: pytest.TerminalReporter) -> None:
         terminal.write_line("")
         for number, note in enumerate(notes, 1):
             terminal.write_line(f"({number}) {note}.")
+
+
+def counted_rows() -> dict[tuple[str, str], str]:
+    """Give the cases that the README's table of reliability tells, by its first two columns."""
+    table = README.read_text().partition("| injected | into | cases | losses |\n")[2].partition("\n\n")[0]
+    rows, above = {}, ""
+    for line in table.splitlines()[1:]:
+        injected, into, cases, _ = (cell.strip() for cell in line.strip("|").split("|"))
+        above = injected or above
+        rows[above, into] = cases
+    return rows
+
+
+def find_row(injected: str, into: str) -> tuple[str, str]:
+    """Find the one row whose first two cells begin so."""
+    (row,) = (row for row in counted_rows() if row[0].startswith(injected) and row[1].startswith(into))
+    return row
+
+
+def wrong_counts(config: pytest.Config) -> list[str]:
+    """Compare the cases that the tests have tried with the README's; of rows that were run in part nothing is said.
+
+    The tests of a row stand in one file.
+    """
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is None or config.option.keyword or any("::" in argument for argument in config.args):
+        return []
+    if any(terminal.stats.get(outcome) for outcome in ("failed", "error")):
+        return []
+    found: dict[tuple[str, str], int] = {}
+    for report in terminal.stats.get("passed", []):
+        for name, value in report.user_properties if report.when == "call" else []:
+            if name == "count":
+                row, cases = value
+                found[tuple(row)] = found.get(tuple(row), 0) + cases
+    told = counted_rows()
+    return [
+        f"README.md tells {told[row]} cases of '{row[0]}' into '{row[1]}', and the tests tried {cases}"
+        for row, cases in found.items()
+        if not re.fullmatch(rf"{cases:,}|{cases}", told[row])
+    ]

@@ -135,7 +135,7 @@ def _damages(data: bytes) -> list[tuple[str, bytes | None]]:
     return damages
 
 
-def test_every_file_removed_truncated_or_with_a_byte_flipped_is_found(root, capsys):
+def test_every_file_removed_truncated_or_with_a_byte_flipped_is_found(root, count):
     cases, missed = 0, []
     for file in _files(root):
         whole = (root / file).read_bytes()
@@ -151,8 +151,7 @@ def test_every_file_removed_truncated_or_with_a_byte_flipped_is_found(root, caps
             if report.loadable or not named:
                 missed.append(f"{file} {damage}: {report.problems}")
         (root / file).write_bytes(whole)
-    with capsys.disabled():
-        print(f"\ncheck: {cases} damages of {len(_files(root))} files, {cases - len(missed)} found")
+    count("every file", "check", cases)
     assert missed == []
     assert check(root).loadable
 

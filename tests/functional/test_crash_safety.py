@@ -104,8 +104,9 @@ def killed(request, tiny, other, tmp_path_factory) -> tuple[list[Path], dict[str
     return left, old, _bytes(root)
 
 
-def test_killed_at_any_operation_every_byte_is_of_the_old_or_of_the_new(killed):
+def test_killed_at_any_operation_every_byte_is_of_the_old_or_of_the_new(killed, count):
     left, old, new = killed
+    count("SIGKILL", "a real import", len(left))
     # Every file and folder is synced, before and after; then the renames.
     assert len(left) > 2 * len(new)
     seen = []
@@ -120,7 +121,7 @@ def test_killed_at_any_operation_every_byte_is_of_the_old_or_of_the_new(killed):
 def test_after_every_kill_the_next_import_succeeds_and_clears_up(killed, tiny, tmp_path):
     left, *_ = killed
     # A run cleans what it finds before it writes; the imports themselves are alike: a few of them are real.
-    for root in [*left[:: len(left) // 4], left[-1]]:
+    for root in dict.fromkeys([*left[:: len(left) // 4], left[-1]]):
         copy = Path(shutil.copytree(root, tmp_path / root.name))
         AutoBridge.import_ckpt(tiny.hf, copy, release=True, overwrite=True)
         assert sorted(path.name for path in copy.iterdir()) == [TRACKER, "latest_train_state.pt", "release"]
@@ -228,8 +229,9 @@ def two(tiny, other, tmp_path_factory) -> TwoRanks:
     return TwoRanks(out, ends, _bytes_of_any_import(tiny.root), _bytes_of_any_import(out / last))
 
 
-def test_where_rank_0_is_killed_the_other_ends_and_every_byte_is_of_the_old_or_of_the_new(two):
+def test_where_rank_0_is_killed_the_other_ends_and_every_byte_is_of_the_old_or_of_the_new(two, count):
     killed = [name for name, end in two.ends.items() if end["statuses"][0] == -signal.SIGKILL]
+    count("SIGKILL", "rank 0", len(killed))
     # Every file and folder is synced; then the renames.
     assert len(killed) > len(two.new)
     seen = []
@@ -245,14 +247,15 @@ def test_where_rank_0_is_killed_the_other_ends_and_every_byte_is_of_the_old_or_o
 
 def test_after_rank_0_was_killed_the_next_import_succeeds_and_clears_up(two, tiny, tmp_path):
     killed = [name for name, end in two.ends.items() if end["statuses"][0] == -signal.SIGKILL]
-    for name in [*killed[:: len(killed) // 3], killed[-1]]:
+    for name in dict.fromkeys([*killed[:: len(killed) // 3], killed[-1]]):
         root = Path(shutil.copytree(two.out / name, tmp_path / name))
         AutoBridge.import_ckpt(tiny.hf, root, release=True, overwrite=True)
         assert tree(root) == tree(tiny.root)
 
 
 @pytest.mark.parametrize("moment", ["kill_before_saving", "kill_while_writing", "kill_before_publishing"])
-def test_where_rank_1_is_killed_the_other_ends_with_an_error_and_leaves_nothing_half(two, moment):
+def test_where_rank_1_is_killed_the_other_ends_with_an_error_and_leaves_nothing_half(two, moment, count):
+    count("SIGKILL", "rank 0", 1)
     assert two.ends[moment]["statuses"] == [1, -signal.SIGKILL]
     # The last it hears of the other may be before rank 0 has published, or after.
     assert _bytes_of_any_import(two.out / moment) in ({}, two.new)

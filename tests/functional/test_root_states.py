@@ -146,8 +146,9 @@ def _shards(root: Path) -> set[bytes]:
 )
 @given(roots, leftovers, missing)
 def test_any_root_is_resolved_checked_and_repaired_or_refused_with_one_error(
-    sources, tmp_path, contents, left, lacking
+    sources, tmp_path, count, contents, left, lacking
 ):
+    count("any mixture", "resolve", 1)
     root = tmp_path / uuid.uuid4().hex
     _make(root, contents, left, lacking, sources)
     before, shards = _found(root), _shards(root)

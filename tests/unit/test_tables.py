@@ -1,0 +1,53 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""The README's numbers of cases are those that the tests have tried."""
+
+from types import SimpleNamespace
+
+import pytest
+import tables
+
+
+def _config(*cases: tuple[str, str, int], keyword: str = "", args: tuple[str, ...] = (), failed: bool = False):
+    """A session whose tests have tried these cases, a report each."""
+    reports = [
+        SimpleNamespace(when=when, user_properties=[("count", (tables.find_row(injected, into), number))])
+        for injected, into, number in cases
+        for when in ("setup", "call", "teardown")
+    ]
+    terminal = SimpleNamespace(stats={"passed": reports, "failed": [reports[0]] if failed else []})
+    manager = SimpleNamespace(get_plugin=lambda name: terminal)
+    return SimpleNamespace(option=SimpleNamespace(keyword=keyword), args=args, pluginmanager=manager)
+
+
+def test_cases_of_several_tests_are_added():
+    assert tables.wrong_counts(_config(("SIGKILL", "publishing", 100), ("SIGKILL", "publishing", 25))) == []
+
+
+def test_another_number_is_told_with_its_row():
+    (wrong,) = tables.wrong_counts(_config(("SIGKILL", "publishing", 100), ("two imports", "publishing", 100)))
+    assert wrong.startswith("README.md tells 125 cases of 'SIGKILL, before") and wrong.endswith("the tests tried 100")
+
+
+@pytest.mark.parametrize("part", [{"keyword": "killed"}, {"args": ("tests/test_a.py::test_b",)}, {"failed": True}])
+def test_of_a_part_nothing_is_said(part):
+    assert tables.wrong_counts(_config(("SIGKILL", "publishing", 1), **part)) == []
+
+
+def test_a_row_that_is_not_there_is_an_error_of_the_test_that_names_it():
+    for injected, into in (("SIGSTOP", "publishing"), ("SIGKILL", "")):
+        with pytest.raises(ValueError):
+            tables.find_row(injected, into)
