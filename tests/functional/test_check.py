@@ -37,8 +37,10 @@ from torch.distributed.checkpoint import FileSystemReader
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.model_load_save import load_tokenizer
 from megatron.bridge.training.utils.publishing import Publication
+from megatron.bridge.utils.host import conversion_process_group
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.checking import BRIDGE, MEGATRON_LM, NEEDED_ARGS, OLDER_MEGATRON_LM, UPSTREAM, check
+from megatron.bridge_release.comparing import compare
 from megatron.bridge_release.integrity import write_manifest
 from megatron.bridge_release.layout import INTEGRITY_FILE, SUMS_FILE
 from megatron.bridge_release.reading import Entry, read_metadata, read_state
@@ -503,3 +505,45 @@ def test_deep_tells_a_model_of_another_shape_and_one_that_is_not_there(root, tmp
     assert f"Not compared with {other}: ValueError: the checkpoint is not of this model: Global shape mis" in shown
     assert main(["check", str(root), "--deep", str(tmp_path / "nothing")]) == 1
     assert f"Not compared with {tmp_path / 'nothing'}: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("batch", [1, 20_000, 1 << 30])
+def test_deep_compares_every_tensor_however_little_it_reads_at_a_time(tiny, batch):
+    source = load_file(tiny.hf / "model.safetensors")
+    assert compare(tiny.root / "release", str(tiny.hf), batch=batch) == (len(source), [])
+
+
+def test_deep_compares_a_padded_vocabulary_and_takes_a_nan_for_itself(tmp_path):
+    hf = make_tiny_llama(tmp_path / "hf", "padded-vocabulary")
+    source = load_file(hf / "model.safetensors")
+    source["model.layers.0.mlp.up_proj.weight"][2, 3] = float("nan")
+    source["lm_head.weight"][-1, -1] = float("nan")
+    save_file(source, hf / "model.safetensors", metadata={"format": "pt"})
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    with conversion_process_group():
+        models = []
+        for rows in (500, 512):
+            provider = bridge.to_megatron_provider(load_weights=rows == 500)
+            provider.vocab_size = rows
+            provider.finalize()
+            models.append(provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True))
+        weights = dict(models[0][0].named_parameters())
+        for name, parameter in models[1][0].named_parameters():
+            parameter.data.zero_()[: len(weights[name])] = weights[name].data
+        bridge.save_megatron_model(models[1], tmp_path / "root", hf_tokenizer_path=hf, release=True)
+    assert read_metadata(tmp_path / "root" / "release").tensors["output_layer.weight"].shape[0] == 512
+    assert compare(tmp_path / "root" / "release", str(hf)) == (len(source), [])
+
+
+def test_deep_names_what_only_one_of_the_two_has(tiny, tmp_path):
+    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+    source = load_file(hf / "model.safetensors")
+    del source["model.layers.1.mlp.down_proj.weight"]
+    source["model.layers.0.self_attn.q_norm.weight"] = torch.ones(16)
+    save_file(source, hf / "model.safetensors", metadata={"format": "pt"})
+    equal, problems = compare(tiny.root / "release", str(hf))
+    assert equal == len(source) - 1
+    assert problems == [
+        f"decoder.layers.1.mlp.linear_fc2.weight of the checkpoint has no source in {hf}",
+        f"model.layers.0.self_attn.q_norm.weight of {hf} is not in the checkpoint",
+    ]

@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """Compares a checkpoint with the Hugging Face model that it was made of, bit by bit, a few layers at a time."""
 
 from collections.abc import Iterator
@@ -21,34 +20,37 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
-from torch.distributed.checkpoint.api import CheckpointException
 from tqdm import tqdm
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.model_load_save import temporary_distributed_context
 from megatron.bridge_release.checking import EMBEDDING
+from megatron.bridge_release.loading import load_part
 from megatron.bridge_release.reading import read_metadata
 
 
-# What is read at a time, in bytes: .metadata is read again each time.
-_BATCH = 1 << 30
+# What has a row for each token, and rows for none of them after those.
+_PADDED = (EMBEDDING, "output_layer.weight")
+
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def compare(folder: Path, hf_model: str) -> tuple[int, list[str]]:
+def compare(folder: Path, hf_model: str, *, batch: int = 1 << 28) -> tuple[int, list[str]]:
     """Compare every tensor of a checkpoint with its source.
 
     The model is built of the Hugging Face config, not of what the checkpoint says, and has no weights of its own:
-    those of a few layers are read from the checkpoint, converted to Hugging Face's layout, and compared.
+    those of a few layers are read from the checkpoint, converted to Hugging Face's layout, and compared. Rows that
+    pad the vocabulary are no part of the model.
 
     Args:
         folder: Checkpoint folder, which `megatron.bridge_release.checking.check` has found to load.
         hf_model: Hugging Face model ID, or folder of a model.
+        batch: How much is read of the checkpoint at a time, in bytes; at least a tensor is.
 
     Returns:
-        The number of tensors that are equal to the source's, and which of the source's are not, or are missing. What
-        only the checkpoint has (an output layer that is tied to the embedding) is no difference.
+        The number of tensors that are equal to the source's, and which of the source's are not, or are missing, and
+        which of the checkpoint's have no source. An output layer that is tied to the embedding needs none.
 
     Raises:
         ValueError: If the model cannot be read.
@@ -61,31 +63,44 @@ def compare(folder: Path, hf_model: str) -> tuple[int, list[str]]:
         provider.vocab_size, provider.should_pad_vocab = embedding.shape[0], False
     provider.finalize()
     source = bridge.hf_pretrained.state
-    lacking, problems, equal = set(source.keys()), [], 0
+    # Tables that old files hold and models compute.
+    lacking = {name for name in source.keys() if not name.endswith("rotary_emb.inv_freq")}
+    problems, equal = [], 0
     with temporary_distributed_context(backend="gloo"):
         model = provider.provide_distributed_model(
             wrap_with_ddp=False, use_cpu_initialization=True, init_model_with_meta_device=True
         )
-        tasks = _Loaded(model[0], folder, [task for task in bridge.get_conversion_tasks(model) if task is not None])
-        for name, tensor in bridge.export_hf_weights(model, show_progress=False, conversion_tasks=tasks):
+        # A task of which the source is missing has no weight; a parameter that nothing maps has no task.
+        tasks = [task for task in bridge.get_conversion_tasks(model) if task is not None]
+        tasks = [task for task in tasks if task.param_weight is not None]
+        parameters = {name.removeprefix("module.") for name, _ in model[0].named_parameters()}
+        without = parameters - {task.param_name for task in tasks}
+        problems += [f"{name} of the checkpoint has no source in {hf_model}" for name in sorted(without)]
+        padded = {str(task.mapping.hf_param) for task in tasks if task.param_name in _PADDED}
+        loaded = _Loaded(model[0], folder, tasks, batch)
+        for name, tensor in bridge.export_hf_weights(model, show_progress=False, conversion_tasks=loaded):
             if name not in source:
                 continue
             lacking.discard(name)
             expected = source[name].to(tensor.dtype)
+            if name in padded:
+                tensor = tensor[: expected.shape[0]]
             if tensor.shape != expected.shape:
                 problems.append(f"{name} is {tuple(tensor.shape)}, and {tuple(expected.shape)} in {hf_model}")
-            elif count := int((_bits(tensor) != _bits(expected)).any(dim=1).sum()):
+            elif count := int((_bits(tensor) != _bits(expected)).sum()):
                 problems.append(f"{name} differs from {hf_model} in {count} of {tensor.numel()} values")
             else:
                 equal += 1
+            # The next one is read before these names are given to it.
+            del tensor, expected
     return equal, problems + [f"{name} of {hf_model} is not in the checkpoint" for name in sorted(lacking)]
 
 
 class _Loaded:
     """Conversion tasks of a model without weights, each with its weight when its turn comes."""
 
-    def __init__(self, model: Any, folder: Path, tasks: list[Any]) -> None:
-        self._sharded, self._folder, self._tasks = model.sharded_state_dict(), folder, tasks
+    def __init__(self, model: Any, folder: Path, tasks: list[Any], batch: int) -> None:
+        self._sharded, self._folder, self._tasks, self._batch = model.sharded_state_dict(), folder, tasks, batch
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -96,17 +111,19 @@ class _Loaded:
             for batch in self._batches():
                 weights = self._load([task.param_name for task in batch])
                 for task in batch:
-                    yield replace(task, param_weight=weights[task.param_name])
+                    # It is let go when the next one is asked for.
+                    yield replace(task, param_weight=weights.pop(task.param_name))
                     progress.update(_size(task.param_weight))
 
     def _batches(self) -> Iterator[list[Any]]:
-        batch, size = [], 0
+        batch: list[Any] = []
+        size = 0
         for task in self._tasks:
-            batch.append(task)
-            size += _size(task.param_weight)
-            if size >= _BATCH:
+            if batch and size + _size(task.param_weight) > self._batch:
                 yield batch
                 batch, size = [], 0
+            batch.append(task)
+            size += _size(task.param_weight)
         if batch:
             yield batch
 
@@ -116,16 +133,14 @@ class _Loaded:
             entry = self._sharded[name]
             wanted[name] = replace(entry, data=torch.empty(entry.data.shape, dtype=entry.data.dtype))
         try:
-            return dist_checkpointing.load(wanted, str(self._folder))
-        except CheckpointException as error:
-            # One process, so one cause; and no Exception, which would pass who catches those.
-            ((cause, _),) = error.failures.values()
-            raise ValueError(f"the checkpoint is not of this model: {cause}") from error
+            return load_part(wanted, self._folder)
+        except ValueError as error:
+            raise ValueError(f"the checkpoint is not of this model: {error}") from error
 
 
 def _bits(tensor: torch.Tensor) -> torch.Tensor:
-    """Give the bytes of a tensor's values, [values, bytes a value]: -0.0 is not 0.0, and a NaN is itself."""
-    return tensor.reshape(-1, 1).contiguous().view(torch.uint8)
+    """Give a tensor's bits as whole numbers: -0.0 is not 0.0, and a NaN is itself."""
+    return tensor.contiguous().view(_INTEGERS[tensor.element_size()])
 
 
 def _size(tensor: torch.Tensor) -> int:

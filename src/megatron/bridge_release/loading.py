@@ -1,0 +1,72 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Loads a part of a checkpoint's tensors, such as some of the layers that share a key."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from megatron.core import dist_checkpointing
+from megatron.core.dist_checkpointing.dict_utils import dict_list_map_outplace
+from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
+from torch.distributed.checkpoint.api import CheckpointException
+
+
+def load_part(wanted: dict[str, ShardedTensor | ShardedTensorFactory], folder: Path) -> dict[str, torch.Tensor]:
+    """Load what is asked for, whatever else there is of the same tensors.
+
+    Args:
+        wanted: Entries of a sharded state dict, whose data are filled.
+        folder: Checkpoint folder.
+
+    Returns:
+        The tensors, by the names of their entries.
+
+    Raises:
+        ValueError: If the checkpoint does not have what is asked for: one line.
+    """
+    built = {
+        name: entry.build() if isinstance(entry, ShardedTensorFactory) else entry for name, entry in wanted.items()
+    }
+    try:
+        # Not all of a tensor is asked for, which the validation takes for an error.
+        loaded = dist_checkpointing.load(
+            dict_list_map_outplace(_stacked, built), str(folder), validate_access_integrity=False
+        )
+    except (Exception, CheckpointException) as error:
+        # The latter is no Exception. One process, so one cause.
+        causes = [cause for cause, _ in getattr(error, "failures", {}).values()]
+        raise ValueError(" ".join(str(causes[0] if causes else error).split())) from error
+    tensors = {}
+    for name, entry in wanted.items():
+        part = _unstacked(loaded[name], built[name])
+        tensors[name] = entry.merge_fn(part) if isinstance(entry, ShardedTensorFactory) else part
+    return tensors
+
+
+def _stacked(entry: ShardedTensor) -> ShardedTensor:
+    """Give a layer's tensor the axes of the stack; else Megatron Core reads it with all the others of the stack."""
+    shape = (1,) * entry.prepend_axis_num + entry.local_shape
+    return replace(entry, data=entry.data.view(shape), local_shape=shape, prepend_axis_num=0)
+
+
+def _unstacked(loaded: Any, told: Any) -> Any:
+    if isinstance(told, ShardedTensor):
+        return loaded.view(told.local_shape)
+    if isinstance(told, dict):
+        return {key: _unstacked(loaded[key], value) for key, value in told.items()}
+    return [_unstacked(part, value) for part, value in zip(loaded, told)]
