@@ -39,7 +39,13 @@ COMMANDS = [
     for command in code.replace("\\\n", " ").splitlines()
 ]
 # What others run: CI runs `make test`, whose first step is an installation; the build's tests the others.
-ELSEWHERE = (["make", "test"], ["make", "matrix"], ["pip", "install", "."], ["pip", "install", "--no-deps", "."])
+ELSEWHERE = (
+    ["make", "test"],
+    ["make", "matrix"],
+    ["make", "large"],
+    ["pip", "install", "."],
+    ["pip", "install", "--no-deps", "."],
+)
 
 
 def _command(*words: str) -> list[str]:
@@ -88,6 +94,7 @@ def test_check_repair_and_revert_run(tiny, tmp_path):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
     release, names = tree(root), {"OUT": root, "HF_MODEL": tiny.hf}
     assert "It loads." in _run(_command("check", "OUT", "--deep"), **names).stdout
+    assert "It loads." in _run(_command("check", "OUT", "--compute"), **names).stdout
     assert "It loads." in _run(["python", "-m", "megatron.bridge_release", "check", "OUT"], **names).stdout
     _run(_command("revert"), **names)
     assert "iter_0000000/run_config.yaml" in tree(root)

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -34,6 +35,10 @@ from megatron.bridge_release.checking import Report, check
 from megatron.bridge_release.source import require_source
 
 
+if TYPE_CHECKING:
+    from megatron.bridge_release.computing import Proof
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line.
 
@@ -41,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: The command line's words; those of the process where None.
 
     Returns:
-        The exit status: 0 where the checkpoint loads, or the work is done; 1 where not; 2 for a wrong command line.
+        The exit status: 0 where the checkpoint loads, or the work is done; 1 where not; 2 for a wrong command line;
+        3 where the checkpoint loads, and this host cannot compute what was to be proven by computing.
     """
     parser = argparse.ArgumentParser(prog="python -m megatron.bridge_release", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -58,6 +64,11 @@ def main(arguments: list[str] | None = None) -> int:
             )
             command.add_argument(
                 "--made-of", metavar="HF_MODEL", help="see whether it was made of this Hugging Face model"
+            )
+            command.add_argument(
+                "--compute",
+                metavar="HF_MODEL",
+                help="compute with the first layers, in Megatron-LM and in transformers, and compare the logits",
             )
             command.add_argument("--json", action="store_true", help="print JSON")
         else:
@@ -103,20 +114,36 @@ def _check(options: argparse.Namespace) -> int:
             require_source(options.path, options.made_of)
         except (ValueError, OSError) as error:
             report.problems.append(str(error))
-    if options.deep is not None and report.folder is not None and not report.beyond_repair:
+    proof = None
+    for hf_model, work, undone in (
+        (options.deep, _compare, "Not compared with"),
+        (options.compute, _compute, "Not computed with"),
+    ):
+        if hf_model is None:
+            continue
+        if report.folder is None or report.beyond_repair or (work is _compute and report.problems):
+            report.notes.append(f"{undone} {hf_model}: the problems come first.")
+            continue
         try:
             with _quietly():
-                _compare(report, options.deep)
+                proof = work(report, hf_model)
         except Exception as error:
             # Bridge and transformers read the model; what they raise for a wrong one is theirs.
-            report.problems.append(f"Not compared with {options.deep}: {type(error).__name__}: {error}")
-    elif options.deep is not None:
-        report.notes.append(f"Not compared with {options.deep}: the problems come first.")
+            told = " ".join(str(error).split())
+            report.problems.append(f"{undone} {hf_model}: {type(error).__name__}: {told}")
+    unproven = proof is not None and proof.unproven is not None
     if options.json:
-        print(json.dumps(asdict(report) | {"loadable": report.loadable}, indent=2))
+        values = asdict(report) | {"loadable": report.loadable}
+        if proof is not None:
+            # JSON has no infinity.
+            difference = proof.difference if proof.difference != float("inf") else None
+            values["proof"] = asdict(proof) | {"difference": difference, "agrees": proof.agrees}
+        print(json.dumps(values, indent=2))
     else:
         _print(report)
-    return 0 if report.loadable else 1
+        if unproven:
+            print(proof)
+    return 1 if not report.loadable else 3 if unproven else 0
 
 
 def _compare(report: Report, hf_model: str) -> None:
@@ -127,6 +154,16 @@ def _compare(report: Report, hf_model: str) -> None:
     equal, problems = compare(Path(report.root, report.folder), hf_model)
     report.problems += problems
     report.notes.append(f"{equal} tensors are bit by bit those of {hf_model}.")
+
+
+def _compute(report: Report, hf_model: str) -> "Proof":
+    from megatron.bridge_release.computing import prove
+
+    proof = prove(Path(report.root), hf_model)
+    if proof.unproven is None:
+        (report.notes if proof.agrees else report.problems).append(f"{proof}.")
+        report.notes += proof.notes
+    return proof
 
 
 def _print(report: Report) -> None:

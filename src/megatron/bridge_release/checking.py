@@ -227,6 +227,10 @@ def find_args_problem(args: dict[str, Any], metadata: Metadata | None) -> str | 
     if metadata is None:
         return None
     layers, hidden, ffn, heads, channels, vocabulary = (args[name] for name in sizes)
+    # A reader adds the rows of the padding that are not stored.
+    stored_rows = metadata.tensors[EMBEDDING].shape[0] if EMBEDDING in metadata.tensors else vocabulary
+    if stored_rows < vocabulary and stored_rows >= (args["vocab_size"] or vocabulary):
+        vocabulary = stored_rows
     for key, told in {
         EMBEDDING: (vocabulary, hidden),
         "output_layer.weight": (vocabulary, hidden),

@@ -1,0 +1,307 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Proves that a release computes what its Hugging Face model does: the first layers of both, on the CPU, in float32.
+
+Transformers computes from the Hugging Face files, Megatron-LM from the release, with the model that its own parser and
+builder make of the release's flags. One model after the other is in memory.
+"""
+
+import logging
+import shlex
+import warnings
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PretrainedConfig
+from transformers.utils import logging as transformers_logging
+
+from megatron.bridge_release.checking import NEEDED_ARGS
+from megatron.bridge_release.hugging_face_model import HuggingFaceModel, NotComputable
+from megatron.bridge_release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, look, parse_tracker
+from megatron.bridge_release.reading import Unreadable, read_state
+
+
+POSITIONS = 256
+MEMORY = 8 << 30
+
+# How far the logits may differ, as a part of the largest. The order of additions makes 9e-7 in two layers, and 9e-6
+# in all thirty of SmolLM2, float32 against float64. A wrong epsilon or base makes a thousand times as much.
+BOUND = 4e-5
+
+# What Python and its imports take.
+_OWN_MEMORY = 1 << 30
+
+# Positions beyond a window or an original length, where only a model that has it as well computes the same.
+_BEYOND = 64
+
+# Positions times parameters to which a computation may grow to reach beyond it: about a minute on two cores.
+_LONG = 2e12
+
+# Positions to which it may grow for what shows at every position, only more so beyond.
+_CHEAP = 1024
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was computed, and how far the two models are apart.
+
+    Attributes:
+        hf_model: The Hugging Face model.
+        layers: Number of layers that were computed: the first ones.
+        of_layers: Number of layers that the model has.
+        positions: Number of positions.
+        difference: The largest difference of the logits, as a part of the largest logit; infinite where one of
+            them is no number; None where nothing was computed.
+        bound: How far they may differ.
+        same_choice: At how many of the positions both models choose the same token.
+        unproven: Why nothing was computed; None where it was.
+        notes: What is worth knowing, such as what was not reached.
+    """
+
+    hf_model: str
+    layers: int = 0
+    of_layers: int = 0
+    positions: int = 0
+    difference: float | None = None
+    bound: float = BOUND
+    same_choice: int = 0
+    unproven: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the release was seen to compute what the Hugging Face model does."""
+        return self.difference is not None and self.difference <= self.bound
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        if self.unproven is not None:
+            return f"Not proven to compute what {self.hf_model} does: {self.unproven}."
+        layers = "all" if self.layers == self.of_layers else f"the first {self.layers} of"
+        verdict = "computes what" if self.agrees else "computes another function than"
+        return (
+            f"Megatron-LM {verdict} {self.hf_model}{' does' if self.agrees else ''}: with {layers} {self.of_layers} "
+            f"layers, the logits of {self.positions} positions differ by {self.difference:.1e} of the largest (bound: "
+            f"{self.bound:.0e}), and both choose the same token at {self.same_choice}"
+        )
+
+
+def prove(root: Path, hf_model: str | Path, *, positions: int | None = None, memory: int | None = None) -> Proof:
+    """Compute a few hundred logits with the first layers of a release and of its Hugging Face model.
+
+    As many layers are computed as fit into the memory: at least two, and one of each kind that the model has.
+
+    Args:
+        root: Checkpoint root, which `megatron.bridge_release.checking.check` has found to load.
+        hf_model: Hugging Face model ID, or folder of a model.
+        positions: Number of positions; `POSITIONS`, or more where a window or the like is in reach, where None.
+        memory: How much the process may take, in bytes; `MEMORY`, or what is available, where None.
+
+    Returns:
+        The proof. It says why where this host cannot compute the model.
+
+    Raises:
+        ValueError: If there is no release, if it is not this model's, or if Megatron-LM refuses its flags or
+            tensors: one line.
+        OSError: If the model cannot be read.
+    """
+    with _quiet():
+        return _prove(_release(Path(root)), str(hf_model), positions, _memory() if memory is None else memory)
+
+
+def _prove(folder: Path, name: str, positions: int | None, memory: int) -> Proof:
+    try:
+        from megatron.bridge_release import megatron_lm_model as megatron
+    except ImportError as error:
+        return Proof(name, unproven=f"no Megatron-LM (megatron.training) of core 0.19 is installed here ({error})")
+
+    flags = (folder / FLAGS_FILE).read_text().split()
+    layers = 0
+    try:
+        hf = HuggingFaceModel(name)
+        layers = hf.layers
+        with megatron.megatron_lm(flags) as args:
+            _compare_args(folder, args)
+            if args.num_layers != hf.layers:
+                raise ValueError(f"{folder / FLAGS_FILE} says {args.num_layers} layers, and {name} has {hf.layers}")
+            kinds = list(zip(hf.kinds(), megatron.per_layer(args)))
+            plan = Plan(hf, kinds, _reaches(hf.config, args), positions, memory)
+            if plan.unproven is not None:
+                return Proof(name, of_layers=hf.layers, unproven=plan.unproven)
+            if megatron.builder_ignores(args):
+                plan.notes.append(
+                    f"Megatron-LM's own builder was given rope_scaling_factor={args.rope_scaling_factor:g}, which it "
+                    "does not take from its arguments: give it in your script as well (README, Limits)."
+                )
+            tokens = _tokens(hf.config, plan.positions)
+            expected = hf.compute(plan.layers, tokens)
+            found = megatron.compute(args, folder, plan.layers, tokens)[..., : expected.shape[-1]]
+    except (megatron.NotBuildable, NotComputable) as error:
+        return Proof(name, of_layers=layers, unproven=str(error))
+    return Proof(
+        name,
+        plan.layers,
+        hf.layers,
+        plan.positions,
+        _difference(expected, found),
+        same_choice=int((expected.argmax(-1) == found.argmax(-1)).sum()),
+        notes=tuple(plan.notes),
+    )
+
+
+class Plan:
+    """What is computed: how many layers and positions fit into the memory, and what they do not reach.
+
+    Attributes:
+        layers: Number of layers.
+        positions: Number of positions.
+        notes: What is not reached.
+        unproven: Why nothing can be computed; None where it can.
+    """
+
+    def __init__(
+        self,
+        hf: HuggingFaceModel,
+        kinds: list[Any],
+        reaches: list[tuple[str, int, bool]],
+        positions: int | None,
+        memory: int,
+    ) -> None:
+        self.notes: list[str] = []
+        self.unproven: str | None = None
+        self._hf = hf
+        first_of_kind = {kind: layer for layer, kind in reversed(list(enumerate(kinds)))}
+        self.layers = min(max(2, max(first_of_kind.values()) + 1), hf.layers)
+        self.positions = positions or POSITIONS
+        needed = self._bytes(self.layers, self.positions)
+        if needed > memory:
+            self.unproven = f"its first {self.layers} layers need {needed / 2**30:.1f} GiB, and {memory / 2**30:.1f} GiB may be taken"
+            return
+        for what, reach, everywhere in sorted(reaches, key=lambda item: item[1]):
+            if reach < self.positions:
+                continue
+            longer = reach + _BEYOND
+            fits = longer * hf.parameters(self.layers) <= _LONG and self._bytes(self.layers, longer) <= memory
+            if positions is None and fits and (longer <= _CHEAP or not everywhere):
+                self.positions = longer
+            elif not everywhere:
+                self.notes.append(f"{what}, {reach}, was not reached: nothing is known of positions beyond it.")
+        while (
+            self.layers < hf.layers
+            and self._bytes(self.layers + 1, self.positions) <= memory
+            and (self.positions == POSITIONS or self.positions * hf.parameters(self.layers + 1) <= _LONG)
+        ):
+            self.layers += 1
+
+    def _bytes(self, layers: int, positions: int) -> int:
+        """Estimate what the process takes at most, in bytes."""
+        config = self._hf.config
+        # The logits of both and their difference; attention scores, masked, and their softmax; the layers' own.
+        values = 3 * positions * config.vocab_size + 4 * config.num_attention_heads * positions**2
+        values += 16 * positions * config.hidden_size
+        # While the largest tensor is read, its bfloat16 stands beside it twice.
+        return _OWN_MEMORY + 4 * (self._hf.parameters(layers) + values)
+
+
+def _release(root: Path) -> Path:
+    found = look(root)
+    tracker = "" if found.tracker is None else found.tracker
+    if not tracker or not parse_tracker(tracker, str(root))[1] or not (root / RELEASE / FLAGS_FILE).is_file():
+        raise ValueError(
+            f"{root} holds no release to compute with. Make one of an import: "
+            f"python -m megatron.bridge_release repair {shlex.quote(str(root))}"
+        )
+    return root / RELEASE
+
+
+def _compare_args(folder: Path, args: Namespace) -> None:
+    """Compare the args that ``--use-checkpoint-args`` restores with what the flags say."""
+    try:
+        stored = vars(read_state(folder)["args"])
+    except (Unreadable, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / COMMON_STATE} cannot be read ({error})") from error
+    for name in NEEDED_ARGS:
+        if not name.startswith("tokenizer") and stored.get(name) != getattr(args, name):
+            raise ValueError(
+                f"{folder}: args.{name} is {stored.get(name)!r} in {COMMON_STATE}, and {getattr(args, name)!r} by the "
+                f"flags in {FLAGS_FILE}. python -m megatron.bridge_release repair {shlex.quote(str(folder.parent))}"
+            )
+
+
+def _reaches(config: PretrainedConfig, args: Namespace) -> list[tuple[str, int, bool]]:
+    """Tell what shows at the positions beyond a length, what it is, and whether it shows before them too."""
+    reaches = []
+    # Megatron-LM counts the positions before a token, transformers the token as well.
+    windows = [args.window_size[0] + 1] if args.window_size else []
+    if getattr(config, "use_sliding_window", True):
+        windows.append(getattr(config, "sliding_window", None))
+    if windows := [window for window in windows if isinstance(window, int) and window > 0]:
+        reaches.append(("The sliding window", max(windows), False))
+    told = getattr(config, "rope_parameters", None) or {}
+    for rope in [told, *(value for value in told.values() if isinstance(value, dict))]:
+        length = rope.get("original_max_position_embeddings") or config.max_position_embeddings
+        if rope.get("rope_type", "default") != "default":
+            reaches.append(("Rope's original length", length, rope["rope_type"] not in ("dynamic", "longrope")))
+    return reaches
+
+
+def _tokens(config: PretrainedConfig, positions: int) -> torch.Tensor:
+    """Draw tokens, the same for each call; the first, the last and the special ones are among them."""
+    tokens = torch.randint(config.vocab_size, (1, positions), generator=torch.Generator().manual_seed(1))
+    special = [getattr(config, f"{name}_token_id", None) for name in ("bos", "eos", "pad")]
+    flat = [token for ids in special for token in (ids if isinstance(ids, list) else [ids])]
+    chosen = [0, *(token for token in flat if isinstance(token, int)), config.vocab_size - 1]
+    for at, token in enumerate(dict.fromkeys(token for token in chosen if 0 <= token < config.vocab_size)):
+        # Not at the beginning alone, where attention has nothing to choose from.
+        tokens[0, min(at * (positions // 8), positions - 1)] = token
+    return tokens
+
+
+def _difference(expected: torch.Tensor, found: torch.Tensor) -> float:
+    """Compare logits; those that are no numbers, in either, differ without bound."""
+    largest = float(expected.abs().max())
+    # It takes the memory of one more, not of several.
+    difference = float(torch.sub(expected, found).abs_().max()) / (largest or 1.0)
+    return difference if difference == difference else float("inf")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the warnings and the progress of both libraries, which are about other things, out of the answer."""
+    disabled, bars = logging.root.manager.disable, transformers_logging.is_progress_bar_enabled()
+    logging.disable(logging.WARNING)
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _memory() -> int:
+    """Tell how much this process may take: no more than most of what is free."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return min(MEMORY, int(line.split()[1]) * 1024 * 3 // 4)
+    return MEMORY

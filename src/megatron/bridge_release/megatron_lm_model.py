@@ -1,0 +1,304 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Builds the model that Megatron-LM makes of a release's flags, without CUDA, and computes with its first layers.
+
+The parser, the validation, the model builder and the checkpoint reader are those of the installed megatron-core.
+"""
+
+import io
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from megatron.core import dist_checkpointing, parallel_state
+from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
+from megatron.core.process_groups_config import ProcessGroupCollection
+from megatron.core.tensor_parallel.random import CudaRNGStatesTracker
+from megatron.training.argument_utils import gpt_config_from_args
+from megatron.training.arguments import parse_args, validate_args
+from megatron.training.models import GPTModelBuilder
+from torch.overrides import TorchFunctionMode
+
+from megatron.bridge_release.loading import load_part
+
+
+# What a run needs besides the model, and what Megatron Core's own modules need on a host without CUDA.
+_RUN_FLAGS = (
+    *("--micro-batch-size", "1", "--train-iters", "1", "--lr", "1e-4", "--tokenizer-type", "NullTokenizer"),
+    *("--transformer-impl", "local", "--no-persist-layer-norm", "--no-masked-softmax-fusion", "--no-rope-fusion"),
+    *("--no-gradient-accumulation-fusion", "--no-bias-swiglu-fusion", "--no-bias-gelu-fusion"),
+    *("--no-bias-dropout-fusion", "--distributed-backend", "gloo", "--use-cpu-initialization", "--no-initialization"),
+)
+
+# The dtype that a release is trained in; here it is computed in float32.
+_DTYPE_FLAGS = ("--bf16", "--fp16")
+
+# What Megatron-LM's builder takes where nothing tells it of another.
+_BUILT_IN_ROPE_SCALING_FACTOR = 8.0
+
+# What is read from the checkpoint at a time, in bytes.
+_BATCH = 1 << 28
+
+
+class Refused(ValueError):
+    """Megatron-LM refuses the release's flags, or its tensors. The message is one line."""
+
+
+class NotBuildable(Exception):
+    """Megatron Core cannot build or run the model on this host. The message says why."""
+
+
+@contextmanager
+def megatron_lm(flags: list[str]) -> Iterator[Namespace]:
+    """Start Megatron-LM on the CPU as far as its model needs, and leave nothing of it behind.
+
+    Args:
+        flags: The model's flags, as ``megatron_lm_args.txt`` holds them.
+
+    Yields:
+        Megatron-LM's validated arguments, with float32 parameters.
+
+    Raises:
+        Refused: If its parser or its validation refuses the flags.
+        NotBuildable: If this process is one of several ranks.
+    """
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        raise NotBuildable("torch.distributed runs on several ranks: it is computed in a process of its own")
+    with ExitStack() as stack:
+        stack.enter_context(_environment_restored())
+        stack.enter_context(_cpu_for_cuda())
+        # It tells of its arguments at length.
+        stack.enter_context(redirect_stdout(io.StringIO()))
+        stack.enter_context(_process_groups())
+        yield _parsed(flags)
+
+
+def compute(args: Namespace, folder: Path, layers: int, tokens: torch.Tensor) -> torch.Tensor:
+    """Compute the logits of the first layers, with the final norm and the output layer after them.
+
+    Args:
+        args: Arguments that `megatron_lm` yields, changed in place.
+        folder: Checkpoint folder.
+        layers: Number of layers.
+        tokens: Tokens, [1, positions].
+
+    Returns:
+        The logits, [1, positions, vocabulary] with the vocabulary's padding.
+
+    Raises:
+        Refused: If the tensors are not those of the flags.
+        NotBuildable: If Megatron Core cannot build or run the model here.
+    """
+    of_layers = args.num_layers
+    _cut(args, layers)
+    positions = tokens.shape[1]
+    try:
+        config = gpt_config_from_args(args)
+        # The builder does not take it from its arguments; the README tells users of Megatron-LM to do this.
+        config.rope_scaling_factor = args.rope_scaling_factor
+        model = (
+            GPTModelBuilder(config)
+            .build_model(ProcessGroupCollection.use_mpu_process_groups(), pre_process=True, post_process=True)
+            .eval()
+        )
+    except Exception as error:
+        raise NotBuildable(f"Megatron Core cannot build it here ({_text(error)})") from error
+    _load(model, folder, of_layers)
+    mask = torch.ones(1, 1, positions, positions, dtype=torch.bool).triu(1)
+    try:
+        with torch.inference_mode():
+            return model(tokens, torch.arange(positions)[None], mask)
+    except Exception as error:
+        raise NotBuildable(f"Megatron Core cannot run it here ({_text(error)})") from error
+
+
+def builder_ignores(args: Namespace) -> bool:
+    """Tell whether the arguments have a rope scaling factor that Megatron-LM's own builder does not take."""
+    return bool(args.use_rope_scaling) and args.rope_scaling_factor != _BUILT_IN_ROPE_SCALING_FACTOR
+
+
+def per_layer(args: Namespace) -> list[tuple[Any, ...]]:
+    """Tell for each layer what the arguments say of it alone: layers with equal values are of one kind."""
+    values: list[list[Any]] = []
+    for name, value in vars(args).items():
+        if isinstance(value, list) and len(value) == args.num_layers:
+            values.append(value)
+        elif name.endswith("_freq") and type(value) is int and value > 1:
+            # Which of a group is the odd one differs from argument to argument.
+            values.append([layer % value for layer in range(args.num_layers)])
+    return list(zip(*values)) if values else [()] * args.num_layers
+
+
+def _parsed(flags: list[str]) -> Namespace:
+    words = ["pretrain_gpt.py", *_RUN_FLAGS, *(flag for flag in flags if flag not in _DTYPE_FLAGS)]
+    told = io.StringIO()
+    try:
+        with _attributes((sys, "argv", words)), redirect_stderr(told):
+            args = parse_args()
+    except SystemExit as error:
+        why = (told.getvalue().strip().splitlines() or [""])[-1].partition("error: ")[2]
+        raise Refused(f"Megatron-LM's parser refuses the release's flags: {why}") from error
+    # They need Transformer Engine and CUDA streams, and compute the same.
+    args.moe_grouped_gemm, args.moe_token_dispatcher_type = False, "allgather"
+    args.rank, args.world_size = 0, 1
+    try:
+        validate_args(args)
+    except Exception as error:
+        raise Refused(f"Megatron-LM refuses the release's flags ({_text(error)})") from error
+    if args.multi_latent_attention:
+        raise NotBuildable("multi-latent attention needs Transformer Engine")
+    if args.layernorm_zero_centered_gamma:
+        raise NotBuildable("zero-centred norms need Transformer Engine")
+    if args.hybrid_layer_pattern is not None:
+        raise NotBuildable("hybrid models are not built of GPT's layers")
+    return args
+
+
+def _cut(args: Namespace, layers: int) -> None:
+    """Leave the first layers, of which each keeps its place and what is said of it alone."""
+    for name, value in vars(args).items():
+        if isinstance(value, list) and len(value) == args.num_layers:
+            setattr(args, name, value[:layers])
+    # What predicts further tokens adds nothing to the logits.
+    args.num_layers, args.mtp_num_layers = layers, None
+
+
+def _load(model: Any, folder: Path, of_layers: int) -> None:
+    """Load the layers that the model has, of a checkpoint that has more."""
+    metadata = dist_checkpointing.load_content_metadata(str(folder)) or {}
+    metadata["dp_cp_group"] = parallel_state.get_data_parallel_group(with_context_parallel=True)
+    layers, model.config.num_layers = model.config.num_layers, of_layers
+    try:
+        sharded = model.sharded_state_dict(metadata=metadata)
+    finally:
+        model.config.num_layers = layers
+    wanted = {
+        name: entry for name, entry in sharded.items() if isinstance(entry, (ShardedTensor, ShardedTensorFactory))
+    }
+    lacking = {name for name, _ in model.named_parameters()} - wanted.keys()
+    if lacking:
+        raise NotBuildable(f"Megatron Core says no place in a checkpoint for {', '.join(sorted(lacking))}")
+    for batch in _batches(wanted):
+        try:
+            loaded = load_part(batch, folder)
+        except ValueError as error:
+            raise Refused(f"Megatron-LM cannot load {folder}: {error}") from error
+        model.load_state_dict(loaded, strict=False)
+
+
+def _batches(wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Group what is loaded; the largest tensors, whose copies need most, while least is loaded."""
+    batch: dict[str, Any] = {}
+    size = 0
+    for name in sorted(wanted, key=lambda name: -wanted[name].data.nbytes):
+        batch[name] = wanted[name]
+        size += wanted[name].data.nbytes
+        if size >= _BATCH:
+            yield batch
+            batch, size = {}, 0
+    if batch:
+        yield batch
+
+
+@contextmanager
+def _process_groups() -> Iterator[None]:
+    """Give Megatron Core its process groups of this process alone; those that are there are used."""
+    started = not dist.is_initialized()
+    if started:
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        if parallel_state.is_initialized():
+            yield
+            return
+        try:
+            parallel_state.initialize_model_parallel()
+            yield
+        finally:
+            groups = vars(ProcessGroupCollection.use_mpu_process_groups()).values() if not started else ()
+            parallel_state.destroy_model_parallel()
+            for group in {group for group in groups if isinstance(group, dist.ProcessGroup)} - {dist.group.WORLD}:
+                dist.destroy_process_group(group)
+    finally:
+        if started:
+            dist.destroy_process_group()
+
+
+@contextmanager
+def _environment_restored() -> Iterator[None]:
+    """Keep Megatron Core's variables: it remembers one model's attention there and refuses another's."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith("NVTE_")]:
+        del os.environ[name]
+    # Validation asks for it in some layouts.
+    os.environ["CUDA_DEVICE_MAX_CONNECTIONS"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+class _CpuForCuda(TorchFunctionMode):
+    """Answers ``device="cuda"`` with the CPU."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """See TorchFunctionMode."""
+        kwargs = kwargs or {}
+        if str(kwargs.get("device")).startswith("cuda"):
+            kwargs["device"] = "cpu"
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def _cpu_for_cuda() -> Iterator[None]:
+    """Answer the few calls of building and computing that ask for CUDA and have no switch for it."""
+    with (
+        _attributes(
+            (torch.cuda, "current_device", lambda: "cpu"),
+            (torch.cuda, "get_device_properties", lambda device=None: SimpleNamespace(major=9, minor=0)),
+            (torch.Tensor, "cuda", lambda self, *_, **__: self),
+            # It switches CUDA's generators for dropout, of which there is none.
+            (CudaRNGStatesTracker, "fork", lambda self, name="": nullcontext()),
+        ),
+        _CpuForCuda(),
+    ):
+        yield
+
+
+@contextmanager
+def _attributes(*values: tuple[Any, str, Any]) -> Iterator[None]:
+    """Set attributes, and set them back."""
+    before = [(owner, name, vars(owner).get(name)) for owner, name, _ in values]
+    try:
+        for owner, name, value in values:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, own in before:
+            # What it inherits is no attribute of its own.
+            delattr(owner, name) if own is None else setattr(owner, name, own)
+
+
+def _text(error: BaseException) -> str:
+    """Put an error into one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"

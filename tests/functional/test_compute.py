@@ -1,0 +1,246 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""`check --compute` tells a release that computes what its model does from one that does not."""
+
+import json
+import os
+import shutil
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from megatron.core import parallel_state
+from megatron.training import global_vars
+from models import FAMILIES, TINY_LLAMAS, make_tiny_llama, save_random_model
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, PretrainedConfig, Qwen3MoeConfig
+
+from megatron.bridge import AutoBridge
+from megatron.bridge_release.__main__ import main
+from megatron.bridge_release.computing import BOUND, POSITIONS, Plan, Proof, prove
+from megatron.bridge_release.hugging_face_model import HuggingFaceModel
+from megatron.bridge_release.integrity import write_manifest
+from megatron.bridge_release.layout import COMMON_STATE, FLAGS_FILE
+from megatron.bridge_release.megatron_lm_model import per_layer
+
+
+_COMPUTABLE = [name for name, family in FAMILIES.items() if not family.needs]
+_OWN_MEMORY = 1 << 30
+
+
+def _import(folder: Path, config: PretrainedConfig) -> tuple[Path, Path]:
+    hf = save_random_model(folder / "hf", config)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        # Megatron Core remembers a model's attention backend there and refuses another model's.
+        for name in ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN"):
+            monkeypatch.delenv(name, raising=False)
+        AutoBridge.import_ckpt(hf, folder / "root", release=True)
+    return hf, folder / "root"
+
+
+@pytest.fixture
+def root(tiny, tmp_path) -> Path:
+    """A release to spoil."""
+    return Path(shutil.copytree(tiny.root, tmp_path / "root"))
+
+
+def _flags(root: Path, change: dict[str, str | None]) -> None:
+    """Give flags other values; None leaves them out."""
+    file = root / "release" / FLAGS_FILE
+    lines = [line for line in file.read_text().splitlines() if line.partition("=")[0] not in change]
+    lines += [flag + value for flag, value in change.items() if value is not None]
+    file.write_text("".join(f"{line}\n" for line in lines))
+    write_manifest(root / "release")
+
+
+def _assert_agrees(proof: Proof, layers: int, positions: int = POSITIONS) -> None:
+    assert proof.unproven is None and proof.agrees, proof
+    assert (proof.layers, proof.of_layers, proof.positions) == (layers, layers, positions)
+    # Where one computes in another order, the numbers are seen to be two computations'.
+    assert 0 <= proof.difference < BOUND and proof.same_choice == positions
+
+
+@pytest.mark.parametrize("name", _COMPUTABLE)
+def test_a_family_agrees_with_all_its_layers(name, tmp_path):
+    hf, root = _import(tmp_path, FAMILIES[name].config)
+    before = dict(os.environ)
+    proof = prove(root, hf)
+    _assert_agrees(proof, 2)
+    assert any("rope_scaling_factor=32" in note for note in proof.notes) == bool(FAMILIES[name].forgotten)
+    # Nothing of Megatron-LM is left behind.
+    assert dict(os.environ) == before
+    assert not dist.is_initialized() and not parallel_state.is_initialized()
+    with pytest.raises(AssertionError):
+        global_vars.get_args()
+
+
+@pytest.mark.parametrize("name", TINY_LLAMAS)
+def test_a_tied_an_untied_a_scaled_and_a_padded_llama_agree(name, tmp_path):
+    hf = make_tiny_llama(tmp_path / "hf", name)
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    _assert_agrees(prove(tmp_path / "root", hf), 2)
+
+
+def test_a_process_group_that_is_there_stays(tiny):
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        _assert_agrees(prove(tiny.root, tiny.hf), 2)
+        assert dist.is_initialized() and not parallel_state.is_initialized()
+    finally:
+        dist.destroy_process_group()
+
+
+def test_each_kind_of_layer_is_among_those_that_are_computed(tmp_path):
+    config = FAMILIES["Qwen3-MoE (experts, qk-norm)"].config.to_diff_dict()
+    config |= dict(num_hidden_layers=5, mlp_only_layers=[0, 1])
+    hf = HuggingFaceModel(str(save_random_model(tmp_path / "hf", Qwen3MoeConfig(**config))))
+    dense, _, experts, *_ = kinds = hf.kinds()
+    assert dense != experts and kinds == [dense, dense, experts, experts, experts]
+    assert per_layer(Namespace(num_layers=4, no_rope_freq=[0, 0, 0, 1])) == [(0,), (0,), (0,), (1,)]
+    assert per_layer(Namespace(num_layers=4, window_attn_skip_freq=2, moe_layer_freq=1)) == [(0,), (1,), (0,), (1,)]
+    least = next(
+        plan
+        for memory in range(_OWN_MEMORY, _OWN_MEMORY + (1 << 26), 1 << 16)
+        if (plan := Plan(hf, kinds, [], None, memory)).unproven is None
+    )
+    assert least.layers == 3
+
+
+def test_two_layers_of_many_are_computed_where_no_more_fit(tmp_path):
+    sizes = dict(hidden_size=64, intermediate_size=4096, num_hidden_layers=6, num_attention_heads=4, head_dim=16)
+    hf, root = _import(tmp_path, LlamaConfig(**sizes | TINY_LLAMAS["gqa-untied"]))
+    layer = 4 * (3 * 64 * 4096 + 12288 + 128)
+    rest = 4 * (2 * 512 * 64 + 3 * POSITIONS * 512 + 4 * 4 * POSITIONS**2 + 16 * POSITIONS * 64)
+    proof = prove(root, hf, memory=_OWN_MEMORY + rest + 5 * layer // 2)
+    assert (proof.layers, proof.of_layers, proof.agrees) == (2, 6, True)
+    proof = prove(root, hf, memory=_OWN_MEMORY + rest + layer)
+    assert not proof.agrees and proof.difference is None
+    assert proof.unproven == "its first 2 layers need 1.0 GiB, and 1.0 GiB may be taken"
+    _assert_agrees(prove(root, hf), 6)
+
+
+def test_a_longer_window_is_reached_where_it_can_be_and_named_where_not(tmp_path):
+    config = FAMILIES["Mistral (sliding window)"].config.to_diff_dict() | dict(sliding_window=300)
+    hf, root = _import(tmp_path, type(FAMILIES["Mistral"].config)(**config))
+    proof = prove(root, hf)
+    _assert_agrees(proof, 2, 364)
+    assert proof.notes == ()
+    proof = prove(root, hf, positions=64)
+    assert proof.agrees and proof.positions == 64
+    assert proof.notes == ("The sliding window, 300, was not reached: nothing is known of positions beyond it.",)
+    # Without its window it is seen to be another model at the positions beyond, and at those alone.
+    _flags(root, {"--window-size": None})
+    assert not prove(root, hf).agrees
+    assert prove(root, hf, positions=64).agrees
+
+
+def test_one_tensor_of_another_model_is_seen(tiny, other, tmp_path):
+    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+    name = "model.layers.1.self_attn.v_proj.weight"
+    tensors, others = (load_file(folder / "model.safetensors") for folder in (tiny.hf, other.hf))
+    save_file(tensors | {name: others[name]}, hf / "model.safetensors", metadata={"format": "pt"})
+    proof = prove(tiny.root, hf)
+    assert not proof.agrees and proof.difference > 100 * BOUND
+    tensors["model.norm.weight"][3] = float("nan")
+    save_file(tensors, hf / "model.safetensors", metadata={"format": "pt"})
+    proof = prove(tiny.root, hf)
+    assert not proof.agrees and proof.difference == float("inf")
+
+
+def test_a_model_without_one_of_its_tensors_is_not_made_up(tiny, tmp_path):
+    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+    tensors = load_file(hf / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, hf / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"has no model\.layers\.1\.mlp\.up_proj\.weight\. Give the model"):
+        prove(tiny.root, hf)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"--norm-epsilon": "=0.001"}, {"--rotary-percent": "=0.5"}, {"--add-qkv-bias": ""}, {"--qk-layernorm": ""}],
+    ids=lambda change: next(iter(change)),
+)
+def test_other_flags_are_another_model_or_none(tiny, root, change, capsys):
+    _flags(root, change)
+    assert main(["check", str(root), "--compute", str(tiny.hf), "--json"]) == 1
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert "\n" not in problem
+    assert "computes another function" in problem or "Megatron-LM cannot load" in problem or "by the flags" in problem
+
+
+def test_args_and_flags_that_agree_and_are_wrong_are_seen(tiny, root):
+    _flags(root, {"--rotary-base": "=500000"})
+    with pytest.raises(ValueError, match=r"args\.rotary_base is 10000 in common\.pt, and 500000 by the flags"):
+        prove(root, tiny.hf)
+    common = torch.load(root / "release" / COMMON_STATE, weights_only=True)
+    common["args"].rotary_base = 500000
+    torch.save(common, root / "release" / COMMON_STATE)
+    proof = prove(root, tiny.hf)
+    assert not proof.agrees and proof.difference > 100 * BOUND
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"--no-such-flag": ""}, "Megatron-LM's parser refuses the release's flags: unrecognized arguments"),
+        ({"--tensor-model-parallel-size": "=2"}, "Megatron-LM refuses the release's flags (AssertionError"),
+        ({"--num-layers": "=7"}, "args.num_layers is 2 in common.pt, and 7 by the flags"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_flags_that_megatron_lm_refuses_are_an_error_of_one_line(tiny, root, change, expected):
+    _flags(root, change)
+    with pytest.raises(ValueError) as error:
+        prove(root, tiny.hf)
+    assert expected in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"--multi-latent-attention": "", "--group-query-attention": None, "--num-query-groups": None},
+        {"--apply-layernorm-1p": ""},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_needs_transformer_engine_is_not_proven_and_no_success(tiny, root, change, capsys):
+    _flags(root, change)
+    assert main(["check", str(root), "--compute", str(tiny.hf)]) == 3
+    shown = capsys.readouterr().out
+    assert f"Not proven to compute what {tiny.hf} does: " in shown and "Transformer Engine." in shown
+
+
+def test_it_says_what_it_computed_and_what_it_found(tiny, root, other, capsys):
+    assert main(["check", str(tiny.root), "--deep", str(tiny.hf), "--compute", str(tiny.hf)]) == 0
+    shown = capsys.readouterr().out
+    assert f"Megatron-LM computes what {tiny.hf} does: with all 2 layers, the logits of 256 positions differ" in shown
+    assert main(["check", str(tiny.root), "--compute", str(other.hf), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    (problem,) = report["problems"]
+    assert problem.startswith(f"Megatron-LM computes another function than {other.hf}: with all 2 layers")
+    assert not report["proof"]["agrees"] and report["proof"]["difference"] > BOUND
+    (root / "release" / "__0_0.distcp").write_bytes(b"")
+    assert main(["check", str(root), "--compute", str(tiny.hf), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert f"Not computed with {tiny.hf}: the problems come first." in report["notes"] and "proof" not in report
+
+
+def test_a_proof_without_numbers_is_no_proof():
+    proof = Proof("model", 2, 2, 8, difference=float("nan"))
+    assert not proof.agrees and not replace(proof, difference=float("inf")).agrees and not Proof("model").agrees

@@ -1,0 +1,125 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What a model of a few megabytes does not show, on a random Llama of the 3.2-1B shape: batches, shards, memory."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+import torch
+from models import make_tiny_llama
+from safetensors import safe_open
+from transformers import LlamaConfig, LlamaForCausalLM
+
+
+pytestmark = pytest.mark.large
+
+_SHAPE = LlamaConfig(
+    vocab_size=128256,
+    hidden_size=2048,
+    intermediate_size=8192,
+    num_hidden_layers=16,
+    num_attention_heads=32,
+    num_key_value_heads=8,
+    head_dim=64,
+    max_position_embeddings=131072,
+    tie_word_embeddings=True,
+    rms_norm_eps=1e-5,
+    rope_parameters={
+        "rope_type": "llama3",
+        "rope_theta": 500000.0,
+        "factor": 32.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    },
+)
+_IMPORT = "import sys; from megatron.bridge import AutoBridge; AutoBridge.import_ckpt(*sys.argv[1:], release=True)"
+_EXPORT = (
+    "import sys; from megatron.bridge import AutoBridge; "
+    "AutoBridge.from_hf_pretrained(sys.argv[1]).export_ckpt(*sys.argv[2:], show_progress=False)"
+)
+_GIB = 1 << 30
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A folder with the model ``hf`` in shards of a gigabyte; gone afterwards, since it is large."""
+    folder = Path(tempfile.mkdtemp(prefix="large-"))
+    try:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.bfloat16)
+        try:
+            torch.manual_seed(0)
+            LlamaForCausalLM(_SHAPE).save_pretrained(folder / "hf", max_shard_size="1GB")
+        finally:
+            torch.set_default_dtype(before)
+        tokenizer = make_tiny_llama(folder / "tiny", "gqa-tied")
+        for file in tokenizer.glob("tokenizer*"):
+            shutil.copy(file, folder / "hf")
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _run(what: str, *words: str | Path) -> str:
+    """Run Python in a process of its own, and print what it took.
+
+    The peak is of what the process has for itself: the pages of files that it looks into are the kernel's to take.
+    """
+    started, peak = time.monotonic(), 0
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", *map(str, words)], stdout=output, stderr=subprocess.STDOUT
+        )
+        while process.poll() is None:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            found = re.search(r"RssAnon:\s+(\d+) kB", status)
+            peak = max(peak, int(found[1]) * 1024 if found else 0)
+            time.sleep(0.02)
+        output.seek(0)
+        shown = output.read()
+    assert process.returncode == 0, shown
+    print(f"\n{what}: {time.monotonic() - started:.1f} s, {peak / _GIB:.1f} GiB", end="", flush=True)
+    return shown
+
+
+def test_a_billion_parameters(folder):
+    hf, root, out = folder / "hf", folder / "root", folder / "exported"
+    assert len(list(hf.glob("*.safetensors"))) > 2
+    check = ("-m", "megatron.bridge_release", "check", root)
+    _run("import", "-c", _IMPORT, hf, root)
+    assert "It loads." in _run("check", *check)
+    shown = _run("check --deep", *check, "--deep", hf)
+    assert f"146 tensors are bit by bit those of {hf}." in shown
+    shown = _run("check --compute", *check, "--compute", hf)
+    assert f"Megatron-LM computes what {hf} does: with all 16 layers, the logits of 256 positions differ by" in shown
+    _run("export", "-c", _EXPORT, hf, root, out)
+    compared = 0
+    for file in hf.glob("*.safetensors"):
+        with safe_open(file, "pt") as expected, safe_open(out / file.name, "pt") as found:
+            assert set(expected.keys()) == set(found.keys())
+            for name in expected.keys():
+                assert torch.equal(expected.get_tensor(name), found.get_tensor(name)), name
+                compared += 1
+    print(f"\nexported again, bit for bit: {compared} tensors; {os.cpu_count()} cores")
+    assert compared == 146
