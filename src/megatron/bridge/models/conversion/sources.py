@@ -1,0 +1,49 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Tells of Megatron's parameters that no Hugging Face tensor is converted to."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from megatron.bridge.models.conversion.names import grouped
+from megatron.bridge.models.conversion.utils import persistent_buffers
+from megatron.bridge.utils.common_utils import warn_rank_0
+
+
+def warn_without_source(models: Sequence[torch.nn.Module], tasks: Sequence[Any]) -> None:
+    """Warn, on rank 0 and once, of its parameters that are loaded with nothing.
+
+    Args:
+        models: This rank's part of the model, one for each virtual pipeline stage.
+        tasks: The conversions that a load will run.
+    """
+    loaded = {
+        (task.vp_stage, task.param_name) for task in tasks if task is not None and task.megatron_module is not None
+    }
+    names = [
+        name
+        for stage, model in enumerate(models)
+        for name, _ in (*model.named_parameters(), *persistent_buffers(model))
+        if (stage, name) not in loaded and "_extra_state" not in name and not _is_tied(model, name)
+    ]
+    if names:
+        warn_rank_0(f"No Hugging Face tensor is loaded into {grouped(names)}: they keep what their memory holds.")
+
+
+def _is_tied(model: torch.nn.Module, name: str) -> bool:
+    return "output_layer" in name and getattr(model, "share_embeddings_and_output_weights", False)
