@@ -14,7 +14,7 @@
 
 """Edits to upstream's models/gpt_provider.py."""
 
-from patches.engine import AddImport, Edit, InsertStatements, PassArgument, ReplaceDefault, ReplaceImport
+from patches.engine import AddImport, Edit, InsertStatements, PassArgument, ReplaceDefault, ReplaceImport, ReplaceTest
 
 
 TARGET = "megatron/bridge/models/gpt_provider.py"
@@ -47,6 +47,15 @@ EDITS = (
         why="The default is the model's; fit_to_host switches it off where the host lacks it, and the run config keeps it.",
         drop_when="upstream's default does not depend on the host.",
         do=ReplaceDefault("gradient_accumulation_fusion", "True"),
+    ),
+    Edit(
+        name="vocabulary-padding",
+        symbol="GPTModelProvider.provide",
+        why="A vocabulary that the ranks cannot share evenly is padded, as Megatron-LM pads it, and not an assertion.",
+        drop_when="upstream pads a vocabulary that tensor parallelism does not divide.",
+        do=ReplaceTest(
+            "self.should_pad_vocab", "self.should_pad_vocab or self.vocab_size % self.tensor_model_parallel_size"
+        ),
     ),
     Edit(
         name="import-dataclasses",

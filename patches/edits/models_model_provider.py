@@ -90,6 +90,13 @@ EDITS = (
         do=AddDecorator("@explains_missing_transformer_engine"),
     ),
     Edit(
+        name="tied-without-cuda",
+        symbol="_create_model",
+        why="Megatron Core moves a tied embedding to a CUDA device where pipeline stages share it.",
+        drop_when="megatron-core builds tied models in pipeline stages without CUDA.",
+        do=AddDecorator("@builds_without_cuda"),
+    ),
+    Edit(
         name="import-host",
         symbol="",
         why="Names used by the edits above; get_local_rank_preinit is used in there.",
@@ -98,6 +105,7 @@ EDITS = (
             "megatron.bridge.utils.common_utils",
             """
             from megatron.bridge.utils.host import (
+                builds_without_cuda,
                 distributed_backend,
                 explains_missing_transformer_engine,
                 set_local_device,

@@ -14,14 +14,16 @@
 
 """Imports that the functional tests share: each model is converted once."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from models import FAMILIES, TINY_LLAMAS, make_tiny_llama, save_random_model
-from transformers import AutoConfig
+from models import FAMILIES, ODD_LLAMA, TINY_LLAMAS, make_tiny_llama, save_random_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, LlamaConfig
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     hf = make_tiny_llama(out / "hf", "padded-vocabulary")
     _import(hf, out / "tp1")
     save_random_model(out / "experts", FAMILIES["Qwen3-MoE (experts, qk-norm)"].config)
+    odd = save_random_model(out / "odd", LlamaConfig(**ODD_LLAMA))
+    less = Path(shutil.copytree(odd, out / "less"))
+    tensors = load_file(less / "model.safetensors")
+    del tensors["model.norm.weight"]
+    save_file(tensors, less / "model.safetensors", {"format": "pt"})
     worker = Path(__file__).with_name("parallel_worker.py")
     run = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

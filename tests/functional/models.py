@@ -96,6 +96,10 @@ _NEEDS_TE_FOR_GEMMA = (
 _NEEDS_TE_FOR_MLA = "Megatron Core's own attention knows no multi-latent attention: needs Transformer Engine"
 
 
+# Tied, and with a vocabulary that two ranks cannot share evenly.
+ODD_LLAMA = _DENSE | dict(vocab_size=517, tie_word_embeddings=True)
+
+
 class Family(NamedTuple):
     """A model family.
 
@@ -149,8 +153,10 @@ def save_random_model(folder: Path, config: PretrainedConfig, seed: int = 0) -> 
         # Norm weights are ones in a new model: a swap of two of them would not be seen.
         parameter.data = (parameter.data.float() + 0.1 * torch.randn(parameter.shape)).to(torch.bfloat16)
     model.save_pretrained(folder)
-    words = {f"w{i}": i for i in range(config.vocab_size - 1)} | {"<eos>": config.vocab_size - 1}
-    tokenizer = Tokenizer(WordLevel(words, unk_token="w0"))
+    # Some families' tokenizers add this one where it is not there.
+    last = ("<|endoftext|>", "<eos>")
+    words = [f"w{i}" for i in range(config.vocab_size - len(last))]
+    tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate((*words, *last))}, unk_token="w0"))
     tokenizer.pre_tokenizer = Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", unk_token="w0").save_pretrained(folder)
     return folder

@@ -136,6 +136,11 @@ def main() -> None:
     look_alone(hf, root, out)
     for name, (tp, pp) in LAYOUTS.items():
         write(hf, out / name, tp, pp)
+        write(str(out / "odd"), out / f"odd-{name}", tp, pp)
+    try:
+        AutoBridge.import_ckpt(out / "less", out / "less-root", release=True)
+    except ValueError as error:
+        (out / f"less{dist.get_rank()}.txt").write_text(str(error))
     AutoBridge.import_ckpt(hf, out / "dp2", release=True)
     parallel_state.destroy_model_parallel()
     write(moe, out / "ep2", ep=2)

@@ -18,6 +18,11 @@ by the tests that take `imported`; here two ranks read what one wrote."""
 import json
 
 import pytest
+from safetensors.torch import load_file
+
+from megatron.bridge_release.checking import check
+from megatron.bridge_release.comparing import compare
+from megatron.bridge_release.computing import prove
 
 
 @pytest.mark.parametrize("layout", ["tp2", "pp2"])
@@ -39,3 +44,20 @@ def test_one_rank_of_two_may_ask_alone_what_a_release_holds(two_ranks, rank):
         "tracker": [0, True],
         "folder": f"{root}/release",
     }
+
+
+@pytest.mark.parametrize("name", ["tp2", "pp2"])
+def test_two_ranks_import_a_tied_model_with_a_vocabulary_that_they_cannot_share_evenly(two_ranks, name):
+    out, _ = two_ranks
+    root = out / f"odd-{name}"
+    assert check(root).problems == []
+    equal, problems = compare(root / "release", str(out / "odd"))
+    assert problems == [] and equal == len(load_file(out / "odd/model.safetensors"))
+    assert prove(root, out / "odd").agrees
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_each_of_two_ranks_refuses_a_model_that_lacks_a_tensor(two_ranks, rank):
+    out, _ = two_ranks
+    assert "Missing: model.norm.weight" in (out / f"less{rank}.txt").read_text()
+    assert not (out / "less-root").exists()

@@ -101,10 +101,15 @@ def fit_to_host(config: Any) -> None:
             # Bridges set the keyword by what their host has; a model has no opinion of its own on it.
             config.transformer_layer_spec = _spec_for(spec, use_transformer_engine=True)
             lacking["transformer_layer_spec"] = _spec_for(spec, use_transformer_engine=False)
-    if not torch.cuda.is_available():
+    if torch.cuda.is_available():
+        if getattr(config, "gradient_accumulation_fusion", False) and not can_enable_gradient_accumulation_fusion():
+            lacking["gradient_accumulation_fusion"] = False
+    else:
         lacking |= _WITHOUT_CUDA
-    elif getattr(config, "gradient_accumulation_fusion", False) and not can_enable_gradient_accumulation_fusion():
-        lacking["gradient_accumulation_fusion"] = False
+        if getattr(config, "position_embedding_type", None) == "yarn":
+            # Its table is computed on a device while the model is built. Neither holds a parameter, and without CUDA
+            # neither is computed with.
+            lacking["position_embedding_type"] = "rope"
     for field, value in lacking.items():
         if getattr(config, field, None):
             switch(config, field, value)
@@ -180,6 +185,33 @@ def explains_missing_transformer_engine(build: Callable[P, R]) -> Callable[P, R]
             raise RuntimeError(
                 f"{model} cannot be built without Transformer Engine ({type(error).__name__}: {error}). {remedy}"
             ) from error
+
+    return wrapper
+
+
+def builds_without_cuda(build: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function that builds a model so that a host without CUDA keeps a tied embedding where it is.
+
+    Between pipeline stages Megatron Core moves it to a device first, and then sums it over the process group, which
+    gloo does on the CPU.
+
+    Args:
+        build: The function.
+
+    Returns:
+        The decorated function. With CUDA, it is called as it is.
+    """
+
+    @functools.wraps(build)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        if torch.cuda.is_available():
+            return build(*args, **kwargs)
+        moves = torch.Tensor.cuda
+        torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[method-assign]
+        try:
+            return build(*args, **kwargs)
+        finally:
+            torch.Tensor.cuda = moves  # type: ignore[method-assign]
 
     return wrapper
 
