@@ -27,6 +27,7 @@ import sys
 import torch
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.training.release.faithful import require_faithful
 from megatron.bridge.training.utils.import_checks import check_import
 
 
@@ -38,6 +39,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--tensor-model-parallel-size", type=int, default=1)
     parser.add_argument("--pipeline-model-parallel-size", type=int, default=1)
     parser.add_argument("--overwrite", action="store_true", help="replace the release that OUT holds")
+    parser.add_argument(
+        "--allow-unused-tensors", nargs="+", default=[], metavar="PATTERN", help="tensors that may be left out"
+    )
+    parser.add_argument(
+        "--allow-config-fields", nargs="+", default=[], metavar="FIELD", help="config fields whose values may be lost"
+    )
     parser.add_argument("--trust-remote-code", action="store_true", help="run the model's own Python code")
     return parser.parse_args()
 
@@ -47,8 +54,9 @@ def import_parallel(arguments: argparse.Namespace) -> None:
     ranks = arguments.tensor_model_parallel_size * arguments.pipeline_model_parallel_size
     if int(os.environ.get("WORLD_SIZE", "1")) % ranks:
         raise ValueError(f"these parallel sizes need a multiple of {ranks} ranks: torchrun --nproc-per-node {ranks} …")
-    check_import(arguments.hf_model, arguments.out, arguments.overwrite)
-    bridge = AutoBridge.from_hf_pretrained(arguments.hf_model, trust_remote_code=arguments.trust_remote_code)
+    hf_model = check_import(arguments.hf_model, arguments.out, arguments.overwrite)
+    bridge = AutoBridge.from_hf_pretrained(hf_model, trust_remote_code=arguments.trust_remote_code)
+    require_faithful(bridge, arguments.allow_unused_tensors, arguments.allow_config_fields, hf_model)
     provider = bridge.to_megatron_provider()
     provider.tensor_model_parallel_size = arguments.tensor_model_parallel_size
     provider.pipeline_model_parallel_size = arguments.pipeline_model_parallel_size
@@ -56,7 +64,13 @@ def import_parallel(arguments: argparse.Namespace) -> None:
     provider.initialize_model_parallel(seed=0)
     model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
     bridge.save_megatron_model(
-        model, arguments.out, hf_tokenizer_path=arguments.hf_model, release=True, overwrite=arguments.overwrite
+        model,
+        arguments.out,
+        hf_tokenizer_path=hf_model,
+        release=True,
+        overwrite=arguments.overwrite,
+        allow_unused_tensors=arguments.allow_unused_tensors,
+        allow_config_fields=arguments.allow_config_fields,
     )
     torch.distributed.destroy_process_group()
 
@@ -73,11 +87,16 @@ def main() -> None:
                 arguments.out,
                 release=True,
                 overwrite=arguments.overwrite,
+                allow_unused_tensors=arguments.allow_unused_tensors,
+                allow_config_fields=arguments.allow_config_fields,
                 trust_remote_code=arguments.trust_remote_code,
             )
     except (ValueError, RuntimeError, OSError) as error:
         # In a shell's words: what Python takes as a keyword is an option here.
-        sys.exit(f"error: {error}".replace("overwrite=True", "--overwrite"))
+        text = f"error: {error}"
+        for keyword in ("overwrite=True", "allow_unused_tensors", "allow_config_fields"):
+            text = text.replace(keyword, f"--{keyword.removesuffix('=True').replace('_', '-')}")
+        sys.exit(text)
 
 
 main()

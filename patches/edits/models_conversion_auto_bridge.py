@@ -99,7 +99,8 @@ EDITS = (
         drop_when="upstream checks the paths of an import.",
         do=InsertStatements(
             "megatron_path = destination(megatron_path, release, overwrite)\n"
-            "if release:\n    check_import(hf_model_id, megatron_path, overwrite)",
+            "if release:\n"
+            '    hf_model_id = check_import(hf_model_id, megatron_path, overwrite, kwargs.get("revision"))',
             at="start",
         ),
     ),
@@ -130,6 +131,60 @@ EDITS = (
         why="Passes the parameter on.",
         drop_when="upstream's import_ckpt has an `overwrite` parameter.",
         do=PassArgument("bridge.save_megatron_model", "overwrite=overwrite"),
+    ),
+    Edit(
+        name="import-allow-tensors",
+        symbol="AutoBridge.import_ckpt",
+        why="Who knows that a tensor is not needed can say so.",
+        drop_when="upstream accounts for tensors and config fields.",
+        do=AddParameter(
+            "allow_unused_tensors: Sequence[str] = ()",
+            keyword_only=True,
+            doc="allow_unused_tensors: With ``release=True``, patterns, as of `fnmatch`, of the model's tensors that may be left\n"
+            "out. Default is none: a tensor that is not converted is an error.",
+        ),
+    ),
+    Edit(
+        name="import-allow-fields",
+        symbol="AutoBridge.import_ckpt",
+        why="Who knows that a field does not matter can say so.",
+        drop_when="upstream accounts for tensors and config fields.",
+        do=AddParameter(
+            "allow_config_fields: Sequence[str] = ()",
+            keyword_only=True,
+            doc="allow_config_fields: With ``release=True``, names of fields of the model's config whose values may be lost:\n"
+            "Megatron-LM computes another function then. Default is none: a value that is not carried is an error.",
+        ),
+    ),
+    Edit(
+        name="import-faithful",
+        symbol="AutoBridge.import_ckpt",
+        why="What would not be the model is refused before any weight is read.",
+        drop_when="upstream accounts for tensors and config fields.",
+        do=InsertStatements(
+            """
+            if release:
+                # The training package imports this module's package.
+                from megatron.bridge.training.release.faithful import require_faithful
+
+                require_faithful(bridge, allow_unused_tensors, allow_config_fields, hf_model_id)
+            """,
+            before_call="bridge.to_megatron_model",
+        ),
+    ),
+    Edit(
+        name="import-passes-allow-tensors",
+        symbol="AutoBridge.import_ckpt",
+        why="Passes the parameter on.",
+        drop_when="upstream accounts for tensors and config fields.",
+        do=PassArgument("bridge.save_megatron_model", "allow_unused_tensors=allow_unused_tensors"),
+    ),
+    Edit(
+        name="import-passes-allow-fields",
+        symbol="AutoBridge.import_ckpt",
+        why="Passes the parameter on.",
+        drop_when="upstream accounts for tensors and config fields.",
+        do=PassArgument("bridge.save_megatron_model", "allow_config_fields=allow_config_fields"),
     ),
     Edit(
         name="save-release",
@@ -178,6 +233,51 @@ EDITS = (
         why="Passes the parameter on.",
         drop_when="upstream's save_megatron_model has an `overwrite` parameter.",
         do=PassArgument("save_megatron_model", "overwrite=overwrite"),
+    ),
+    Edit(
+        name="save-allow-tensors",
+        symbol="AutoBridge.save_megatron_model",
+        why="Who knows that a tensor is not needed can say so.",
+        drop_when="upstream accounts for tensors and config fields.",
+        do=AddParameter(
+            "allow_unused_tensors: Sequence[str] = ()",
+            doc="allow_unused_tensors: With ``release=True``, patterns, as of `fnmatch`, of the model's tensors that may be left\n"
+            "out. Default is none: a tensor that is not converted is an error.",
+        ),
+    ),
+    Edit(
+        name="save-allow-fields",
+        symbol="AutoBridge.save_megatron_model",
+        why="Who knows that a field does not matter can say so.",
+        drop_when="upstream accounts for tensors and config fields.",
+        do=AddParameter(
+            "allow_config_fields: Sequence[str] = ()",
+            doc="allow_config_fields: With ``release=True``, names of fields of the model's config whose values may be lost:\n"
+            "Megatron-LM computes another function then. Default is none: a value that is not carried is an error.",
+        ),
+    ),
+    Edit(
+        name="save-faithful",
+        symbol="AutoBridge.save_megatron_model",
+        why="A model that the caller has built and loaded, on any number of ranks, is the source's, or nothing is published.",
+        drop_when="upstream accounts for tensors and config fields.",
+        do=InsertStatements(
+            """
+            if release:
+                # The training package imports this module's package.
+                from megatron.bridge.training.release.faithful import require_faithful
+
+                require_faithful(self, allow_unused_tensors, allow_config_fields, hf_tokenizer_path, hf_tokenizer_kwargs)
+            """,
+            at="start",
+        ),
+    ),
+    Edit(
+        name="import-sequence",
+        symbol="",
+        why="Name used by the edits above.",
+        drop_when="the edits above are gone.",
+        do=AddImport("from collections.abc import Sequence"),
     ),
     Edit(
         name="load-root",

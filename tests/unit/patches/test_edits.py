@@ -164,7 +164,7 @@ SNIPPETS = {
          """Convert it."""
 +        megatron_path = destination(megatron_path, release, overwrite)
 +        if release:
-+            check_import(hf_model_id, megatron_path, overwrite)
++            hf_model_id = check_import(hf_model_id, megatron_path, overwrite, kwargs.get("revision"))
          return cls
 ''',
         ("class AutoBridge", "if AutoBridge"),
@@ -204,6 +204,70 @@ SNIPPETS = {
      def import_ckpt(cls):
 -        bridge.save_megatron_model(1, **kwargs)
 +        bridge.save_megatron_model(1, overwrite=overwrite, **kwargs)
+""",
+        ("save_megatron_model", "save"),
+        "        bridge.save_megatron_model(1, **kwargs)\n",
+    ),
+    "models_conversion_auto_bridge:import-allow-tensors": Snippet(
+        '''
+ class AutoBridge:
+-    def import_ckpt(cls, model):
++    def import_ckpt(cls, model, *, allow_unused_tensors: Sequence[str] = ()):
+         """Convert it.
+
+         Args:
+             model: It.
++            allow_unused_tensors: With ``release=True``, patterns, as of `fnmatch`, of the model's tensors that may be left
++                out. Default is none: a tensor that is not converted is an error.
+         """
+''',
+        ("import_ckpt", "convert"),
+    ),
+    "models_conversion_auto_bridge:import-allow-fields": Snippet(
+        '''
+ class AutoBridge:
+-    def import_ckpt(cls, model):
++    def import_ckpt(cls, model, *, allow_config_fields: Sequence[str] = ()):
+         """Convert it.
+
+         Args:
+             model: It.
++            allow_config_fields: With ``release=True``, names of fields of the model's config whose values may be lost:
++                Megatron-LM computes another function then. Default is none: a value that is not carried is an error.
+         """
+''',
+        ("import_ckpt", "convert"),
+    ),
+    "models_conversion_auto_bridge:import-faithful": Snippet(
+        """
+ class AutoBridge:
+     def import_ckpt(cls):
++        if release:
++            # The training package imports this module's package.
++            from megatron.bridge.training.release.faithful import require_faithful
++
++            require_faithful(bridge, allow_unused_tensors, allow_config_fields, hf_model_id)
+         model = bridge.to_megatron_model()
+""",
+        ("to_megatron_model", "to_model"),
+        "        model = bridge.to_megatron_model()\n",
+    ),
+    "models_conversion_auto_bridge:import-passes-allow-tensors": Snippet(
+        """
+ class AutoBridge:
+     def import_ckpt(cls):
+-        bridge.save_megatron_model(1, **kwargs)
++        bridge.save_megatron_model(1, allow_unused_tensors=allow_unused_tensors, **kwargs)
+""",
+        ("save_megatron_model", "save"),
+        "        bridge.save_megatron_model(1, **kwargs)\n",
+    ),
+    "models_conversion_auto_bridge:import-passes-allow-fields": Snippet(
+        """
+ class AutoBridge:
+     def import_ckpt(cls):
+-        bridge.save_megatron_model(1, **kwargs)
++        bridge.save_megatron_model(1, allow_config_fields=allow_config_fields, **kwargs)
 """,
         ("save_megatron_model", "save"),
         "        bridge.save_megatron_model(1, **kwargs)\n",
@@ -366,6 +430,93 @@ SNIPPETS = {
 """,
         ("a,\n", "a,\n    conversion_process_group,\n"),
     ),
+    "models_conversion_auto_bridge:save-allow-tensors": Snippet(
+        '''
+ class AutoBridge:
+     def save_megatron_model(
+         self,
+         path,
++        allow_unused_tensors: Sequence[str] = (),
+     ):
+         """Save it.
+
+         Args:
+             path: Its place.
++            allow_unused_tensors: With ``release=True``, patterns, as of `fnmatch`, of the model's tensors that may be left
++                out. Default is none: a tensor that is not converted is an error.
+         """
+''',
+        ("save_megatron_model", "save"),
+    ),
+    "models_conversion_auto_bridge:save-allow-fields": Snippet(
+        '''
+ class AutoBridge:
+     def save_megatron_model(
+         self,
+         path,
++        allow_config_fields: Sequence[str] = (),
+     ):
+         """Save it.
+
+         Args:
+             path: Its place.
++            allow_config_fields: With ``release=True``, names of fields of the model's config whose values may be lost:
++                Megatron-LM computes another function then. Default is none: a value that is not carried is an error.
+         """
+''',
+        ("save_megatron_model", "save"),
+    ),
+    "models_conversion_auto_bridge:save-faithful": Snippet(
+        '''
+ class AutoBridge:
+     def save_megatron_model(self):
+         """Save it."""
++        if release:
++            # The training package imports this module's package.
++            from megatron.bridge.training.release.faithful import require_faithful
++
++            require_faithful(self, allow_unused_tensors, allow_config_fields, hf_tokenizer_path, hf_tokenizer_kwargs)
+         return 1
+''',
+        ("class AutoBridge", "if AutoBridge"),
+    ),
+    "models_conversion_auto_bridge:import-sequence": Snippet(
+        """
+ import dataclasses
++from collections.abc import Sequence
+ from functools import partial
+""",
+        ("import dataclasses", "from collections.abc import Sequence"),
+    ),
+    "models_conversion_model_bridge:warn-without-source": Snippet(
+        """
+ class MegatronModelBridge:
+     def load_weights_hf_to_megatron(self):
+         tasks = self.build_conversion_tasks(1)
++        warn_without_source(unwrapped_model_list, hf_to_megatron_tasks)
+         return tasks
+""",
+        ("build_conversion_tasks", "build_tasks"),
+        "        tasks = self.build_conversion_tasks(1)\n",
+    ),
+    "models_conversion_model_bridge:import-sources": Snippet(
+        """
+ from megatron.bridge.aaa import a
++from megatron.bridge.models.conversion.sources import warn_without_source
+ from megatron.bridge.zzz import z
+""",
+        ("aaa import a", "models.conversion.sources import a, warn_without_source"),
+    ),
+    "models_mistral_mistral_bridge:attention-dropout": Snippet(
+        """
+ class MistralBridge:
+     def provider_bridge(self):
+-        provider = cls(a=1)
++        provider = cls(a=1, attention_dropout=hf_config.attention_dropout)
+""",
+        ("cls(", "klass("),
+        "        provider = cls(a=1)\n",
+    ),
     "models_conversion_param_mapping:replicated-without-cuda": Snippet(
         """
  class ReplicatedMapping:
@@ -375,6 +526,17 @@ SNIPPETS = {
 """,
         (".index", ".rank"),
         "        x = 1 if target_device.index != torch.cuda.current_device() else 2\n",
+    ),
+    "models_gpt_provider:vocabulary-padding": Snippet(
+        """
+ class GPTModelProvider:
+     def provide(self):
+-        if self.should_pad_vocab:
++        if self.should_pad_vocab or self.vocab_size % self.tensor_model_parallel_size:
+             return 1
+""",
+        ("should_pad_vocab", "pads"),
+        "        if self.should_pad_vocab:\n            return 1\n",
     ),
     "models_gpt_provider:default-layer-spec": Snippet(
         """
@@ -601,11 +763,19 @@ SNIPPETS = {
 """,
         ("_create_model", "_create"),
     ),
+    "models_model_provider:tied-without-cuda": Snippet(
+        """
++@builds_without_cuda
+ def _create_model(): ...
+""",
+        ("_create_model", "_create"),
+    ),
     "models_model_provider:import-host": Snippet(
         """
  from megatron.bridge.a import a
 -from megatron.bridge.utils.common_utils import b
 +from megatron.bridge.utils.host import (
++    builds_without_cuda,
 +    distributed_backend,
 +    explains_missing_transformer_engine,
 +    set_local_device,

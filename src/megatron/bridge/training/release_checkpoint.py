@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, Callable, ParamSpec, TypeVar
 
 import torch
+from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.core.msc_utils import MultiStorageClientFeature
 
@@ -139,9 +140,25 @@ def prepare_release_state_dict(state_dict: dict[str, Any], cfg: ConfigContainer)
     with model_values(cfg.model):
         state_dict["args"] = release_args(cfg.model, cfg.checkpoint.ckpt_format, cfg.tokenizer, _published_root(cfg))
     warn_of_what_no_flag_gives(cfg.model)
+    if cfg.model.params_dtype is torch.float16:
+        _require_finite(state_dict)
     for section, entries in state_dict.items():
         if section.startswith("model") and isinstance(entries, dict):
             add_transformer_engine_keys(entries)
+
+
+def _require_finite(state_dict: dict[str, Any]) -> None:
+    """Refuse, on every rank, values that float16 cannot hold: what is rounded to it from a wider range is infinite."""
+    tensors = [entry for entry in nested_values(state_dict) if isinstance(getattr(entry, "data", None), torch.Tensor)]
+    infinite = [entry.key for entry in tensors if not torch.isfinite(entry.data).all()]
+    if torch.distributed.is_initialized():
+        ranks: list[list[str]] = [[]] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(ranks, infinite)
+        infinite = [key for rank in ranks for key in rank]
+    if infinite:
+        raise ValueError(
+            f"{infinite[0]} has values that float16 cannot hold. Let the config's dtype be bfloat16 or float32."
+        )
 
 
 def release_args(model: Any, ckpt_format: str, tokenizer: Any, root: str | Path) -> argparse.Namespace:

@@ -19,31 +19,41 @@ import os
 import shutil
 from pathlib import Path
 
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-# What a local model's weights are stored in, by transformers' file names.
-_WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
+from megatron.bridge.training.release.headers import read_headers
 
 
-def check_import(hf_model_id: str | Path, megatron_path: str | Path, overwrite: bool = False) -> None:
-    """Check what a user can get wrong in an import, before anything is read or written.
+_HUB_TIMEOUT = 10  # seconds
 
-    A model ID of the Hugging Face Hub is left to transformers to find; a local folder is looked into.
+
+def check_import(
+    hf_model_id: str | Path, megatron_path: str | Path, overwrite: bool = False, revision: str | None = None
+) -> str:
+    """Check what a user can get wrong in an import, before any weight is read and anything is written.
+
+    A local folder is looked into; of a model ID of the Hugging Face Hub, the config is asked for, once.
 
     Args:
         hf_model_id: Hugging Face model ID, or folder of a model.
         megatron_path: Checkpoint root to write.
         overwrite: Whether to replace a release that is there.
+        revision: Revision of the model on the Hub.
+
+    Returns:
+        ``hf_model_id``, a folder's without ``~``.
 
     Raises:
-        ValueError: If ``hf_model_id`` is a folder that is missing or holds no importable model, or if
-            ``megatron_path`` cannot hold the checkpoint or holds one that must stay. One line, which says what
-            to do.
+        ValueError: If ``hf_model_id`` is a folder that is missing or holds no importable model, or no model of the
+            Hub that can be had, or if ``megatron_path`` cannot hold the checkpoint or holds one that must stay. One
+            line, which says what to do.
     """
-    # A Hub ID is "name" or "organization/name"; anything else can only be meant as a folder.
     model = Path(hf_model_id).expanduser()
-    looks_local = str(hf_model_id).startswith((".", "/", "~")) or str(hf_model_id).count("/") > 1
-    if model.exists() or looks_local:
+    if model.exists() or not _may_be_on_the_hub(str(hf_model_id)):
         _check_model(model)
+    else:
+        _check_hub(str(hf_model_id), revision)
     check_root(megatron_path)
     # It imports torch, which a look at a path can do without.
     from megatron.bridge.training.utils.publishing import check_overwrite, was_interrupted
@@ -52,6 +62,8 @@ def check_import(hf_model_id: str | Path, megatron_path: str | Path, overwrite: 
         check_overwrite(megatron_path, overwrite)
     if model.is_dir():
         _check_place(model, Path(megatron_path))
+        return str(model)
+    return str(hf_model_id)
 
 
 def check_root(megatron_path: str | Path) -> None:
@@ -71,6 +83,30 @@ def check_root(megatron_path: str | Path) -> None:
         raise ValueError(f"The output path {root} cannot be made: {existing} is a file. Give a folder.")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise ValueError(f"The output path {root} cannot be written: no permission in {existing}.")
+
+
+def _may_be_on_the_hub(name: str) -> bool:
+    """Tell whether a name can be a model ID, ``name`` or ``organization/name``; else it can only be a folder's."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
+
+
+def _check_hub(model_id: str, revision: str | None) -> None:
+    if isinstance(try_to_load_from_cache(model_id, "config.json", revision=revision), str):
+        return
+    try:
+        # One attempt: the client's own download tries for a long time.
+        get_hf_file_metadata(hf_hub_url(model_id, "config.json", revision=revision), timeout=_HUB_TIMEOUT)
+    except Exception as error:
+        # The Hub's client, and what it is built on, raise many kinds.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"{model_id} is no folder here, and the Hugging Face Hub does not give it ({type(error).__name__}: {reason}). "
+            "Give the model's folder, or a model ID that this host can reach."
+        ) from error
 
 
 def _check_model(model: Path) -> None:
@@ -99,14 +135,14 @@ def _check_model(model: Path) -> None:
             f"The architecture {architectures} of {model} is not supported. "
             "AutoBridge.list_supported_models() lists those that are."
         ) from None
-    if not any(next(model.glob(pattern), None) for pattern in _WEIGHT_FILES):
-        raise ValueError(f"The model {model} has no weights ({' or '.join(_WEIGHT_FILES)}). Download them first.")
+    read_headers(model)
 
 
 def _check_place(model: Path, root: Path) -> None:
     if root.resolve().is_relative_to(model.resolve()):
         raise ValueError(f"The output path {root} is inside the model's own folder {model}. Give another folder.")
-    needed = sum(file.stat().st_size for pattern in _WEIGHT_FILES for file in model.glob(pattern))
+    files = {header.file for header in read_headers(model).values()}
+    needed = sum((model / file).stat().st_size for file in files)
     existing = next(path for path in (root, *root.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free
     if free < needed:

@@ -1,0 +1,311 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Accounts for every tensor of a Hugging Face model, and every parameter of Megatron's, before any weight is read.
+
+Megatron's model is built on the meta device, and each parameter's own conversion runs on tensors that have the types
+and shapes of the files' headers and no values. So what a conversion reads and what it makes of it are seen as they
+will be, whatever a model's bridge renames, fuses or dequantizes.
+"""
+
+import fnmatch
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import transformers
+from megatron.core.process_groups_config import ProcessGroupCollection
+
+from megatron.bridge.models.conversion.names import grouped
+from megatron.bridge.models.conversion.utils import persistent_buffers
+from megatron.bridge.models.hf_pretrained.state import StateDict, StateSource
+from megatron.bridge.training.release.causes import cause_of_missing, cause_of_unused
+from megatron.bridge.training.release.headers import Header
+from megatron.bridge.utils.host import explains_missing_transformer_engine
+
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "F8_E8M0": torch.float8_e8m0fnu,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+
+# Computed of the config, by transformers and by Megatron Core: what a file holds of it is not read by either.
+_ROTARY_TABLE = re.compile(r"(?:^|\.)rotary_(?:pos_)?emb\.(?:inv_freq|cos_cached|sin_cached)$")
+
+# Bridge's dequantization of blocks takes this size, whatever the model says, and leaves what lies beyond uninitialized.
+_FP8_BLOCK = 128
+
+
+@dataclass
+class Account:
+    """What became of a model's tensors.
+
+    Attributes:
+        problems: What is wrong, a sentence or two each; the model can be imported where there is none.
+        used: Names of the tensors that a conversion reads.
+        tied: Names of tensors that must be equal to another's, by that other's name.
+        left_out: Names of the tensors that were let go by the caller's patterns.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    tied: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+
+def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused: Sequence[str] = ()) -> Account:
+    """Account for the tensors of a Hugging Face model.
+
+    Works in any process, whatever its process groups: what it builds is for one rank, and has no memory of its own.
+
+    Args:
+        bridge: The `AutoBridge` of the model.
+        headers: What the model's files say of each tensor.
+        allow_unused: Patterns, as of `fnmatch`, of tensors that may go unused.
+
+    Returns:
+        The account.
+
+    Raises:
+        RuntimeError: If the model cannot be built here, for want of Transformer Engine.
+    """
+    account = Account()
+    with _alone() as groups:
+        provider = bridge.to_megatron_provider(load_weights=False)
+        provider.perform_initialization = False
+        provider.use_cpu_initialization = True
+        provider.init_model_with_meta_device = True
+        provider.finalize()
+        provider._pg_collection = groups
+        model = _build(provider)
+        model_bridge = bridge._model_bridge
+        sources = _sources(model_bridge, model)
+        unmapped = [name for name, source in sources.items() if source is None]
+        wanted = {name for source in sources.values() if source is not None for name in source}
+        missing = sorted(wanted - headers.keys())
+        if not unmapped and not missing:
+            # Bridge's own list of what is converted, which leaves out what has no source.
+            tasks = model_bridge.build_conversion_tasks(bridge.hf_pretrained, [model])
+            _Conversions(model_bridge, headers, account).check(tasks, wanted)
+        else:
+            account.used = wanted & headers.keys()
+        account.tied = _tied_names(model_bridge, provider, headers)
+    config = bridge.hf_pretrained.config
+    unused = [name for name in headers if name not in account.used and name not in account.tied]
+    unused = [name for name in unused if not _is_ignored(name, config)]
+    account.left_out = [name for name in unused if any(fnmatch.fnmatchcase(name, one) for one in allow_unused)]
+    unused = [name for name in unused if name not in account.left_out]
+    if unmapped:
+        account.problems.append(
+            f"Megatron-Bridge maps no tensor to Megatron's parameters {grouped(unmapped)}, which the config asks for."
+        )
+    if missing:
+        account.problems.append(f"Missing: {grouped(missing)}. {cause_of_missing(missing, unused, headers, config)}")
+    if unused:
+        account.problems.append(f"Not used: {grouped(unused)}. {cause_of_unused(unused, missing, headers, config)}")
+    return account
+
+
+@contextmanager
+def _alone() -> Iterator[ProcessGroupCollection]:
+    """Give process groups of this process alone, beside those that there are."""
+    started = not dist.is_initialized()
+    if started:
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        group = dist.new_group([dist.get_rank()], backend="gloo", use_local_synchronization=True)
+        names = [one.name for one in fields(ProcessGroupCollection) if one.type is dist.ProcessGroup]
+        yield ProcessGroupCollection(**dict.fromkeys(names, group))
+    finally:
+        if started:
+            dist.destroy_process_group()
+
+
+@explains_missing_transformer_engine
+def _build(provider: Any) -> torch.nn.Module:
+    return provider.provide(pre_process=True, post_process=True)
+
+
+def _sources(model_bridge: Any, model: torch.nn.Module) -> dict[str, list[str] | None]:
+    """Name the tensors that each parameter's mapping asks for; none where there is no mapping."""
+    registry = model_bridge.mapping_registry()
+    sources: dict[str, list[str] | None] = {}
+    for name, _ in (*model.named_parameters(), *persistent_buffers(model)):
+        if "_extra_state" in name:
+            continue
+        mapping = registry.megatron_to_hf_lookup(name)
+        if mapping is None:
+            sources[name] = None
+        elif mapping.allow_hf_name_mismatch:
+            # It finds its tensors itself, when they are read.
+            sources[name] = []
+        else:
+            sources[name] = _names(mapping)
+    return sources
+
+
+def _names(mapping: Any) -> list[str]:
+    return [mapping.hf_param] if isinstance(mapping.hf_param, str) else list(mapping.hf_param.values())
+
+
+def _tied_names(model_bridge: Any, provider: Any, headers: Mapping[str, Header]) -> dict[str, str]:
+    """Give the output layer's tensor, where the embedding stands for it and the files hold both."""
+    if not model_bridge._share_embeddings_and_output_weights(provider):
+        return {}
+    registry = model_bridge.mapping_registry()
+    embedding = registry.megatron_to_hf_lookup("embedding.word_embeddings.weight")
+    output = registry.megatron_to_hf_lookup("output_layer.weight")
+    if embedding is None or output is None or output.hf_param == embedding.hf_param:
+        return {}
+    return {output.hf_param: embedding.hf_param} if output.hf_param in headers else {}
+
+
+def _is_ignored(name: str, config: Any) -> bool:
+    """Tell whether the model's own class in transformers says to ignore a tensor."""
+    if _ROTARY_TABLE.search(name):
+        return True
+    for architecture in getattr(config, "architectures", None) or []:
+        patterns = getattr(getattr(transformers, architecture, None), "_keys_to_ignore_on_load_unexpected", None)
+        if any(re.search(pattern, name) for pattern in patterns or ()):
+            return True
+    return False
+
+
+class _Headers(StateSource):
+    """A model's tensors without their values, which notes those that are read."""
+
+    def __init__(self, headers: Mapping[str, Header]) -> None:
+        self._headers = headers
+        self.read: list[str] = []
+
+    def get_all_keys(self) -> list[str]:
+        """See StateSource."""
+        return list(self._headers)
+
+    def load_tensors(self, keys: list[str]) -> dict[str, torch.Tensor]:
+        """See StateSource."""
+        self.read += keys
+        return {
+            key: torch.empty(self._headers[key].shape, dtype=DTYPES[self._headers[key].dtype], device="meta")
+            for key in keys
+        }
+
+
+class _Conversions:
+    """Runs the conversions of a model's parameters on headers."""
+
+    def __init__(self, model_bridge: Any, headers: Mapping[str, Header], account: Account) -> None:
+        self._bridge, self._headers, self._account = model_bridge, headers, account
+        self._source = _Headers(headers)
+        self._state = StateDict(self._source)
+        self._misshapen: dict[str, list[str]] = {}
+        self._raw: list[str] = []
+
+    def check(self, tasks: list[Any], wanted: set[str]) -> None:
+        """Run them; add what is read, and what is wrong, to the account."""
+        unreadable = sorted(name for name in wanted if self._headers[name].dtype not in DTYPES)
+        if unreadable:
+            kinds = ", ".join(sorted({self._headers[name].dtype for name in unreadable}))
+            self._account.problems.append(f"Of a type that torch has not ({kinds}): {grouped(unreadable)}.")
+            return
+        for task in tasks:
+            if task is not None and task.megatron_module is not None:
+                self._check_task(task)
+        problems = self._account.problems
+        if self._misshapen:
+            told = "; ".join(f"{grouped(names)} {what}" for what, names in self._misshapen.items())
+            problems.append(f"Of another shape than the config asks for: {told}. Is the config another model's?")
+        if self._raw:
+            problems.append(
+                f"Quantized in a way that Megatron-Bridge does not undo for this model: {grouped(self._raw)}. "
+                "Import the model's unquantized weights."
+            )
+
+    def _check_task(self, task: Any) -> None:
+        self._source.read = []
+        names = _names(task.mapping)
+        if self._has_other_shapes(task):
+            self._account.used.update(names)
+            return
+        try:
+            weights = self._bridge.maybe_modify_loaded_hf_weight(task.mapping.hf_param, self._state)
+            converted = task.mapping.hf_to_megatron(weights, task.megatron_module)
+        except NotImplementedError:
+            # It looks at values, which there are none of: the names are accounted for, and Bridge checks the shape.
+            self._account.used.update(names, self._source.read)
+            return
+        except KeyError as error:
+            self._account.problems.append(f"Missing for {task.param_name}: {error.args[0]}.")
+            return
+        except (RuntimeError, ValueError, AssertionError, AttributeError, TypeError) as error:
+            self._misshapen.setdefault(f"cannot be converted ({str(error).splitlines()[0]})", []).extend(names)
+            self._account.used.update(names)
+            return
+        read = self._source.read
+        self._account.used.update(read)
+        if any(not self._is_dequantized(name, read) for name in read) or any(
+            weight.dtype not in PLAIN for weight in (weights.values() if isinstance(weights, dict) else [weights])
+        ):
+            self._raw.extend(name for name in read if DTYPES[self._headers[name].dtype] not in PLAIN)
+        elif converted.shape != task.param_weight.shape:
+            what = f"make {_by(converted.shape)} where {task.param_name} is {_by(task.param_weight.shape)}"
+            self._misshapen.setdefault(what, []).extend(names)
+
+    def _has_other_shapes(self, task: Any) -> bool:
+        """Compare with what an export of the parameter would give, which tells of each tensor by itself."""
+        try:
+            exported = task.mapping.megatron_to_hf(task.param_weight, task.megatron_module)
+        except Exception:
+            # Not every mapping exports what has no values. What it imports is checked all the same.
+            return False
+        other = False
+        for name, tensor in exported.items():
+            header = self._headers.get(name)
+            if header is not None and DTYPES[header.dtype] in PLAIN and header.shape != tuple(tensor.shape):
+                what = f"{'is' if header.shape else 'is a number'} {_by(header.shape)}, not {_by(tensor.shape)}"
+                self._misshapen.setdefault(what, []).append(name)
+                other = True
+        return other
+
+    def _is_dequantized(self, name: str, read: list[str]) -> bool:
+        """Tell whether a tensor is plain, or was read together with the scales that it needs."""
+        header = self._headers[name]
+        if DTYPES[header.dtype] in PLAIN or "scale" in name:
+            return True
+        module = name.rpartition(".")[0]
+        scales = [other for other in read if other.startswith(f"{module}.") and "scale" in other]
+        if f"{name}_scale_inv" in scales:
+            return self._headers[f"{name}_scale_inv"].shape == tuple(math.ceil(n / _FP8_BLOCK) for n in header.shape)
+        return bool(scales)
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " by ".join(map(str, shape))

@@ -1,0 +1,121 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Says what usually causes tensors to be missing or unused, and what to do."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from megatron.bridge.training.release.headers import Header
+
+
+_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+_ADAPTER = re.compile(r"lora_|\.dora_|modules_to_save|^base_model\.")
+_QUANTIZED = re.compile(
+    r"(?:qweight|qzeros|scales|g_idx|weight_packed|weight_shape|absmax|quant_map|quant_state\.[\w.]+|SCB"
+    r"|(?:weight|input|activation)_scale(?:_inv)?|_blocks|_scales|zero_point)$"
+)
+
+
+def quantization_method(config: Any) -> str | None:
+    """Give the name of the method by which a config says that its model is quantized.
+
+    Args:
+        config: The model's config.
+
+    Returns:
+        The method, such as ``gptq``; None where the config names none.
+    """
+    quantization = getattr(config, "quantization_config", None)
+    if quantization is None:
+        return None
+    get = quantization.get if isinstance(quantization, dict) else lambda name: getattr(quantization, name, None)
+    method = get("quant_method") or "an unnamed method"
+    return str(getattr(method, "value", method))
+
+
+def cause_of_missing(missing: Sequence[str], unused: Sequence[str], headers: Mapping[str, Header], config: Any) -> str:
+    """Say why tensors may be missing.
+
+    Args:
+        missing: Names of the tensors that the model needs and the files do not hold.
+        unused: Names of the tensors that the files hold and the model does not need.
+        headers: What the files hold.
+        config: The model's config.
+
+    Returns:
+        A sentence or two, with what to do.
+    """
+    quantized = _quantized(unused, config)
+    if quantized:
+        return quantized
+    if prefix := _other_prefix(missing, unused):
+        return f"The files' names have another prefix: {prefix}. Write the model again with save_pretrained."
+    layers = [int(match[1]) for name in headers if (match := _LAYER.search(name))]
+    if layers and all((match := _LAYER.search(name)) and int(match[1]) > max(layers) for name in missing):
+        return (
+            f"The config says {getattr(config, 'num_hidden_layers', 'more')} layers and the files hold "
+            f"{max(layers) + 1}: the config is another model's, or a file is missing."
+        )
+    if any("lm_head" in name for name in missing):
+        return "An output layer of its own is missing: a file is, or the config should say tie_word_embeddings: true."
+    return "A file is missing, or the config is another model's. Download the model again."
+
+
+def cause_of_unused(unused: Sequence[str], missing: Sequence[str], headers: Mapping[str, Header], config: Any) -> str:
+    """Say why tensors may be unused.
+
+    Args:
+        unused: Names of the tensors that the files hold and the model does not need.
+        missing: Names of the tensors that the model needs and the files do not hold.
+        headers: What the files hold.
+        config: The model's config.
+
+    Returns:
+        A sentence or two, with what to do.
+    """
+    let_go = "What may be left out can be named with allow_unused_tensors."
+    if any(_ADAPTER.search(name) for name in unused):
+        return f"They are an adapter's: merge it into the model first (PEFT's merge_and_unload). {let_go}"
+    quantized = _quantized(unused, config)
+    if quantized:
+        return quantized if not missing else let_go
+    if _other_prefix(missing, unused):
+        return let_go
+    layers = getattr(config, "num_hidden_layers", None)
+    if layers is not None and all((match := _LAYER.search(name)) and int(match[1]) >= layers for name in unused):
+        return f"The config says {layers} layers: it is another model's, or the model has more. {let_go}"
+    files = sorted({headers[name].file for name in unused})
+    where = (
+        f" They are in {', '.join(files)}." if files != sorted({header.file for header in headers.values()}) else ""
+    )
+    return f"Megatron-Bridge knows no place for them: the model is of another architecture.{where} {let_go}"
+
+
+def _quantized(unused: Sequence[str], config: Any) -> str:
+    method = quantization_method(config)
+    if method is None and not any(_QUANTIZED.search(name) for name in unused):
+        return ""
+    by = f" ({method})" if method else ""
+    return f"The model is quantized{by}, which Megatron-Bridge does not undo for it: import its unquantized weights."
+
+
+def _other_prefix(missing: Sequence[str], unused: Sequence[str]) -> str:
+    """Tell how the names of the files differ from those of the model, where a prefix is all."""
+    for name in missing:
+        for other in unused:
+            if other.endswith(f".{name}") or name.endswith(f".{other}"):
+                return f"{other} for {name}"
+    return ""

@@ -1,0 +1,86 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Accounts for every field of a Hugging Face config: what a release carries, what it cannot, what nobody knows."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from megatron.bridge.training.release.config_table import FAMILIES, NOT_COMPUTED
+
+
+_ROPE = "rope_parameters"
+
+
+@dataclass
+class Fields:
+    """What became of a config's fields.
+
+    Attributes:
+        refused: What is not carried, a sentence or two each; a release can be made where there is none.
+        let_through: The same of fields that the caller lets through.
+        unknown: Fields that the table does not know, with their values, where these are not their class's defaults.
+        proven: Whether the model's family is one of the table's.
+    """
+
+    refused: list[str] = field(default_factory=list)
+    let_through: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    proven: bool = True
+
+
+def account_for_config(config: Any, allow: Sequence[str] = ()) -> Fields:
+    """Account for the fields of a config.
+
+    Args:
+        config: The model's config, of transformers.
+        allow: Names of fields whose values may be lost.
+
+    Returns:
+        The account.
+
+    Raises:
+        ValueError: If ``allow`` names a field that the config has not.
+    """
+    there = dict(_fields(config))
+    if absent := [name for name in allow if name not in there and name != _ROPE]:
+        raise ValueError(
+            f"allow_config_fields names {', '.join(absent)}, which the config has not. It has {', '.join(sorted(there))}."
+        )
+    table = FAMILIES.get(config.model_type)
+    if table is None:
+        return Fields(proven=False)
+    fields, known = Fields(), {one.name: one for one in table}
+    defaults = dict(_fields(type(config)()))
+    for name, value in there.items():
+        rule = known.get(name)
+        if rule is not None:
+            if not rule.carries(value, config):
+                text = f"{name} is {value!r}, and a release carries {rule.values}. {rule.instead}"
+                allowed = name in allow or (name.startswith(f"{_ROPE}.") and _ROPE in allow)
+                (fields.let_through if allowed else fields.refused).append(text)
+        elif name not in NOT_COMPUTED and (name not in defaults or value != defaults[name]):
+            fields.unknown.append(f"{name} ({value!r})")
+    return fields
+
+
+def _fields(config: Any) -> Iterator[tuple[str, Any]]:
+    for name, value in config.to_dict().items():
+        if name == _ROPE and isinstance(value, dict):
+            # "type" is what older configs call rope_type, which transformers adds.
+            yield from ((f"{_ROPE}.{part}", one) for part, one in value.items() if part != "type")
+        else:
+            yield name, value

@@ -1,0 +1,201 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Sees to it that a release holds the Hugging Face model, all of it, as Megatron-LM will compute it, or none is made."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from transformers import AutoTokenizer
+
+from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
+from megatron.bridge.training.release.accounting import DTYPES, PLAIN, Account, account_for_tensors
+from megatron.bridge.training.release.config_fields import account_for_config
+from megatron.bridge.training.release.headers import Header, read_headers
+from megatron.bridge.utils.common_utils import warn_rank_0
+
+
+_ROWS = 4096
+_DTYPES_OF_RELEASES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def require_faithful(
+    bridge: Any,
+    allow_unused_tensors: Sequence[str] = (),
+    allow_config_fields: Sequence[str] = (),
+    tokenizer_path: str | Path | None = None,
+    tokenizer_kwargs: Mapping[str, Any] | None = None,
+) -> None:
+    """Account for a Hugging Face model, tensor by tensor and field by field, before any weight is read.
+
+    Only the files' headers are read, and a tied output layer where the files hold one. Where the config names no
+    dtype, it gets that of the weights. Works in any process, whatever its process groups, and is not collective.
+
+    Args:
+        bridge: The `AutoBridge` of the model.
+        allow_unused_tensors: Patterns, as of `fnmatch`, of tensors that may be left out.
+        allow_config_fields: Names of the config's fields whose values may be lost: each is a warning then.
+        tokenizer_path: Where the tokenizer is; None where none is wanted.
+        tokenizer_kwargs: Keywords for its loading; the bridge's own where None.
+
+    Raises:
+        ValueError: If the release would not be the model: a tensor is missing, unused or of another shape, a field's
+            value is not carried, or the tokenizer is missing or too large. One line, which names all of it.
+        RuntimeError: If the model cannot be built here, for want of Transformer Engine.
+    """
+    if not hasattr(bridge.hf_pretrained, "state"):
+        # A config alone: the weights are the caller's.
+        return
+    name, config = bridge.hf_pretrained.model_name_or_path, bridge.hf_pretrained.config
+    fields = account_for_config(config, allow_config_fields)
+    if fields.refused:
+        raise ValueError(
+            f"Megatron-LM would compute another function than {name}: {' '.join(fields.refused)} "
+            "What may be lost can be named with allow_config_fields."
+        )
+    headers = _headers(bridge.hf_pretrained.state.source)
+    _settle_dtype(bridge.hf_pretrained, headers)
+    account = account_for_tensors(bridge, headers, allow_unused_tensors)
+    account.problems += _tied_problems(bridge.hf_pretrained.state.source, account, headers)
+    if account.problems:
+        raise ValueError(f"{name} cannot be imported as it is. {' '.join(account.problems)}")
+    if tokenizer_path is not None:
+        keywords = _tokenizer_keywords(bridge) if tokenizer_kwargs is None else tokenizer_kwargs
+        _check_tokenizer(tokenizer_path, keywords, config)
+    if fields.let_through:
+        warn_rank_0(f"Megatron-LM will compute another function than {name}: {' '.join(fields.let_through)}")
+    if fields.unknown:
+        warn_rank_0(f"Not known here, and perhaps not carried, of {name}'s config: {', '.join(fields.unknown)}")
+    if not fields.proven:
+        warn_rank_0(
+            f"All tensors of {name} are accounted for; that Megatron-LM computes what its config says was not proven: "
+            f"{config.model_type} is not among the families that are tried."
+        )
+    if account.left_out:
+        warn_rank_0(f"Left out of {name}: {len(account.left_out)} tensors, such as {account.left_out[0]}")
+    _say_what_is_rounded(config, account, headers)
+
+
+def _headers(source: Any) -> dict[str, Header]:
+    if isinstance(source, SafeTensorsStateSource):
+        return read_headers(source.path)
+    # A model in memory.
+    words = {dtype: word for word, dtype in DTYPES.items()}
+    tensors = source.load_tensors(source.get_all_keys())
+    return {name: Header(words[tensor.dtype], tuple(tensor.shape), "memory") for name, tensor in tensors.items()}
+
+
+def _settle_dtype(hf_pretrained: Any, headers: Mapping[str, Header]) -> None:
+    """Let the config say the dtype that was asked for, else its own, else that of most of the weights."""
+    config = hf_pretrained.config
+    asked = getattr(hf_pretrained, "torch_dtype", None)
+    if isinstance(asked, torch.dtype):
+        config.dtype = asked
+    if config.dtype is None:
+        sizes: Counter[torch.dtype] = Counter()
+        for header in headers.values():
+            if (dtype := DTYPES.get(header.dtype)) in PLAIN:
+                sizes[dtype] += torch.Size(header.shape).numel()
+        if sizes:
+            (most, _), *_ = sizes.most_common(1)
+            config.dtype = torch.float32 if most is torch.float64 else most
+    known = config.dtype if isinstance(config.dtype, torch.dtype) else getattr(torch, str(config.dtype), None)
+    if known not in _DTYPES_OF_RELEASES:
+        raise ValueError(
+            f"The config of {hf_pretrained.model_name_or_path} asks for the dtype {config.dtype}, which no release can "
+            "have. Let its dtype be bfloat16, float16 or float32."
+        )
+    config.dtype = known
+
+
+def _tied_problems(source: Any, account: Account, headers: Mapping[str, Header]) -> list[str]:
+    """Compare what the files hold of a tied output layer with the embedding, byte by byte."""
+    problems = []
+    for name, embedding in account.tied.items():
+        if headers[name] != headers[embedding] and (
+            (headers[name].shape, headers[name].dtype) != (headers[embedding].shape, headers[embedding].dtype)
+        ):
+            equal = False
+        elif isinstance(source, SafeTensorsStateSource):
+            equal = _equal_rows(source.path, headers, name, embedding)
+        else:
+            tensors = source.load_tensors([name, embedding])
+            equal = torch.equal(tensors[name].view(torch.uint8), tensors[embedding].view(torch.uint8))
+        if not equal:
+            problems.append(
+                f"{name} differs from {embedding}, and the config says tie_word_embeddings: true, by which Megatron-LM "
+                "has one for both. Let the config say false, or take the tensor that the model does not use away."
+            )
+    return problems
+
+
+def _equal_rows(folder: Path, headers: Mapping[str, Header], one: str, other: str) -> bool:
+    with (
+        safe_open(folder / headers[one].file, framework="pt") as first,
+        safe_open(folder / headers[other].file, framework="pt") as second,
+    ):
+        slices = first.get_slice(one), second.get_slice(other)
+        for row in range(0, headers[one].shape[0], _ROWS):
+            pair = [part[row : row + _ROWS].contiguous().view(torch.uint8) for part in slices]
+            if not torch.equal(*pair):
+                return False
+    return True
+
+
+def _tokenizer_keywords(bridge: Any) -> dict[str, Any]:
+    own: dict[str, Any] = getattr(bridge._model_bridge, "get_hf_tokenizer_kwargs", dict)() or {}
+    given = {
+        "revision": bridge.hf_model_revision,
+        "trust_remote_code": getattr(bridge.hf_pretrained, "trust_remote_code", None),
+    }
+    return {name: value for name, value in given.items() if value} | own
+
+
+def _check_tokenizer(path: str | Path, keywords: Mapping[str, Any], config: Any) -> None:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, **keywords)
+        largest = max(tokenizer.get_vocab().values(), default=-1)
+    except Exception as error:
+        # transformers raises many kinds, some with advice on packages that have nothing to do with it.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"{path} has no tokenizer that transformers can load ({reason}). Put the model's tokenizer files "
+            "(tokenizer.json, tokenizer_config.json, ...) there."
+        ) from error
+    rows = config.get_text_config().vocab_size
+    if largest >= rows:
+        raise ValueError(
+            f"The tokenizer of {path} has the token {largest}, and the embedding has {rows} rows. Take the "
+            "model's own tokenizer, or enlarge the embedding with transformers' resize_token_embeddings first."
+        )
+
+
+def _say_what_is_rounded(config: Any, account: Account, headers: Mapping[str, Header]) -> None:
+    wider = {
+        torch.float32: ("F64",),
+        torch.bfloat16: ("F64", "F32", "F16"),
+        torch.float16: ("F64", "F32", "BF16"),
+    }[config.dtype]
+    counts = Counter(headers[name].dtype for name in account.used if headers[name].dtype in wider)
+    if counts:
+        told = " and ".join(
+            f"{count} of {len(account.used)} tensors are {DTYPES[dtype]}" for dtype, count in counts.items()
+        )
+        text = f"{told}: they are rounded to {config.dtype}, as the config says.".replace("torch.", "")
+        warn_rank_0(text)

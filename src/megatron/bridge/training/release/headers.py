@@ -1,0 +1,148 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Reads what a Hugging Face model's folder holds: the names, types and shapes of its tensors, without their values.
+
+The format is safetensors' (a header of JSON before the bytes), with Hugging Face's index of several files,
+``model.safetensors.index.json``. Nothing here needs torch.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+
+INDEX = "model.safetensors.index.json"
+_SINGLE = "model.safetensors"
+_GIT_LFS = b"version https://git-lfs"
+_DOWNLOAD = "Download the model again."
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of a tensor.
+
+    Attributes:
+        dtype: Its type, in safetensors' words: ``F32``, ``BF16``, ``F8_E4M3``, ...
+        shape: Its shape.
+        file: Name of the file that holds it.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    file: str
+
+
+def read_headers(folder: Path) -> dict[str, Header]:
+    """Read the headers of a model's safetensors files.
+
+    Args:
+        folder: The model's folder.
+
+    Returns:
+        What the files say of each tensor, by its name. Where there is an index, of the tensors and files that it
+        names.
+
+    Raises:
+        ValueError: If a file is missing, cut short or no safetensors file, or if the index and the files differ. One
+            line, which names the file and says what to do.
+    """
+    index = _read_index(folder)
+    if index is None:
+        files = sorted(file.name for file in folder.glob("*.safetensors"))
+        if not files:
+            raise ValueError(_no_safetensors(folder))
+    else:
+        files = sorted(set(index.values()))
+        missing = [name for name in files if not (folder / name).is_file()]
+        if missing:
+            tensors = sum(count for name, count in Counter(index.values()).items() if name in missing)
+            raise ValueError(
+                f"{folder / INDEX} names {_listed(missing)}, which {'is' if len(missing) == 1 else 'are'} not there: "
+                f"{tensors} of {len(index)} tensors are missing. {_DOWNLOAD}"
+            )
+        if (folder / _SINGLE).is_file() and _SINGLE not in files:
+            raise ValueError(
+                f"{folder} holds two models: {_SINGLE}, which transformers reads, and the files that {INDEX} names, "
+                "which Megatron-Bridge reads. Move one of them away."
+            )
+    headers: dict[str, Header] = {}
+    for file in files:
+        for name, header in _read_file(folder / file).items():
+            if index is not None and index.get(name) != file:
+                continue
+            if name in headers:
+                raise ValueError(
+                    f"{folder} holds the tensor {name} twice, in {headers[name].file} and in {file}, and no {INDEX} "
+                    "says which is the model's. Move the file that is not the model's away."
+                )
+            headers[name] = header
+    if index is not None and (absent := sorted(index.keys() - headers.keys())):
+        raise ValueError(
+            f"{folder / INDEX} names {len(absent)} tensors that its files do not hold: {_listed(absent)}. {_DOWNLOAD}"
+        )
+    return headers
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+
+
+def _no_safetensors(folder: Path) -> str:
+    others = sorted(file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.gguf") for file in folder.glob(pattern))
+    if not others:
+        return f"The model {folder} has no weights (*.safetensors). {_DOWNLOAD}"
+    return (
+        f"The model {folder} has no safetensors files, but {_listed(others)}. Convert it first: load it with "
+        "transformers' AutoModelForCausalLM.from_pretrained and write it with save_pretrained."
+    )
+
+
+def _read_index(folder: Path) -> dict[str, str] | None:
+    path = folder / INDEX
+    if not path.is_file():
+        return None
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        if not names or not all(isinstance(file, str) and Path(file).name == file for file in names.values()):
+            raise ValueError("weight_map gives no file names")
+        return dict(names)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}). {_DOWNLOAD}") from None
+
+
+def _read_file(path: Path) -> dict[str, Header]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}
+            return {
+                name: Header(tensor.get_dtype(), tuple(tensor.get_shape()), path.name)
+                for name, tensor in slices.items()
+            }
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} {_damage(path, error)}") from None
+
+
+def _damage(path: Path, error: Exception) -> str:
+    try:
+        with open(path, "rb") as file:
+            if file.read(len(_GIT_LFS)) == _GIT_LFS:
+                return "is a Git LFS pointer, not the file itself. Run `git lfs pull` in the model's folder."
+    except OSError as unreadable:
+        return f"cannot be read ({unreadable.strerror}). Let this user read it."
+    return f"is no whole safetensors file, {path.stat().st_size:,} bytes long ({error}). {_DOWNLOAD}"
