@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 SOURCES := $(shell find src patches -name '*.py' -o -name '*.toml')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix lint pr clean
+.PHONY: help demo test matrix large lint pr clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
@@ -14,10 +14,13 @@ demo: $(VENV)/installed  ## import a real Llama, load it with Megatron-LM, compa
 	$(PYTHON) -W ignore examples/demo.py
 
 test: $(VENV)/installed lint  ## run the checks and all tests
-	$(PYTHON) -m pytest -q
+	$(PYTHON) -m pytest -q --numprocesses 2 --dist loadfile
 
 matrix: $(VENV)/installed  ## read releases with every current megatron-core, convert every family, print the tables
 	$(PYTHON) -m pytest -q --tables -m "" tests/functional/test_matrix.py tests/functional/test_families.py
+
+large: $(VENV)/installed  ## import a Llama of a billion parameters, check it in every way, export it, print what each took
+	$(PYTHON) -W ignore -m pytest -q -s -m large tests/functional/test_large.py
 
 lint: $(VENV)/installed  ## ruff and mypy
 	$(VENV)/bin/ruff format --check .

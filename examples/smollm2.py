@@ -85,7 +85,12 @@ def make(out: Path) -> Path:
         folder = Path(scratch) / "model"
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        os.rename(folder, out)
+        try:
+            os.rename(folder, out)
+        except OSError:
+            # Another process has made it meanwhile.
+            if not out.exists():
+                raise
     logger.info("Made %s", out)
     return out
 
