@@ -90,9 +90,7 @@ _DENSE = _SIZES | dict(intermediate_size=96, num_key_value_heads=2)
 _EXPERTS = dict(moe_intermediate_size=32, num_experts_per_tok=2)
 _LATENT = dict(q_lora_rank=24, kv_lora_rank=16, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16)
 
-_NEEDS_TE_FOR_GEMMA = (
-    "Gemma's norms are zero-centred, which Megatron Core's own modules are not: needs Transformer Engine"
-)
+_NO_FLAGS_FOR_GEMMA = "No flag of Megatron-LM gives Gemma's activation and its embedding's scale: an import refuses it"
 _NEEDS_TE_FOR_MLA = "Megatron Core's own attention knows no multi-latent attention: needs Transformer Engine"
 
 
@@ -127,7 +125,7 @@ FAMILIES = {
     "Qwen2 (QKV bias)": Family(Qwen2Config(**_DENSE)),
     "Qwen2.5 (QKV bias, tied)": Family(Qwen2Config(**_DENSE, tie_word_embeddings=True)),
     "Qwen3 (qk-norm)": Family(Qwen3Config(**_DENSE, head_dim=32, tie_word_embeddings=True)),
-    "Gemma": Family(GemmaConfig(**_DENSE, head_dim=16), _NEEDS_TE_FOR_GEMMA),
+    "Gemma": Family(GemmaConfig(**_DENSE, head_dim=16), _NO_FLAGS_FOR_GEMMA),
     "Mixtral": Family(MixtralConfig(**_DENSE, num_local_experts=4), "Megatron-Bridge 0.6.2 has no bridge for it"),
     "Qwen3-MoE (experts, qk-norm)": Family(Qwen3MoeConfig(**_DENSE, **_EXPERTS, head_dim=16, num_experts=4)),
     "DeepSeek-V2 (MLA, shared experts)": Family(

@@ -227,10 +227,15 @@ def find_args_problem(args: dict[str, Any], metadata: Metadata | None) -> str | 
     if metadata is None:
         return None
     layers, hidden, ffn, heads, channels, vocabulary = (args[name] for name in sizes)
-    # A reader adds the rows of the padding that are not stored.
-    stored_rows = metadata.tensors[EMBEDDING].shape[0] if EMBEDDING in metadata.tensors else vocabulary
-    if stored_rows < vocabulary and stored_rows >= (args["vocab_size"] or vocabulary):
-        vocabulary = stored_rows
+    if EMBEDDING in metadata.tensors:
+        # A reader adds the rows of the padding that are not stored.
+        rows, words, multiple = (
+            metadata.tensors[EMBEDDING].shape[0],
+            args["vocab_size"],
+            args["make_vocab_size_divisible_by"],
+        )
+        if words is not None and words <= rows < vocabulary == -(-words // multiple) * multiple:
+            vocabulary = rows
     for key, told in {
         EMBEDDING: (vocabulary, hidden),
         "output_layer.weight": (vocabulary, hidden),

@@ -239,7 +239,10 @@ def _compare_args(folder: Path, args: Namespace) -> None:
     except (Unreadable, KeyError, TypeError) as error:
         raise ValueError(f"{folder / COMMON_STATE} cannot be read ({error})") from error
     for name in NEEDED_ARGS:
-        if not name.startswith("tokenizer") and stored.get(name) != getattr(args, name):
+        # Neither the tokenizer nor the layout of the ranks that wrote it is the model's.
+        if name.startswith("tokenizer") or name.endswith("_parallel_size"):
+            continue
+        if stored.get(name) != getattr(args, name):
             raise ValueError(
                 f"{folder}: args.{name} is {stored.get(name)!r} in {COMMON_STATE}, and {getattr(args, name)!r} by the "
                 f"flags in {FLAGS_FILE}. python -m megatron.bridge_release repair {shlex.quote(str(folder.parent))}"
