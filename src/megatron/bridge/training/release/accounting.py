@@ -22,7 +22,7 @@ will be, whatever a model's bridge renames, fuses or dequantizes.
 import fnmatch
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -199,16 +199,28 @@ def _is_ignored(name: str, config: Any) -> bool:
     return False
 
 
+class _Names(list[str]):
+    """A list of names that is looked into as fast as a set: a state dict looks for each name that it is asked for."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__(names)
+        self._set = set(self)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._set
+
+
 class _Headers(StateSource):
     """A model's tensors without their values, which notes those that are read."""
 
     def __init__(self, headers: Mapping[str, Header]) -> None:
         self._headers = headers
+        self._names = _Names(headers)
         self.read: list[str] = []
 
     def get_all_keys(self) -> list[str]:
         """See StateSource."""
-        return list(self._headers)
+        return self._names
 
     def load_tensors(self, keys: list[str]) -> dict[str, torch.Tensor]:
         """See StateSource."""

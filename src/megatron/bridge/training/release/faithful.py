@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from safetensors import safe_open
@@ -32,6 +33,9 @@ from megatron.bridge.utils.common_utils import warn_rank_0
 
 
 _ROWS = 4096
+# By bridge, what it was accounted for with: a save does not do again what its import has done.
+_ACCOUNTED: WeakKeyDictionary[Any, tuple[Any, ...]] = WeakKeyDictionary()
+
 _DTYPES_OF_RELEASES = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -62,6 +66,9 @@ def require_faithful(
     if not hasattr(bridge.hf_pretrained, "state"):
         # A config alone: the weights are the caller's.
         return
+    asked = (tuple(allow_unused_tensors), tuple(allow_config_fields), str(tokenizer_path))
+    if _ACCOUNTED.get(bridge) == asked:
+        return
     name, config = bridge.hf_pretrained.model_name_or_path, bridge.hf_pretrained.config
     fields = account_for_config(config, allow_config_fields)
     if fields.refused:
@@ -90,6 +97,7 @@ def require_faithful(
     if account.left_out:
         warn_rank_0(f"Left out of {name}: {len(account.left_out)} tensors, such as {account.left_out[0]}")
     _say_what_is_rounded(config, account, headers)
+    _ACCOUNTED[bridge] = asked
 
 
 def _headers(source: Any) -> dict[str, Header]:

@@ -1,0 +1,107 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Quantized tensors are accounted for together with their scales, and names are listed as a person reads them."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from megatron.bridge.models.conversion.names import grouped
+from megatron.bridge.models.deepseek.deepseek_v3_bridge import DeepSeekV3Bridge
+from megatron.bridge.training.release.accounting import Account, _Conversions
+from megatron.bridge.training.release.headers import Header
+
+
+NAME = "model.layers.0.mlp.down_proj.weight"
+
+
+def _task(shape: tuple[int, ...]) -> SimpleNamespace:
+    """The conversion of a parameter that is its tensor as it is."""
+    mapping = SimpleNamespace(
+        hf_param=NAME, hf_to_megatron=lambda weights, _: weights, megatron_to_hf=lambda weights, _: {NAME: weights}
+    )
+    return SimpleNamespace(
+        mapping=mapping,
+        megatron_module=object(),
+        param_weight=torch.empty(shape, device="meta"),
+        param_name="parameter",
+    )
+
+
+def _account(headers: dict[str, tuple[str, tuple[int, ...]]]) -> Account:
+    account = Account()
+    told = {name: Header(dtype, shape, "model.safetensors") for name, (dtype, shape) in headers.items()}
+    _Conversions(DeepSeekV3Bridge(), told, account).check([_task(told[NAME].shape)], {NAME})
+    return account
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
+@pytest.mark.parametrize(("shape", "scales"), [((256, 384), (2, 3)), ((200, 130), (2, 2)), ((1, 1), (1, 1))])
+def test_fp8_with_a_scale_for_each_block_of_128_is_taken(dtype, shape, scales):
+    account = _account({NAME: (dtype, shape), f"{NAME}_scale_inv": ("F32", scales)})
+    assert account.problems == [] and account.used == {NAME, f"{NAME}_scale_inv"}
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [
+        {},
+        {f"{NAME}_scale": ("F32", (2, 3))},
+        {f"{NAME}_scale_inv": ("F32", (4, 6))},
+        {f"{NAME}_scale_inv": ("F32", (1, 1))},
+    ],
+    ids=["none", "of another name", "of smaller blocks", "of one block"],
+)
+def test_fp8_of_another_layout_is_refused(scale):
+    (problem,) = _account({NAME: ("F8_E4M3", (256, 384))} | scale).problems
+    assert problem.startswith("Quantized in a way") and NAME in problem
+
+
+@pytest.mark.parametrize("dtype", ["I8", "U8", "I32"])
+def test_integers_are_no_weights(dtype):
+    (problem,) = _account({NAME: (dtype, (8, 8))}).problems
+    assert problem.startswith("Quantized in a way")
+
+
+def test_a_type_that_torch_has_not_is_named():
+    (problem,) = _account({NAME: ("F4", (8, 8))}).problems
+    assert problem == f"Of a type that torch has not (F4): {NAME}."
+
+
+def test_what_is_taken_is_dequantized_block_by_block():
+    torch.manual_seed(0)
+    weight, scales = torch.randn(200, 300).to(torch.float8_e4m3fn), torch.rand(2, 3) + 0.5
+    whole = scales.repeat_interleave(128, 0).repeat_interleave(128, 1)[:200, :300]
+    found = DeepSeekV3Bridge().maybe_modify_loaded_hf_weight(NAME, {NAME: weight, f"{NAME}_scale_inv": scales})
+    assert torch.equal(found, (weight.float() * whole).to(torch.bfloat16))
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["norm.weight"], "norm.weight"),
+        ([f"layers.{i}.q" for i in range(32)], "layers.0…31.q (32)"),
+        ([f"layers.{i}.q" for i in (0, 2, 5)], "layers.{0,2,5}.q (3)"),
+        ([f"layers.{i}.q" for i in (0, 2, 4, 6, 9)], "layers.{0,2,4,6,…,9}.q (5)"),
+        ([f"layers.{i}.experts.{j}.up" for i in range(2) for j in range(4)], "layers.0…1.experts.0…3.up (8)"),
+        (["a.1.x", "b.weight", "a.0.x"], "a.0…1.x (2), b.weight"),
+        (["w2.weight", "w3.weight"], "w2.weight, w3.weight"),
+        ([], ""),
+    ],
+)
+def test_names_that_differ_by_numbers_are_one_group(names, expected):
+    assert grouped(names) == expected
