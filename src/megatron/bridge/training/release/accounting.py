@@ -37,7 +37,7 @@ from megatron.bridge.models.conversion.utils import persistent_buffers
 from megatron.bridge.models.hf_pretrained.state import StateDict, StateSource
 from megatron.bridge.training.release.causes import cause_of_missing, cause_of_unused
 from megatron.bridge.training.release.headers import Header
-from megatron.bridge.utils.host import explains_missing_transformer_engine
+from megatron.bridge.utils.host import explains_missing_transformer_engine, has_transformer_engine
 
 
 DTYPES = {
@@ -95,17 +95,12 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
         The account.
 
     Raises:
-        RuntimeError: If the model cannot be built here, for want of Transformer Engine.
+        RuntimeError: If the model cannot be built here, for want of Transformer Engine or CUDA.
+        ValueError: If Megatron's model cannot be built of the config.
     """
     account = Account()
     with _alone() as groups:
-        provider = bridge.to_megatron_provider(load_weights=False)
-        provider.perform_initialization = False
-        provider.use_cpu_initialization = True
-        provider.init_model_with_meta_device = True
-        provider.finalize()
-        provider._pg_collection = groups
-        model = _build(provider)
+        provider, model = _build_on_meta(bridge, groups)
         model_bridge = bridge._model_bridge
         sources = _sources(model_bridge, model)
         unmapped = [name for name, source in sources.items() if source is None]
@@ -126,6 +121,11 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
     if unmapped:
         account.problems.append(
             f"Megatron-Bridge maps no tensor to Megatron's parameters {grouped(unmapped)}, which the config asks for."
+            + (
+                ""
+                if has_transformer_engine()
+                else " Transformer Engine's modules may have others: try a host with it."
+            )
         )
     if missing:
         account.problems.append(f"Missing: {grouped(missing)}. {cause_of_missing(missing, unused, headers, config)}")
@@ -147,6 +147,30 @@ def _alone() -> Iterator[ProcessGroupCollection]:
     finally:
         if started:
             dist.destroy_process_group()
+
+
+def _build_on_meta(bridge: Any, groups: ProcessGroupCollection) -> tuple[Any, torch.nn.Module]:
+    """Build Megatron's model of a config, without memory."""
+    try:
+        provider = bridge.to_megatron_provider(load_weights=False)
+        provider.perform_initialization = False
+        provider.use_cpu_initialization = True
+        provider.init_model_with_meta_device = True
+        provider.finalize()
+        provider._pg_collection = groups
+        return provider, _build(provider)
+    except Exception as error:
+        # Whatever a model's config makes Megatron Core's modules raise.
+        reason, name = " ".join(str(error).split()) or type(error).__name__, bridge.hf_pretrained.model_name_or_path
+        if "without Transformer Engine" in reason:
+            raise
+        if not torch.cuda.is_available() and ("NVIDIA driver" in reason or "CUDA" in reason):
+            raise RuntimeError(
+                f"{name} cannot be built without CUDA ({reason}). Convert it on a host with a GPU."
+            ) from error
+        raise ValueError(
+            f"Megatron-Bridge builds no model of the config of {name}: {reason}. Is a field of it wrong?"
+        ) from error
 
 
 @explains_missing_transformer_engine
@@ -246,7 +270,8 @@ class _Conversions:
         unreadable = sorted(name for name in wanted if self._headers[name].dtype not in DTYPES)
         if unreadable:
             kinds = ", ".join(sorted({self._headers[name].dtype for name in unreadable}))
-            self._account.problems.append(f"Of a type that torch has not ({kinds}): {grouped(unreadable)}.")
+            self._account.problems.append(f"Of a type that no weight has ({kinds}): {grouped(unreadable)}.")
+            self._account.used.update(wanted)
             return
         for task in tasks:
             if task is not None and task.megatron_module is not None:
@@ -302,7 +327,7 @@ class _Conversions:
         for name, tensor in exported.items():
             header = self._headers.get(name)
             if header is not None and DTYPES[header.dtype] in PLAIN and header.shape != tuple(tensor.shape):
-                what = f"{'is' if header.shape else 'is a number'} {_by(header.shape)}, not {_by(tensor.shape)}"
+                what = f"is {_by(header.shape)}, not {_by(tensor.shape)}"
                 self._misshapen.setdefault(what, []).append(name)
                 other = True
         return other
@@ -320,4 +345,4 @@ class _Conversions:
 
 
 def _by(shape: Sequence[int]) -> str:
-    return " by ".join(map(str, shape))
+    return " by ".join(map(str, shape)) or "a single number"

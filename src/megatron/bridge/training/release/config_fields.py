@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from megatron.bridge.training.release.config_table import FAMILIES, NOT_COMPUTED
+from megatron.bridge.training.release.config_table import FAMILIES, NOT_COMPUTED, Field
 
 
 _ROPE = "rope_parameters"
@@ -68,13 +68,21 @@ def account_for_config(config: Any, allow: Sequence[str] = ()) -> Fields:
     for name, value in there.items():
         rule = known.get(name)
         if rule is not None:
-            if not rule.carries(value, config):
+            if not _carries(rule, value, config):
                 text = f"{name} is {value!r}, and a release carries {rule.values}. {rule.instead}"
                 allowed = name in allow or (name.startswith(f"{_ROPE}.") and _ROPE in allow)
                 (fields.let_through if allowed else fields.refused).append(text)
         elif name not in NOT_COMPUTED and (name not in defaults or value != defaults[name]):
             fields.unknown.append(f"{name} ({value!r})")
     return fields
+
+
+def _carries(rule: Field, value: Any, config: Any) -> bool:
+    try:
+        return rule.carries(value, config)
+    except (TypeError, ValueError, ArithmeticError, AttributeError):
+        # A value of a kind that the field is not for.
+        return False
 
 
 def _fields(config: Any) -> Iterator[tuple[str, Any]]:

@@ -61,7 +61,7 @@ def require_faithful(
     Raises:
         ValueError: If the release would not be the model: a tensor is missing, unused or of another shape, a field's
             value is not carried, or the tokenizer is missing or too large. One line, which names all of it.
-        RuntimeError: If the model cannot be built here, for want of Transformer Engine.
+        RuntimeError: If the model cannot be built here, for want of Transformer Engine or CUDA.
     """
     if not hasattr(bridge.hf_pretrained, "state"):
         # A config alone: the weights are the caller's.

@@ -144,5 +144,5 @@ def _damage(path: Path, error: Exception) -> str:
             if file.read(len(_GIT_LFS)) == _GIT_LFS:
                 return "is a Git LFS pointer, not the file itself. Run `git lfs pull` in the model's folder."
     except OSError as unreadable:
-        return f"cannot be read ({unreadable.strerror}). Let this user read it."
+        return f"cannot be read ({unreadable.strerror}). See that it is a file that this user can read."
     return f"is no whole safetensors file, {path.stat().st_size:,} bytes long ({error}). {_DOWNLOAD}"

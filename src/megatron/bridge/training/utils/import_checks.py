@@ -118,7 +118,9 @@ def _check_model(model: Path) -> None:
             f"The model {model} is not a Hugging Face model: it has no config.json. "
             "Give the folder that `save_pretrained` wrote."
         )
-    # auto_bridge imports this module.
+    # auto_bridge imports this module, and transformers is slow to import.
+    from transformers import AutoConfig
+
     from megatron.bridge.models.conversion.auto_bridge import AutoBridge, PretrainedConfig
 
     try:
@@ -135,6 +137,16 @@ def _check_model(model: Path) -> None:
             f"The architecture {architectures} of {model} is not supported. "
             "AutoBridge.list_supported_models() lists those that are."
         ) from None
+    if not known.auto_map:
+        # Bridge tries four times, and then thinks of the network.
+        try:
+            AutoConfig.from_pretrained(model)
+        except Exception as error:
+            # transformers and what it validates with raise many kinds.
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"{config_file} is no config that transformers takes ({reason}). Mend the field."
+            ) from error
     read_headers(model)
 
 
