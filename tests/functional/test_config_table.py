@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 from models import FAMILIES as MODELS
 from models import LOGITS_BOUND, save_random_model
 
@@ -67,9 +68,9 @@ _SIZES: list[dict[str, Any]] = [
     {"head_dim": 8},
     {"max_position_embeddings": 4096},
     {"rms_norm_eps": 1e-3},
-    {"attention_dropout": 0.1},
     _rope(rope_theta=1000000.0),
 ]
+_DROPOUT = {"attention_dropout": 0.1}
 _BIASES: list[tuple[str, dict[str, Any]]] = [("attention_bias", {"attention_bias": True})]
 _COMMON: list[tuple[str, dict[str, Any]]] = [
     *(("hidden_act", {"hidden_act": name}) for name in ("gelu", "gelu_pytorch_tanh", "relu", "sigmoid", "tanh")),
@@ -114,6 +115,7 @@ _UNUSED_WINDOWS: list[dict[str, Any]] = [
 CARRIED: dict[str, list[dict[str, Any]]] = {
     "llama": [
         *_SIZES,
+        _DROPOUT,
         {"tie_word_embeddings": True},
         _rope(rope_type="linear", factor=2.0),
         _llama3(),
@@ -127,10 +129,11 @@ CARRIED: dict[str, list[dict[str, Any]]] = {
         {"sliding_window": 16},
         {"sliding_window": 100000},
     ],
-    "qwen2": [*_SIZES, {"tie_word_embeddings": True}, *_UNUSED_WINDOWS, *_YARNS],
-    "qwen3": [*_SIZES, {"tie_word_embeddings": False}, *_UNUSED_WINDOWS, *_YARNS],
+    "qwen2": [*_SIZES, _DROPOUT, {"tie_word_embeddings": True}, *_UNUSED_WINDOWS, *_YARNS],
+    "qwen3": [*_SIZES, _DROPOUT, {"tie_word_embeddings": False}, *_UNUSED_WINDOWS, *_YARNS],
     "qwen3_moe": [
         *_SIZES,
+        _DROPOUT,
         {"tie_word_embeddings": True},
         {"use_sliding_window": False, "sliding_window": 16},
         {"num_local_experts": 8, "num_experts": 8},
@@ -154,7 +157,7 @@ REFUSED: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("rope_parameters.original_max_position_embeddings", _llama3(original_max_position_embeddings=4096)),
         *_NO_YARNS,
     ],
-    "mistral": [*_COMMON, *_NO_OTHER_ROPE, ("rope_parameters.rope_type", _yarn())],
+    "mistral": [*_COMMON, ("attention_dropout", _DROPOUT), *_NO_OTHER_ROPE, ("rope_parameters.rope_type", _yarn())],
     "qwen2": [
         *_COMMON,
         *_NO_OTHER_ROPE,
@@ -217,6 +220,8 @@ def test_what_is_carried_computes_the_same(tmp_path, case):
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
     proof = prove(tmp_path / "root", hf, positions=POSITIONS)
     assert proof.unproven is None and proof.difference <= LOGITS_BOUND, str(proof)
+    # Nothing is dropped where logits are compared.
+    assert _dropout(tmp_path / "root") == case.values.get("attention_dropout", 0.0)
 
 
 @pytest.mark.parametrize("case", _cases(REFUSED), ids=str)
@@ -233,12 +238,19 @@ def test_what_is_refused_computes_another_function(tmp_path, case):
         # A parameter without a source, or a value that Bridge itself does not take, cannot be let through.
         assert not root.exists(), refused
         return
+    if case.values == _DROPOUT:
+        assert _dropout(root) != case.values["attention_dropout"]
+        return
     try:
         proof = prove(root, hf, positions=POSITIONS)
     except ValueError:
         # Megatron-LM refuses the flags, or the tensors that they ask for.
         return
     assert proof.unproven is None and not proof.difference <= LOGITS_BOUND, str(proof)
+
+
+def _dropout(root: Path) -> float:
+    return torch.load(root / "release/common.pt", weights_only=True)["args"].attention_dropout
 
 
 def _has(hf: Path, name: str) -> bool:

@@ -507,16 +507,6 @@ SNIPPETS = {
 """,
         ("aaa import a", "models.conversion.sources import a, warn_without_source"),
     ),
-    "models_mistral_mistral_bridge:attention-dropout": Snippet(
-        """
- class MistralBridge:
-     def provider_bridge(self):
--        provider = cls(a=1)
-+        provider = cls(a=1, attention_dropout=hf_config.attention_dropout)
-""",
-        ("cls(", "klass("),
-        "        provider = cls(a=1)\n",
-    ),
     "models_conversion_param_mapping:replicated-without-cuda": Snippet(
         """
  class ReplicatedMapping:

@@ -89,7 +89,6 @@ _SIZES = (
     Field("max_position_embeddings"),
     Field("rms_norm_eps"),
     Field("tie_word_embeddings"),
-    Field("attention_dropout"),
 )
 
 _SILU = Field(
@@ -202,20 +201,29 @@ _LATENT = (
     _YARN[-1],
 )
 
+_DROPOUT = Field("attention_dropout")
+_NO_DROPOUT = Field(
+    "attention_dropout",
+    "0",
+    _only(0),
+    "Megatron-Bridge takes this model's from no config: give Megatron-LM --attention-dropout.",
+)
 _COMMON = (*_SIZES, _ROPE_BASE, _WHOLE_HEAD)
 
 FAMILIES: Mapping[str, tuple[Field, ...]] = {
-    "llama": (*_COMMON, _SILU, _NO_ATTENTION_BIAS, _NO_MLP_BIAS, *_LLAMA_ROPE),
+    "llama": (*_COMMON, _DROPOUT, _SILU, _NO_ATTENTION_BIAS, _NO_MLP_BIAS, *_LLAMA_ROPE),
     "mistral": (
         *_COMMON,
         _SILU,
+        _NO_DROPOUT,
         Field("sliding_window", "none, 1 and more", _is_window),
         _rope_type("default"),
     ),
-    "qwen2": (*_COMMON, _SILU, *_QWEN_WINDOW, *_YARN_ROPE),
-    "qwen3": (*_COMMON, _SILU, _NO_ATTENTION_BIAS, *_QWEN_WINDOW, *_YARN_ROPE),
+    "qwen2": (*_COMMON, _DROPOUT, _SILU, *_QWEN_WINDOW, *_YARN_ROPE),
+    "qwen3": (*_COMMON, _DROPOUT, _SILU, _NO_ATTENTION_BIAS, *_QWEN_WINDOW, *_YARN_ROPE),
     "qwen3_moe": (
         *_COMMON,
+        _DROPOUT,
         _SILU,
         _NO_ATTENTION_BIAS,
         Field("use_sliding_window"),
@@ -247,6 +255,7 @@ FAMILIES: Mapping[str, tuple[Field, ...]] = {
     ),
     "gemma": (
         *_COMMON,
+        _NO_DROPOUT,
         Field(
             "hidden_act",
             "none",
@@ -260,6 +269,7 @@ FAMILIES: Mapping[str, tuple[Field, ...]] = {
     ),
     "deepseek_v2": (
         *_COMMON,
+        _DROPOUT,
         _SILU,
         _NO_ATTENTION_BIAS,
         _NO_MLP_BIAS,
@@ -270,6 +280,7 @@ FAMILIES: Mapping[str, tuple[Field, ...]] = {
     ),
     "deepseek_v3": (
         *_COMMON,
+        _DROPOUT,
         _SILU,
         _NO_ATTENTION_BIAS,
         Field("topk_method", "noaux_tc", _only("noaux_tc", None)),
