@@ -35,7 +35,7 @@ from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.bridge.models.conversion.names import grouped
 from megatron.bridge.models.conversion.utils import persistent_buffers
 from megatron.bridge.models.hf_pretrained.state import StateDict, StateSource
-from megatron.bridge.training.release.causes import cause_of_missing, cause_of_unused
+from megatron.bridge.training.release.causes import cause_of_missing, cause_of_unused, quantization_method
 from megatron.bridge.training.release.headers import Header
 from megatron.bridge.utils.host import explains_missing_transformer_engine, has_transformer_engine
 
@@ -117,7 +117,8 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
     unused = [name for name in headers if name not in account.used and name not in account.tied]
     unused = [name for name in unused if not _is_ignored(name, config)]
     account.left_out = [name for name in unused if any(fnmatch.fnmatchcase(name, one) for one in allow_unused)]
-    unused = [name for name in unused if name not in account.left_out]
+    left_out = set(account.left_out)
+    unused = [name for name in unused if name not in left_out]
     if unmapped:
         account.problems.append(
             f"Megatron-Bridge maps no tensor to Megatron's parameters {grouped(unmapped)}, which the config asks for."
@@ -281,9 +282,10 @@ class _Conversions:
             told = "; ".join(f"{grouped(names)} {what}" for what, names in self._misshapen.items())
             problems.append(f"Of another shape than the config asks for: {told}. Is the config another model's?")
         if self._raw:
+            method = quantization_method(self._bridge.hf_config)
             problems.append(
-                f"Quantized in a way that Megatron-Bridge does not undo for this model: {grouped(self._raw)}. "
-                "Import the model's unquantized weights."
+                f"Quantized{f' ({method})' if method else ''} in a way that Megatron-Bridge does not undo for this model: "
+                f"{grouped(self._raw)}. Import the model's unquantized weights."
             )
 
     def _check_task(self, task: Any) -> None:

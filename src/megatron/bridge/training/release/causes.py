@@ -114,8 +114,11 @@ def _quantized(unused: Sequence[str], config: Any) -> str:
 
 def _other_prefix(missing: Sequence[str], unused: Sequence[str]) -> str:
     """Tell how the names of the files differ from those of the model, where a prefix is all."""
-    for name in missing:
-        for other in unused:
-            if other.endswith(f".{name}") or name.endswith(f".{other}"):
-                return f"{other} for {name}"
+    for longer, shorter, told in ((unused, set(missing), "{0} for {1}"), (missing, set(unused), "{1} for {0}")):
+        for name in longer:
+            rest = name
+            while rest:
+                rest = rest.partition(".")[2]
+                if rest in shorter:
+                    return told.format(name, rest)
     return ""
