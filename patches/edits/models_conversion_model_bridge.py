@@ -27,7 +27,8 @@ EDITS = (
         why="A parameter without a source keeps whatever its memory held. A log line for each was all that told of it.",
         drop_when="upstream refuses or lists parameters without a source.",
         do=InsertStatements(
-            "warn_without_source(unwrapped_model_list, hf_to_megatron_tasks)", after_call="self.build_conversion_tasks"
+            "warn_without_source(self, unwrapped_model_list, hf_to_megatron_tasks)",
+            after_call="self.build_conversion_tasks",
         ),
     ),
     Edit(

@@ -493,7 +493,7 @@ SNIPPETS = {
  class MegatronModelBridge:
      def load_weights_hf_to_megatron(self):
          tasks = self.build_conversion_tasks(1)
-+        warn_without_source(unwrapped_model_list, hf_to_megatron_tasks)
++        warn_without_source(self, unwrapped_model_list, hf_to_megatron_tasks)
          return tasks
 """,
         ("build_conversion_tasks", "build_tasks"),

@@ -25,10 +25,11 @@ from megatron.bridge.models.conversion.utils import persistent_buffers
 from megatron.bridge.utils.common_utils import warn_rank_0
 
 
-def warn_without_source(models: Sequence[torch.nn.Module], tasks: Sequence[Any]) -> None:
-    """Warn, on rank 0 and once, of its parameters that are loaded with nothing.
+def warn_without_source(model_bridge: Any, models: Sequence[torch.nn.Module], tasks: Sequence[Any]) -> None:
+    """Warn, on rank 0 and once, of its parameters that are loaded with nothing; an adapter's have no source.
 
     Args:
+        model_bridge: The bridge of the model.
         models: This rank's part of the model, one for each virtual pipeline stage.
         tasks: The conversions that a load will run.
     """
@@ -39,7 +40,8 @@ def warn_without_source(models: Sequence[torch.nn.Module], tasks: Sequence[Any])
         name
         for stage, model in enumerate(models)
         for name, _ in (*model.named_parameters(), *persistent_buffers(model))
-        if (stage, name) not in loaded and "_extra_state" not in name and not _is_tied(model, name)
+        if (stage, name) not in loaded and "_extra_state" not in name
+        if not model_bridge._is_adapter_param_name(name) and not _is_tied(model, name)
     ]
     if names:
         warn_rank_0(f"No Hugging Face tensor is loaded into {grouped(names)}: they keep what their memory holds.")
