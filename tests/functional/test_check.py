@@ -410,6 +410,16 @@ def test_args_that_are_not_the_tensors_are_found_and_derived_anew(root, changes,
     assert found == right | {"tokenizer_model": str(root / "release" / "tokenizer")}
 
 
+def test_a_rope_factor_that_megatron_lms_builder_ignores_is_noted(root):
+    assert not any("rope" in note for note in check(root).notes)
+    common = torch.load(root / "release" / "common.pt", weights_only=True)
+    vars(common["args"]).update(use_rope_scaling=True, rope_scaling_factor=32.0)
+    torch.save(common, root / "release" / "common.pt")
+    write_manifest(root / "release")
+    (note,) = (note for note in check(root).notes if "rope" in note)
+    assert "ignores --rope-scaling-factor=32.0 and takes 8, which is another function" in note
+
+
 def test_a_root_whose_name_is_markup_is_shown_as_it_is(tiny, tmp_path, capsys):
     root = Path(shutil.copytree(tiny.root, tmp_path / "a[red]b[/b]"))
     assert main(["check", str(root)]) == 0

@@ -194,7 +194,8 @@ def warn_of_what_no_flag_gives(model: Any) -> None:
     if lacking := without_argument(model):
         warn_rank_0(
             f"Megatron-LM's own GPT model differs from this one: no flag gives it {', '.join(lacking)}. "
-            "Build the model in your training script, or train it with Megatron-Bridge."
+            "Build the model in your training script (the README's Limits say how, for a rope scaling factor), or train it "
+            "with Megatron-Bridge."
         )
 
 
