@@ -91,7 +91,7 @@ def main() -> None:
                 allow_config_fields=arguments.allow_config_fields,
                 trust_remote_code=arguments.trust_remote_code,
             )
-    except (ValueError, RuntimeError, OSError) as error:
+    except (AssertionError, ValueError, RuntimeError, OSError) as error:
         # In a shell's words: what Python takes as a keyword is an option here.
         text = f"error: {error}"
         for keyword in ("overwrite=True", "allow_unused_tensors", "allow_config_fields"):

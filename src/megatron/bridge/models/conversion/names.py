@@ -46,7 +46,7 @@ def _group(pattern: str, numbers: list[list[int]]) -> str:
 def _range(numbers: list[int]) -> str:
     if len(numbers) == 1:
         return str(numbers[0])
-    if numbers == list(range(numbers[0], numbers[-1] + 1)):
+    if numbers[-1] - numbers[0] == len(numbers) - 1:
         return f"{numbers[0]}…{numbers[-1]}"
     shown = ",".join(map(str, numbers[:4]))
     return f"{{{shown}}}" if len(numbers) <= 4 else f"{{{shown},…,{numbers[-1]}}}"

@@ -21,6 +21,7 @@ will be, whatever a model's bridge renames, fuses or dequantizes.
 
 import fnmatch
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -62,6 +63,9 @@ _ROTARY_TABLE = re.compile(r"(?:^|\.)rotary_(?:pos_)?emb\.(?:inv_freq|cos_cached
 
 # Bridge's dequantization of blocks takes this size, whatever the model says, and leaves what lies beyond uninitialized.
 _FP8_BLOCK = 128
+
+
+_ATTENTION_BACKENDS = ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN")
 
 
 @dataclass
@@ -138,6 +142,8 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
 @contextmanager
 def _alone() -> Iterator[ProcessGroupCollection]:
     """Give process groups of this process alone, beside those that there are."""
+    # Megatron Core notes a model's attention backend in the environment, and refuses another model's.
+    backends = {name: os.environ.get(name) for name in _ATTENTION_BACKENDS}
     started = not dist.is_initialized()
     if started:
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
@@ -148,6 +154,10 @@ def _alone() -> Iterator[ProcessGroupCollection]:
     finally:
         if started:
             dist.destroy_process_group()
+        for name, value in backends.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _build_on_meta(bridge: Any, groups: ProcessGroupCollection) -> tuple[Any, torch.nn.Module]:
@@ -210,7 +220,8 @@ def _tied_names(model_bridge: Any, provider: Any, headers: Mapping[str, Header])
     output = registry.megatron_to_hf_lookup("output_layer.weight")
     if embedding is None or output is None or output.hf_param == embedding.hf_param:
         return {}
-    return {output.hf_param: embedding.hf_param} if output.hf_param in headers else {}
+    both = output.hf_param in headers and embedding.hf_param in headers
+    return {output.hf_param: embedding.hf_param} if both else {}
 
 
 def _is_ignored(name: str, config: Any) -> bool:

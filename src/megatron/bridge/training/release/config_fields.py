@@ -19,10 +19,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
 from megatron.bridge.training.release.config_table import FAMILIES, NOT_COMPUTED, Field
 
 
 _ROPE = "rope_parameters"
+_READ_BY_BRIDGE = {name for name, _ in MegatronModelBridge.CONFIG_MAPPING}
 
 
 @dataclass
@@ -64,6 +68,7 @@ def account_for_config(config: Any, allow: Sequence[str] = ()) -> Fields:
     if table is None:
         return Fields(proven=False)
     fields, known = Fields(), {one.name: one for one in table}
+    _refuse_two_answers(config, fields)
     defaults = dict(_fields(type(config)()))
     for name, value in there.items():
         rule = known.get(name)
@@ -72,9 +77,21 @@ def account_for_config(config: Any, allow: Sequence[str] = ()) -> Fields:
                 text = f"{name} is {value!r}, and a release carries {rule.values}. {rule.instead}"
                 allowed = name in allow or (name.startswith(f"{_ROPE}.") and _ROPE in allow)
                 (fields.let_through if allowed else fields.refused).append(text)
+        elif name not in defaults and name in _READ_BY_BRIDGE and value:
+            fields.refused.append(f"{name} is {value!r}, which Megatron-Bridge reads, and transformers does not.")
         elif name not in NOT_COMPUTED and (name not in defaults or value != defaults[name]):
             fields.unknown.append(f"{name} ({value!r})")
     return fields
+
+
+def _refuse_two_answers(config: Any, fields: Fields) -> None:
+    """Refuse what transformers and Megatron-Bridge read at different places, where these differ."""
+    rope = getattr(config, _ROPE, None) or {}
+    if "type" in rope and rope["type"] != rope.get("rope_type", rope["type"]):
+        fields.refused.append(f"{_ROPE} says type {rope['type']!r} and rope_type {rope['rope_type']!r}: which is it?")
+    expected, found = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[config.model_type], (config.architectures or [None])[0]
+    if found != expected:
+        fields.refused.append(f"model_type is {config.model_type!r}, whose architecture is {expected}, not {found}.")
 
 
 def _carries(rule: Field, value: Any, config: Any) -> bool:

@@ -26,6 +26,7 @@ from typing import Any
 
 
 _BRIDGE = "Train it with Megatron-Bridge."
+_TOO_LARGE = 2**53  # Beyond it, not every whole number is a float.
 _NOTHING = "Nothing in Megatron-LM carries it."
 
 
@@ -54,7 +55,19 @@ def _only(*values: Any) -> Callable[[Any, Any], bool]:
 
 
 def _is_whole(value: Any, config: Any) -> bool:
-    return isinstance(value, (int, float)) and value == int(value)
+    return isinstance(value, (int, float)) and value == int(value) and 0 < value < _TOO_LARGE
+
+
+def _is_positive(value: Any, config: Any) -> bool:
+    return 0 < value < float("inf")
+
+
+def _is_positive_or_none(value: Any, config: Any) -> bool:
+    return value is None or _is_positive(value, config)
+
+
+def _is_rope_length(value: Any, config: Any) -> bool:
+    return value == config.rope_parameters.get("original_max_position_embeddings")
 
 
 def _is_window(value: Any, config: Any) -> bool:
@@ -70,12 +83,19 @@ def _no_window_in_use(value: Any, config: Any) -> bool:
 
 
 def _topk(value: Any, config: Any) -> bool:
+    if not 0 < value <= config.num_local_experts:
+        return False
     # Of one expert alone, Megatron Core scores before it chooses.
     return value > 1 or not getattr(config, "norm_topk_prob", False)
 
 
 def _both_or_none(other: str) -> Callable[[Any, Any], bool]:
-    return lambda value, config: bool(value) == bool(config.rope_parameters.get(other))
+    # Absent, not zero: transformers takes zero for absent, Megatron Core for a value.
+    def carries(value: Any, config: Any) -> bool:
+        its = config.rope_parameters.get(other)
+        return its is None if value is None else bool(value and its)
+
+    return carries
 
 
 _SIZES = (
@@ -87,7 +107,7 @@ _SIZES = (
     Field("num_key_value_heads"),
     Field("head_dim"),
     Field("max_position_embeddings"),
-    Field("rms_norm_eps"),
+    Field("rms_norm_eps", "positive numbers", _is_positive),
     Field("tie_word_embeddings"),
 )
 
@@ -117,9 +137,9 @@ _LLAMA3 = (
     Field("rope_parameters.high_freq_factor", "4", _only(4, None), "It is a constant in Megatron Core."),
 )
 _YARN = (
-    Field("rope_parameters.beta_fast"),
-    Field("rope_parameters.beta_slow"),
-    Field("rope_parameters.truncate"),
+    Field("rope_parameters.beta_fast", "positive numbers, none", _is_positive_or_none),
+    Field("rope_parameters.beta_slow", "positive numbers, none", _is_positive_or_none),
+    Field("rope_parameters.truncate", "true, false", _only(True, False)),
     Field("rope_parameters.mscale", "with mscale_all_dim, or none", _both_or_none("mscale_all_dim")),
     Field("rope_parameters.mscale_all_dim", "with mscale, or none", _both_or_none("mscale")),
     Field(
@@ -133,11 +153,11 @@ _YARN = (
 
 def _llama_factor(value: Any, config: Any) -> bool:
     kind = config.rope_parameters.get("rope_type")
-    return _is_whole(value, config) if kind == "linear" else bool(value)
+    return _is_whole(value, config) if kind == "linear" else _is_positive(value, config)
 
 
 def _llama_original(value: Any, config: Any) -> bool:
-    return config.rope_parameters.get("rope_type") != "llama3" or value in (8192, None)
+    return type(value) is int and (config.rope_parameters.get("rope_type") != "llama3" or value == 8192)
 
 
 _LLAMA_ROPE = (
@@ -159,8 +179,12 @@ _LLAMA_ROPE = (
 )
 _YARN_ROPE = (
     _rope_type("default", "yarn"),
-    Field("rope_parameters.factor", carries=lambda value, config: bool(value)),
-    Field("rope_parameters.original_max_position_embeddings"),
+    Field("rope_parameters.factor", "positive numbers", _is_positive),
+    Field(
+        "rope_parameters.original_max_position_embeddings",
+        "whole numbers, written so",
+        lambda value, config: type(value) is int,
+    ),
     *_YARN,
 )
 
@@ -208,7 +232,14 @@ _NO_DROPOUT = Field(
     _only(0),
     "Megatron-Bridge takes this model's from no config: give Megatron-LM --attention-dropout.",
 )
-_COMMON = (*_SIZES, _ROPE_BASE, _WHOLE_HEAD)
+_COMMON = (
+    *_SIZES,
+    _ROPE_BASE,
+    _WHOLE_HEAD,
+    # Two that no class of these has, and transformers reads all the same.
+    Field("is_causal", "true", _only(True, None)),
+    Field("original_max_position_embeddings", "what rope_parameters has", _is_rope_length),
+)
 
 FAMILIES: Mapping[str, tuple[Field, ...]] = {
     "llama": (*_COMMON, _DROPOUT, _SILU, _NO_ATTENTION_BIAS, _NO_MLP_BIAS, *_LLAMA_ROPE),

@@ -66,6 +66,12 @@ def require_faithful(
     if not hasattr(bridge.hf_pretrained, "state"):
         # A config alone: the weights are the caller's.
         return
+    for keyword, given in {
+        "allow_unused_tensors": allow_unused_tensors,
+        "allow_config_fields": allow_config_fields,
+    }.items():
+        if isinstance(given, str):
+            raise ValueError(f"{keyword} takes a list of names, not a name: [{given!r}].")
     asked = (tuple(allow_unused_tensors), tuple(allow_config_fields), str(tokenizer_path))
     if _ACCOUNTED.get(bridge) == asked:
         return

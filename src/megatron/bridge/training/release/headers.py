@@ -84,7 +84,10 @@ def read_headers(folder: Path) -> dict[str, Header]:
     for file in files:
         for name, header in _read_file(folder / file).items():
             if index is not None and index.get(name) != file:
-                continue
+                raise ValueError(
+                    f"{folder / file} holds the tensor {name}, which {INDEX} does not give it: transformers would read "
+                    f"it, and Megatron-Bridge would not. {_DOWNLOAD}"
+                )
             if name in headers:
                 raise ValueError(
                     f"{folder} holds the tensor {name} twice, in {headers[name].file} and in {file}, and no {INDEX} "
@@ -127,6 +130,8 @@ def _read_index(folder: Path) -> dict[str, str] | None:
 
 
 def _read_file(path: Path) -> dict[str, Header]:
+    if not path.is_file():
+        raise ValueError(f"{path} is no file, or a link to none. Move it away, or download the model again.")
     try:
         with safe_open(path, framework="numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}

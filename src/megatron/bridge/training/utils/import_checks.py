@@ -128,8 +128,10 @@ def _check_model(model: Path) -> None:
         architectures = ", ".join(config["architectures"])
         # What decides is named in these two; the rest is transformers' to read.
         known = PretrainedConfig(architectures=config["architectures"], auto_map=config.get("auto_map"))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{config_file} names no architecture ({error!r}). Restore it from the model.") from error
+    except Exception as error:
+        # What transformers validates with has errors of its own.
+        reason = " ".join(repr(error).split())
+        raise ValueError(f"{config_file} names no architecture ({reason}). Restore it from the model.") from error
     try:
         AutoBridge._validate_config(known, str(model))
     except ValueError:
