@@ -16,6 +16,7 @@
 """Models that are not what their config says are refused, in one line and before any weight is read, or carried whole."""
 
 import json
+import os
 import shutil
 import struct
 import warnings
@@ -200,6 +201,38 @@ REFUSED: dict[str, tuple[str, Callable[[Tensors], Tensors] | None, dict[str, Any
         "config.json is no config .*rms_norm_eps",
     ),
     "no layers": ("Llama 2", None, {"num_hidden_layers": 0}, "builds no model of the config"),
+    "two rope types": (
+        "Llama 2",
+        None,
+        {"rope_parameters": {"type": "yarn", "rope_type": "default", "rope_theta": 10000.0, "factor": 4.0}},
+        "says type 'yarn' and rope_type 'default'",
+    ),
+    "another model type": ("Llama 2", None, {"model_type": "mistral"}, "whose architecture is MistralForCausalLM"),
+    "not causal": ("Llama 2", None, {"is_causal": False}, "is_causal is False"),
+    "a field that Bridge alone reads": (
+        "Qwen3-MoE (experts, qk-norm)",
+        None,
+        {"routed_scaling_factor": 2.5},
+        "routed_scaling_factor is 2.5, which Megatron-Bridge reads",
+    ),
+    "a negative base": (
+        "Llama 2",
+        None,
+        {"rope_parameters": {"rope_type": "default", "rope_theta": -10000.0}},
+        "rope_theta is -10000.0",
+    ),
+    "more experts for a token than there are": (
+        "Qwen3-MoE (experts, qk-norm)",
+        None,
+        {"num_experts_per_tok": 5},
+        "num_experts_per_tok is 5",
+    ),
+    "a tied model without its embedding": (
+        "Llama 2",
+        _without("model.embed_tokens.weight"),
+        {"tie_word_embeddings": True},
+        "Missing: model.embed_tokens.weight",
+    ),
     "a tied head that differs": ("Llama 2", None, {"tie_word_embeddings": True}, "lm_head.weight differs from"),
     "float64 in the config": ("Llama 2", None, {"dtype": "float64"}, "dtype torch.float64"),
     "a type that no release has": ("Llama 2", None, {"dtype": "int4"}, "dtype torch.int4"),
@@ -269,6 +302,17 @@ def _index_of_more(hf: Path) -> None:
     (hf / INDEX).write_text(json.dumps({"weight_map": files | {"model.layers.9.x": "model-a.safetensors"}}))
 
 
+def _stale_tensor(hf: Path) -> None:
+    _two_files(hf)
+    stale = load_file(hf / "model-a.safetensors")
+    name = next(iter(stale))
+    save_file(load_file(hf / "model-b.safetensors") | {name: stale[name] + 1}, hf / "model-b.safetensors")
+
+
+def _fifo(hf: Path) -> None:
+    os.mkfifo(hf / "x.safetensors")
+
+
 def _torn_index(hf: Path) -> None:
     _two_files(hf)
     (hf / INDEX).write_text('{"weight_map": {')
@@ -307,6 +351,8 @@ FOLDERS: dict[Callable[[Path], Any], str] = {
     _huge_header: "model.safetensors is no whole safetensors file",
     _missing_shard: "names model-b.safetensors, which is not there: .* tensors are missing",
     _index_of_more: "names 1 tensors that its files do not hold: model.layers.9.x",
+    _stale_tensor: "model-b.safetensors holds the tensor .*, which .* does not give it",
+    _fifo: "x.safetensors is no file",
     _torn_index: "index.json is damaged",
     _two_models: "holds two models",
     _twice: "holds the tensor .* twice, in model.safetensors and in other.safetensors",
@@ -337,6 +383,12 @@ def test_an_unused_tensor_can_be_let_go_by_its_name_and_a_missing_one_cannot(fam
     assert problems == [] and equal == len(load_file(families("Llama 2") / "model.safetensors"))
     less = _spoil(families("Llama 2"), tmp_path / "less", _without("lm_head.weight"), {})
     _refuses(less, tmp_path / "other", "Missing", allow_unused_tensors=["*"])
+
+
+@pytest.mark.parametrize("keyword", ["allow_unused_tensors", "allow_config_fields"])
+def test_a_name_alone_is_no_list_of_names(families, tmp_path, keyword):
+    hf = _spoil(families("Llama 2"), tmp_path, None, {})
+    _refuses(hf, tmp_path / "root", f"{keyword} takes a list of names", **{keyword: "*.bias"})
 
 
 def test_a_field_that_the_config_has_not_is_no_field_to_allow(families, tmp_path):
