@@ -140,29 +140,22 @@ def prepare_release_state_dict(state_dict: dict[str, Any], cfg: ConfigContainer)
     with model_values(cfg.model):
         state_dict["args"] = release_args(cfg.model, cfg.checkpoint.ckpt_format, cfg.tokenizer, _published_root(cfg))
     warn_of_what_no_flag_gives(cfg.model)
-    _require_finite(state_dict, str(cfg.model.params_dtype).removeprefix("torch."))
+    _refuse_infinite(state_dict, str(cfg.model.params_dtype).removeprefix("torch."))
     for section, entries in state_dict.items():
         if section.startswith("model") and isinstance(entries, dict):
             add_transformer_engine_keys(entries)
 
 
-def _is_finite(tensor: torch.Tensor) -> bool:
-    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
-
-
-def _require_finite(state_dict: dict[str, Any], dtype: str) -> None:
-    """Refuse, on every rank, values that are no finite numbers, as of a wider range that was rounded to the dtype."""
+def _refuse_infinite(state_dict: dict[str, Any], dtype: str) -> None:
+    """Refuse, on every rank, what became infinite when it was rounded to the model's dtype."""
     tensors = [entry for entry in nested_values(state_dict) if isinstance(getattr(entry, "data", None), torch.Tensor)]
-    infinite = [entry.key for entry in tensors if not _is_finite(entry.data)]
+    infinite = [entry.key for entry in tensors if torch.isinf(entry.data).any()]
     if torch.distributed.is_initialized():
         ranks: list[list[str]] = [[]] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(ranks, infinite)
         infinite = [key for rank in ranks for key in rank]
     if infinite:
-        raise ValueError(
-            f"{infinite[0]} has values that {dtype} cannot hold, or that are no numbers in the model's files either. Let "
-            "the config's dtype be a wider one, or restore the model."
-        )
+        raise ValueError(f"{infinite[0]} has values that {dtype} cannot hold. Let the config's dtype be a wider one.")
 
 
 def release_args(model: Any, ckpt_format: str, tokenizer: Any, root: str | Path) -> argparse.Namespace:
