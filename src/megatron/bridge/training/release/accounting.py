@@ -64,7 +64,6 @@ _ROTARY_TABLE = re.compile(r"(?:^|\.)rotary_(?:pos_)?emb\.(?:inv_freq|cos_cached
 # Bridge's dequantization of blocks takes this size, whatever the model says, and leaves what lies beyond uninitialized.
 _FP8_BLOCK = 128
 
-
 _ATTENTION_BACKENDS = ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN")
 
 
@@ -316,7 +315,9 @@ class _Conversions:
             self._account.problems.append(f"Missing for {task.param_name}: {error.args[0]}.")
             return
         except (RuntimeError, ValueError, AssertionError, AttributeError, TypeError) as error:
-            self._misshapen.setdefault(f"cannot be converted ({str(error).splitlines()[0]})", []).extend(names)
+            # An assertion may say nothing.
+            reason = " ".join(str(error).split()) or type(error).__name__
+            self._misshapen.setdefault(f"cannot be converted ({reason})", []).extend(names)
             self._account.used.update(names)
             return
         read = self._source.read
