@@ -263,14 +263,26 @@ EDITS = (
         drop_when="upstream accounts for tensors and config fields.",
         do=InsertStatements(
             """
+            let_through: tuple[str, ...] = ()
             if release:
                 # The training package imports this module's package.
                 from megatron.bridge.training.release.faithful import require_faithful
+                from megatron.bridge.training.release.own_config import require_own_config
 
-                require_faithful(self, allow_unused_tensors, allow_config_fields, hf_tokenizer_path, hf_tokenizer_kwargs)
+                let_through = require_faithful(
+                    self, allow_unused_tensors, allow_config_fields, hf_tokenizer_path, hf_tokenizer_kwargs
+                )
+                require_own_config(self, model)
             """,
             at="start",
         ),
+    ),
+    Edit(
+        name="save-passes-let-through",
+        symbol="AutoBridge.save_megatron_model",
+        why="A release says what it lacks of its source.",
+        drop_when="upstream accounts for tensors and config fields.",
+        do=PassArgument("save_megatron_model", "let_through=let_through"),
     ),
     Edit(
         name="import-sequence",

@@ -55,6 +55,24 @@ EDITS = (
         ),
     ),
     Edit(
+        name="save-let-through",
+        symbol="save_megatron_model",
+        why="A release says what it lacks of its source.",
+        drop_when="upstream accounts for tensors and config fields.",
+        do=AddParameter(
+            "let_through: Sequence[str] = ()",
+            doc="let_through: With ``release=True``, what the model lacks of the one that it was made of, a sentence\n"
+            "each, which the release records.",
+        ),
+    ),
+    Edit(
+        name="import-sequence",
+        symbol="",
+        why="Name used by the edits above.",
+        drop_when="the edits above are gone.",
+        do=AddImport("from collections.abc import Sequence"),
+    ),
+    Edit(
         name="save-publishes",
         symbol="save_megatron_model",
         why="A reader must find the old checkpoint or the new one, with its tokenizer, never a mixture.",

@@ -17,6 +17,7 @@
 
 import json
 import os
+import re
 import shutil
 import struct
 import warnings
@@ -29,9 +30,13 @@ import torch
 from megatron_lm import tree
 from models import FAMILIES, save_random_model
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
+from megatron.bridge.models.hf_pretrained.causal_lm import PreTrainedCausalLM
+from megatron.bridge.training.model_load_save import save_megatron_model, temporary_distributed_context
+from megatron.bridge_release.checking import check
 from megatron.bridge_release.comparing import compare
 from megatron.bridge_release.computing import prove
 
@@ -377,10 +382,12 @@ def test_a_name_that_is_no_model_is_one_attempt_and_one_line(tmp_path, name):
 def test_an_unused_tensor_can_be_let_go_by_its_name_and_a_missing_one_cannot(families, tmp_path):
     hf = _spoil(families("Llama 2"), tmp_path, _with(self_attn__q_norm__weight=(16,)), {})
     _refuses(hf, tmp_path / "root", "Not used", allow_unused_tensors=["*.k_norm.weight"])
-    with pytest.warns(UserWarning, match="Left out of .*: 2 tensors"):
+    said = re.escape(f"Tensors of {hf} were left out: model.layers.0…1.self_attn.q_norm.weight (2).")
+    with pytest.warns(UserWarning, match=said):
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True, allow_unused_tensors=["*.q_norm.weight"])
     equal, problems = compare(tmp_path / "root/release", str(families("Llama 2")))
     assert problems == [] and equal == len(load_file(families("Llama 2") / "model.safetensors"))
+    assert any(note.startswith("Let through when it was made: Tensors of ") for note in check(tmp_path / "root").notes)
     less = _spoil(families("Llama 2"), tmp_path / "less", _without("lm_head.weight"), {})
     _refuses(less, tmp_path / "other", "Missing", allow_unused_tensors=["*"])
 
@@ -466,7 +473,7 @@ def test_weights_that_float16_cannot_hold_are_refused(families, tmp_path):
     hf = _spoil(families("Llama 2"), tmp_path, large, {"dtype": "float16"})
     with pytest.raises(ValueError, match="decoder.final_layernorm.weight has values that float16 cannot hold"):
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
-    assert list((tmp_path / "root").iterdir()) == []
+    assert not (tmp_path / "root").exists()
 
 
 def test_a_save_of_a_model_that_was_loaded_from_less_is_refused(families, tmp_path):
@@ -474,6 +481,72 @@ def test_a_save_of_a_model_that_was_loaded_from_less_is_refused(families, tmp_pa
     bridge = AutoBridge.from_hf_pretrained(hf)
     with pytest.raises(ValueError, match="Not used"):
         bridge.save_megatron_model([], tmp_path / "root", hf_tokenizer_path=hf, release=True)
+    assert not (tmp_path / "root").exists()
+
+
+def _built(bridge: AutoBridge, **fields: Any) -> list:
+    """Build a model by hand, as upstream's documentation does."""
+    provider = bridge.to_megatron_provider(load_weights=isinstance(bridge.hf_pretrained, PreTrainedCausalLM))
+    for name, value in fields.items():
+        setattr(provider, name, value)
+    provider.finalize()
+    return provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
+
+
+OTHERS = {
+    "another epsilon": ({"layernorm_epsilon": 0.1}, "layernorm_epsilon is 0.1, not 1e-05"),
+    "another base": ({"rotary_base": 500000}, "rotary_base is 500000, not 10000"),
+    "another activation": ({"activation_func": torch.nn.functional.gelu}, "swiglu is False, not True"),
+    "a softmax scale of its own": ({"softmax_scale": 0.5}, "softmax_scale is set"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_model_built_by_hand_that_computes_something_else_is_refused(families, tmp_path, name):
+    fields, told = OTHERS[name]
+    hf = families("Llama 2")
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    with temporary_distributed_context(backend="gloo"):
+        model = _built(bridge, **fields)
+        with pytest.raises(ValueError, match=re.escape(f"The model is not {hf}: ")) as refused:
+            bridge.save_megatron_model(model, tmp_path / "root", hf_tokenizer_path=hf, release=True)
+        assert told in str(refused.value) and "\n" not in str(refused.value)
+        assert not (tmp_path / "root").exists()
+        # A model of one's own is published as such.
+        save_megatron_model(model, tmp_path / "root", hf_tokenizer_path=hf, release=True)
+    assert not check(tmp_path / "root").problems
+
+
+def test_a_model_built_by_hand_for_a_training_is_the_source_s(families, tmp_path):
+    hf = families("Llama 2")
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    with temporary_distributed_context(backend="gloo"):
+        model = _built(bridge, seq_length=32, attention_dropout=0.1, hidden_dropout=0.1)
+        bridge.save_megatron_model(model, tmp_path / "root", hf_tokenizer_path=hf, release=True)
+    assert torch.load(tmp_path / "root/release/common.pt", weights_only=True)["args"].seq_length == 32
+    equal, problems = compare(tmp_path / "root/release", str(hf))
+    assert problems == [] and equal == 21
+
+
+def test_a_model_with_values_that_are_no_numbers_is_refused(families, tmp_path):
+    hf = families("Llama 2")
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    with temporary_distributed_context(backend="gloo"):
+        model = _built(bridge)
+        with torch.no_grad():
+            model[0].module.output_layer.weight[3, 5] = float("nan")
+        with pytest.raises(ValueError, match="output_layer.weight has values that are no numbers"):
+            bridge.save_megatron_model(model, tmp_path / "root", hf_tokenizer_path=hf, release=True)
+    assert not (tmp_path / "root/release").exists()
+
+
+def test_a_config_alone_is_accounted_for_too(families, tmp_path):
+    config = AutoConfig.from_pretrained(families("Llama 2"))
+    config.hidden_act = "gelu"
+    bridge = AutoBridge.from_hf_config(config)
+    with temporary_distributed_context(backend="gloo"):
+        with pytest.raises(ValueError, match="hidden_act is 'gelu'"):
+            bridge.save_megatron_model(_built(bridge), tmp_path / "root", release=True)
     assert not (tmp_path / "root").exists()
 
 

@@ -546,8 +546,10 @@ class _Folder:
         except Unreadable as error:
             self._file_problem(SOURCE_FILE, str(error).removeprefix(f"{SOURCE_FILE} "))
             return
-        self._report.made_of = source.made_of if source is not None else None
-        if source is None:
+        if source is not None:
+            self._report.made_of = source.made_of
+            self._report.notes += [f"Let through when it was made: {text}" for text in source.let_through]
+        else:
             what_next = "" if describe_run_config(self._path) is None else f" {repair_command(self._root.path)}"
             self._report.notes.append(f"{self._path} does not say which model it was made of.{what_next}")
 

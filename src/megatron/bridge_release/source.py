@@ -48,12 +48,14 @@ class Source:
         config_sha256: Digest of its config; None where it is not known.
         weights_sha256: Fingerprint of a folder's weights; None where it is not known.
         megatron_bridge: Version of Megatron-Bridge that wrote the release.
+        let_through: What the release lacks of it, with its maker's consent, a sentence each.
     """
 
     made_of: str
     config_sha256: str | None = None
     weights_sha256: str | None = None
     megatron_bridge: str = ""
+    let_through: tuple[str, ...] = ()
 
 
 def describe(hf_model: str | Path) -> Source:
@@ -132,9 +134,14 @@ def read_source(folder: Path) -> Source | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise Unreadable(f"{SOURCE_FILE} cannot be read: {error}") from error
-    if not isinstance(told, dict) or told.keys() != vars(Source("")).keys():
+    known = vars(Source("")).keys()
+    # What was let through is not in those of the first versions.
+    if not isinstance(told, dict) or {*told, "let_through"} != known:
         raise Unreadable(f"{SOURCE_FILE} cannot be read: it has other fields than a source")
-    source = Source(**told)
+    let_through = told.pop("let_through", [])
+    if not isinstance(let_through, list) or not all(isinstance(text, str) for text in let_through):
+        raise Unreadable(f"{SOURCE_FILE} cannot be read: let_through is no list of texts")
+    source = Source(**told, let_through=tuple(let_through))
     digests = (source.config_sha256, source.weights_sha256)
     if not isinstance(source.made_of, str) or not all(digest is None or isinstance(digest, str) for digest in digests):
         raise Unreadable(f"{SOURCE_FILE} cannot be read: a field of it is no text")

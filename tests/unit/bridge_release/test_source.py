@@ -19,6 +19,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,13 +76,29 @@ def _refuses(root: Path, hf_model: Path | str) -> str:
 
 
 def test_what_is_written_is_what_is_read(hf, tmp_path):
-    source = describe(hf)
+    source = replace(describe(hf), let_through=("A tensor was left out.",))
     assert source.made_of == str(hf) and len(source.config_sha256) == len(source.weights_sha256) == 64
     root = _release(tmp_path / "root", source)
     assert read_source(root / "release") == source
     assert json.loads((root / "release/source.json").read_text()).keys() == {
-        *("made_of", "config_sha256", "weights_sha256", "megatron_bridge"),
+        *("made_of", "config_sha256", "weights_sha256", "megatron_bridge", "let_through"),
     }
+
+
+def test_a_record_of_the_first_versions_is_read(hf, tmp_path):
+    source = describe(hf)
+    root = _release(tmp_path / "root", source)
+    file = root / "release/source.json"
+    file.write_text(json.dumps({name: value for name, value in vars(source).items() if name != "let_through"}))
+    assert read_source(root / "release") == source
+
+
+@pytest.mark.parametrize("let_through", ["a text", [1], None, {"a": "b"}])
+def test_a_record_of_no_texts_is_damaged(hf, tmp_path, let_through):
+    root = _release(tmp_path / "root", describe(hf))
+    (root / "release/source.json").write_text(json.dumps(vars(describe(hf)) | {"let_through": let_through}))
+    with pytest.raises(Unreadable, match="let_through is no list of texts"):
+        read_source(root / "release")
 
 
 def test_the_model_itself_passes_from_wherever_it_is_named(hf, tmp_path, monkeypatch):

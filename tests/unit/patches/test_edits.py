@@ -471,14 +471,28 @@ SNIPPETS = {
  class AutoBridge:
      def save_megatron_model(self):
          """Save it."""
++        let_through: tuple[str, ...] = ()
 +        if release:
 +            # The training package imports this module's package.
 +            from megatron.bridge.training.release.faithful import require_faithful
++            from megatron.bridge.training.release.own_config import require_own_config
 +
-+            require_faithful(self, allow_unused_tensors, allow_config_fields, hf_tokenizer_path, hf_tokenizer_kwargs)
++            let_through = require_faithful(
++                self, allow_unused_tensors, allow_config_fields, hf_tokenizer_path, hf_tokenizer_kwargs
++            )
++            require_own_config(self, model)
          return 1
 ''',
         ("class AutoBridge", "if AutoBridge"),
+    ),
+    "models_conversion_auto_bridge:save-passes-let-through": Snippet(
+        """
+ class AutoBridge:
+     def save_megatron_model(self):
+-        save_megatron_model(1)
++        save_megatron_model(1, let_through=let_through)
+""",
+        ("save_megatron_model(1)", "save(1)"),
     ),
     "models_conversion_auto_bridge:import-sequence": Snippet(
         """
@@ -1093,6 +1107,28 @@ SNIPPETS = {
      """
 ''',
         ("Args:", "Takes:"),
+    ),
+    "training_model_load_save:save-let-through": Snippet(
+        '''
+-def save_megatron_model(model):
++def save_megatron_model(model, let_through: Sequence[str] = ()):
+     """Save it.
+
+     Args:
+         model: It.
++        let_through: With ``release=True``, what the model lacks of the one that it was made of, a sentence
++            each, which the release records.
+     """
+''',
+        ("Args:", "Takes:"),
+    ),
+    "training_model_load_save:import-sequence": Snippet(
+        """
+ import dataclasses
++from collections.abc import Sequence
+ from functools import partial
+""",
+        ("import dataclasses", "from collections.abc import Sequence"),
     ),
     "training_model_load_save:save-publishes": Snippet(
         """

@@ -307,6 +307,9 @@ _MODEL_PARALLELISM = ("tensor_model", "pipeline_model", "context")
 
 ARGUMENTS = (*_MODEL, *_ROPE_SCALING, *_EXPERTS, *_MULTI_LATENT_ATTENTION, *_YARN, *_HYBRID, *_UNCOMMON, *_LAYOUT)
 
+# Names of those that say which model it is, not how a run is laid out.
+MODEL_ARGUMENTS = frozenset(argument.name for argument in ARGUMENTS if argument not in _LAYOUT)
+
 # Model fields that change what a GPT model computes and that no flag gives to Megatron-LM's builder of GPT models.
 NO_ARGUMENT = (
     "beta_fast",

@@ -27,6 +27,8 @@ import io
 import logging
 import os
 import shlex
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, ParamSpec, TypeVar
 
@@ -108,7 +110,8 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
             flags = None
             if call.arguments.get("ckpt_format", "torch_dist") == "torch_dist":
                 flags = on_rank_0(lambda: _complete_for_megatron_lm(staging))
-            on_rank_0(lambda: _complete_for_all_readers(staging / RELEASE))
+            let_through = call.arguments.get("let_through", ())
+            on_rank_0(lambda: _complete_for_all_readers(staging / RELEASE, let_through))
             on_rank_0(publication.commit)
         except OSError as error:
             # One of a write names no file.
@@ -140,22 +143,28 @@ def prepare_release_state_dict(state_dict: dict[str, Any], cfg: ConfigContainer)
     with model_values(cfg.model):
         state_dict["args"] = release_args(cfg.model, cfg.checkpoint.ckpt_format, cfg.tokenizer, _published_root(cfg))
     warn_of_what_no_flag_gives(cfg.model)
-    _refuse_infinite(state_dict, str(cfg.model.params_dtype).removeprefix("torch."))
+    _require_numbers(state_dict, str(cfg.model.params_dtype).removeprefix("torch."))
     for section, entries in state_dict.items():
         if section.startswith("model") and isinstance(entries, dict):
             add_transformer_engine_keys(entries)
 
 
-def _refuse_infinite(state_dict: dict[str, Any], dtype: str) -> None:
-    """Refuse, on every rank, what became infinite when it was rounded to the model's dtype."""
+def _require_numbers(state_dict: dict[str, Any], dtype: str) -> None:
+    """Refuse, on every rank, what is no number, or became infinite when it was rounded to the model's dtype."""
     tensors = [entry for entry in nested_values(state_dict) if isinstance(getattr(entry, "data", None), torch.Tensor)]
-    infinite = [entry.key for entry in tensors if torch.isinf(entry.data).any()]
+    found = [f"{entry.key} has values that {what}" for entry in tensors if (what := _unusable(entry.data, dtype))]
     if torch.distributed.is_initialized():
         ranks: list[list[str]] = [[]] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(ranks, infinite)
-        infinite = [key for rank in ranks for key in rank]
-    if infinite:
-        raise ValueError(f"{infinite[0]} has values that {dtype} cannot hold. Let the config's dtype be a wider one.")
+        torch.distributed.all_gather_object(ranks, found)
+        found = [text for rank in ranks for text in rank]
+    if found:
+        raise ValueError(found[0])
+
+
+def _unusable(data: torch.Tensor, dtype: str) -> str:
+    if torch.isnan(data).any():
+        return "are no numbers (NaN). Is the model damaged, or was it never loaded?"
+    return f"{dtype} cannot hold. Let the config's dtype be a wider one." if torch.isinf(data).any() else ""
 
 
 def release_args(model: Any, ckpt_format: str, tokenizer: Any, root: str | Path) -> argparse.Namespace:
@@ -283,11 +292,11 @@ def _complete_for_megatron_lm(staging: Path) -> list[str]:
     return megatron_lm_flags(args, restored=False)
 
 
-def _complete_for_all_readers(folder: Path) -> None:
+def _complete_for_all_readers(folder: Path, let_through: Sequence[str]) -> None:
     """Add what tells of the files: which model they were made of, and their checksums."""
     named = describe_run_config(folder)
     if named is not None:
-        write_source(describe(named.made_of), folder)
+        write_source(replace(describe(named.made_of), let_through=tuple(let_through)), folder)
     write_manifest(folder)
 
 

@@ -25,6 +25,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoTokenizer
 
+from megatron.bridge.models.conversion.names import grouped
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
 from megatron.bridge.training.release.accounting import DTYPES, PLAIN, Account, account_for_tensors
 from megatron.bridge.training.release.config_fields import account_for_config
@@ -33,8 +34,8 @@ from megatron.bridge.utils.common_utils import warn_rank_0
 
 
 _ROWS = 4096
-# By bridge, what it was accounted for with: a save does not do again what its import has done.
-_ACCOUNTED: WeakKeyDictionary[Any, tuple[Any, ...]] = WeakKeyDictionary()
+# By bridge, what it was accounted for with and what came of it: a save does not do again what its import has done.
+_ACCOUNTED: WeakKeyDictionary[Any, tuple[tuple[Any, ...], tuple[str, ...]]] = WeakKeyDictionary()
 
 _DTYPES_OF_RELEASES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -45,11 +46,11 @@ def require_faithful(
     allow_config_fields: Sequence[str] = (),
     tokenizer_path: str | Path | None = None,
     tokenizer_kwargs: Mapping[str, Any] | None = None,
-) -> None:
+) -> tuple[str, ...]:
     """Account for a Hugging Face model, tensor by tensor and field by field, before any weight is read.
 
-    Only the files' headers are read, and a tied output layer where the files hold one. Where the config names no
-    dtype, it gets that of the weights. Works in any process, whatever its process groups, and is not collective.
+    Only the files' headers are read, and a tied output layer where the files hold one; of a bridge of a config alone,
+    the config. Where the config names no dtype, it gets that of the weights. Works in any process, whatever its process groups, and is not collective.
 
     Args:
         bridge: The `AutoBridge` of the model.
@@ -58,14 +59,14 @@ def require_faithful(
         tokenizer_path: Where the tokenizer is; None where none is wanted.
         tokenizer_kwargs: Keywords for its loading; the bridge's own where None.
 
+    Returns:
+        What the caller lets through, a sentence each.
+
     Raises:
         ValueError: If the release would not be the model: a tensor is missing, unused or of another shape, a field's
             value is not carried, or the tokenizer is missing or too large. One line, which names all of it.
         RuntimeError: If the model cannot be built here, for want of Transformer Engine or CUDA.
     """
-    if not hasattr(bridge.hf_pretrained, "state"):
-        # A config alone: the weights are the caller's.
-        return
     for keyword, given in {
         "allow_unused_tensors": allow_unused_tensors,
         "allow_config_fields": allow_config_fields,
@@ -73,37 +74,52 @@ def require_faithful(
         if isinstance(given, str):
             raise ValueError(f"{keyword} takes a list of names, not a name: [{given!r}].")
     asked = (tuple(allow_unused_tensors), tuple(allow_config_fields), str(tokenizer_path))
-    if _ACCOUNTED.get(bridge) == asked:
-        return
-    name, config = bridge.hf_pretrained.model_name_or_path, bridge.hf_pretrained.config
+    accounted = _ACCOUNTED.get(bridge)
+    if accounted is not None and accounted[0] == asked:
+        return accounted[1]
+    has_weights = hasattr(bridge.hf_pretrained, "state")
+    config = bridge.hf_pretrained.config if has_weights else bridge.hf_pretrained
+    name = bridge.hf_pretrained.model_name_or_path if has_weights else config.name_or_path or "the model"
     fields = account_for_config(config, allow_config_fields)
     if fields.refused:
         raise ValueError(
             f"Megatron-LM would compute another function than {name}: {' '.join(fields.refused)} "
             "What may be lost can be named with allow_config_fields."
         )
-    headers = _headers(bridge.hf_pretrained.state.source)
-    _settle_dtype(bridge.hf_pretrained, headers)
-    account = account_for_tensors(bridge, headers, allow_unused_tensors)
-    account.problems += _tied_problems(bridge.hf_pretrained.state.source, account, headers)
-    if account.problems:
-        raise ValueError(f"{name} cannot be imported as it is. {' '.join(account.problems)}")
+    # Of a config alone, the weights are the caller's.
+    account = _account(bridge, name, allow_unused_tensors) if has_weights else Account()
     if tokenizer_path is not None:
         keywords = _tokenizer_keywords(bridge) if tokenizer_kwargs is None else tokenizer_kwargs
         _check_tokenizer(tokenizer_path, keywords, config)
+    let_through = []
     if fields.let_through:
-        warn_rank_0(f"Megatron-LM will compute another function than {name}: {' '.join(fields.let_through)}")
+        let_through.append(f"Megatron-LM computes another function than {name}: {' '.join(fields.let_through)}")
+    if account.left_out:
+        let_through.append(f"Tensors of {name} were left out: {grouped(account.left_out)}.")
+    for text in let_through:
+        warn_rank_0(text)
     if fields.unknown:
         warn_rank_0(f"Not known here, and perhaps not carried, of {name}'s config: {', '.join(fields.unknown)}")
     if not fields.proven:
         warn_rank_0(
-            f"All tensors of {name} are accounted for; that Megatron-LM computes what its config says was not proven: "
+            f"That Megatron-LM computes what the config of {name} says was not proven: "
             f"{config.model_type} is not among the families that are tried."
         )
-    if account.left_out:
-        warn_rank_0(f"Left out of {name}: {len(account.left_out)} tensors, such as {account.left_out[0]}")
-    _say_what_is_rounded(config, account, headers)
-    _ACCOUNTED[bridge] = asked
+    _ACCOUNTED[bridge] = asked, tuple(let_through)
+    return _ACCOUNTED[bridge][1]
+
+
+def _account(bridge: Any, name: str, allow_unused_tensors: Sequence[str]) -> Account:
+    """Account for the tensors of a model with weights, or refuse it."""
+    source = bridge.hf_pretrained.state.source
+    headers = _headers(source)
+    _settle_dtype(bridge.hf_pretrained, headers)
+    account = account_for_tensors(bridge, headers, allow_unused_tensors)
+    account.problems += _tied_problems(source, account, headers)
+    if account.problems:
+        raise ValueError(f"{name} cannot be imported as it is. {' '.join(account.problems)}")
+    _say_what_is_rounded(bridge.hf_pretrained.config, account, headers)
+    return account
 
 
 def _headers(source: Any) -> dict[str, Header]:

@@ -32,6 +32,7 @@ import os
 import shutil
 import socket
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable
 
@@ -152,6 +153,7 @@ class Publication:
         self._folder = root / name
         self._own_folders: list[Path] = []
         self._lock: int | None = None
+        self._new: list[Path] = []
 
     def begin(self, check: Callable[[], None] = lambda: None) -> Path:
         """Lock the root, clear what dead processes left in it, and make the staging folder.
@@ -167,8 +169,8 @@ class Publication:
             RuntimeError: If another process is writing into the root.
             OSError: If the filesystem refuses.
         """
-        new = [path for path in (self._root, *self._root.absolute().parents) if not path.exists()]
-        for folder in reversed(new):
+        self._new = [path for path in (self._root, *self._root.absolute().parents) if not path.exists()]
+        for folder in reversed(self._new):
             self.filesystem.make_folder(folder)
             self.filesystem.sync(folder.absolute().parent)
         try:
@@ -221,6 +223,11 @@ class Publication:
             self._try(f"remove {self._root / LOCK}", self.filesystem.unlink, self._root / LOCK)
             os.close(self._lock)
             self._lock = None
+        for folder in self._new:
+            # What was made for nothing; one that holds something stays.
+            with suppress(OSError):
+                folder.rmdir()
+        self._new = []
 
     def _acquire_lock(self) -> None:
         file = self._root / LOCK

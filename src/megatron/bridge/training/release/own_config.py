@@ -1,0 +1,84 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Tells a Megatron model that a caller built from the one that its Hugging Face config asks for."""
+
+from typing import Any
+
+from megatron.core.utils import get_model_config
+
+from megatron.bridge.training.megatron_lm_args import MODEL_ARGUMENTS, megatron_lm_args, without_argument
+from megatron.bridge.utils.host import model_values
+
+
+# What a caller may choose for a training: lengths, dropout, dtypes, precision, and the balance of experts. The tensors,
+# and what is computed of them, stay the same.
+_CHOSEN_FOR_TRAINING = frozenset(
+    {
+        "attention_dropout",
+        "attention_softmax_in_fp32",
+        "bf16",
+        "disable_bf16_reduced_precision_matmul",
+        "fp16",
+        "fp32_residual_connection",
+        "hidden_dropout",
+        "make_vocab_size_divisible_by",
+        "max_position_embeddings",
+        "moe_aux_loss_coeff",
+        "moe_grouped_gemm",
+        "moe_input_jitter_eps",
+        "moe_router_bias_update_rate",
+        "moe_router_dtype",
+        "moe_router_load_balancing_type",
+        "moe_token_dispatcher_type",
+        "moe_z_loss_coeff",
+        "mtp_loss_scaling_factor",
+        "padded_vocab_size",
+        "seq_length",
+    }
+)
+
+
+def require_own_config(bridge: Any, model: Any) -> None:
+    """Require that a model computes what the Hugging Face config says, whoever built it.
+
+    Its weights are the caller's: loaded, and perhaps trained on.
+
+    Args:
+        bridge: The `AutoBridge` of the Hugging Face model.
+        model: The Megatron model, or a list of its parts.
+
+    Raises:
+        ValueError: If the model's config says something else than the Hugging Face model's, or if there is no model.
+            One line, which names the arguments that differ, in Megatron-LM's words.
+    """
+    parts = model if isinstance(model, list) else [model]
+    if not parts:
+        raise ValueError("There is no model to save: the list is empty.")
+    given, own = get_model_config(parts[0]), bridge.to_megatron_provider(load_weights=False)
+    own.finalize()
+    with model_values(given), model_values(own):
+        values, expected = vars(megatron_lm_args(given)), vars(megatron_lm_args(own))
+        names = sorted(MODEL_ARGUMENTS - _CHOSEN_FOR_TRAINING)
+        differing = [
+            f"{name} is {values.get(name)!r}, not {expected.get(name)!r}"
+            for name in names
+            if values.get(name) != expected.get(name)
+        ]
+        differing += [f"{name} is set" for name in without_argument(given) if name not in without_argument(own)]
+    if differing:
+        raise ValueError(
+            f"The model is not {getattr(own, 'hf_model_id', 'the one of the config')}: {'; '.join(differing)}. A model of your own "
+            "is saved with megatron.bridge.training.model_load_save.save_megatron_model(model, path, release=True)."
+        )
