@@ -16,10 +16,13 @@
 
 import json
 import os
+import resource
 import shutil
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -87,6 +90,32 @@ def test_a_family_agrees_with_all_its_layers(name, tmp_path):
     assert not dist.is_initialized() and not parallel_state.is_initialized()
     with pytest.raises(AssertionError):
         global_vars.get_args()
+
+
+def _config(family: str, **changes: Any) -> PretrainedConfig:
+    config = FAMILIES[family].config
+    return type(config)(**config.to_diff_dict() | changes)
+
+
+_LLAMA, _EXPERTS = "Llama 2", "Qwen3-MoE (experts, qk-norm)"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        _config(_LLAMA, num_hidden_layers=1, num_attention_heads=1, num_key_value_heads=1, vocab_size=7),
+        _config(_LLAMA, hidden_size=36, head_dim=10, intermediate_size=13, num_key_value_heads=1),
+        _config(_LLAMA, head_dim=2, max_position_embeddings=16),
+        _config("Mistral", sliding_window=1),
+        _config(_EXPERTS, moe_intermediate_size=17, num_local_experts=3),
+        _config(_EXPERTS, moe_intermediate_size=8, num_local_experts=32, num_experts_per_tok=32, num_hidden_layers=1),
+        _config(_EXPERTS, num_local_experts=1, num_experts_per_tok=1, norm_topk_prob=False),
+    ],
+    ids=["one of each", "odd", "small heads", "window 1", "odd experts", "all experts", "one expert"],
+)
+def test_odd_sizes_agree(config, tmp_path):
+    hf, root = _import(tmp_path, config)
+    _assert_agrees(prove(root, hf), config.num_hidden_layers)
 
 
 @pytest.mark.parametrize("name", TINY_LLAMAS)
@@ -200,6 +229,11 @@ def test_args_and_flags_that_agree_and_are_wrong_are_seen(tiny, root):
     [
         ({"--no-such-flag": ""}, "Megatron-LM's parser refuses the release's flags: unrecognized arguments"),
         ({"--tensor-model-parallel-size": "=2"}, "Megatron-LM refuses the release's flags (AssertionError"),
+        ({"--help": ""}, "Megatron-LM's parser refuses the release's flags"),
+        (
+            {"--num-layers": "=two"},
+            "parser refuses the release's flags: argument --num-layers: invalid int value: 'two'",
+        ),
         ({"--num-layers": "=7"}, "args.num_layers is 2 in common.pt, and 7 by the flags"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -209,6 +243,91 @@ def test_flags_that_megatron_lm_refuses_are_an_error_of_one_line(tiny, root, cha
     with pytest.raises(ValueError) as error:
         prove(root, tiny.hf)
     assert expected in str(error.value) and "\n" not in str(error.value)
+
+
+def test_flags_that_are_no_text_are_an_error_of_one_line(tiny, root):
+    (root / "release" / FLAGS_FILE).write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=rf"{FLAGS_FILE} is no text\. python -m megatron\.bridge_release repair "):
+        prove(root, tiny.hf)
+
+
+def _index(**values: Any) -> Callable[[Path], None]:
+    """Give the weights another name, and an index with it."""
+
+    def spoil(hf: Path) -> None:
+        names = load_file(hf / "model.safetensors")
+        (hf / "model.safetensors").rename(hf / "model-00001-of-00001.safetensors")
+        index = {"weight_map": dict.fromkeys(names, "model-00001-of-00001.safetensors")} | values
+        (hf / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    return spoil
+
+
+def _field(**values: Any) -> Callable[[Path], None]:
+    def spoil(hf: Path) -> None:
+        config = json.loads((hf / "config.json").read_text())
+        (hf / "config.json").write_text(json.dumps(config | values))
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (_index(), 'model.safetensors.index.json has no "metadata", without which transformers does not read it. Add'),
+        (_index(metadata=[]), 'has no "metadata"'),
+        (shutil.rmtree, "does not exist. Give a Hugging Face model ID or a model's folder."),
+        (lambda hf: (hf / "config.json").unlink(), "it has no config.json. Give the folder"),
+        (lambda hf: (hf / "config.json").write_text("{"), "config.json names no architecture"),
+        (lambda hf: (hf / "model.safetensors").unlink(), "has no weights (*.safetensors). Download the model again."),
+        (
+            lambda hf: os.truncate(hf / "model.safetensors", 9000),
+            "model.safetensors is no whole safetensors file, 9,000",
+        ),
+        (_field(architectures=["MambaForCausalLM"], model_type="mamba"), "MambaForCausalLM of "),
+        (_field(vocab_size=None), "config.json is no config that transformers takes"),
+        (_field(vocab_size=600), "says a vocabulary of 512, and "),
+        (_field(num_hidden_layers=3), "says 2 layers, and "),
+        (_field(head_dim=8), "has another shape than its config says of model.layers.0.self_attn.k_proj.weight"),
+    ],
+    ids="no metadata,bad metadata,gone,no config,bad config,no weights,cut,mamba,no vocabulary,larger,longer,heads".split(
+        ","
+    ),
+)
+def test_a_folder_that_is_not_the_models_is_a_problem_of_one_line(tiny, tmp_path, spoil, expected, capsys):
+    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+    spoil(hf)
+    assert main(["check", str(tiny.root), "--compute", str(hf), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    (problem,) = report["problems"]
+    assert problem.startswith(f"Not computed with {hf}: ") and expected in problem and "\n" not in problem
+    assert "proof" not in report
+
+
+def test_an_index_with_metadata_is_read(tiny, tmp_path):
+    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+    _index(metadata={})(hf)
+    _assert_agrees(prove(tiny.root, hf), 2)
+
+
+def test_what_transformers_cannot_load_is_not_proven(tiny, tmp_path, capsys):
+    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+    _field(hidden_act="no-such")(hf)
+    assert main(["check", str(tiny.root), "--compute", str(hf)]) == 3
+    assert "does: transformers cannot load it here (KeyError: 'no-such').\n" in capsys.readouterr().out
+
+
+def test_what_runs_out_of_memory_is_not_proven(tiny):
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_AS)
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + (1 << 30), hard))
+    try:
+        # Attention scores of some gigabytes.
+        proof = prove(tiny.root, tiny.hf, positions=20_000, memory=1 << 40)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert not proof.agrees and proof.difference is None
+    assert "allocate memory" in proof.unproven and "\n" not in proof.unproven
 
 
 @pytest.mark.parametrize(

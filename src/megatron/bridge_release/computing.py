@@ -20,7 +20,6 @@ builder make of the release's flags. One model after the other is in memory.
 """
 
 import logging
-import shlex
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator
@@ -34,8 +33,9 @@ from transformers import PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from megatron.bridge_release.checking import NEEDED_ARGS
-from megatron.bridge_release.hugging_face_model import HuggingFaceModel, NotComputable
-from megatron.bridge_release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, look, parse_tracker
+from megatron.bridge_release.errors import NotComputable, in_one_line, says_memory
+from megatron.bridge_release.hugging_face_model import HuggingFaceModel
+from megatron.bridge_release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, look, parse_tracker, repair_command
 from megatron.bridge_release.reading import Unreadable, read_state
 
 
@@ -133,7 +133,10 @@ def _prove(folder: Path, name: str, positions: int | None, memory: int) -> Proof
     except ImportError as error:
         return Proof(name, unproven=f"no Megatron-LM (megatron.training) of core 0.19 is installed here ({error})")
 
-    flags = (folder / FLAGS_FILE).read_text().split()
+    try:
+        flags = (folder / FLAGS_FILE).read_text(encoding="utf-8").split()
+    except ValueError as error:
+        raise ValueError(f"{folder / FLAGS_FILE} is no text. {repair_command(folder.parent)}") from error
     layers = 0
     try:
         hf = HuggingFaceModel(name)
@@ -142,6 +145,11 @@ def _prove(folder: Path, name: str, positions: int | None, memory: int) -> Proof
             _compare_args(folder, args)
             if args.num_layers != hf.layers:
                 raise ValueError(f"{folder / FLAGS_FILE} says {args.num_layers} layers, and {name} has {hf.layers}")
+            if args.padded_vocab_size < hf.config.vocab_size:
+                raise ValueError(
+                    f"{folder / FLAGS_FILE} says a vocabulary of {args.padded_vocab_size}, and {name} has "
+                    f"{hf.config.vocab_size}"
+                )
             kinds = list(zip(hf.kinds(), megatron.per_layer(args)))
             plan = Plan(hf, kinds, _reaches(hf.config, args), positions, memory)
             if plan.unproven is not None:
@@ -154,17 +162,22 @@ def _prove(folder: Path, name: str, positions: int | None, memory: int) -> Proof
             tokens = _tokens(hf.config, plan.positions)
             expected = hf.compute(plan.layers, tokens)
             found = megatron.compute(args, folder, plan.layers, tokens)[..., : expected.shape[-1]]
-    except (megatron.NotBuildable, NotComputable) as error:
+        return Proof(
+            name,
+            plan.layers,
+            hf.layers,
+            plan.positions,
+            _difference(expected, found),
+            same_choice=int((expected.argmax(-1) == found.argmax(-1)).sum()),
+            notes=tuple(plan.notes),
+        )
+    except NotComputable as error:
         return Proof(name, of_layers=layers, unproven=str(error))
-    return Proof(
-        name,
-        plan.layers,
-        hf.layers,
-        plan.positions,
-        _difference(expected, found),
-        same_choice=int((expected.argmax(-1) == found.argmax(-1)).sum()),
-        notes=tuple(plan.notes),
-    )
+    except (MemoryError, RuntimeError) as error:
+        # Wherever it runs out.
+        if not says_memory(error):
+            raise
+        return Proof(name, of_layers=layers, unproven=f"the memory does not suffice ({in_one_line(error)})")
 
 
 class Plan:
@@ -225,10 +238,7 @@ def _release(root: Path) -> Path:
     found = look(root)
     tracker = "" if found.tracker is None else found.tracker
     if not tracker or not parse_tracker(tracker, str(root))[1] or not (root / RELEASE / FLAGS_FILE).is_file():
-        raise ValueError(
-            f"{root} holds no release to compute with. Make one of an import: "
-            f"python -m megatron.bridge_release repair {shlex.quote(str(root))}"
-        )
+        raise ValueError(f"{root} holds no release to compute with. Make one of an import: {repair_command(root)}")
     return root / RELEASE
 
 
@@ -245,7 +255,7 @@ def _compare_args(folder: Path, args: Namespace) -> None:
         if stored.get(name) != getattr(args, name):
             raise ValueError(
                 f"{folder}: args.{name} is {stored.get(name)!r} in {COMMON_STATE}, and {getattr(args, name)!r} by the "
-                f"flags in {FLAGS_FILE}. python -m megatron.bridge_release repair {shlex.quote(str(folder.parent))}"
+                f"flags in {FLAGS_FILE}. {repair_command(folder.parent)}"
             )
 
 
@@ -260,7 +270,7 @@ def _reaches(config: PretrainedConfig, args: Namespace) -> list[tuple[str, int, 
         reaches.append(("The sliding window", max(windows), False))
     told = getattr(config, "rope_parameters", None) or {}
     for rope in [told, *(value for value in told.values() if isinstance(value, dict))]:
-        length = rope.get("original_max_position_embeddings") or config.max_position_embeddings
+        length = rope.get("original_max_position_embeddings") or getattr(config, "max_position_embeddings", None) or 0
         if rope.get("rope_type", "default") != "default":
             reaches.append(("Rope's original length", length, rope["rope_type"] not in ("dynamic", "longrope")))
     return reaches

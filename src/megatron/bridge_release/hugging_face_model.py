@@ -17,21 +17,20 @@
 
 import json
 import re
-from collections.abc import Iterable
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
+
+from megatron.bridge_release.errors import NotComputable, in_one_line
 
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.(.*)")
 
-
-class NotComputable(Exception):
-    """Transformers cannot compute the model on this host. The message says why."""
+# What is asked of a config to plan a computation.
+_SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size")
 
 
 class HuggingFaceModel:
@@ -40,16 +39,27 @@ class HuggingFaceModel:
     Attributes:
         config: Its config.
         layers: Number of layers that it has.
+
+    Raises:
+        ValueError: If there is no such model, or if its folder is damaged: one line.
+        NotComputable: If transformers does not read its config, or if that is not of one stack of layers.
     """
 
     def __init__(self, name: str) -> None:
+        # megatron.bridge takes many seconds to import.
+        from megatron.bridge.training.release.headers import read_headers
+
         self._name = name
         self._folder = _local(name)
-        self.config: PretrainedConfig = AutoConfig.from_pretrained(self._folder)
-        if getattr(self.config, "num_hidden_layers", None) is None:
-            raise NotComputable(f"{type(self.config).__name__} is not of one stack of layers")
+        self._shapes = {tensor: header.shape for tensor, header in read_headers(self._folder).items()}
+        _check_index(self._folder)
+        try:
+            self.config: PretrainedConfig = AutoConfig.from_pretrained(self._folder, trust_remote_code=False)
+        except Exception as error:
+            raise NotComputable(f"transformers does not read its config ({in_one_line(error)})") from error
+        if untold := [field for field in _SIZES if type(getattr(self.config, field, None)) is not int]:
+            raise NotComputable(f"its {type(self.config).__name__} has no {', '.join(untold)}")
         self.layers: int = self.config.num_hidden_layers
-        self._shapes = _shapes(self._folder)
 
     def kinds(self) -> list[tuple[Any, ...]]:
         """Tell for each layer what it is made of: layers with equal values are of one kind."""
@@ -76,52 +86,68 @@ class HuggingFaceModel:
 
         Raises:
             ValueError: If the files lack a tensor: transformers would make one up.
+            NotComputable: If transformers cannot load or run the model here.
         """
+        model = self._load(layers)
+        try:
+            with torch.inference_mode():
+                return model(input_ids=tokens, use_cache=False).logits
+        except Exception as error:
+            raise NotComputable(f"transformers cannot run it here ({in_one_line(error)})") from error
+
+    def _load(self, layers: int) -> Any:
         values = self.config.to_dict() | {"num_hidden_layers": layers}
         for field, value in values.items():
             if isinstance(value, list) and len(value) == self.layers:
                 values[field] = value[:layers]
-        config = type(self.config).from_dict(values)
-        if getattr(config, "quantization_config", None) is not None:
+        if values.get("quantization_config") is not None:
             raise NotComputable("its Hugging Face files are quantised")
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            self._folder,
-            config=config,
-            dtype=torch.float32,
-            attn_implementation="eager",
-            output_loading_info=True,
-        )
+        try:
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                self._folder,
+                config=type(self.config).from_dict(values),
+                dtype=torch.float32,
+                attn_implementation="eager",
+                # Else torch multiplies the experts in groups, which takes no rows but of whole 16 bytes.
+                experts_implementation="eager",
+                # They are told of below.
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+        except Exception as error:
+            raise NotComputable(f"transformers cannot load it here ({in_one_line(error)})") from error
         model, info = loaded
         for kind in ("missing_keys", "mismatched_keys"):
-            if wrong := sorted(str(key) for key in info[kind]):
+            # What has another shape is told of with its shapes.
+            if wrong := sorted(str(key if isinstance(key, str) else key[0]) for key in info[kind]):
                 what = "has no" if kind == "missing_keys" else "has another shape than its config says of"
                 raise ValueError(f"{self._name} {what} {_few(wrong)}. Give the model that the release was made of.")
-        with torch.inference_mode():
-            return model.eval()(input_ids=tokens, use_cache=False).logits
+        return model.eval()
 
 
 def _local(name: str) -> Path:
-    if Path(name).expanduser().is_dir():
-        return Path(name).expanduser()
+    from megatron.bridge.training.utils.import_checks import check_model
+
+    folder = Path(check_model(name))
+    if folder.is_dir():
+        return folder
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json"]))
 
 
-def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Read the shapes of a model's tensors from the headers of its files."""
-    index = folder / "model.safetensors.index.json"
-    files: Iterable[Path] = sorted(folder.glob("*.safetensors"))
-    if index.is_file():
-        names = set(json.loads(index.read_text())["weight_map"].values())
-        files = [folder / name for name in sorted(names)]
-    shapes: dict[str, tuple[int, ...]] = {}
-    for file in files:
-        with safe_open(file, framework="pt") as tensors:
-            shapes |= {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}
-    if not shapes:
-        raise ValueError(f"{folder} holds no safetensors. Give the model that the release was made of.")
-    return shapes
+def _check_index(folder: Path) -> None:
+    """Require of an index, which `read_headers` has read, what transformers asks for and Megatron-Bridge does not."""
+    from megatron.bridge.training.release.headers import INDEX
+
+    index = folder / INDEX
+    if not index.is_file() or (folder / "model.safetensors").is_file():
+        # Without an index, or beside a file of that name, transformers reads none.
+        return
+    if not isinstance(json.loads(index.read_text(encoding="utf-8")).get("metadata"), dict):
+        raise ValueError(
+            f'{index} has no "metadata", without which transformers does not read it. Add "metadata": {{}} to it.'
+        )
 
 
 def _few(names: list[str]) -> str:

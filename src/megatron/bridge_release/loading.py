@@ -25,6 +25,8 @@ from megatron.core.dist_checkpointing.dict_utils import dict_list_map_outplace
 from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
 from torch.distributed.checkpoint.api import CheckpointException
 
+from megatron.bridge_release.errors import says_memory
+
 
 def load_part(wanted: dict[str, ShardedTensor | ShardedTensorFactory], folder: Path) -> dict[str, torch.Tensor]:
     """Load what is asked for, whatever else there is of the same tensors.
@@ -38,6 +40,7 @@ def load_part(wanted: dict[str, ShardedTensor | ShardedTensorFactory], folder: P
 
     Raises:
         ValueError: If the checkpoint does not have what is asked for: one line.
+        MemoryError: If there is not enough of it.
     """
     built = {
         name: entry.build() if isinstance(entry, ShardedTensorFactory) else entry for name, entry in wanted.items()
@@ -50,7 +53,9 @@ def load_part(wanted: dict[str, ShardedTensor | ShardedTensorFactory], folder: P
     except (Exception, CheckpointException) as error:
         # The latter is no Exception. One process, so one cause.
         causes = [cause for cause, _ in getattr(error, "failures", {}).values()]
-        raise ValueError(" ".join(str(causes[0] if causes else error).split())) from error
+        cause = causes[0] if causes else error
+        told = " ".join(str(cause).split()) or type(cause).__name__
+        raise (MemoryError if says_memory(cause) else ValueError)(told) from error
     tensors = {}
     for name, entry in wanted.items():
         part = _unstacked(loaded[name], built[name])

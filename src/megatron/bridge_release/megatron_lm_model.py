@@ -37,8 +37,10 @@ from megatron.core.tensor_parallel.random import CudaRNGStatesTracker
 from megatron.training.argument_utils import gpt_config_from_args
 from megatron.training.arguments import parse_args, validate_args
 from megatron.training.models import GPTModelBuilder
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.overrides import TorchFunctionMode
 
+from megatron.bridge_release.errors import NotComputable, in_one_line
 from megatron.bridge_release.loading import load_part
 
 
@@ -64,10 +66,6 @@ class Refused(ValueError):
     """Megatron-LM refuses the release's flags, or its tensors. The message is one line."""
 
 
-class NotBuildable(Exception):
-    """Megatron Core cannot build or run the model on this host. The message says why."""
-
-
 @contextmanager
 def megatron_lm(flags: list[str]) -> Iterator[Namespace]:
     """Start Megatron-LM on the CPU as far as its model needs, and leave nothing of it behind.
@@ -80,10 +78,10 @@ def megatron_lm(flags: list[str]) -> Iterator[Namespace]:
 
     Raises:
         Refused: If its parser or its validation refuses the flags.
-        NotBuildable: If this process is one of several ranks.
+        NotComputable: If this process is one of several ranks.
     """
     if dist.is_initialized() and dist.get_world_size() > 1:
-        raise NotBuildable("torch.distributed runs on several ranks: it is computed in a process of its own")
+        raise NotComputable("torch.distributed runs on several ranks: it is computed in a process of its own")
     with ExitStack() as stack:
         stack.enter_context(_environment_restored())
         stack.enter_context(_cpu_for_cuda())
@@ -107,7 +105,7 @@ def compute(args: Namespace, folder: Path, layers: int, tokens: torch.Tensor) ->
 
     Raises:
         Refused: If the tensors are not those of the flags.
-        NotBuildable: If Megatron Core cannot build or run the model here.
+        NotComputable: If Megatron Core cannot build or run the model here.
     """
     of_layers = args.num_layers
     _cut(args, layers)
@@ -122,14 +120,14 @@ def compute(args: Namespace, folder: Path, layers: int, tokens: torch.Tensor) ->
             .eval()
         )
     except Exception as error:
-        raise NotBuildable(f"Megatron Core cannot build it here ({_text(error)})") from error
+        raise NotComputable(f"Megatron Core cannot build it here ({in_one_line(error)})") from error
     _load(model, folder, of_layers)
     mask = torch.ones(1, 1, positions, positions, dtype=torch.bool).triu(1)
     try:
         with torch.inference_mode():
             return model(tokens, torch.arange(positions)[None], mask)
     except Exception as error:
-        raise NotBuildable(f"Megatron Core cannot run it here ({_text(error)})") from error
+        raise NotComputable(f"Megatron Core cannot run it here ({in_one_line(error)})") from error
 
 
 def builder_ignores(args: Namespace) -> bool:
@@ -157,20 +155,24 @@ def _parsed(flags: list[str]) -> Namespace:
             args = parse_args()
     except SystemExit as error:
         why = (told.getvalue().strip().splitlines() or [""])[-1].partition("error: ")[2]
-        raise Refused(f"Megatron-LM's parser refuses the release's flags: {why}") from error
+        raise Refused(
+            f"Megatron-LM's parser refuses the release's flags: {why or 'it says nothing of why'}"
+        ) from error
+    except Exception as error:
+        raise Refused(f"Megatron-LM's parser refuses the release's flags ({in_one_line(error)})") from error
     # They need Transformer Engine and CUDA streams, and compute the same.
     args.moe_grouped_gemm, args.moe_token_dispatcher_type = False, "allgather"
     args.rank, args.world_size = 0, 1
     try:
         validate_args(args)
     except Exception as error:
-        raise Refused(f"Megatron-LM refuses the release's flags ({_text(error)})") from error
+        raise Refused(f"Megatron-LM refuses the release's flags ({in_one_line(error)})") from error
     if args.multi_latent_attention:
-        raise NotBuildable("multi-latent attention needs Transformer Engine")
+        raise NotComputable("multi-latent attention needs Transformer Engine")
     if args.layernorm_zero_centered_gamma:
-        raise NotBuildable("zero-centred norms need Transformer Engine")
+        raise NotComputable("zero-centred norms need Transformer Engine")
     if args.hybrid_layer_pattern is not None:
-        raise NotBuildable("hybrid models are not built of GPT's layers")
+        raise NotComputable("hybrid models are not built of GPT's layers")
     return args
 
 
@@ -185,11 +187,17 @@ def _cut(args: Namespace, layers: int) -> None:
 
 def _load(model: Any, folder: Path, of_layers: int) -> None:
     """Load the layers that the model has, of a checkpoint that has more."""
-    metadata = dist_checkpointing.load_content_metadata(str(folder)) or {}
+    try:
+        metadata = dist_checkpointing.load_content_metadata(str(folder)) or {}
+    except (Exception, CheckpointException) as error:
+        # The latter is no Exception.
+        raise Refused(f"Megatron-LM cannot read the metadata of {folder} ({in_one_line(error)})") from error
     metadata["dp_cp_group"] = parallel_state.get_data_parallel_group(with_context_parallel=True)
     layers, model.config.num_layers = model.config.num_layers, of_layers
     try:
         sharded = model.sharded_state_dict(metadata=metadata)
+    except Exception as error:
+        raise NotComputable(f"Megatron Core does not say where its tensors are ({in_one_line(error)})") from error
     finally:
         model.config.num_layers = layers
     wanted = {
@@ -197,7 +205,7 @@ def _load(model: Any, folder: Path, of_layers: int) -> None:
     }
     lacking = {name for name, _ in model.named_parameters()} - wanted.keys()
     if lacking:
-        raise NotBuildable(f"Megatron Core says no place in a checkpoint for {', '.join(sorted(lacking))}")
+        raise NotComputable(f"Megatron Core says no place in a checkpoint for {', '.join(sorted(lacking))}")
     for batch in _batches(wanted):
         try:
             loaded = load_part(batch, folder)
@@ -225,7 +233,10 @@ def _process_groups() -> Iterator[None]:
     """Give Megatron Core its process groups of this process alone; those that are there are used."""
     started = not dist.is_initialized()
     if started:
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        try:
+            dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        except Exception as error:
+            raise NotComputable(f"torch.distributed does not start here ({in_one_line(error)})") from error
     try:
         if parallel_state.is_initialized():
             yield
@@ -297,8 +308,3 @@ def _attributes(*values: tuple[Any, str, Any]) -> Iterator[None]:
         for owner, name, own in before:
             # What it inherits is no attribute of its own.
             delattr(owner, name) if own is None else setattr(owner, name, own)
-
-
-def _text(error: BaseException) -> str:
-    """Put an error into one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"

@@ -33,8 +33,6 @@ def check_import(
 ) -> str:
     """Check what a user can get wrong in an import, before any weight is read and anything is written.
 
-    A local folder is looked into; of a model ID of the Hugging Face Hub, the config is asked for, once.
-
     Args:
         hf_model_id: Hugging Face model ID, or folder of a model.
         megatron_path: Checkpoint root to write.
@@ -49,20 +47,39 @@ def check_import(
             Hub that can be had, or if ``megatron_path`` cannot hold the checkpoint or holds one that must stay. One
             line, which says what to do.
     """
-    model = Path(hf_model_id).expanduser()
-    if model.exists() or not _may_be_on_the_hub(str(hf_model_id)):
-        _check_model(model)
-    else:
-        _check_hub(str(hf_model_id), revision)
+    model = check_model(hf_model_id, revision)
     check_root(megatron_path)
     # It imports torch, which a look at a path can do without.
     from megatron.bridge.training.utils.publishing import check_overwrite, was_interrupted
 
     if not was_interrupted(Path(megatron_path)):
         check_overwrite(megatron_path, overwrite)
-    if model.is_dir():
-        _check_place(model, Path(megatron_path))
+    if Path(model).is_dir():
+        _check_place(Path(model), Path(megatron_path))
+    return model
+
+
+def check_model(hf_model_id: str | Path, revision: str | None = None) -> str:
+    """Check that a Hugging Face model is there, and is one that can be imported.
+
+    A local folder is looked into; of a model ID of the Hugging Face Hub, the config is asked for, once.
+
+    Args:
+        hf_model_id: Hugging Face model ID, or folder of a model.
+        revision: Revision of the model on the Hub.
+
+    Returns:
+        ``hf_model_id``, a folder's without ``~``.
+
+    Raises:
+        ValueError: If it is a folder that is missing or holds no importable model, or no model of the Hub that can be
+            had. One line, which says what to do.
+    """
+    model = Path(hf_model_id).expanduser()
+    if model.exists() or not _may_be_on_the_hub(str(hf_model_id)):
+        _check_model(model)
         return str(model)
+    _check_hub(str(hf_model_id), revision)
     return str(hf_model_id)
 
 

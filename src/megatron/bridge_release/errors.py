@@ -1,0 +1,29 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What the libraries raise for a model that they cannot compute, put into a line each."""
+
+
+class NotComputable(Exception):
+    """This host cannot compute the model: that proves nothing of it. The message is one line, which says why."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """Put an error into one line, its kind first."""
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+
+
+def says_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory has run out; torch has no kind of its own for the CPU's."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
