@@ -512,9 +512,13 @@ def test_deep_tells_a_model_of_another_shape_and_one_that_is_not_there(root, tmp
     other = make_tiny_llama(tmp_path / "hf", "eight-heads")
     assert main(["check", str(root), "--deep", str(other)]) == 1
     shown = capsys.readouterr().out
-    assert f"Not compared with {other}: ValueError: the checkpoint is not of this model: Global shape mis" in shown
-    assert main(["check", str(root), "--deep", str(tmp_path / "nothing")]) == 1
-    assert f"Not compared with {tmp_path / 'nothing'}: " in capsys.readouterr().out
+    assert f"Not compared with {other}: the checkpoint is not of this model: Global shape mis" in shown
+    for path, expected in {
+        tmp_path / "nothing": "does not exist. Give a Hugging Face model ID or a model's folder.",
+        tmp_path: "is not a Hugging Face model: it has no config.json.",
+    }.items():
+        assert main(["check", str(root), "--deep", str(path)]) == 1
+        assert f"Not compared with {path}: The model {path} {expected}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("batch", [1, 20_000, 1 << 30])
@@ -554,6 +558,35 @@ def test_deep_names_what_only_one_of_the_two_has(tiny, tmp_path):
     equal, problems = compare(tiny.root / "release", str(hf))
     assert equal == len(source) - 1
     assert problems == [
-        f"decoder.layers.1.mlp.linear_fc2.weight of the checkpoint has no source in {hf}",
-        f"model.layers.0.self_attn.q_norm.weight of {hf} is not in the checkpoint",
+        f"Of the checkpoint, without a source in {hf}: decoder.layers.1.mlp.linear_fc2.weight.",
+        f"Of {hf}, not in the checkpoint: model.layers.0.self_attn.q_norm.weight.",
     ]
+
+
+def test_deep_ignores_what_an_import_ignores_and_says_what_one_may_let_go(tmp_path):
+    hf, root = make_tiny_llama(tmp_path / "hf", "gqa-tied"), tmp_path / "root"
+    source = load_file(hf / "model.safetensors")
+    ignored = (
+        "model.rotary_emb.inv_freq",
+        *(f"model.layers.0.self_attn.rotary_emb.{it}_cached" for it in ("cos", "sin")),
+    )
+    let_go = [f"model.layers.{layer}.self_attn.q_norm.weight" for layer in (0, 1)]
+    # A copy of the embedding, which is tied.
+    own = source | {"lm_head.weight": source["model.embed_tokens.weight"].clone()}
+    stored = own | {name: torch.ones(8) for name in (*ignored, *let_go)}
+    save_file(stored, hf / "model.safetensors", metadata={"format": "pt"})
+    AutoBridge.import_ckpt(hf, root, release=True, allow_unused_tensors=["*.q_norm.weight"])
+    equal, problems = compare(root / "release", str(hf))
+    assert equal == len(own)
+    assert problems == [
+        f"Of {hf}, not in the checkpoint: model.layers.0…1.self_attn.q_norm.weight (2). Megatron's model has no place "
+        "for it; an import lets go what allow_unused_tensors names."
+    ]
+
+
+def test_deep_reads_no_checkpoint_of_which_the_common_state_is_damaged(tiny, root, capsys):
+    (root / "release/common.pt").write_bytes(b"x")
+    assert main(["check", str(root), "--deep", str(tiny.hf), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert all(problem.endswith(f"repair {root}") for problem in report["problems"])
+    assert f"Not compared with {tiny.hf}: the problems come first." in report["notes"]

@@ -32,6 +32,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from megatron.bridge_release.checking import Report, check
+from megatron.bridge_release.layout import COMMON_STATE
 from megatron.bridge_release.source import require_source
 
 
@@ -121,7 +122,9 @@ def _check(options: argparse.Namespace) -> int:
     ):
         if hf_model is None:
             continue
-        if report.folder is None or report.beyond_repair or (work is _compute and report.problems):
+        # Megatron Core reads the common state first, which a repair writes anew.
+        unreadable = any(file.name == COMMON_STATE and file.problem is not None for file in report.files)
+        if report.folder is None or report.beyond_repair or unreadable or (work is _compute and report.problems):
             report.notes.append(f"{undone} {hf_model}: the problems come first.")
             continue
         try:
@@ -129,8 +132,9 @@ def _check(options: argparse.Namespace) -> int:
                 proof = work(report, hf_model)
         except Exception as error:
             # Bridge and transformers read the model; what they raise for a wrong one is theirs.
-            told = " ".join(str(error).split())
-            report.problems.append(f"{undone} {hf_model}: {type(error).__name__}: {told}")
+            told, kind = " ".join(str(error).split()), type(error).__name__
+            told = told if told and isinstance(error, (ValueError, OSError)) else f"{kind}: {told or 'no message'}"
+            report.problems.append(f"{undone} {hf_model}: {told}")
     unproven = proof is not None and proof.unproven is not None
     if options.json:
         values = asdict(report) | {"loadable": report.loadable}

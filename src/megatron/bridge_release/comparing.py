@@ -24,7 +24,10 @@ from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTenso
 from tqdm import tqdm
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.models.conversion.names import grouped
 from megatron.bridge.training.model_load_save import temporary_distributed_context
+from megatron.bridge.training.release.accounting import is_ignored
+from megatron.bridge.training.utils.import_checks import check_model
 from megatron.bridge_release.checking import EMBEDDING
 from megatron.bridge_release.loading import load_part
 from megatron.bridge_release.reading import read_metadata
@@ -50,12 +53,15 @@ def compare(folder: Path, hf_model: str, *, batch: int = 1 << 28) -> tuple[int, 
 
     Returns:
         The number of tensors that are equal to the source's, and which of the source's are not, or are missing, and
-        which of the checkpoint's have no source. An output layer that is tied to the embedding needs none.
+        which of the checkpoint's have no source. An output layer that is tied to the embedding needs none; nor is
+        missing what the import ignores of every model, such as rotary tables.
 
     Raises:
-        ValueError: If the model cannot be read.
+        ValueError: If the model cannot be read, or if the checkpoint is of another one: one line.
         OSError: If a file cannot be read.
+        MemoryError: If there is not enough of it.
     """
+    hf_model = check_model(hf_model)
     bridge = AutoBridge.from_hf_pretrained(hf_model)
     provider = bridge.to_megatron_provider(load_weights=False)
     embedding = read_metadata(folder).tensors.get(EMBEDDING)
@@ -63,8 +69,7 @@ def compare(folder: Path, hf_model: str, *, batch: int = 1 << 28) -> tuple[int, 
         provider.vocab_size, provider.should_pad_vocab = embedding.shape[0], False
     provider.finalize()
     source = bridge.hf_pretrained.state
-    # Tables that old files hold and models compute.
-    lacking = {name for name in source.keys() if not name.endswith("rotary_emb.inv_freq")}
+    lacking = {name for name in source.keys() if not is_ignored(name, bridge.hf_pretrained.config)}
     problems, equal = [], 0
     with temporary_distributed_context(backend="gloo"):
         model = provider.provide_distributed_model(
@@ -75,8 +80,12 @@ def compare(folder: Path, hf_model: str, *, batch: int = 1 << 28) -> tuple[int, 
         tasks = [task for task in tasks if task.param_weight is not None]
         parameters = {name.removeprefix("module.") for name, _ in model[0].named_parameters()}
         without = parameters - {task.param_name for task in tasks}
-        problems += [f"{name} of the checkpoint has no source in {hf_model}" for name in sorted(without)]
-        padded = {str(task.mapping.hf_param) for task in tasks if task.param_name in _PADDED}
+        if without:
+            problems.append(f"Of the checkpoint, without a source in {hf_model}: {grouped(sorted(without))}.")
+        # Of a tied output layer the files may hold a copy, which is compared with the embedding.
+        registry = bridge._model_bridge.mapping_registry()
+        mappings = [registry.megatron_to_hf_lookup(name) for name in _PADDED]
+        padded = {mapping.hf_param for mapping in mappings if mapping is not None}
         loaded = _Loaded(model[0], folder, tasks, batch)
         for name, tensor in bridge.export_hf_weights(model, show_progress=False, conversion_tasks=loaded):
             if name not in source:
@@ -93,7 +102,14 @@ def compare(folder: Path, hf_model: str, *, batch: int = 1 << 28) -> tuple[int, 
                 equal += 1
             # The next one is read before these names are given to it.
             del tensor, expected
-    return equal, problems + [f"{name} of {hf_model} is not in the checkpoint" for name in sorted(lacking)]
+    if lacking:
+        why = (
+            ""
+            if without
+            else " Megatron's model has no place for it; an import lets go what allow_unused_tensors names."
+        )
+        problems.append(f"Of {hf_model}, not in the checkpoint: {grouped(sorted(lacking))}.{why}")
+    return equal, problems
 
 
 class _Loaded:

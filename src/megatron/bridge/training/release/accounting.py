@@ -118,7 +118,7 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
         account.tied = _tied_names(model_bridge, provider, headers)
     config = bridge.hf_pretrained.config
     unused = [name for name in headers if name not in account.used and name not in account.tied]
-    unused = [name for name in unused if not _is_ignored(name, config)]
+    unused = [name for name in unused if not is_ignored(name, config)]
     account.left_out = [name for name in unused if any(fnmatch.fnmatchcase(name, one) for one in allow_unused)]
     left_out = set(account.left_out)
     unused = [name for name in unused if name not in left_out]
@@ -223,8 +223,16 @@ def _tied_names(model_bridge: Any, provider: Any, headers: Mapping[str, Header])
     return {output.hf_param: embedding.hf_param} if both else {}
 
 
-def _is_ignored(name: str, config: Any) -> bool:
-    """Tell whether the model's own class in transformers says to ignore a tensor."""
+def is_ignored(name: str, config: Any) -> bool:
+    """Tell whether a model does without one of its files' tensors.
+
+    Args:
+        name: The tensor's name.
+        config: The model's config.
+
+    Returns:
+        Whether it is a rotary table, or one that the model's own class in transformers says to ignore.
+    """
     if _ROTARY_TABLE.search(name):
         return True
     for architecture in getattr(config, "architectures", None) or []:
