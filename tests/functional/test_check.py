@@ -433,6 +433,16 @@ def test_made_of_another_model_is_a_problem(tiny, other, root, capsys):
     assert f"problem 1: {root} holds a release of {tiny.hf}, not of {other.hf}." in capsys.readouterr().out
 
 
+def test_made_of_is_not_asked_where_there_is_no_release(default, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for root in (tmp_path / "missing", tmp_path / "empty", default):
+        assert main(["check", str(root), "--made-of", "a/model", "--json"]) == 1
+        report = json.loads(capsys.readouterr().out)
+        (problem,) = report["problems"]
+        assert "a/model" not in problem
+        assert report["notes"][-1] == "Not asked whether it was made of a/model: the problems come first."
+
+
 def test_a_release_that_does_not_say_what_it_was_made_of_is_noted_and_repair_asks_its_run_config(tiny, root, capsys):
     (root / "release/source.json").unlink()
     write_manifest(root / "release")

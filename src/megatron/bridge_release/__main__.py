@@ -32,7 +32,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from megatron.bridge_release.checking import Report, check
-from megatron.bridge_release.layout import COMMON_STATE
+from megatron.bridge_release.layout import COMMON_STATE, RELEASE
 from megatron.bridge_release.source import require_source
 
 
@@ -111,10 +111,13 @@ def _quietly() -> Iterator[None]:
 def _check(options: argparse.Namespace) -> int:
     report = check(options.path)
     if options.made_of is not None:
-        try:
-            require_source(options.path, options.made_of)
-        except (ValueError, OSError) as error:
-            report.problems.append(str(error))
+        if report.problems and not (options.path / RELEASE).is_dir():
+            report.notes.append(f"Not asked whether it was made of {options.made_of}: the problems come first.")
+        else:
+            try:
+                require_source(options.path, options.made_of)
+            except (ValueError, OSError) as error:
+                report.problems.append(str(error))
     proof = None
     for hf_model, work, undone in (
         (options.deep, _compare, "Not compared with"),
