@@ -243,12 +243,19 @@ def test_flags_that_megatron_lm_refuses_are_an_error_of_one_line(tiny, root, cha
     with pytest.raises(ValueError) as error:
         prove(root, tiny.hf)
     assert expected in str(error.value) and "\n" not in str(error.value)
+    assert f"{FLAGS_FILE} away, then: python -m megatron.bridge_release repair {root}" in str(error.value)
 
 
 def test_flags_that_are_no_text_are_an_error_of_one_line(tiny, root):
     (root / "release" / FLAGS_FILE).write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match=rf"{FLAGS_FILE} is no text\. python -m megatron\.bridge_release repair "):
+    file = root / "release" / FLAGS_FILE
+    with pytest.raises(ValueError) as error:
         prove(root, tiny.hf)
+    advice = f"Move {file} away, then: python -m megatron.bridge_release repair {root}"
+    assert str(error.value) == f"{file} is no text. {advice}"
+    file.unlink()
+    assert main(["repair", str(root)]) == 0
+    _assert_agrees(prove(root, tiny.hf), 2)
 
 
 def _index(**values: Any) -> Callable[[Path], None]:

@@ -136,7 +136,7 @@ def _prove(folder: Path, name: str, positions: int | None, memory: int) -> Proof
     try:
         flags = (folder / FLAGS_FILE).read_text(encoding="utf-8").split()
     except ValueError as error:
-        raise ValueError(f"{folder / FLAGS_FILE} is no text. {repair_command(folder.parent)}") from error
+        raise ValueError(f"{folder / FLAGS_FILE} is no text. {_write_anew(folder, FLAGS_FILE)}") from error
     layers = 0
     try:
         hf = HuggingFaceModel(name)
@@ -171,6 +171,8 @@ def _prove(folder: Path, name: str, positions: int | None, memory: int) -> Proof
             same_choice=int((expected.argmax(-1) == found.argmax(-1)).sum()),
             notes=tuple(plan.notes),
         )
+    except megatron.Refused as error:
+        raise ValueError(f"{error}. {_write_anew(folder, FLAGS_FILE)}") from error
     except NotComputable as error:
         return Proof(name, of_layers=layers, unproven=str(error))
     except (MemoryError, RuntimeError) as error:
@@ -255,8 +257,13 @@ def _compare_args(folder: Path, args: Namespace) -> None:
         if stored.get(name) != getattr(args, name):
             raise ValueError(
                 f"{folder}: args.{name} is {stored.get(name)!r} in {COMMON_STATE}, and {getattr(args, name)!r} by the "
-                f"flags in {FLAGS_FILE}. {repair_command(folder.parent)}"
+                f"flags in {FLAGS_FILE}. {_write_anew(folder, COMMON_STATE, FLAGS_FILE)}"
             )
+
+
+def _write_anew(folder: Path, *names: str) -> str:
+    """Say how to have files written anew that are whole, and wrong, which a repair alone leaves."""
+    return f"Move {' and '.join(str(folder / name) for name in names)} away, then: {repair_command(folder.parent)}"
 
 
 def _reaches(config: PretrainedConfig, args: Namespace) -> list[tuple[str, int, bool]]:
