@@ -38,6 +38,24 @@ def test_a_user_that_is_not_known_is_an_error():
         destination("~nobody-here/out", release=True, overwrite=False)
 
 
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("", "The output path '' names no folder. Give a folder."),
+        ("a\0b", r"The output path 'a\\x00b' names no folder. Give a folder."),
+        (
+            "out/" + "x" * 300,
+            "The output path out/x*… is too long for the filesystem, with 304 characters. Give a shorter",
+        ),
+        ("y/" * 2100, "The output path [y/]*… is too long for the filesystem, with 4200 characters. Give a shorter"),
+    ],
+    ids=["empty", "NUL", "long name", "long path"],
+)
+def test_what_can_be_no_folder_is_an_error(path, error):
+    with pytest.raises(ValueError, match=f"^{error}"):
+        destination(path, release=True, overwrite=False)
+
+
 def test_overwrite_without_release_is_refused_before_the_work(tmp_path):
     from megatron.bridge import AutoBridge
 
