@@ -15,6 +15,7 @@
 
 """Each field and value of the config table is computed on both sides: what it carries agrees, what it refuses does not."""
 
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,6 +101,7 @@ _YARNS = [
     _yarn(beta_slow=2.0),
     _yarn(truncate=False),
     _yarn(mscale=0.8, mscale_all_dim=0.5),
+    _yarn(attention_factor=0.1 * math.log(4.0) + 1),
 ]
 _NO_YARNS: list[tuple[str, dict[str, Any]]] = [
     ("rope_parameters.attention_factor", _yarn(attention_factor=1.7)),

@@ -20,6 +20,7 @@ to the model that it builds. Read from the config classes and models of transfor
 Megatron-Bridge 0.6.2, and Megatron-LM's parser and builder of core 0.19; the tests compute both sides for each value.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from typing import Any
 
 _BRIDGE = "Train it with Megatron-Bridge."
 _TOO_LARGE = 2**53  # Beyond it, not every whole number is a float.
+_FLOAT32 = 2.0**-23  # The distance of two numbers, relative to them, in which both compute.
 _NOTHING = "Nothing in Megatron-LM carries it."
 
 
@@ -89,6 +91,20 @@ def _topk(value: Any, config: Any) -> bool:
     return value > 1 or not getattr(config, "norm_topk_prob", False)
 
 
+def _is_usual_attention_factor(value: Any, config: Any) -> bool:
+    """Tell whether it is what transformers and Megatron Core compute where the config has none."""
+    if value is None:
+        return True
+    rope = config.rope_parameters
+    scales = rope.get("mscale"), rope.get("mscale_all_dim")
+
+    def scaled(by: float) -> float:
+        return 1.0 if rope.get("factor") <= 1 else 0.1 * by * math.log(rope.get("factor")) + 1
+
+    usual = scaled(scales[0]) / scaled(scales[1]) if all(scales) else scaled(1)
+    return math.isclose(value, usual, rel_tol=_FLOAT32)
+
+
 def _both_or_none(other: str) -> Callable[[Any, Any], bool]:
     # Absent, not zero: transformers takes zero for absent, Megatron Core for a value.
     def carries(value: Any, config: Any) -> bool:
@@ -144,8 +160,8 @@ _YARN = (
     Field("rope_parameters.mscale_all_dim", "with mscale, or none", _both_or_none("mscale")),
     Field(
         "rope_parameters.attention_factor",
-        "none",
-        _only(None),
+        "none, what Megatron Core computes",
+        _is_usual_attention_factor,
         "Megatron Core computes it of the factor, mscale and mscale_all_dim.",
     ),
 )
