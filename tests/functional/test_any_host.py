@@ -25,7 +25,7 @@ from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.serialization import load_sharded_metadata
 from megatron.core.models.gpt import gpt_layer_specs
 from models import save_random_model
-from transformers import GemmaConfig, LlamaConfig, Qwen3Config, Qwen3MoeConfig
+from transformers import Gemma2Config, Gemma3TextConfig, GemmaConfig, LlamaConfig, Qwen3Config, Qwen3MoeConfig
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
@@ -185,15 +185,17 @@ def test_a_transformer_engine_model_loads_a_release_written_without_it(tiny):
 
 
 @without_transformer_engine
-def test_a_model_that_needs_transformer_engine_says_so_before_any_weight_is_read(tmp_path, monkeypatch):
+@pytest.mark.parametrize("config", [GemmaConfig, Gemma2Config, Gemma3TextConfig])
+def test_a_model_that_needs_transformer_engine_says_so_before_any_weight_is_read(tmp_path, monkeypatch, config):
     # megatron-core leaves the attention backend of the last model in the environment, and minds another's.
     for variable in ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN"):
         monkeypatch.delenv(variable, raising=False)
     # Gemma's norms add one to their weights, which the torch norms of Megatron Core's own layers cannot.
-    hf = save_random_model(tmp_path / "hf", GemmaConfig(**SIZES))
+    hf = save_random_model(tmp_path / "hf", config(**SIZES))
     monkeypatch.setattr(MegatronModelBridge, "load_weights_hf_to_megatron", None)  # Nothing is read.
+    allowed = ["hidden_act"] if config is GemmaConfig else []
     with pytest.raises(RuntimeError) as error:
-        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True, allow_config_fields=["hidden_act"])
+        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True, allow_config_fields=allowed)
     message = str(error.value)
     assert "\n" not in message and str(hf) in message and "pip install 'megatron-bridge[te]'" in message
     assert not (tmp_path / "root").exists()

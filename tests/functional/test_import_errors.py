@@ -55,6 +55,39 @@ def _causal_but_without_a_bridge(hf: Path) -> None:
     (hf / "config.json").write_text(json.dumps(config | {"architectures": ["BloomForCausalLM"]}))
 
 
+def _deep_config(hf: Path) -> None:
+    (hf / "config.json").write_text('{"architectures": ' + "[" * 100000 + "]" * 100000 + "}")
+
+
+def _deep_field(hf: Path) -> None:
+    config = json.loads((hf / "config.json").read_text()) | {"x": 1}
+    for _ in range(60):
+        config["x"] = [config["x"]]
+    (hf / "config.json").write_text(json.dumps(config))
+
+
+def _architecture_without_a_list(hf: Path) -> None:
+    config = json.loads((hf / "config.json").read_text())
+    (hf / "config.json").write_text(json.dumps(config | {"architectures": "LlamaForCausalLM"}))
+
+
+def _config_of_its_own_code(hf: Path) -> None:
+    config = json.loads((hf / "config.json").read_text())
+    own = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.DeciLMForCausalLM"}
+    changed = {"architectures": ["DeciLMForCausalLM"], "model_type": "its-own", "auto_map": own}
+    (hf / "config.json").write_text(json.dumps(config | changed))
+
+
+def _model_type_that_is_a_list(hf: Path) -> None:
+    config = json.loads((hf / "config.json").read_text())
+    (hf / "config.json").write_text(json.dumps(config | {"model_type": ["llama"]}))
+
+
+def _weights_of_another_name(hf: Path) -> None:
+    config = json.loads((hf / "config.json").read_text())
+    (hf / "config.json").write_text(json.dumps(config | {"transformers_weights": "other.safetensors"}))
+
+
 def _no_weights(hf: Path) -> None:
     (hf / "model.safetensors").unlink()
 
@@ -67,7 +100,13 @@ BAD_MODELS = {
     _missing: "does not exist",
     _no_config: "no config.json",
     _no_architecture: "names no architecture",
-    _foreign_architecture: "BertForMaskedLM.*not supported",
+    _architecture_without_a_list: "names no architecture",
+    _deep_config: "config.json cannot be read",
+    _deep_field: "config.json has values in values, more than 50 deep",
+    _config_of_its_own_code: r"read by its own Python code \(own.Config\).*give trust_remote_code=True",
+    _model_type_that_is_a_list: "config.json is no config that transformers takes",
+    _weights_of_another_name: "has transformers_weights, the file 'other.safetensors'",
+    _foreign_architecture: "BertForMaskedLM.*not supported. These are: python -c 'from megatron.bridge import",
     _causal_but_without_a_bridge: "BloomForCausalLM.*not supported",
     _no_weights: "no weights",
 }
@@ -79,7 +118,7 @@ def hf(tiny, tmp_path) -> Path:
     return Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
 
 
-def _fails(hf: Path, root: Path, match: str) -> None:
+def _fails(hf: str | Path, root: str | Path, match: str) -> None:
     with pytest.raises(ValueError, match=match) as error:
         AutoBridge.import_ckpt(hf, root, release=True)
     assert "\n" not in str(error.value)
@@ -90,6 +129,36 @@ def test_a_bad_model_is_refused_in_one_line_and_nothing_is_written(hf, tmp_path,
     spoil(hf)
     _fails(hf, tmp_path / "root", BAD_MODELS[spoil])
     assert not (tmp_path / "root").exists()
+
+
+def test_code_that_the_hub_does_not_give_is_one_attempt_and_one_line(hf, tmp_path):
+    _config_of_its_own_code(hf)
+    values = json.loads((hf / "config.json").read_text())
+    values["auto_map"]["AutoConfig"] = "no-such-organization/model--own.Config"
+    (hf / "config.json").write_text(json.dumps(values))
+    with pytest.raises(
+        ValueError, match="Python code of no-such-organization/model, which the .* does not give"
+    ) as error:
+        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True, trust_remote_code=True)
+    assert "\n" not in str(error.value) and not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("", "^'' names no model"), ("a\0b", r"^'a\\x00b' names no model"), ("x" * 300, "^The model x* does not exist")],
+    ids=["empty", "NUL", "long"],
+)
+def test_a_name_that_no_model_can_have_is_refused(tmp_path, name, error):
+    _fails(name, tmp_path / "root", error)
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "x" * 300], ids=["empty", "NUL", "long"])
+def test_an_output_path_that_no_folder_can_have_is_refused(hf, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    before = tree(tmp_path)
+    _fails(hf, name, "^The output path .*Give a ")
+    assert tree(tmp_path) == before
 
 
 def test_an_output_path_that_is_a_file_is_refused(hf, tmp_path):

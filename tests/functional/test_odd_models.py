@@ -16,6 +16,7 @@
 """Models that are not what their config says are refused, in one line and before any weight is read, or carried whole."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -104,6 +105,8 @@ def _shaped(**shapes: tuple[int, ...]) -> Callable[[Tensors], Tensors]:
 
 _FP8 = torch.float8_e4m3fn
 _LAYERS = "model.layers.0…1."
+_YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 64}
+_OWN_CODE = {"AutoConfig": "own.LlamaConfig", "AutoModelForCausalLM": "own.LlamaForCausalLM"}
 
 # Family, what is done to the tensors, what the config says otherwise, what the error says.
 REFUSED: dict[str, tuple[str, Callable[[Tensors], Tensors] | None, dict[str, Any], str]] = {
@@ -240,6 +243,78 @@ REFUSED: dict[str, tuple[str, Callable[[Tensors], Tensors] | None, dict[str, Any
     ),
     "a tied head that differs": ("Llama 2", None, {"tie_word_embeddings": True}, "lm_head.weight differs from"),
     "float64 in the config": ("Llama 2", None, {"dtype": "float64"}, "dtype torch.float64"),
+    "a tied head in float32 that differs": (
+        "Qwen2.5 (QKV bias, tied)",
+        lambda tensors: tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"].float() * (1 + 2**-20)},
+        {},
+        "lm_head.weight differs from",
+    ),
+    "a tied pair that is one number each": (
+        "Qwen2.5 (QKV bias, tied)",
+        lambda tensors: (
+            tensors | {name: torch.tensor(1.0) for name in ("lm_head.weight", "model.embed_tokens.weight")}
+        ),
+        {},
+        "embed_tokens.weight is a single number, not 500 by 64",
+    ),
+    "a name of two lines": ("Llama 2", lambda tensors: tensors | {"a\nb": torch.ones(1)}, {}, r"Not used: 'a\\nb'\. "),
+    "no name": ("Llama 2", lambda tensors: tensors | {"": torch.ones(1)}, {}, r"Not used: ''\. "),
+    "silu by another name": (
+        "Llama 2",
+        None,
+        {"hidden_act": "swish"},
+        "hidden_act is 'swish'.*They are one: write silu",
+    ),
+    "yarn without a factor": (
+        "Llama 2",
+        None,
+        {"rope_parameters": _YARN | {"factor": None}},
+        "factor is None.*For none, transformers takes 32.0: write that number",
+    ),
+    "another attention factor": (
+        "Llama 2",
+        None,
+        {"rope_parameters": _YARN | {"attention_factor": 1.1386}},
+        "attention_factor is 1.1386",
+    ),
+    "a text_config that is none": (
+        "Llama 2",
+        None,
+        {"text_config": {}},
+        "has a text_config, or a part like it, and llama has none",
+    ),
+    "an odd head": (
+        "Llama 2",
+        lambda tensors: {
+            name: torch.ones(60, 64)
+            if name.split(".")[-2] in ("q_proj", "k_proj", "v_proj")
+            # The output projection is as wide as the heads are.
+            else torch.ones(64, 60)
+            if "o_proj" in name
+            else tensor
+            for name, tensor in tensors.items()
+        },
+        {"head_dim": 15},
+        "asks for heads of 15 numbers, which rotary embedding takes in pairs",
+    ),
+    "padding beyond the vocabulary": (
+        "Llama 2",
+        None,
+        {"pad_token_id": 500},
+        "has the pad_token_id 500, and the embedding has 500 rows",
+    ),
+    "a quantization of plain weights": (
+        "Llama 2",
+        None,
+        {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+        r"has a quantization_config \(gptq\), .* the files hold none. Take it out of config.json",
+    ),
+    "a quantization without a method": (
+        "Llama 2",
+        None,
+        {"quantization_config": {"bits": 4}},
+        r"has a quantization_config \(an unnamed method\)",
+    ),
     "a type that no release has": ("Llama 2", None, {"dtype": "int4"}, "dtype torch.int4"),
 }
 
@@ -315,7 +390,27 @@ def _stale_tensor(hf: Path) -> None:
 
 
 def _fifo(hf: Path) -> None:
-    os.mkfifo(hf / "x.safetensors")
+    (hf / "model.safetensors").unlink()
+    os.mkfifo(hf / "model.safetensors")
+
+
+def _no_index(hf: Path) -> None:
+    _two_files(hf, ("00001-of-00002", "00002-of-00002"))
+    (hf / INDEX).unlink()
+
+
+def _another_name(hf: Path) -> None:
+    (hf / "model.safetensors").rename(hf / "weights.safetensors")
+
+
+def _broken_index(hf: Path) -> None:
+    _no_index(hf)
+    (hf / INDEX).symlink_to("gone")
+
+
+def _index_that_is_a_folder(hf: Path) -> None:
+    _no_index(hf)
+    (hf / INDEX).mkdir()
 
 
 def _torn_index(hf: Path) -> None:
@@ -327,10 +422,6 @@ def _two_models(hf: Path) -> None:
     shutil.copyfile(hf / "model.safetensors", hf / "kept")
     _two_files(hf)
     (hf / "kept").rename(hf / "model.safetensors")
-
-
-def _twice(hf: Path) -> None:
-    shutil.copyfile(hf / "model.safetensors", hf / "other.safetensors")
 
 
 def _pickled(hf: Path) -> None:
@@ -349,6 +440,12 @@ def _larger_tokenizer(hf: Path) -> None:
     (hf / "tokenizer.json").write_text(json.dumps(values))
 
 
+def _token_without_end(hf: Path) -> None:
+    values = json.loads((hf / "tokenizer.json").read_text())
+    values["model"]["vocab"]["more"] = 2**32
+    (hf / "tokenizer.json").write_text(json.dumps(values))
+
+
 FOLDERS: dict[Callable[[Path], Any], str] = {
     _truncate: "model.safetensors is no whole safetensors file",
     _lengthen: "model.safetensors is no whole safetensors file",
@@ -357,13 +454,17 @@ FOLDERS: dict[Callable[[Path], Any], str] = {
     _missing_shard: "names model-b.safetensors, which is not there: .* tensors are missing",
     _index_of_more: "names 1 tensors that its files do not hold: model.layers.9.x",
     _stale_tensor: "model-b.safetensors holds the tensor .*, which .* does not give it",
-    _fifo: "x.safetensors is no file",
+    _fifo: "model.safetensors is no file",
+    _no_index: "has model-00001-of-00002.safetensors, .* and no model.safetensors.index.json says",
+    _another_name: "has neither model.safetensors nor .* rename it to model.safetensors",
+    _broken_index: "index.json is no file, or a link to none",
+    _index_that_is_a_folder: "index.json is no file, or a link to none",
     _torn_index: "index.json is damaged",
     _two_models: "holds two models",
-    _twice: "holds the tensor .* twice, in model.safetensors and in other.safetensors",
     _pickled: "no safetensors files, but pytorch_model.bin",
     _no_tokenizer: "has no tokenizer",
     _larger_tokenizer: "token 500, and the embedding has 500 rows",
+    _token_without_end: "token 4294967296, and the embedding has 500 rows",
 }
 
 
@@ -372,6 +473,62 @@ def test_a_folder_that_is_not_whole_is_refused(families, tmp_path, spoil):
     hf = _spoil(families("Llama 2"), tmp_path, None, {})
     spoil(hf)
     _refuses(hf, tmp_path / "root", FOLDERS[spoil])
+
+
+def _stray_files(hf: Path) -> None:
+    """What transformers does not read beside model.safetensors; each would win, or stop the import, if it were read."""
+    other = {name: tensor + 1 for name, tensor in load_file(hf / "model.safetensors").items()}
+    for name in ("consolidated", "model.fp16", "zzz"):
+        save_file(other | {f"{name}.x": torch.ones(2)}, hf / f"{name}.safetensors", {"format": "pt"})
+    (hf / "._model.safetensors").write_bytes(b"a file system's")
+    (hf / "folder.safetensors").mkdir()
+    (hf / "link.safetensors").symlink_to("gone")
+
+
+def _head_in_float32(hf: Path) -> None:
+    tensors = load_file(hf / "model.safetensors")
+    head = tensors["model.embed_tokens.weight"].float()
+    save_file(tensors | {"lm_head.weight": head}, hf / "model.safetensors", {"format": "pt"})
+
+
+# Family, what is done to the folder, what the config says otherwise, keywords of the import.
+CARRIED: dict[str, tuple[str, Callable[[Path], None] | None, dict[str, Any], dict[str, Any]]] = {
+    "stray files": ("Llama 2", _stray_files, {}, {}),
+    "a tied head in float32": ("Qwen2.5 (QKV bias, tied)", _head_in_float32, {}, {}),
+    "code of its own": ("Llama 2", None, {"auto_map": _OWN_CODE}, {}),
+    "the usual attention factor": (
+        "Llama 2",
+        None,
+        {"rope_parameters": _YARN | {"attention_factor": 0.1 * math.log(4.0) + 1}},
+        {},
+    ),
+    "the dtype that is there": ("Llama 2", None, {}, {"torch_dtype": "auto"}),
+    "the weights' dtype": ("Llama 2", None, {"dtype": ""}, {"dtype": "auto"}),
+    "a quantization that nobody knows": ("Llama 2", None, {"quantization_config": {"quant_method": "new"}}, {}),
+}
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_what_is_odd_and_harmless_is_carried(families, tmp_path, name):
+    family, change, config, keywords = CARRIED[name]
+    hf = _spoil(families(family), tmp_path, None, config)
+    if change is not None:
+        change(hf)
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True, **keywords)
+    equal, problems = compare(tmp_path / "root/release", str(families(family)))
+    assert problems == [] and equal == len(load_file(families(family) / "model.safetensors"))
+    if "rope_parameters" in config:
+        assert prove(tmp_path / "root", hf).agrees
+
+
+def test_code_of_its_own_that_would_be_run_is_refused(families, tmp_path):
+    hf = _spoil(families("Llama 2"), tmp_path, None, {"auto_map": _OWN_CODE})
+    _refuses(
+        hf,
+        tmp_path / "root",
+        "own.LlamaForCausalLM.* is none that Megatron-Bridge knows. Leave trust_remote_code out",
+        trust_remote_code=True,
+    )
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "no-such-organization/model", "a/b/c", "~/no such model", "-x"])

@@ -36,6 +36,7 @@ from megatron.bridge_release.reading import Unreadable, load_yaml
 _VOLATILE = ("_attn_implementation_autoset", "_commit_hash", "_name_or_path", "transformers_version")
 
 _INDEX = "model.safetensors.index.json"
+_WEIGHTS = "model.safetensors"
 _SAMPLE = 1024
 
 
@@ -223,7 +224,9 @@ def _fingerprint(folder: Path) -> str | None:
     if (folder / _INDEX).is_file():
         names = {name for name in _read_json(folder / _INDEX).get("weight_map", {}).values() if isinstance(name, str)}
     else:
+        # Beside the whole model, other files are none of it.
         names = {path.name for path in folder.glob("*.safetensors")}
+        names = {_WEIGHTS} if (folder / _WEIGHTS).is_file() else names
     if not names:
         return None
     sha256 = hashlib.sha256()

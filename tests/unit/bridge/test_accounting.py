@@ -100,6 +100,10 @@ def test_what_is_taken_is_dequantized_block_by_block():
         ([f"layers.{i}.experts.{j}.up" for i in range(2) for j in range(4)], "layers.0…1.experts.0…3.up (8)"),
         (["a.1.x", "b.weight", "a.0.x"], "a.0…1.x (2), b.weight"),
         (["w2.weight", "w3.weight"], "w2.weight, w3.weight"),
+        (["layers.0.q", "layers.00.q"], "layers.0.q, layers.00.q"),
+        (["layers.3.q", "layers.\u0663.q"], "layers.3.q, layers.\u0663.q"),
+        ([f"layers.{'9' * 5000}.q"], f"layers.{'9' * 5000}.q"),
+        (["a\nb", ""], r"'a\nb', ''"),
         ([], ""),
     ],
 )

@@ -165,12 +165,18 @@ def _a_file_more(hf: Path) -> None:
     save_file({"d": torch.zeros(2)}, hf / "more.safetensors")
 
 
-@pytest.mark.parametrize("change", [_another_value, _another_name, _another_shape, _a_file_more])
+@pytest.mark.parametrize("change", [_another_value, _another_name, _another_shape])
 def test_a_model_that_has_changed_in_its_place_is_another_one(hf, tmp_path, change):
     root = _release(tmp_path / "root", describe(hf))
     change(hf)
     what = "config" if change is _another_value else "weights"
     assert f"{hf} has changed since {root} was made of it: its {what}. " in _refuses(root, hf)
+
+
+def test_files_beside_the_whole_model_do_not_count(hf, tmp_path):
+    root = _release(tmp_path / "root", describe(hf))
+    _a_file_more(hf)
+    require_source(root, hf)
 
 
 def test_files_that_the_index_does_not_name_do_not_count(hf, tmp_path):

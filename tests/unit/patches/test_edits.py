@@ -164,7 +164,13 @@ SNIPPETS = {
          """Convert it."""
 +        megatron_path = destination(megatron_path, release, overwrite)
 +        if release:
-+            hf_model_id = check_import(hf_model_id, megatron_path, overwrite, kwargs.get("revision"))
++            hf_model_id = check_import(
++                hf_model_id,
++                megatron_path,
++                overwrite,
++                kwargs.get("revision"),
++                kwargs.get("trust_remote_code"),
++            )
          return cls
 ''',
         ("class AutoBridge", "if AutoBridge"),
@@ -530,6 +536,43 @@ SNIPPETS = {
 """,
         (".index", ".rank"),
         "        x = 1 if target_device.index != torch.cuda.current_device() else 2\n",
+    ),
+    "models_conversion_utils:native-despite-auto-map": Snippet(
+        '''
+ def get_causal_lm_class_name_via_auto_map(config):
+     """Name it."""
++    if is_of_transformers(config):
++        return None
+     return config.auto_map
+''',
+        ("get_causal_lm_class_name_via_auto_map", "get_name"),
+    ),
+    "models_conversion_utils:import-own-code": Snippet(
+        """
+ from megatron.bridge.aaa import a
++from megatron.bridge.models.conversion.own_code import is_of_transformers
+ from megatron.bridge.zzz import z
+""",
+        ("aaa import a", "models.conversion.own_code import a, is_of_transformers"),
+    ),
+    "models_hf_pretrained_state:whole-model-alone": Snippet(
+        """
+ class SafeTensorsStateSource:
+     def key_to_filename_map(self):
+         safetensor_files = file_glob(self.path)
++        safetensor_files = weight_files(safetensor_files)
+         return safetensor_files
+""",
+        ("file_glob", "listing"),
+        "        safetensor_files = file_glob(self.path)\n",
+    ),
+    "models_hf_pretrained_state:import-weight-files": Snippet(
+        """
+ from megatron.bridge.aaa import a
++from megatron.bridge.models.hf_pretrained.weight_files import weight_files
+ from megatron.bridge.zzz import z
+""",
+        ("aaa import a", "models.hf_pretrained.weight_files import a, weight_files"),
     ),
     "models_gpt_provider:vocabulary-padding": Snippet(
         """

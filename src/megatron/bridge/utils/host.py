@@ -53,6 +53,8 @@ _WITHOUT_TRANSFORMER_ENGINE = {
     "use_transformer_engine_op_fuser": False,
 }
 
+_ATTENTION_BACKENDS = ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN")
+
 # Config fields that need CUDA kernels, or compile one for the host at the first forward pass.
 _WITHOUT_CUDA = {
     "apply_rope_fusion": False,
@@ -225,8 +227,28 @@ def _is_for_want_of_transformer_engine(error: Exception) -> bool:
         # Megatron Core's own attention has one head size; multi-latent attention has two.
         return True
     frames = traceback.extract_tb(error.__traceback__)
-    places = ("/transformer_engine.py", "/transformer_engine_spec_provider.py", "/torch_norm.py", "_specs.py")
+    # Mock objects stand for Transformer Engine's classes in Megatron Core where it is missing.
+    places = (
+        "/transformer_engine.py",
+        "/transformer_engine_spec_provider.py",
+        "/torch_norm.py",
+        "_specs.py",
+        "/mock.py",
+    )
     return frames[-1].filename.endswith(places)
+
+
+@contextmanager
+def attention_backend_forgotten() -> Iterator[None]:
+    """Leave the environment as it is, in which Megatron Core notes a model's attention backend and refuses another's."""
+    before = {name: os.environ.get(name) for name in _ATTENTION_BACKENDS}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 @contextmanager
@@ -243,7 +265,7 @@ def conversion_process_group() -> Iterator[None]:
     if dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         yield
     else:
-        with temporary_distributed_context(backend="gloo"):
+        with attention_backend_forgotten(), temporary_distributed_context(backend="gloo"):
             yield
 
 

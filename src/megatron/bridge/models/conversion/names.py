@@ -18,7 +18,20 @@ import re
 from collections.abc import Iterable
 
 
-_NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
+# As a name of a tensor has it: 007 and digits of other scripts are words.
+_NUMBER = re.compile(r"(?<=\.)(?:0|[1-9][0-9]{0,17})(?=\.|$)")
+
+
+def readable(name: str) -> str:
+    """Give a name as it can stand in a line: an empty one, or one with line breaks and their like, in quotes.
+
+    Args:
+        name: Name of a tensor or a file.
+
+    Returns:
+        The name, or its `repr`.
+    """
+    return name if name and name.isprintable() else repr(name)
 
 
 def grouped(names: Iterable[str]) -> str:
@@ -31,7 +44,7 @@ def grouped(names: Iterable[str]) -> str:
         The groups, such as ``model.layers.0…31.self_attn.q_proj.bias (32)``, in the order of their first names.
     """
     groups: dict[str, list[list[int]]] = {}
-    for name in names:
+    for name in map(readable, names):
         groups.setdefault(_NUMBER.sub("*", name), []).append([int(number) for number in _NUMBER.findall(name)])
     return ", ".join(_group(pattern, numbers) for pattern, numbers in groups.items())
 

@@ -21,7 +21,6 @@ will be, whatever a model's bridge renames, fuses or dequantizes.
 
 import fnmatch
 import math
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,9 +35,18 @@ from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.bridge.models.conversion.names import grouped
 from megatron.bridge.models.conversion.utils import persistent_buffers
 from megatron.bridge.models.hf_pretrained.state import StateDict, StateSource
-from megatron.bridge.training.release.causes import cause_of_missing, cause_of_unused, quantization_method
+from megatron.bridge.training.release.causes import (
+    cause_of_missing,
+    cause_of_unused,
+    plain_under_quantization,
+    quantization_method,
+)
 from megatron.bridge.training.release.headers import Header
-from megatron.bridge.utils.host import explains_missing_transformer_engine, has_transformer_engine
+from megatron.bridge.utils.host import (
+    attention_backend_forgotten,
+    explains_missing_transformer_engine,
+    has_transformer_engine,
+)
 
 
 DTYPES = {
@@ -63,8 +71,6 @@ _ROTARY_TABLE = re.compile(r"(?:^|\.)rotary_(?:pos_)?emb\.(?:inv_freq|cos_cached
 
 # Bridge's dequantization of blocks takes this size, whatever the model says, and leaves what lies beyond uninitialized.
 _FP8_BLOCK = 128
-
-_ATTENTION_BACKENDS = ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN")
 
 
 @dataclass
@@ -102,7 +108,7 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
         ValueError: If Megatron's model cannot be built of the config.
     """
     account = Account()
-    with _alone() as groups:
+    with attention_backend_forgotten(), _alone() as groups:
         provider, model = _build_on_meta(bridge, groups)
         model_bridge = bridge._model_bridge
         sources = _sources(model_bridge, model)
@@ -131,6 +137,8 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
                 else " Transformer Engine's modules may have others: try a host with it."
             )
         )
+    if quantized := plain_under_quantization(config, [headers[name] for name in account.used]):
+        account.problems.append(quantized)
     if missing:
         account.problems.append(f"Missing: {grouped(missing)}. {cause_of_missing(missing, unused, headers, config)}")
     if unused:
@@ -141,8 +149,6 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
 @contextmanager
 def _alone() -> Iterator[ProcessGroupCollection]:
     """Give process groups of this process alone, beside those that there are."""
-    # Megatron Core notes a model's attention backend in the environment, and refuses another model's.
-    backends = {name: os.environ.get(name) for name in _ATTENTION_BACKENDS}
     started = not dist.is_initialized()
     if started:
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
@@ -153,10 +159,6 @@ def _alone() -> Iterator[ProcessGroupCollection]:
     finally:
         if started:
             dist.destroy_process_group()
-        for name, value in backends.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _build_on_meta(bridge: Any, groups: ProcessGroupCollection) -> tuple[Any, torch.nn.Module]:

@@ -15,13 +15,16 @@
 """Says what usually causes tensors to be missing or unused, and what to do."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from transformers.quantizers.auto import AutoHfQuantizer
 
 from megatron.bridge.training.release.headers import Header
 
 
-_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+_LAYER = re.compile(r"(?:^|\.)layers\.(0|[1-9][0-9]{0,17})\.")
+_PLAIN = ("F64", "F32", "F16", "BF16")
 _ADAPTER = re.compile(r"lora_|\.dora_|modules_to_save|^base_model\.")
 _QUANTIZED = re.compile(
     r"(?:qweight|qzeros|scales|g_idx|weight_packed|weight_shape|absmax|quant_map|quant_state\.[\w.]+|SCB"
@@ -44,6 +47,32 @@ def quantization_method(config: Any) -> str | None:
     get = quantization.get if isinstance(quantization, dict) else lambda name: getattr(quantization, name, None)
     method = get("quant_method") or "an unnamed method"
     return str(getattr(method, "value", method))
+
+
+def plain_under_quantization(config: Any, headers: Iterable[Header]) -> str:
+    """Say that a config speaks of quantized weights where none is, which transformers would not load as they are.
+
+    Args:
+        config: The model's config.
+        headers: What the files say of the tensors that the model uses.
+
+    Returns:
+        A sentence or two, with what to do; empty where there is nothing to say.
+    """
+    quantization = getattr(config, "quantization_config", None)
+    if quantization is None or any(header.dtype not in _PLAIN for header in headers):
+        return ""
+    try:
+        if not AutoHfQuantizer.supports_quant_method(quantization):
+            # A method that transformers does not know, it leaves alone.
+            return ""
+    except ValueError:
+        # It names no method, which transformers refuses.
+        pass
+    return (
+        f"The config has a quantization_config ({quantization_method(config)}), by which transformers looks for quantized "
+        "tensors, and the files hold none. Take it out of config.json if these are the unquantized weights."
+    )
 
 
 def cause_of_missing(missing: Sequence[str], unused: Sequence[str], headers: Mapping[str, Header], config: Any) -> str:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from transformers import PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
@@ -57,8 +58,9 @@ def account_for_config(config: Any, allow: Sequence[str] = ()) -> Fields:
         The account.
 
     Raises:
-        ValueError: If ``allow`` names a field that the config has not.
+        ValueError: If ``allow`` names a field that the config has not, or if transformers builds no model of the config.
     """
+    _require_what_transformers_builds(config)
     there = dict(_fields(config))
     if absent := [name for name in allow if name not in there and name != _ROPE]:
         raise ValueError(
@@ -74,7 +76,7 @@ def account_for_config(config: Any, allow: Sequence[str] = ()) -> Fields:
         rule = known.get(name)
         if rule is not None:
             if not _carries(rule, value, config):
-                text = f"{name} is {value!r}, and a release carries {rule.values}. {rule.instead}"
+                text = f"{name} is {value!r}, and a release carries {rule.values}. {_instead(rule, value, config)}"
                 allowed = name in allow or (name.startswith(f"{_ROPE}.") and _ROPE in allow)
                 (fields.let_through if allowed else fields.refused).append(text)
         elif name not in defaults and name in _READ_BY_BRIDGE and value:
@@ -82,6 +84,42 @@ def account_for_config(config: Any, allow: Sequence[str] = ()) -> Fields:
         elif name not in NOT_COMPUTED and (name not in defaults or value != defaults[name]):
             fields.unknown.append(f"{name} ({value!r})")
     return fields
+
+
+def _require_what_transformers_builds(config: Any) -> None:
+    name, text = config.name_or_path, config.get_text_config()
+    if not isinstance(text, PretrainedConfig):
+        raise ValueError(
+            f"The config of {name} has a text_config, or a part like it, and {config.model_type} has none: transformers "
+            "takes it for the model's. Take it out of config.json."
+        )
+    if config.model_type not in FAMILIES:
+        return
+    # Of latent attention, a part of each head is rotated.
+    head = getattr(config, "qk_rope_head_dim", None) or getattr(config, "head_dim", None)
+    head = head or config.hidden_size // config.num_attention_heads
+    if head % 2:
+        raise ValueError(
+            f"The config of {name} asks for heads of {head} numbers, which rotary embedding takes in pairs: is head_dim, "
+            "hidden_size or num_attention_heads another model's?"
+        )
+    token, rows = config.pad_token_id, config.vocab_size
+    if token is not None and not -rows <= token < rows:
+        raise ValueError(
+            f"The config of {name} has the pad_token_id {token}, and the embedding has {rows} rows: transformers builds no "
+            "model of it. Let it be null, or the tokenizer's."
+        )
+
+
+def _instead(rule: Field, value: Any, config: Any) -> str:
+    """Say what carries another value, or how to write this one."""
+    rope = getattr(config, _ROPE, None) or {}
+    original = rope.get("original_max_position_embeddings")
+    if rule.name == "hidden_act" and value == "swish" and rule.carries("silu", config):
+        return "They are one: write silu."
+    if rule.name == f"{_ROPE}.factor" and value is None and original:
+        return f"For none, transformers takes {config.max_position_embeddings / original}: write that number."
+    return rule.instead
 
 
 def _refuse_two_answers(config: Any, fields: Fields) -> None:

@@ -15,6 +15,7 @@
 
 """Sees to it that a release holds the Hugging Face model, all of it, as Megatron-LM will compute it, or none is made."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from safetensors import safe_open
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PretrainedConfig
 
 from megatron.bridge.models.conversion.names import grouped
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
@@ -137,6 +138,12 @@ def _settle_dtype(hf_pretrained: Any, headers: Mapping[str, Header]) -> None:
     asked = getattr(hf_pretrained, "torch_dtype", None)
     if isinstance(asked, torch.dtype):
         config.dtype = asked
+    elif config.dtype == "auto":
+        # A keyword that stands for what is taken without it, and has put itself in the config's place.
+        own, _ = PretrainedConfig.get_config_dict(
+            hf_pretrained.model_name_or_path, revision=hf_pretrained.init_kwargs.get("revision")
+        )
+        config.dtype = own.get("dtype", own.get("torch_dtype"))
     if config.dtype is None:
         sizes: Counter[torch.dtype] = Counter()
         for header in headers.values():
@@ -155,18 +162,17 @@ def _settle_dtype(hf_pretrained: Any, headers: Mapping[str, Header]) -> None:
 
 
 def _tied_problems(source: Any, account: Account, headers: Mapping[str, Header]) -> list[str]:
-    """Compare what the files hold of a tied output layer with the embedding, byte by byte."""
+    """Compare what the files hold of a tied output layer with the embedding, byte by byte, in the wider dtype."""
     problems = []
     for name, embedding in account.tied.items():
-        if headers[name] != headers[embedding] and (
-            (headers[name].shape, headers[name].dtype) != (headers[embedding].shape, headers[embedding].dtype)
-        ):
+        one, other = headers[name], headers[embedding]
+        if one.shape != other.shape or (one.dtype != other.dtype and not _are_plain(one, other)):
             equal = False
         elif isinstance(source, SafeTensorsStateSource):
             equal = _equal_rows(source.path, headers, name, embedding)
         else:
             tensors = source.load_tensors([name, embedding])
-            equal = torch.equal(tensors[name].view(torch.uint8), tensors[embedding].view(torch.uint8))
+            equal = _are_equal(tensors[name], tensors[embedding])
         if not equal:
             problems.append(
                 f"{name} differs from {embedding}, and the config says tie_word_embeddings: true, by which Megatron-LM "
@@ -180,12 +186,24 @@ def _equal_rows(folder: Path, headers: Mapping[str, Header], one: str, other: st
         safe_open(folder / headers[one].file, framework="pt") as first,
         safe_open(folder / headers[other].file, framework="pt") as second,
     ):
+        if not headers[one].shape:
+            return _are_equal(first.get_tensor(one), second.get_tensor(other))
         slices = first.get_slice(one), second.get_slice(other)
         for row in range(0, headers[one].shape[0], _ROWS):
-            pair = [part[row : row + _ROWS].contiguous().view(torch.uint8) for part in slices]
-            if not torch.equal(*pair):
+            if not _are_equal(*(part[row : row + _ROWS] for part in slices)):
                 return False
     return True
+
+
+def _are_plain(*headers: Header) -> bool:
+    return all(DTYPES.get(header.dtype) in PLAIN for header in headers)
+
+
+def _are_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    if one.dtype != other.dtype:
+        wider = torch.promote_types(one.dtype, other.dtype)
+        one, other = one.to(wider), other.to(wider)
+    return torch.equal(*(tensor.reshape(-1).contiguous().view(torch.uint8) for tensor in (one, other)))
 
 
 def _tokenizer_keywords(bridge: Any) -> dict[str, Any]:
@@ -198,22 +216,35 @@ def _tokenizer_keywords(bridge: Any) -> dict[str, Any]:
 
 
 def _check_tokenizer(path: str | Path, keywords: Mapping[str, Any], config: Any) -> None:
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, **keywords)
-        largest = max(tokenizer.get_vocab().values(), default=-1)
-    except Exception as error:
-        # transformers raises many kinds, some with advice on packages that have nothing to do with it.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"{path} has no tokenizer that transformers can load ({reason}). Put the model's tokenizer files "
-            "(tokenizer.json, tokenizer_config.json, ...) there."
-        ) from error
     rows = config.get_text_config().vocab_size
+    # First as the file has it: transformers counts up to a token of a great number, which takes minutes.
+    largest = _largest_written_token(Path(path) / "tokenizer.json")
+    if largest < rows:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path, **keywords)
+            largest = max(tokenizer.get_vocab().values(), default=-1)
+        except Exception as error:
+            # transformers raises many kinds, some with advice on packages that have nothing to do with it.
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ValueError(
+                f"{path} has no tokenizer that transformers can load ({reason}). Put the model's tokenizer files "
+                "(tokenizer.json, tokenizer_config.json, ...) there."
+            ) from error
     if largest >= rows:
         raise ValueError(
             f"The tokenizer of {path} has the token {largest}, and the embedding has {rows} rows. Take the "
             "model's own tokenizer, or enlarge the embedding with transformers' resize_token_embeddings first."
         )
+
+
+def _largest_written_token(file: Path) -> int:
+    """Read the largest token of a vocabulary; -1 where the file does not say."""
+    try:
+        tokens = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"].values()
+    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        # Another kind of tokenizer; or a damaged file, of which transformers tells.
+        return -1
+    return max((token for token in tokens if isinstance(token, int)), default=-1)
 
 
 def _say_what_is_rounded(config: Any, account: Account, headers: Mapping[str, Header]) -> None:

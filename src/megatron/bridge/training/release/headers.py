@@ -19,15 +19,18 @@ The format is safetensors' (a header of JSON before the bytes), with Hugging Fac
 """
 
 import json
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from megatron.bridge.models.conversion.names import readable
+from megatron.bridge.models.hf_pretrained.weight_files import WEIGHTS
+
 
 INDEX = "model.safetensors.index.json"
-_SINGLE = "model.safetensors"
 _GIT_LFS = b"version https://git-lfs"
 _DOWNLOAD = "Download the model again."
 
@@ -63,9 +66,10 @@ def read_headers(folder: Path) -> dict[str, Header]:
     """
     index = _read_index(folder)
     if index is None:
-        files = sorted(file.name for file in folder.glob("*.safetensors"))
-        if not files:
+        # Where there is none of this name, transformers reads nothing.
+        if not (folder / WEIGHTS).is_file():
             raise ValueError(_no_safetensors(folder))
+        files = [WEIGHTS]
     else:
         files = sorted(set(index.values()))
         missing = [name for name in files if not (folder / name).is_file()]
@@ -75,9 +79,9 @@ def read_headers(folder: Path) -> dict[str, Header]:
                 f"{folder / INDEX} names {_listed(missing)}, which {'is' if len(missing) == 1 else 'are'} not there: "
                 f"{tensors} of {len(index)} tensors are missing. {_DOWNLOAD}"
             )
-        if (folder / _SINGLE).is_file() and _SINGLE not in files:
+        if (folder / WEIGHTS).is_file() and WEIGHTS not in files:
             raise ValueError(
-                f"{folder} holds two models: {_SINGLE}, which transformers reads, and the files that {INDEX} names, "
+                f"{folder} holds two models: {WEIGHTS}, which transformers reads, and the files that {INDEX} names, "
                 "which Megatron-Bridge reads. Move one of them away."
             )
     headers: dict[str, Header] = {}
@@ -85,13 +89,8 @@ def read_headers(folder: Path) -> dict[str, Header]:
         for name, header in _read_file(folder / file).items():
             if index is not None and index.get(name) != file:
                 raise ValueError(
-                    f"{folder / file} holds the tensor {name}, which {INDEX} does not give it: transformers would read "
+                    f"{folder / file} holds the tensor {readable(name)}, which {INDEX} does not give it: transformers would read "
                     f"it, and Megatron-Bridge would not. {_DOWNLOAD}"
-                )
-            if name in headers:
-                raise ValueError(
-                    f"{folder} holds the tensor {name} twice, in {headers[name].file} and in {file}, and no {INDEX} "
-                    "says which is the model's. Move the file that is not the model's away."
                 )
             headers[name] = header
     if index is not None and (absent := sorted(index.keys() - headers.keys())):
@@ -102,11 +101,24 @@ def read_headers(folder: Path) -> dict[str, Header]:
 
 
 def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
+    shown = ", ".join(map(readable, names[:3]))
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 
 
 def _no_safetensors(folder: Path) -> str:
+    found = sorted(file.name for file in folder.glob("*.safetensors"))
+    if os.path.lexists(folder / WEIGHTS):
+        return f"{folder / WEIGHTS} is no file, or a link to none. {_DOWNLOAD}"
+    if len(found) == 1:
+        return (
+            f"The model {folder} has neither {WEIGHTS} nor {INDEX}, and transformers reads no other file. If "
+            f"{readable(found[0])} holds all of it, rename it to {WEIGHTS}."
+        )
+    if found:
+        return (
+            f"The model {folder} has {_listed(found)}, and no {INDEX} says which of their tensors are the model's: "
+            "transformers cannot load it. Get that file from where the model is from."
+        )
     others = sorted(file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.gguf") for file in folder.glob(pattern))
     if not others:
         return f"The model {folder} has no weights (*.safetensors). {_DOWNLOAD}"
@@ -119,6 +131,11 @@ def _no_safetensors(folder: Path) -> str:
 def _read_index(folder: Path) -> dict[str, str] | None:
     path = folder / INDEX
     if not path.is_file():
+        if os.path.lexists(path):
+            raise ValueError(
+                f"{path} is no file, or a link to none. Get it again from where the model is from, or remove it where "
+                f"{WEIGHTS} is the whole model."
+            )
         return None
     try:
         names = json.loads(path.read_text(encoding="utf-8"))["weight_map"]

@@ -17,7 +17,9 @@
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.utils import HFValidationError, validate_repo_id
@@ -26,10 +28,15 @@ from megatron.bridge.training.release.headers import read_headers
 
 
 _HUB_TIMEOUT = 10  # seconds
+_DEEPEST = 50
 
 
 def check_import(
-    hf_model_id: str | Path, megatron_path: str | Path, overwrite: bool = False, revision: str | None = None
+    hf_model_id: str | Path,
+    megatron_path: str | Path,
+    overwrite: bool = False,
+    revision: str | None = None,
+    trust_remote_code: bool | None = None,
 ) -> str:
     """Check what a user can get wrong in an import, before any weight is read and anything is written.
 
@@ -38,6 +45,7 @@ def check_import(
         megatron_path: Checkpoint root to write.
         overwrite: Whether to replace a release that is there.
         revision: Revision of the model on the Hub.
+        trust_remote_code: Whether the model's own Python code may be run.
 
     Returns:
         ``hf_model_id``, a folder's without ``~``.
@@ -47,7 +55,7 @@ def check_import(
             Hub that can be had, or if ``megatron_path`` cannot hold the checkpoint or holds one that must stay. One
             line, which says what to do.
     """
-    model = check_model(hf_model_id, revision)
+    model = check_model(hf_model_id, revision, trust_remote_code)
     check_root(megatron_path)
     # It imports torch, which a look at a path can do without.
     from megatron.bridge.training.utils.publishing import check_overwrite, was_interrupted
@@ -59,7 +67,7 @@ def check_import(
     return model
 
 
-def check_model(hf_model_id: str | Path, revision: str | None = None) -> str:
+def check_model(hf_model_id: str | Path, revision: str | None = None, trust_remote_code: bool | None = None) -> str:
     """Check that a Hugging Face model is there, and is one that can be imported.
 
     A local folder is looked into; of a model ID of the Hugging Face Hub, the config is asked for, once.
@@ -67,6 +75,7 @@ def check_model(hf_model_id: str | Path, revision: str | None = None) -> str:
     Args:
         hf_model_id: Hugging Face model ID, or folder of a model.
         revision: Revision of the model on the Hub.
+        trust_remote_code: Whether the model's own code may run.
 
     Returns:
         ``hf_model_id``, a folder's without ``~``.
@@ -75,9 +84,11 @@ def check_model(hf_model_id: str | Path, revision: str | None = None) -> str:
         ValueError: If it is a folder that is missing or holds no importable model, or no model of the Hub that can be
             had. One line, which says what to do.
     """
-    model = Path(hf_model_id).expanduser()
-    if model.exists() or not _may_be_on_the_hub(str(hf_model_id)):
-        _check_model(model)
+    if not str(hf_model_id) or "\0" in str(hf_model_id):
+        raise ValueError(f"{str(hf_model_id)!r} names no model. Give a Hugging Face model ID or a model's folder.")
+    model = Path(os.path.expanduser(hf_model_id))
+    if os.path.exists(model) or not _may_be_on_the_hub(str(hf_model_id)):
+        _check_model(model, bool(trust_remote_code))
         return str(model)
     _check_hub(str(hf_model_id), revision)
     return str(hf_model_id)
@@ -112,22 +123,27 @@ def _may_be_on_the_hub(name: str) -> bool:
 
 
 def _check_hub(model_id: str, revision: str | None) -> None:
-    if isinstance(try_to_load_from_cache(model_id, "config.json", revision=revision), str):
-        return
+    if reason := _why_not_on_the_hub(model_id, "config.json", revision):
+        raise ValueError(
+            f"{model_id} is no folder here, and the Hugging Face Hub does not give it ({reason}). "
+            "Give the model's folder, or a model ID that this host can reach."
+        )
+
+
+def _why_not_on_the_hub(repository: str, file: str, revision: str | None = None) -> str:
+    """Ask for a file, once: the client's own download tries for a long time. Empty where it can be had."""
     try:
-        # One attempt: the client's own download tries for a long time.
-        get_hf_file_metadata(hf_hub_url(model_id, "config.json", revision=revision), timeout=_HUB_TIMEOUT)
+        if not isinstance(try_to_load_from_cache(repository, file, revision=revision), str):
+            get_hf_file_metadata(hf_hub_url(repository, file, revision=revision), timeout=_HUB_TIMEOUT)
     except Exception as error:
         # The Hub's client, and what it is built on, raise many kinds.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"{model_id} is no folder here, and the Hugging Face Hub does not give it ({type(error).__name__}: {reason}). "
-            "Give the model's folder, or a model ID that this host can reach."
-        ) from error
+        return f"{type(error).__name__}: {reason}"
+    return ""
 
 
-def _check_model(model: Path) -> None:
-    if not model.exists():
+def _check_model(model: Path, trust_remote_code: bool) -> None:
+    if not os.path.exists(model):
         raise ValueError(f"The model {model} does not exist. Give a Hugging Face model ID or a model's folder.")
     config_file = model / "config.json"
     if not config_file.is_file():
@@ -135,38 +151,98 @@ def _check_model(model: Path) -> None:
             f"The model {model} is not a Hugging Face model: it has no config.json. "
             "Give the folder that `save_pretrained` wrote."
         )
+    values = _read_config(config_file)
+    _check_architecture(model, values, trust_remote_code)
+    weights = values.get("transformers_weights")
+    if weights is not None:
+        raise ValueError(
+            f"{config_file} has transformers_weights, the file {weights!r}, which Megatron-Bridge does not look for. "
+            "Write the model again with save_pretrained."
+        )
+    read_headers(model)
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{file} cannot be read ({reason}). Restore it from the model.") from None
+    architectures = values.get("architectures") if isinstance(values, dict) else None
+    if not (isinstance(architectures, list) and architectures and all(isinstance(one, str) for one in architectures)):
+        raise ValueError(f"{file} names no architecture. Restore it from the model.")
+    if not isinstance(values.get("auto_map") or {}, dict):
+        raise ValueError(f"{file} has an auto_map that is no table of classes. Restore it from the model.")
+    if _is_deeper(values, _DEEPEST):
+        raise ValueError(f"{file} has values in values, more than {_DEEPEST} deep. Restore it from the model.")
+    return values
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    level = [value]
+    for _ in range(most):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, (dict, list))
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return bool(level)
+
+
+def _check_architecture(model: Path, values: Mapping[str, Any], trust_remote_code: bool) -> None:
+    """Check that Megatron-Bridge knows the architecture, by what it and transformers will make of the config."""
     # auto_bridge imports this module, and transformers is slow to import.
-    from transformers import AutoConfig
+    from transformers import CONFIG_MAPPING, AutoConfig
 
     from megatron.bridge.models.conversion.auto_bridge import AutoBridge, PretrainedConfig
 
-    try:
-        config = json.loads(config_file.read_text())
-        architectures = ", ".join(config["architectures"])
-        # What decides is named in these two; the rest is transformers' to read.
-        known = PretrainedConfig(architectures=config["architectures"], auto_map=config.get("auto_map"))
-    except Exception as error:
-        # What transformers validates with has errors of its own.
-        reason = " ".join(repr(error).split())
-        raise ValueError(f"{config_file} names no architecture ({reason}). Restore it from the model.") from error
-    try:
-        AutoBridge._validate_config(known, str(model))
-    except ValueError:
+    architectures, own_code = ", ".join(values["architectures"]), values.get("auto_map") or {}
+    unsupported = (
+        f"The architecture {architectures} of {model} is not supported. These are: python -c 'from megatron.bridge import "
+        "AutoBridge; print(AutoBridge.list_supported_models())'"
+    )
+    # As its code names it, where that is run.
+    named = _has_bridge(AutoBridge, PretrainedConfig(architectures=values["architectures"], auto_map=own_code))
+    native = str(values.get("model_type")) in CONFIG_MAPPING
+    if not named and not (own_code and native):
+        raise ValueError(unsupported)
+    if not named and trust_remote_code:
         raise ValueError(
-            f"The architecture {architectures} of {model} is not supported. "
-            "AutoBridge.list_supported_models() lists those that are."
-        ) from None
-    if not known.auto_map:
-        # Bridge tries four times, and then thinks of the network.
-        try:
-            AutoConfig.from_pretrained(model)
-        except Exception as error:
-            # transformers and what it validates with raise many kinds.
-            reason = " ".join(str(error).split())
+            f"The Python code of {model} itself ({', '.join(map(str, own_code.values()))}) is none that Megatron-Bridge "
+            f"knows. Leave trust_remote_code out to import the model as transformers' own {architectures}."
+        )
+    if "AutoConfig" in own_code and not native and not trust_remote_code:
+        raise ValueError(
+            f"The config of {model} is read by its own Python code ({own_code['AutoConfig']}). Look at it, and give "
+            "trust_remote_code=True to have it run."
+        )
+    repository, elsewhere, name = str(own_code.get("AutoConfig", "")).rpartition("--")
+    if trust_remote_code and elsewhere:
+        if reason := _why_not_on_the_hub(repository, f"{name.split('.')[0]}.py"):
             raise ValueError(
-                f"{config_file} is no config that transformers takes ({reason}). Mend the field."
-            ) from error
-    read_headers(model)
+                f"The config of {model} is read by Python code of {repository}, which the Hugging Face Hub does not give "
+                f"({reason}). Put it beside config.json, and take '{repository}--' out of the auto_map."
+            )
+    try:
+        # Bridge tries four times, and then thinks of the network.
+        config = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        # transformers and what it validates with raise many kinds.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"{model / 'config.json'} is no config that transformers takes ({reason}). Mend the field."
+        ) from error
+    if not _has_bridge(AutoBridge, config):
+        raise ValueError(unsupported)
+
+
+def _has_bridge(auto_bridge: Any, config: Any) -> bool:
+    try:
+        auto_bridge._validate_config(config)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_place(model: Path, root: Path) -> None:
