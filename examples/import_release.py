@@ -54,9 +54,8 @@ def import_parallel(arguments: argparse.Namespace) -> None:
     ranks = arguments.tensor_model_parallel_size * arguments.pipeline_model_parallel_size
     if int(os.environ.get("WORLD_SIZE", "1")) % ranks:
         raise ValueError(f"these parallel sizes need a multiple of {ranks} ranks: torchrun --nproc-per-node {ranks} …")
-    hf_model = check_import(
-        arguments.hf_model, arguments.out, arguments.overwrite, trust_remote_code=arguments.trust_remote_code
-    )
+    keywords = {"trust_remote_code": arguments.trust_remote_code}
+    hf_model = check_import(arguments.hf_model, arguments.out, arguments.overwrite, keywords)
     bridge = AutoBridge.from_hf_pretrained(hf_model, trust_remote_code=arguments.trust_remote_code)
     require_faithful(bridge, arguments.allow_unused_tensors, arguments.allow_config_fields, hf_model)
     provider = bridge.to_megatron_provider()

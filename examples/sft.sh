@@ -28,6 +28,9 @@ shift 2
 flags=$root/release/megatron_lm_args.txt
 [ -r "$flags" ] ||
     { echo "error: $flags is not there; import the model first: python examples/import_release.py HF_MODEL $root" >&2; exit 1; }
+for needed in "$megatron_lm/pretrain_gpt.py" "$chats"; do
+    [ -r "$needed" ] || { echo "error: $needed is not there, or cannot be read. $usage" >&2; exit 1; }
+done
 torchrun --nproc-per-node "${GPUS:-1}" "$megatron_lm/pretrain_gpt.py" \
     $(cat "$flags") \
     --load "$root" --save "$root" --exit-on-missing-checkpoint \

@@ -100,13 +100,7 @@ EDITS = (
         do=InsertStatements(
             "megatron_path = destination(megatron_path, release, overwrite)\n"
             "if release:\n"
-            "    hf_model_id = check_import(\n"
-            "        hf_model_id,\n"
-            "        megatron_path,\n"
-            "        overwrite,\n"
-            '        kwargs.get("revision"),\n'
-            '        kwargs.get("trust_remote_code"),\n'
-            "    )",
+            "    hf_model_id = check_import(hf_model_id, megatron_path, overwrite, kwargs)",
             at="start",
         ),
     ),

@@ -43,6 +43,8 @@ from megatron.bridge_release.computing import prove
 
 
 Tensors = dict[str, torch.Tensor]
+_LLAMA3 = FAMILIES["Llama 3.1 (rope scaling)"].config.rope_parameters
+_YARN = {"rope_type": "yarn", "rope_theta": 10000, "factor": 4.0, "original_max_position_embeddings": 512}
 ATTENTION = "model.layers.1.self_attn."
 INDEX = "model.safetensors.index.json"
 
@@ -217,6 +219,32 @@ REFUSED: dict[str, tuple[str, Callable[[Tensors], Tensors] | None, dict[str, Any
     ),
     "another model type": ("Llama 2", None, {"model_type": "mistral"}, "whose architecture is MistralForCausalLM"),
     "not causal": ("Llama 2", None, {"is_causal": False}, "is_causal is False"),
+    "perhaps causal": ("Llama 2", None, {"is_causal": None}, "is_causal is None"),
+    "layer types that make it another family's": (
+        "Mistral (sliding window)",
+        None,
+        {"layer_types": ["full_attention", "sliding_attention"]},
+        "reads the model_type 'ministral' from it, whose architecture is MinistralForCausalLM, not Mistral",
+    ),
+    "a truth for a number": (
+        "Llama 3.1 (rope scaling)",
+        None,
+        {"rope_parameters": _LLAMA3 | {"factor": True}},
+        "rope_parameters.factor is True",
+    ),
+    "no probability": ("Llama 2", None, {"attention_dropout": float("nan")}, "attention_dropout is nan"),
+    "yarn of the base 1": (
+        "Llama 2",
+        None,
+        {"rope_parameters": _YARN | {"rope_theta": 1}},
+        "rope_parameters.rope_theta is 1",
+    ),
+    "yarn with a truth for a number": (
+        "Llama 2",
+        None,
+        {"rope_parameters": _YARN | {"beta_fast": True}},
+        "rope_parameters.beta_fast is True",
+    ),
     "a field that Bridge alone reads": (
         "Qwen3-MoE (experts, qk-norm)",
         None,
@@ -451,7 +479,7 @@ FOLDERS: dict[Callable[[Path], Any], str] = {
     _lengthen: "model.safetensors is no whole safetensors file",
     _pointer: "model.safetensors is a Git LFS pointer.*git lfs pull",
     _huge_header: "model.safetensors is no whole safetensors file",
-    _missing_shard: "names model-b.safetensors, which is not there: .* tensors are missing",
+    _missing_shard: "names model-b.safetensors, which is no file there: .* tensors are missing",
     _index_of_more: "names 1 tensors that its files do not hold: model.layers.9.x",
     _stale_tensor: "model-b.safetensors holds the tensor .*, which .* does not give it",
     _fifo: "model.safetensors is no file",
@@ -463,8 +491,8 @@ FOLDERS: dict[Callable[[Path], Any], str] = {
     _two_models: "holds two models",
     _pickled: "no safetensors files, but pytorch_model.bin",
     _no_tokenizer: "has no tokenizer",
-    _larger_tokenizer: "token 500, and the embedding has 500 rows",
-    _token_without_end: "token 4294967296, and the embedding has 500 rows",
+    _larger_tokenizer: "goes up to the ID 500, and the embedding has 500 rows",
+    _token_without_end: "goes up to the ID 4294967296, and the embedding has 500 rows",
 }
 
 
@@ -549,10 +577,19 @@ def test_an_unused_tensor_can_be_let_go_by_its_name_and_a_missing_one_cannot(fam
     _refuses(less, tmp_path / "other", "Missing", allow_unused_tensors=["*"])
 
 
+@pytest.mark.parametrize(
+    "keyword", [{"rms_norm_eps": 0.5}, {"num_hidden_layers": 1}, {"subfolder": "x"}, {"gguf_file": "x.gguf"}], ids=str
+)
+def test_a_keyword_that_would_make_it_another_model_is_refused(families, tmp_path, keyword):
+    (name,) = keyword
+    _refuses(families("Llama 2"), tmp_path / "root", f"release=True takes no {name}", **keyword)
+
+
 @pytest.mark.parametrize("keyword", ["allow_unused_tensors", "allow_config_fields"])
 def test_a_name_alone_is_no_list_of_names(families, tmp_path, keyword):
     hf = _spoil(families("Llama 2"), tmp_path, None, {})
     _refuses(hf, tmp_path / "root", f"{keyword} takes a list of names", **{keyword: "*.bias"})
+    _refuses(hf, tmp_path / "root", f"{keyword} takes a list of names", **{keyword: None})
 
 
 def test_a_field_that_the_config_has_not_is_no_field_to_allow(families, tmp_path):
@@ -650,18 +687,25 @@ def _built(bridge: AutoBridge, **fields: Any) -> list:
     return provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
 
 
+_EXPERTS = "Qwen3-MoE (experts, qk-norm)"
 OTHERS = {
-    "another epsilon": ({"layernorm_epsilon": 0.1}, "layernorm_epsilon is 0.1, not 1e-05"),
-    "another base": ({"rotary_base": 500000}, "rotary_base is 500000, not 10000"),
-    "another activation": ({"activation_func": torch.nn.functional.gelu}, "swiglu is False, not True"),
-    "a softmax scale of its own": ({"softmax_scale": 0.5}, "softmax_scale is set"),
+    "another epsilon": ("Llama 2", {"layernorm_epsilon": 0.1}, "layernorm_epsilon is 0.1, not 1e-05"),
+    "another base": ("Llama 2", {"rotary_base": 500000}, "rotary_base is 500000, not 10000"),
+    "another activation": ("Llama 2", {"activation_func": torch.nn.functional.gelu}, "swiglu is False, not True"),
+    "a softmax scale of its own": ("Llama 2", {"softmax_scale": 0.5}, "softmax_scale is set"),
+    "jitter": (_EXPERTS, {"moe_input_jitter_eps": 0.5}, "moe_input_jitter_eps is 0.5, not None"),
+    "another method of routing": (
+        _EXPERTS,
+        {"moe_router_load_balancing_type": "sinkhorn"},
+        "moe_router_load_balancing_type is True, not False",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_model_built_by_hand_that_computes_something_else_is_refused(families, tmp_path, name):
-    fields, told = OTHERS[name]
-    hf = families("Llama 2")
+    family, fields, told = OTHERS[name]
+    hf = families(family)
     bridge = AutoBridge.from_hf_pretrained(hf)
     with temporary_distributed_context(backend="gloo"):
         model = _built(bridge, **fields)

@@ -164,13 +164,7 @@ SNIPPETS = {
          """Convert it."""
 +        megatron_path = destination(megatron_path, release, overwrite)
 +        if release:
-+            hf_model_id = check_import(
-+                hf_model_id,
-+                megatron_path,
-+                overwrite,
-+                kwargs.get("revision"),
-+                kwargs.get("trust_remote_code"),
-+            )
++            hf_model_id = check_import(hf_model_id, megatron_path, overwrite, kwargs)
          return cls
 ''',
         ("class AutoBridge", "if AutoBridge"),

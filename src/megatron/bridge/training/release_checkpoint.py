@@ -36,6 +36,7 @@ import torch
 from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.core.msc_utils import MultiStorageClientFeature
+from megatron.core.utils import get_model_config
 
 from megatron.bridge.training.config import ConfigContainer
 from megatron.bridge.training.megatron_lm_args import megatron_lm_args, megatron_lm_flags, without_argument
@@ -102,6 +103,7 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
         publication = Publication(root)
         staging = Path(on_rank_0(lambda: str(publication.begin(lambda: check_overwrite(root, overwrite)))))
         call.arguments["path"] = staging
+        lacking = warn_of_what_no_flag_gives(get_model_config(call.arguments["model"][0]))
         try:
             with naming_first_cause(), handled_errors(_SAVES_TOKENIZER, logging.ERROR) as logged:
                 result = save(*call.args, **call.kwargs)
@@ -127,6 +129,7 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
                 f"Start Megatron-LM from {root} with:\n"
                 f"  --load {shlex.quote(str(root))} --exit-on-missing-checkpoint --use-checkpoint-args {' '.join(flags)}\n"
                 f"or with the flags in {get_checkpoint_name(str(root), 0, release=True)}/{FLAGS_FILE}"
+                + "".join(f"\nNote: {text}" for text in (lacking, *call.arguments.get("let_through", ())) if text)
             )
         return result
 
@@ -142,7 +145,6 @@ def prepare_release_state_dict(state_dict: dict[str, Any], cfg: ConfigContainer)
     """
     with model_values(cfg.model):
         state_dict["args"] = release_args(cfg.model, cfg.checkpoint.ckpt_format, cfg.tokenizer, _published_root(cfg))
-    warn_of_what_no_flag_gives(cfg.model)
     _require_numbers(state_dict, str(cfg.model.params_dtype).removeprefix("torch."))
     for section, entries in state_dict.items():
         if section.startswith("model") and isinstance(entries, dict):
@@ -164,7 +166,11 @@ def _require_numbers(state_dict: dict[str, Any], dtype: str) -> None:
 def _unusable(data: torch.Tensor, dtype: str) -> str:
     if torch.isnan(data).any():
         return "are no numbers (NaN). Is the model damaged, or was it never loaded?"
-    return f"{dtype} cannot hold. Let the config's dtype be a wider one." if torch.isinf(data).any() else ""
+    return (
+        f"{dtype} cannot hold (infinite). Let the config's dtype be a wider one, or mend the model."
+        if torch.isinf(data).any()
+        else ""
+    )
 
 
 def release_args(model: Any, ckpt_format: str, tokenizer: Any, root: str | Path) -> argparse.Namespace:
@@ -191,18 +197,25 @@ def release_args(model: Any, ckpt_format: str, tokenizer: Any, root: str | Path)
     return args
 
 
-def warn_of_what_no_flag_gives(model: Any) -> None:
+def warn_of_what_no_flag_gives(model: Any) -> str:
     """Warn where Megatron-LM's own GPT model cannot be made to compute what a model computes.
 
     Args:
         model: The model provider.
+
+    Returns:
+        What the warning says; empty where there is none.
     """
-    if lacking := without_argument(model):
-        warn_rank_0(
-            f"Megatron-LM's own GPT model differs from this one: no flag gives it {', '.join(lacking)}. "
-            "Build the model in your training script (the README's Limits say how, for a rope scaling factor), or train it "
-            "with Megatron-Bridge."
-        )
+    with model_values(model):
+        lacking = without_argument(model)
+    if not lacking:
+        return ""
+    text = (
+        f"Megatron-LM's own GPT model differs from this one: no flag gives it {', '.join(lacking)}. Build the model in your "
+        "training script (the README's Limits say how, for a rope scaling factor), or train it with Megatron-Bridge."
+    )
+    warn_rank_0(text)
+    return text
 
 
 def write_run_config(cfg: ConfigContainer, filename: str) -> None:

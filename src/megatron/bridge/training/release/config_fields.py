@@ -67,10 +67,10 @@ def account_for_config(config: Any, allow: Sequence[str] = ()) -> Fields:
             f"allow_config_fields names {', '.join(absent)}, which the config has not. It has {', '.join(sorted(there))}."
         )
     table = FAMILIES.get(config.model_type)
-    if table is None:
-        return Fields(proven=False)
-    fields, known = Fields(), {one.name: one for one in table}
+    fields, known = Fields(proven=table is not None), {one.name: one for one in table or ()}
     _refuse_two_answers(config, fields)
+    if table is None:
+        return fields
     defaults = dict(_fields(type(config)()))
     for name, value in there.items():
         rule = known.get(name)
@@ -127,9 +127,13 @@ def _refuse_two_answers(config: Any, fields: Fields) -> None:
     rope = getattr(config, _ROPE, None) or {}
     if "type" in rope and rope["type"] != rope.get("rope_type", rope["type"]):
         fields.refused.append(f"{_ROPE} says type {rope['type']!r} and rope_type {rope['rope_type']!r}: which is it?")
-    expected, found = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[config.model_type], (config.architectures or [None])[0]
-    if found != expected:
-        fields.refused.append(f"model_type is {config.model_type!r}, whose architecture is {expected}, not {found}.")
+    expected = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
+    found = (config.architectures or [None])[0]
+    # Another family's, or none at all where the family is one of the table's.
+    if expected not in (None, found) and (fields.proven or found in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
+        fields.refused.append(
+            f"transformers reads the model_type {config.model_type!r} from it, whose architecture is {expected}, not {found}."
+        )
 
 
 def _carries(rule: Field, value: Any, config: Any) -> bool:

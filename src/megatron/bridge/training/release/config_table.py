@@ -56,12 +56,26 @@ def _only(*values: Any) -> Callable[[Any, Any], bool]:
     )
 
 
+def _is_number(value: Any) -> bool:
+    # True counts as 1 to Python and to transformers, and is no value of a flag.
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _is_whole(value: Any, config: Any) -> bool:
-    return isinstance(value, (int, float)) and value == int(value) and 0 < value < _TOO_LARGE
+    return _is_number(value) and value == int(value) and 0 < value < _TOO_LARGE
+
+
+def _is_base(value: Any, config: Any) -> bool:
+    # Of yarn, transformers divides by its logarithm.
+    return _is_whole(value, config) and (value > 1 or config.rope_parameters.get("rope_type") != "yarn")
 
 
 def _is_positive(value: Any, config: Any) -> bool:
-    return 0 < value < float("inf")
+    return _is_number(value) and 0 < value < float("inf")
+
+
+def _is_probability(value: Any, config: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 1
 
 
 def _is_positive_or_none(value: Any, config: Any) -> bool:
@@ -73,7 +87,7 @@ def _is_rope_length(value: Any, config: Any) -> bool:
 
 
 def _is_window(value: Any, config: Any) -> bool:
-    return value is None or (isinstance(value, int) and value > 0)
+    return value is None or (type(value) is int and value > 0)
 
 
 def _all_full(value: Any, config: Any) -> bool:
@@ -85,7 +99,7 @@ def _no_window_in_use(value: Any, config: Any) -> bool:
 
 
 def _topk(value: Any, config: Any) -> bool:
-    if not 0 < value <= config.num_local_experts:
+    if not _is_number(value) or not 0 < value <= config.num_local_experts:
         return False
     # Of one expert alone, Megatron Core scores before it chooses.
     return value > 1 or not getattr(config, "norm_topk_prob", False)
@@ -139,7 +153,7 @@ _NO_ATTENTION_BIAS = Field(
 _NO_MLP_BIAS = Field("mlp_bias", "false", _only(False, None), "Megatron-Bridge maps no bias of this model's MLP.")
 
 _ROPE_BASE = Field(
-    "rope_parameters.rope_theta", "whole numbers", _is_whole, f"--rotary-base takes whole numbers. {_BRIDGE}"
+    "rope_parameters.rope_theta", "whole numbers", _is_base, f"--rotary-base takes whole numbers. {_BRIDGE}"
 )
 _WHOLE_HEAD = Field("rope_parameters.partial_rotary_factor", "1", _only(1, None))
 
@@ -241,7 +255,7 @@ _LATENT = (
     _YARN[-1],
 )
 
-_DROPOUT = Field("attention_dropout")
+_DROPOUT = Field("attention_dropout", "0 to 1", _is_probability)
 _NO_DROPOUT = Field(
     "attention_dropout",
     "0",
@@ -253,7 +267,7 @@ _COMMON = (
     _ROPE_BASE,
     _WHOLE_HEAD,
     # Two that no class of these has, and transformers reads all the same.
-    Field("is_causal", "true", _only(True, None)),
+    Field("is_causal", "true", _only(True)),
     Field("original_max_position_embeddings", "what rope_parameters has", _is_rope_length),
 )
 

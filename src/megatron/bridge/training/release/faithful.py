@@ -72,8 +72,8 @@ def require_faithful(
         "allow_unused_tensors": allow_unused_tensors,
         "allow_config_fields": allow_config_fields,
     }.items():
-        if isinstance(given, str):
-            raise ValueError(f"{keyword} takes a list of names, not a name: [{given!r}].")
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            raise ValueError(f"{keyword} takes a list of names, not {given!r}.")
     asked = (tuple(allow_unused_tensors), tuple(allow_config_fields), str(tokenizer_path))
     accounted = _ACCOUNTED.get(bridge)
     if accounted is not None and accounted[0] == asked:
@@ -218,11 +218,14 @@ def _tokenizer_keywords(bridge: Any) -> dict[str, Any]:
 def _check_tokenizer(path: str | Path, keywords: Mapping[str, Any], config: Any) -> None:
     rows = config.get_text_config().vocab_size
     # First as the file has it: transformers counts up to a token of a great number, which takes minutes.
-    largest = _largest_written_token(Path(path) / "tokenizer.json")
+    largest, kind = _largest_written_token(Path(path) / "tokenizer.json"), "tokenizer"
     if largest < rows:
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, **keywords)
-            largest = max(tokenizer.get_vocab().values(), default=-1)
+            vocabulary = tokenizer.get_vocab()
+            last = max(vocabulary, key=vocabulary.__getitem__, default="")
+            # transformers' class of a family may add tokens of its own.
+            largest, kind = vocabulary.get(last, -1), f"{type(tokenizer).__name__}, with {last!r} the last token,"
         except Exception as error:
             # transformers raises many kinds, some with advice on packages that have nothing to do with it.
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -232,8 +235,9 @@ def _check_tokenizer(path: str | Path, keywords: Mapping[str, Any], config: Any)
             ) from error
     if largest >= rows:
         raise ValueError(
-            f"The tokenizer of {path} has the token {largest}, and the embedding has {rows} rows. Take the "
-            "model's own tokenizer, or enlarge the embedding with transformers' resize_token_embeddings first."
+            f"The {kind} of {path} goes up to the ID {largest}, and the embedding has {rows} rows, 0 to {rows - 1}. Take "
+            "that tokenizer which the model was made with, or enlarge the embedding with transformers' "
+            "resize_token_embeddings first."
         )
 
 

@@ -76,10 +76,10 @@ def read_headers(folder: Path) -> dict[str, Header]:
         if missing:
             tensors = sum(count for name, count in Counter(index.values()).items() if name in missing)
             raise ValueError(
-                f"{folder / INDEX} names {_listed(missing)}, which {'is' if len(missing) == 1 else 'are'} not there: "
+                f"{folder / INDEX} names {_listed(missing)}, which {'is no file' if len(missing) == 1 else 'are no files'} there: "
                 f"{tensors} of {len(index)} tensors are missing. {_DOWNLOAD}"
             )
-        if (folder / WEIGHTS).is_file() and WEIGHTS not in files:
+        if (folder / WEIGHTS).is_file() and files != [WEIGHTS]:
             raise ValueError(
                 f"{folder} holds two models: {WEIGHTS}, which transformers reads, and the files that {INDEX} names, "
                 "which Megatron-Bridge reads. Move one of them away."

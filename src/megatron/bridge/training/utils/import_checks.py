@@ -19,6 +19,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
@@ -30,13 +31,31 @@ from megatron.bridge.training.release.headers import read_headers
 _HUB_TIMEOUT = 10  # seconds
 _DEEPEST = 50
 
+# What says how a model is read. Others, such as the fields of a config, would say that it is another one.
+_KEYWORDS = frozenset(
+    {
+        "attn_implementation",
+        "cache_dir",
+        "code_revision",
+        "device_map",
+        "dtype",
+        "force_download",
+        "local_files_only",
+        "low_cpu_mem_usage",
+        "proxies",
+        "revision",
+        "token",
+        "torch_dtype",
+        "trust_remote_code",
+    }
+)
+
 
 def check_import(
     hf_model_id: str | Path,
     megatron_path: str | Path,
     overwrite: bool = False,
-    revision: str | None = None,
-    trust_remote_code: bool | None = None,
+    keywords: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
     """Check what a user can get wrong in an import, before any weight is read and anything is written.
 
@@ -44,18 +63,22 @@ def check_import(
         hf_model_id: Hugging Face model ID, or folder of a model.
         megatron_path: Checkpoint root to write.
         overwrite: Whether to replace a release that is there.
-        revision: Revision of the model on the Hub.
-        trust_remote_code: Whether the model's own Python code may be run.
+        keywords: Other keywords of the import, which say how the model is read.
 
     Returns:
         ``hf_model_id``, a folder's without ``~``.
 
     Raises:
-        ValueError: If ``hf_model_id`` is a folder that is missing or holds no importable model, or no model of the
+        ValueError: If a keyword would change the model, if ``hf_model_id`` is a folder that is missing or holds no importable model, or no model of the
             Hub that can be had, or if ``megatron_path`` cannot hold the checkpoint or holds one that must stay. One
             line, which says what to do.
     """
-    model = check_model(hf_model_id, revision, trust_remote_code)
+    if unknown := sorted(keywords.keys() - _KEYWORDS):
+        raise ValueError(
+            f"release=True takes no {', '.join(unknown)}: a release is the model as its own files say. Leave it out, or write "
+            "the model with it first (save_pretrained)."
+        )
+    model = check_model(hf_model_id, keywords.get("revision"), keywords.get("trust_remote_code"))
     check_root(megatron_path)
     # It imports torch, which a look at a path can do without.
     from megatron.bridge.training.utils.publishing import check_overwrite, was_interrupted
