@@ -92,6 +92,8 @@ def main() -> None:
                 allow_config_fields=arguments.allow_config_fields,
                 trust_remote_code=arguments.trust_remote_code,
             )
+    except KeyboardInterrupt:
+        sys.exit(f"error: interrupted; what {arguments.out} held before is still there.")
     except (AssertionError, ValueError, RuntimeError, OSError) as error:
         # In a shell's words: what Python takes as a keyword is an option here.
         text = f"error: {error}"

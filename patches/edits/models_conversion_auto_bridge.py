@@ -22,6 +22,7 @@ from patches.engine import (
     ExtendDocstring,
     InsertStatements,
     PassArgument,
+    ReplaceCall,
     ReplaceStatement,
 )
 
@@ -163,14 +164,24 @@ EDITS = (
         drop_when="upstream accounts for tensors and config fields.",
         do=InsertStatements(
             """
+            streamed: list[MegatronModelT] | None = None
             if release:
                 # The training package imports this module's package.
                 from megatron.bridge.training.release.faithful import require_faithful
+                from megatron.bridge.training.release.streaming import streamed_model
 
-                require_faithful(bridge, allow_unused_tensors, allow_config_fields, hf_model_id)
+                accounted = require_faithful(bridge, allow_unused_tensors, allow_config_fields, hf_model_id)
+                streamed = streamed_model(bridge, accounted)
             """,
             before_call="bridge.to_megatron_model",
         ),
+    ),
+    Edit(
+        name="import-streamed",
+        symbol="AutoBridge.import_ckpt",
+        why="Each weight is converted when it is written: an import takes the memory of a few tensors.",
+        drop_when="upstream streams an import.",
+        do=ReplaceCall("bridge.to_megatron_model", "streamed or __call__"),
     ),
     Edit(
         name="import-passes-allow-tensors",
@@ -271,7 +282,7 @@ EDITS = (
 
                 let_through = require_faithful(
                     self, allow_unused_tensors, allow_config_fields, hf_tokenizer_path, hf_tokenizer_kwargs
-                )
+                ).let_through
                 require_own_config(self, model)
             """,
             at="start",

@@ -102,6 +102,23 @@ EDITS = (
         do=AddDecorator("@checkpointing_without_cuda()"),
     ),
     Edit(
+        name="tokenizer-required",
+        symbol="save_tokenizer_assets",
+        why="A release without its tokenizer, or with a part of it, must not be published.",
+        drop_when="upstream's function raises what it logs.",
+        do=AddParameter(
+            "required: bool = False",
+            doc="required: If True, raises what stops it. Default is False: it is logged.",
+        ),
+    ),
+    Edit(
+        name="tokenizer-raises",
+        symbol="save_tokenizer_assets",
+        why="A release without its tokenizer, or with a part of it, must not be published.",
+        drop_when="upstream's function raises what it logs.",
+        do=InsertStatements("if required:\n    raise", before_call="get_rank_safe"),
+    ),
+    Edit(
         name="import-release-checkpoint",
         symbol="",
         why="Names used by the edits above.",

@@ -21,6 +21,7 @@ TARGET = "megatron/bridge/training/model_load_save.py"
 
 _RESOLVE = "checkpoint_path = agree_on_checkpoint_folder(checkpoint_path)"
 _RESOLVE_CONFIG = "checkpoint_path = resolve_run_config_folder(checkpoint_path)"
+_CONTEXT = "checkpointing_context=checkpointing_context(model, ckpt_format, release)"
 _CPU = "use_cpu_init = use_cpu_init or not torch.cuda.is_available()"
 _RESOLVE_WHY = "A user gives the checkpoint root, as to Megatron-LM; the folder itself still works."
 _RESOLVE_CONFIG_WHY = (
@@ -105,11 +106,32 @@ EDITS = (
         do=PassArgument("save_checkpoint", "release=release", lacking="prebuilt_state_dict"),
     ),
     Edit(
+        name="save-low-memory-writer",
+        symbol="save_megatron_model",
+        why="A release has a writer of its own, which streams.",
+        drop_when="upstream's save_megatron_model has a `release` parameter.",
+        do=PassArgument("save_checkpoint", _CONTEXT, having="prebuilt_state_dict"),
+    ),
+    Edit(
+        name="save-whole-model-writer",
+        symbol="save_megatron_model",
+        why="A release has a writer of its own, which streams.",
+        drop_when="upstream's save_megatron_model has a `release` parameter.",
+        do=PassArgument("save_checkpoint", _CONTEXT, lacking="prebuilt_state_dict"),
+    ),
+    Edit(
         name="save-tokenizer",
         symbol="save_megatron_model",
         why="The tokenizer goes into the folder that was written.",
         drop_when="upstream's save_megatron_model has a `release` parameter.",
         do=PassArgument("get_checkpoint_name", "release=release"),
+    ),
+    Edit(
+        name="save-tokenizer-required",
+        symbol="save_megatron_model",
+        why="A release without its tokenizer, or with a part of it, must not be published.",
+        drop_when="upstream's save_tokenizer_assets raises what it logs.",
+        do=PassArgument("save_tokenizer_assets", "required=release"),
     ),
     Edit(
         name="resolve-tokenizer",
@@ -172,7 +194,9 @@ EDITS = (
         symbol="",
         why="Name used by the edits above.",
         drop_when="the edits above are gone.",
-        do=AddImport("from megatron.bridge.training.release_checkpoint import publishes_release"),
+        do=AddImport(
+            "from megatron.bridge.training.release_checkpoint import checkpointing_context, publishes_release"
+        ),
     ),
     Edit(
         name="import-checkpoint-root",

@@ -182,6 +182,16 @@ def greedy(model: torch.nn.Module, tokens: torch.Tensor, count: int, vocab_size:
     return tokens[0, -count:].tolist()
 
 
+# The ID of an import, which its files carry.
+_ID = re.compile(r"_[0-9a-f]{8}(?=\.distcp$)")
+
+
 def tree(root: Path) -> list[str]:
-    """Name the files of a checkpoint root, relative to it."""
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    """Name the files of a checkpoint root, relative to it, each as any import names it."""
+    return sorted(_ID.sub("", str(path.relative_to(root))) for path in root.rglob("*") if path.is_file())
+
+
+def shard(folder: Path, rank: int = 0, number: int = 0) -> Path:
+    """Find a file of tensors in a checkpoint folder."""
+    (path,) = [path for path in folder.glob("*.distcp") if _ID.sub("", path.name) == f"__{rank}_{number}.distcp"]
+    return path

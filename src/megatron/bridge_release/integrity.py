@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -77,16 +77,19 @@ def digests(folder: Path, names: Iterable[str]) -> dict[str, str | OSError]:
             return dict(zip(names, threads.map(digest, names)))
 
 
-def write_manifest(folder: Path) -> None:
+def write_manifest(folder: Path, known: Mapping[str, str] = {}) -> None:
     """Write the checksums of all files of a checkpoint folder into it, those of its subfolders too.
 
     Args:
         folder: Checkpoint folder.
+        known: Digests of files that need not be read, by their paths in the folder.
 
     Raises:
         OSError: If a file cannot be read or written.
     """
-    found = digests(folder, [name for name in files_of(folder) if name != INTEGRITY_FILE])
+    names = [name for name in files_of(folder) if name != INTEGRITY_FILE]
+    read = digests(folder, [name for name in names if name not in known])
+    found = {name: read.get(name, known.get(name, "")) for name in names}
     for digest in found.values():
         if isinstance(digest, OSError):
             raise digest

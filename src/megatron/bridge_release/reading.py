@@ -307,7 +307,7 @@ def load_yaml(file: Path) -> Any:
 
 
 def damaged_entries(folder: Path, entries: Iterable[Entry]) -> Iterator[tuple[Entry, str | None]]:
-    """Read entries and compare them with the checksums of their own that ``torch.save`` gives them.
+    """Read entries and compare them with the checksums of their own that ``torch.save`` may give them.
 
     Args:
         folder: Checkpoint folder.
@@ -319,8 +319,13 @@ def damaged_entries(folder: Path, entries: Iterable[Entry]) -> Iterator[tuple[En
     for entry in entries:
         try:
             with open(folder / entry.file, "rb") as file, zipfile.ZipFile(_part(file, entry)) as archive:
-                damaged = archive.testzip()
-                yield entry, None if damaged is None else f"{damaged} has another checksum"
+                for member in archive.infolist():
+                    # Where torch was told to write no checksum, it is 0.
+                    if member.CRC:
+                        with archive.open(member) as data:
+                            while data.read(1 << 20):
+                                pass
+                yield entry, None
         except Exception as error:
             yield entry, _reason(error)
 

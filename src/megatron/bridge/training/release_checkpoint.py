@@ -27,20 +27,26 @@ import io
 import logging
 import os
 import shlex
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, ParamSpec, TypeVar
 
 import torch
-from megatron.core.dist_checkpointing.dict_utils import nested_values
+from megatron.core import parallel_state
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
+from megatron.core.dist_checkpointing.strategies.fully_parallel import FullyParallelSaveStrategyWrapper
 from megatron.core.msc_utils import MultiStorageClientFeature
 from megatron.core.utils import get_model_config
 
 from megatron.bridge.training.config import ConfigContainer
 from megatron.bridge.training.megatron_lm_args import megatron_lm_args, megatron_lm_flags, without_argument
 from megatron.bridge.training.release.destination import destination
+from megatron.bridge.training.release.streaming import weights_of
+from megatron.bridge.training.release.writing import ReleaseSaveStrategy
 from megatron.bridge.training.utils.checkpoint_root import on_rank_0
 from megatron.bridge.training.utils.checkpoint_utils import (
     file_exists,
@@ -49,21 +55,17 @@ from megatron.bridge.training.utils.checkpoint_utils import (
     read_run_config,
     read_train_state,
 )
-from megatron.bridge.training.utils.first_cause import handled_errors, naming_first_cause
 from megatron.bridge.training.utils.import_checks import check_root
 from megatron.bridge.training.utils.publishing import Publication, check_overwrite
 from megatron.bridge.training.utils.transformer_engine_keys import add_transformer_engine_keys
 from megatron.bridge.utils.common_utils import print_rank_0, warn_rank_0
 from megatron.bridge.utils.host import model_values
-from megatron.bridge_release.integrity import write_manifest
-from megatron.bridge_release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, STAGING_PREFIX
+from megatron.bridge_release.integrity import read_manifest, write_manifest
+from megatron.bridge_release.layout import COMMON_STATE, FLAGS_FILE, INTEGRITY_FILE, RELEASE, STAGING_PREFIX
 from megatron.bridge_release.source import describe, describe_run_config, write_source
 
 
 logger = logging.getLogger(__name__)
-
-# It imports this module; its logger has its name.
-_SAVES_TOKENIZER = "megatron.bridge.training.checkpointing"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -103,12 +105,15 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
         publication = Publication(root)
         staging = Path(on_rank_0(lambda: str(publication.begin(lambda: check_overwrite(root, overwrite)))))
         call.arguments["path"] = staging
-        lacking = warn_of_what_no_flag_gives(get_model_config(call.arguments["model"][0]))
         try:
-            with naming_first_cause(), handled_errors(_SAVES_TOKENIZER, logging.ERROR) as logged:
+            lacking = warn_of_what_no_flag_gives(get_model_config(call.arguments["model"][0]))
+            if weights_of(call.arguments.get("model", ())) is not None:
+                # There is nothing to free.
+                call.arguments["low_memory_save"] = False
+            with _ending_on_sigterm(root):
                 result = save(*call.args, **call.kwargs)
             if call.arguments.get("hf_tokenizer_path") is not None:
-                on_rank_0(lambda: _require_tokenizer(staging, logged.errors))
+                on_rank_0(lambda: _require_tokenizer(staging))
             flags = None
             if call.arguments.get("ckpt_format", "torch_dist") == "torch_dist":
                 flags = on_rank_0(lambda: _complete_for_megatron_lm(staging))
@@ -136,6 +141,46 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
+@contextmanager
+def _ending_on_sigterm(root: Path) -> Iterator[None]:
+    """Let SIGTERM end the process as Ctrl-C does, through what clears up; a program's own handler stays."""
+
+    def end(*_: object) -> None:
+        raise SystemExit(f"error: terminated while {root} was written; it is as it was before.")
+
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def checkpointing_context(model: list[Any], ckpt_format: str, release: bool) -> dict[str, Any] | None:
+    """Give `save_checkpoint` what writes a release.
+
+    Args:
+        model: The model.
+        ckpt_format: Format of the checkpoint.
+        release: Whether it is a release.
+
+    Returns:
+        The context; None where Megatron Core's own writer is to write: no release, another format, or an object
+        store.
+    """
+    if not release or ckpt_format != "torch_dist" or MultiStorageClientFeature.is_enabled():
+        return None
+    weights = weights_of(model)
+    strategy: Any = ReleaseSaveStrategy(weights)
+    if weights is None:
+        # What several ranks hold is written by one of them, each its share.
+        group = parallel_state.get_data_parallel_group(with_context_parallel=True)
+        strategy = FullyParallelSaveStrategyWrapper(strategy, group)
+    return {"save_strategy": strategy}
+
+
 def prepare_release_state_dict(state_dict: dict[str, Any], cfg: ConfigContainer) -> None:
     """Add to a state dict what a release checkpoint holds beyond an iteration's.
 
@@ -145,32 +190,9 @@ def prepare_release_state_dict(state_dict: dict[str, Any], cfg: ConfigContainer)
     """
     with model_values(cfg.model):
         state_dict["args"] = release_args(cfg.model, cfg.checkpoint.ckpt_format, cfg.tokenizer, _published_root(cfg))
-    _require_numbers(state_dict, str(cfg.model.params_dtype).removeprefix("torch."))
     for section, entries in state_dict.items():
         if section.startswith("model") and isinstance(entries, dict):
             add_transformer_engine_keys(entries)
-
-
-def _require_numbers(state_dict: dict[str, Any], dtype: str) -> None:
-    """Refuse, on every rank, what is no number, or became infinite when it was rounded to the model's dtype."""
-    tensors = [entry for entry in nested_values(state_dict) if isinstance(getattr(entry, "data", None), torch.Tensor)]
-    found = [f"{entry.key} has values that {what}" for entry in tensors if (what := _unusable(entry.data, dtype))]
-    if torch.distributed.is_initialized():
-        ranks: list[list[str]] = [[]] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(ranks, found)
-        found = [text for rank in ranks for text in rank]
-    if found:
-        raise ValueError(found[0])
-
-
-def _unusable(data: torch.Tensor, dtype: str) -> str:
-    if torch.isnan(data).any():
-        return "are no numbers (NaN). Is the model damaged, or was it never loaded?"
-    return (
-        f"{dtype} cannot hold (infinite). Let the config's dtype be a wider one, or mend the model."
-        if torch.isinf(data).any()
-        else ""
-    )
 
 
 def release_args(model: Any, ckpt_format: str, tokenizer: Any, root: str | Path) -> argparse.Namespace:
@@ -310,13 +332,11 @@ def _complete_for_all_readers(folder: Path, let_through: Sequence[str]) -> None:
     named = describe_run_config(folder)
     if named is not None:
         write_source(replace(describe(named.made_of), let_through=tuple(let_through)), folder)
-    write_manifest(folder)
+    write_manifest(folder, read_manifest(folder) if (folder / INTEGRITY_FILE).is_file() else {})
 
 
-def _require_tokenizer(staging: Path, errors: list[BaseException]) -> None:
-    """Refuse a release without its tokenizer, or with a part of it: what saves it logs its errors and goes on."""
-    if errors:
-        raise RuntimeError(f"The tokenizer could not be saved, so nothing is published: {errors[0]}")
+def _require_tokenizer(staging: Path) -> None:
+    """Refuse a release without its tokenizer."""
     tokenizer = Path(get_checkpoint_name(str(staging), 0, release=True)) / "tokenizer"
     if not tokenizer.is_dir() or not any(tokenizer.iterdir()):
         raise RuntimeError("The tokenizer could not be saved, so nothing is published; the log says why.")

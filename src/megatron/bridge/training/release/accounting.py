@@ -22,7 +22,8 @@ will be, whatever a model's bridge renames, fuses or dequantizes.
 import fnmatch
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -34,7 +35,7 @@ from megatron.core.process_groups_config import ProcessGroupCollection
 
 from megatron.bridge.models.conversion.names import grouped
 from megatron.bridge.models.conversion.utils import persistent_buffers
-from megatron.bridge.models.hf_pretrained.state import StateDict, StateSource
+from megatron.bridge.models.hf_pretrained.state import StateDict
 from megatron.bridge.training.release.causes import (
     cause_of_missing,
     cause_of_unused,
@@ -42,6 +43,7 @@ from megatron.bridge.training.release.causes import (
     quantization_method,
 )
 from megatron.bridge.training.release.headers import Header
+from megatron.bridge.training.release.meta_source import DTYPES, MetaSource
 from megatron.bridge.utils.host import (
     attention_backend_forgotten,
     explains_missing_transformer_engine,
@@ -49,21 +51,6 @@ from megatron.bridge.utils.host import (
 )
 
 
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "F8_E8M0": torch.float8_e8m0fnu,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
 PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 # Computed of the config, by transformers and by Megatron Core: what a file holds of it is not read by either.
@@ -80,12 +67,16 @@ class Account:
     Attributes:
         problems: What is wrong, a sentence or two each; the model can be imported where there is none.
         used: Names of the tensors that a conversion reads.
+        reads: How often each of them is read; of a tensor of all experts, once for all.
+        uncounted: Those of which that is not known: the conversion looks at values.
         tied: Names of tensors that must be equal to another's, by that other's name.
         left_out: Names of the tensors that were let go by the caller's patterns.
     """
 
     problems: list[str] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
+    reads: Counter[str] = field(default_factory=Counter)
+    uncounted: set[str] = field(default_factory=set)
     tied: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 
@@ -244,47 +235,16 @@ def is_ignored(name: str, config: Any) -> bool:
     return False
 
 
-class _Names(list[str]):
-    """A list of names that is looked into as fast as a set: a state dict looks for each name that it is asked for."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        super().__init__(names)
-        self._set = set(self)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._set
-
-
-class _Headers(StateSource):
-    """A model's tensors without their values, which notes those that are read."""
-
-    def __init__(self, headers: Mapping[str, Header]) -> None:
-        self._headers = headers
-        self._names = _Names(headers)
-        self.read: list[str] = []
-
-    def get_all_keys(self) -> list[str]:
-        """See StateSource."""
-        return self._names
-
-    def load_tensors(self, keys: list[str]) -> dict[str, torch.Tensor]:
-        """See StateSource."""
-        self.read += keys
-        return {
-            key: torch.empty(self._headers[key].shape, dtype=DTYPES[self._headers[key].dtype], device="meta")
-            for key in keys
-        }
-
-
 class _Conversions:
     """Runs the conversions of a model's parameters on headers."""
 
     def __init__(self, model_bridge: Any, headers: Mapping[str, Header], account: Account) -> None:
         self._bridge, self._headers, self._account = model_bridge, headers, account
-        self._source = _Headers(headers)
+        self._source = MetaSource(headers)
         self._state = StateDict(self._source)
         self._misshapen: dict[str, list[str]] = {}
         self._raw: list[str] = []
+        self._groups: set[str] = set()
 
     def check(self, tasks: list[Any], wanted: set[str]) -> None:
         """Run them; add what is read, and what is wrong, to the account."""
@@ -319,7 +279,8 @@ class _Conversions:
             converted = task.mapping.hf_to_megatron(weights, task.megatron_module)
         except NotImplementedError:
             # It looks at values, which there are none of: the names are accounted for, and Bridge checks the shape.
-            self._account.used.update(names, self._source.read)
+            self._account.used.update(names, self._read)
+            self._account.uncounted.update(names, self._read)
             return
         except KeyError as error:
             self._account.problems.append(f"Missing for {task.param_name}: {error.args[0]}.")
@@ -330,8 +291,12 @@ class _Conversions:
             self._misshapen.setdefault(f"cannot be converted ({reason})", []).extend(names)
             self._account.used.update(names)
             return
-        read = self._source.read
+        read = self._read
         self._account.used.update(read)
+        group = str(task.mapping.hf_param) if getattr(task.mapping, "is_grouped_export", False) else ""
+        if group not in self._groups:
+            self._account.reads.update(read)
+        self._groups.update([group] if group else [])
         if any(not self._is_dequantized(name, read) for name in read) or any(
             weight.dtype not in PLAIN for weight in (weights.values() if isinstance(weights, dict) else [weights])
         ):
@@ -339,6 +304,10 @@ class _Conversions:
         elif converted.shape != task.param_weight.shape:
             what = f"make {_by(converted.shape)} where {task.param_name} is {_by(task.param_weight.shape)}"
             self._misshapen.setdefault(what, []).extend(names)
+
+    @property
+    def _read(self) -> list[str]:
+        return [name for name, _ in self._source.read]
 
     def _has_other_shapes(self, task: Any) -> bool:
         """Compare with what an export of the parameter would give, which tells of each tensor by itself."""

@@ -18,6 +18,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -28,17 +29,33 @@ from transformers import AutoTokenizer, PretrainedConfig
 
 from megatron.bridge.models.conversion.names import grouped
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
-from megatron.bridge.training.release.accounting import DTYPES, PLAIN, Account, account_for_tensors
+from megatron.bridge.training.release.accounting import PLAIN, Account, account_for_tensors
 from megatron.bridge.training.release.config_fields import account_for_config
 from megatron.bridge.training.release.headers import Header, read_headers
+from megatron.bridge.training.release.meta_source import DTYPES
 from megatron.bridge.utils.common_utils import warn_rank_0
 
 
 _ROWS = 4096
 # By bridge, what it was accounted for with and what came of it: a save does not do again what its import has done.
-_ACCOUNTED: WeakKeyDictionary[Any, tuple[tuple[Any, ...], tuple[str, ...]]] = WeakKeyDictionary()
+_ACCOUNTED: WeakKeyDictionary[Any, tuple[tuple[Any, ...], "Accounted"]] = WeakKeyDictionary()
 
 _DTYPES_OF_RELEASES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Accounted:
+    """A Hugging Face model that a release may be made of.
+
+    Attributes:
+        let_through: What the release will lack of it, a sentence each.
+        headers: What its files say of each tensor; none of a config alone.
+        account: What becomes of them.
+    """
+
+    let_through: tuple[str, ...]
+    headers: Mapping[str, Header]
+    account: Account
 
 
 def require_faithful(
@@ -47,7 +64,7 @@ def require_faithful(
     allow_config_fields: Sequence[str] = (),
     tokenizer_path: str | Path | None = None,
     tokenizer_kwargs: Mapping[str, Any] | None = None,
-) -> tuple[str, ...]:
+) -> Accounted:
     """Account for a Hugging Face model, tensor by tensor and field by field, before any weight is read.
 
     Only the files' headers are read, and a tied output layer where the files hold one; of a bridge of a config alone,
@@ -61,7 +78,7 @@ def require_faithful(
         tokenizer_kwargs: Keywords for its loading; the bridge's own where None.
 
     Returns:
-        What the caller lets through, a sentence each.
+        The account, and what the caller lets through.
 
     Raises:
         ValueError: If the release would not be the model: a tensor is missing, unused or of another shape, a field's
@@ -88,7 +105,8 @@ def require_faithful(
             "What may be lost can be named with allow_config_fields."
         )
     # Of a config alone, the weights are the caller's.
-    account = _account(bridge, name, allow_unused_tensors) if has_weights else Account()
+    headers = _headers(bridge.hf_pretrained.state.source) if has_weights else {}
+    account = _account(bridge, name, headers, allow_unused_tensors) if has_weights else Account()
     if tokenizer_path is not None:
         keywords = _tokenizer_keywords(bridge) if tokenizer_kwargs is None else tokenizer_kwargs
         _check_tokenizer(tokenizer_path, keywords, config)
@@ -106,14 +124,13 @@ def require_faithful(
             f"That Megatron-LM computes what the config of {name} says was not proven: "
             f"{config.model_type} is not among the families that are tried."
         )
-    _ACCOUNTED[bridge] = asked, tuple(let_through)
+    _ACCOUNTED[bridge] = asked, Accounted(tuple(let_through), headers, account)
     return _ACCOUNTED[bridge][1]
 
 
-def _account(bridge: Any, name: str, allow_unused_tensors: Sequence[str]) -> Account:
+def _account(bridge: Any, name: str, headers: Mapping[str, Header], allow_unused_tensors: Sequence[str]) -> Account:
     """Account for the tensors of a model with weights, or refuse it."""
     source = bridge.hf_pretrained.state.source
-    headers = _headers(source)
     _settle_dtype(bridge.hf_pretrained, headers)
     account = account_for_tensors(bridge, headers, allow_unused_tensors)
     account.problems += _tied_problems(source, account, headers)

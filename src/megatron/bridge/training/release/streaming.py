@@ -1,0 +1,320 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Gives the weights of a Hugging Face model to a save piece by piece, when each is written.
+
+The model that is saved is built without touching its memory. An entry of its state dict is a view of a parameter, found
+by the storage of both; what the parameter would hold is converted of the source's tensors when the entry's turn comes.
+Where a conversion only hands on its tensor, or joins a gate and an up projection one after the other, no conversion is
+needed: the entry's bytes are a part of the source's files.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from megatron.core.dist_checkpointing.dict_utils import nested_values
+from megatron.core.dist_checkpointing.mapping import ShardedTensor, apply_factories
+from megatron.core.utils import unwrap_model
+
+from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
+from megatron.bridge.models.conversion.param_mapping import GatedMLPMapping
+from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource, StateDict, StateSource
+from megatron.bridge.training.release.faithful import Accounted
+from megatron.bridge.training.release.hf_files import FileRange, HuggingFaceFiles
+from megatron.bridge.training.release.meta_source import MetaSource
+from megatron.bridge.training.release.units import Content, Unit
+from megatron.bridge.utils.common_utils import print_rank_0
+
+
+_STREAMED: WeakKeyDictionary[Any, "StreamedWeights"] = WeakKeyDictionary()
+
+
+def streamed_model(bridge: Any, accounted: Accounted) -> list[Any] | None:
+    """Build a Megatron model whose weights stay in the Hugging Face files until they are saved.
+
+    Args:
+        bridge: The `AutoBridge` of the Hugging Face model.
+        accounted: What `require_faithful` found of it.
+
+    Returns:
+        The model, for `save_megatron_model` with ``release=True`` alone: it holds no weights. None where something
+        speaks against it, which is said: then the model is to be loaded whole.
+    """
+    provider = bridge.to_megatron_provider(load_weights=False)
+    obstacle = _obstacle(bridge, provider)
+    if not obstacle:
+        provider.perform_initialization = False
+        parameters: list[_Parameter] = []
+
+        def note(models: list[Any]) -> list[Any]:
+            # Loaded here, a tensor takes its parameter's dtype, which may change when the model is wrapped.
+            tasks = bridge._model_bridge.build_conversion_tasks(bridge.hf_pretrained, unwrap_model(models))
+            parameters.extend(
+                _Parameter(task, task.param_weight.dtype) for task in tasks if task and task.megatron_module
+            )
+            return models
+
+        provider.register_pre_wrap_hook(note)
+        provider.finalize()
+        model: list[Any] = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
+        weights = StreamedWeights(bridge, accounted, parameters)
+        obstacle = weights.obstacle(model)
+        if not obstacle:
+            _STREAMED[model[0]] = weights
+            return model
+    print_rank_0(f"The model is loaded whole before it is written: {obstacle}.")
+    return None
+
+
+def weights_of(model: Sequence[Any]) -> "StreamedWeights | None":
+    """Give the weights of a model that `streamed_model` built; None for any other."""
+    return _STREAMED.get(model[0]) if model else None
+
+
+def _obstacle(bridge: Any, provider: Any) -> str:
+    """Tell why a model's weights are more than its parameters' conversions make of them."""
+    loads = type(bridge._model_bridge).load_weights_hf_to_megatron
+    if loads is not MegatronModelBridge.load_weights_hf_to_megatron:
+        return f"{type(bridge._model_bridge).__name__} loads it in its own way"
+    if not isinstance(bridge.hf_pretrained.state.source, SafeTensorsStateSource):
+        return "its tensors are in memory"
+    if provider.pre_wrap_hook is not None or provider.post_wrap_hook is not None:
+        return f"{type(provider).__name__} changes it after it is built"
+    sizes = ("tensor_model", "pipeline_model", "context", "expert_model")
+    if any(getattr(provider, f"{size}_parallel_size", 1) != 1 for size in sizes):
+        return "it is built in parallel parts"
+    if getattr(provider, "moe_mlp_glu_interleave_size", None):
+        return "its gates are interleaved"
+    return ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Parameter:
+    """A parameter, or a buffer, and where its value comes from.
+
+    Attributes:
+        task: Its conversion.
+        dtype: The dtype that it is loaded in.
+    """
+
+    task: Any
+    dtype: torch.dtype
+
+    @property
+    def group(self) -> str | int:
+        """What it is converted together with: the others of a tensor of all experts."""
+        mapping = self.task.mapping
+        return str(mapping.hf_param) if getattr(mapping, "is_grouped_export", False) else self.storage
+
+    @property
+    def storage(self) -> int:
+        return int(self.task.param_weight.untyped_storage().data_ptr())
+
+
+class StreamedWeights:
+    """The weights of a model, in the files of its source.
+
+    Attributes:
+        read: How often each tensor of the source was read, by its name.
+    """
+
+    def __init__(self, bridge: Any, accounted: Accounted, parameters: Sequence[_Parameter]) -> None:
+        self._bridge, self._accounted, self._parameters = bridge._model_bridge, accounted, parameters
+        self._headers = MetaSource(accounted.headers)
+        self.files = HuggingFaceFiles(bridge.hf_pretrained.state.source.path, accounted.headers)
+        self.read: Counter[str] = Counter()
+        self._lock = Lock()
+        self._by_storage: dict[int, _Parameter] = {}
+
+    def obstacle(self, model: Sequence[Any]) -> str:
+        """Tell why the entries of a model cannot be found in its parameters; empty where they can."""
+        self._by_storage = {parameter.storage: parameter for parameter in self._parameters}
+        if len(self._by_storage) != len(self._parameters):
+            return "some of its parameters share their memory"
+        for parameter in self._parameters:
+            weight = parameter.task.param_weight
+            if type(weight.data) is not torch.Tensor or weight.device.type != "cpu" or weight.storage_offset():
+                return f"{parameter.task.param_name} is no plain tensor"
+            if not weight.is_contiguous() or weight.untyped_storage().nbytes() != weight.nbytes:
+                return f"{parameter.task.param_name} is a part of another tensor"
+        (module,) = unwrap_model(model)
+        buffers = {buffer.untyped_storage().data_ptr() for buffer in module.buffers()}
+        known = self._by_storage.keys() | buffers
+        state = module.sharded_state_dict()
+        apply_factories(state)
+        for entry in nested_values(state):
+            if isinstance(entry, ShardedTensor) and entry.data.untyped_storage().data_ptr() not in known:
+                return f"{entry.key} is no part of a parameter"
+        return ""
+
+    def group(self, tensor: torch.Tensor) -> str | int | None:
+        """Tell which entries are converted together: those of an equal group. None where nothing is converted."""
+        parameter = self._by_storage.get(tensor.untyped_storage().data_ptr())
+        return parameter.group if parameter is not None else None
+
+    def unit(self, entries: list[tuple[Any, torch.Tensor]]) -> Unit:
+        """Make a unit of the entries of a group.
+
+        Args:
+            entries: The entries, each with the view of a parameter that it is.
+
+        Returns:
+            The unit.
+        """
+        parameters = [self._by_storage[tensor.untyped_storage().data_ptr()] for _, tensor in entries]
+        distinct = list(dict.fromkeys(parameters))
+        (first, *others) = distinct
+        if not others and (ranges := self._ranges(first)):
+            parts = [(entry, self._cut(ranges, tensor)) for entry, tensor in entries]
+            if all(part is not None for _, part in parts):
+                return Unit([entry for entry, _ in entries], _size(entries), 0, lambda: self._copied(first, parts))
+        names = _names(first.task)
+        source = sum(self._bytes(name) for name in names)
+        largest = max(parameter.task.param_weight.nbytes for parameter in distinct)
+        return Unit(
+            [entry for entry, _ in entries],
+            _size(entries),
+            source + 2 * largest,
+            lambda: self._converted(distinct, parameters, entries),
+        )
+
+    def note(self, names: Iterable[str]) -> None:
+        """Note that tensors of the source are read. For several threads at a time."""
+        with self._lock:
+            self.read.update(names)
+
+    def require_all_read(self, ranks: Sequence[Counter[str]]) -> None:
+        """Require that the source was read as it was accounted for, by all ranks together.
+
+        Raises:
+            RuntimeError: If it was not: what was written is not the model.
+        """
+        account, read = self._accounted.account, Counter[str]()
+        for one in ranks:
+            read.update(one)
+        names = sorted((account.reads.keys() | read.keys()) - account.uncounted)
+        if differing := [name for name in names if account.reads[name] != read[name]]:
+            name = differing[0]
+            raise RuntimeError(
+                f"{name} was read {read[name]} times, and {account.reads[name]} times were accounted for "
+                f"({len(differing)} such tensors). Nothing is published. Please report it."
+            )
+
+    def _bytes(self, name: str) -> int:
+        return self.files.place(name).length if name in self._accounted.headers else 0
+
+    def _ranges(self, parameter: _Parameter) -> list[FileRange]:
+        """Give the parts of the source's files that a parameter is, one after the other; none where it is converted."""
+        task, weight = parameter.task, parameter.task.param_weight
+        self._headers.read = []
+        try:
+            tensors = self._bridge.maybe_modify_loaded_hf_weight(task.mapping.hf_param, StateDict(self._headers))
+            converted = task.mapping.hf_to_megatron(tensors, task.megatron_module)
+        except (NotImplementedError, RuntimeError):
+            # It looks at values, or takes them to the parameter's device.
+            return []
+        read = self._headers.read
+        if {weight.dtype, parameter.dtype, converted.dtype, *(tensor.dtype for _, tensor in read)} != {weight.dtype}:
+            return []
+        if len(read) == 1 and _is(converted, read[0][1]):
+            return [self.files.place(read[0][0])]
+        if type(task.mapping) is GatedMLPMapping and isinstance(tensors, dict):
+            # It joins the two along their first axis, where there is one rank.
+            halves = {name: tensor for name, tensor in read}
+            joined = [name for half in ("gate", "up") for name, one in read if one is tensors.get(half)]
+            if len(joined) == len(halves) == 2 and converted.numel() == sum(map(torch.numel, halves.values())):
+                return [self.files.place(name) for name in joined]
+        return []
+
+    def _cut(self, ranges: Sequence[FileRange], tensor: torch.Tensor) -> list[FileRange] | None:
+        """Give the parts of files that a view is; None where its bytes do not follow each other."""
+        if not tensor.is_contiguous():
+            return None
+        begin, parts = tensor.storage_offset() * tensor.itemsize, []
+        end = begin + tensor.nbytes
+        for one in ranges:
+            first, last = max(begin, 0), min(end, one.length)
+            if first < last:
+                parts.append(one.cut(first, last - first))
+            begin, end = begin - one.length, end - one.length
+        return parts
+
+    def _copied(self, parameter: _Parameter, parts: list[tuple[Any, Any]]) -> Iterator[Content]:
+        self.note(_names(parameter.task))
+        yield from (Content(entry, ranges) for entry, ranges in parts)
+
+    def _converted(
+        self, distinct: list[_Parameter], parameters: list[_Parameter], entries: list[tuple[Any, torch.Tensor]]
+    ) -> Iterator[Content]:
+        state = StateDict(_Noting(self))
+        tensors = self._bridge.maybe_modify_loaded_hf_weight(distinct[0].task.mapping.hf_param, state)
+        for parameter in distinct:
+            task = parameter.task
+            with torch.no_grad():
+                converted = task.mapping.hf_to_megatron(tensors, task.megatron_module)
+                if converted.shape != task.param_weight.shape:
+                    raise ValueError(
+                        f"{task.mapping.hf_param} makes {tuple(converted.shape)} of {task.param_name}, which is "
+                        f"{tuple(task.param_weight.shape)}. Import the model again."
+                    )
+                converted = converted.to(parameter.dtype).to(task.param_weight.dtype).contiguous()
+            for own, (entry, view) in zip(parameters, entries):
+                if own is parameter:
+                    yield Content(
+                        entry,
+                        converted.as_strided(
+                            view.size(), view.stride(), view.storage_offset() + converted.storage_offset()
+                        ),
+                    )
+            del converted
+
+
+class _Noting(StateSource):
+    """The files of streamed weights; what is read of them is noted."""
+
+    def __init__(self, weights: StreamedWeights) -> None:
+        self._weights = weights
+
+    def get_all_keys(self) -> list[str]:
+        """See StateSource."""
+        return self._weights.files.get_all_keys()
+
+    def load_tensors(self, keys: list[str]) -> dict[str, torch.Tensor]:
+        """See StateSource."""
+        self._weights.note(keys)
+        return self._weights.files.load_tensors(keys)
+
+
+def _is(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Tell whether a tensor of the meta device is another, in another shape perhaps."""
+    return (
+        one.untyped_storage()._cdata == other.untyped_storage()._cdata
+        and one.is_contiguous()
+        and (one.numel(), one.storage_offset()) == (other.numel(), 0)
+    )
+
+
+def _names(task: Any) -> list[str]:
+    names = task.mapping.hf_param
+    return [names] if isinstance(names, str) else list(names.values())
+
+
+def _size(entries: Sequence[tuple[Any, torch.Tensor]]) -> int:
+    return sum(math.prod(tensor.shape) * tensor.itemsize for _, tensor in entries)

@@ -1,0 +1,370 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Writes the files of a release: torch_dist, entry by entry, from several threads.
+
+Megatron Core plans, and torch writes the metadata, so the keys, the common state and ``.metadata`` are theirs. An entry
+is what ``torch.save`` writes. Its bytes come from memory or from the files that a model is imported from, are hashed on
+their way, and are written once; nothing is read a second time.
+"""
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+import torch.distributed as dist
+from megatron.core.dist_checkpointing.dict_utils import nested_values
+from megatron.core.dist_checkpointing.mapping import ShardedTensor
+from megatron.core.dist_checkpointing.strategies.torch import (
+    MCoreSavePlanner,
+    TorchDistSaveShardedStrategy,
+    _replace_state_dict_keys_with_sharded_keys,
+    mcore_to_pyt_state_dict,
+)
+from torch.distributed import checkpoint
+from torch.distributed.checkpoint import CheckpointException, FileSystemWriter
+from torch.distributed.checkpoint.filesystem import _StorageInfo
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteItem, WriteItemType
+from torch.distributed.checkpoint.storage import WriteResult
+from torch.futures import Future
+from torch.serialization import skip_data
+from tqdm import tqdm
+
+from megatron.bridge.training.release.streaming import StreamedWeights
+from megatron.bridge.training.release.units import Content, Unit, share
+from megatron.bridge.training.utils.checkpoint_root import on_rank_0
+from megatron.bridge.utils.common_utils import print_rank_0
+from megatron.bridge_release.integrity import write_manifest
+
+
+# Threads of a rank, of which each writes one file: more than two are not faster, and take more memory.
+_THREADS = 4
+# What conversions in flight may take, in bytes; a larger one is alone.
+MEMORY = 96 << 20
+_CHUNK = 2 << 20
+# How much is written before the kernel is asked to bring it to the disk: so the last sync finds little to do.
+_WRITEBACK = 16 << 20
+
+
+class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):
+    """Saves a state dict of any ranks, or of a model whose weights are streamed.
+
+    Each rank of a streamed import has the same state dict, and writes its share of it.
+    """
+
+    def __init__(self, weights: StreamedWeights | None) -> None:
+        super().__init__()
+        self._weights = weights
+
+    def save(self, sharded_state_dict: dict[str, Any], checkpoint_dir: str | Path) -> None:
+        """Save, on all ranks.
+
+        Args:
+            sharded_state_dict: The state dict.
+            checkpoint_dir: An empty folder.
+
+        Raises:
+            Exception: What the first rank with an error raised, on every rank.
+        """
+        if self._weights is not None:
+            self._take_share(self._weights, sharded_state_dict)
+        by_key, _, _ = _replace_state_dict_keys_with_sharded_keys(sharded_state_dict, self.keep_only_main_replica)
+        writer = _Writer(Path(checkpoint_dir), self._weights)
+        try:
+            checkpoint.save(
+                mcore_to_pyt_state_dict(by_key, False),
+                storage_writer=writer,
+                planner=_Planner(
+                    dedup_replicated_tensors=False, flatten_state_dict=False, flatten_sharded_tensors=False
+                ),
+            )
+        except CheckpointException as error:
+            # Each rank's error, with its rank; the others follow from the first.
+            _, (cause, _) = min(error.failures.items())
+            raise cause from None
+        writer.conclude()
+
+    def _take_share(self, weights: StreamedWeights, sharded_state_dict: dict[str, Any]) -> None:
+        """Make this rank the one that writes its share of the units, and no other."""
+        groups: dict[Any, list[ShardedTensor]] = {}
+        for entry in nested_values(sharded_state_dict):
+            if isinstance(entry, ShardedTensor):
+                groups.setdefault(weights.group(entry.data) or entry.key, []).append(entry)
+        sizes = [sum(entry.data.nbytes for entry in group) for group in groups.values()]
+        mine = share(list(groups), sizes, dist.get_world_size())[dist.get_rank()]
+        for name in groups.keys() - set(mine):
+            for entry in groups[name]:
+                entry.replica_id = 1
+        for name in mine:
+            for entry in groups[name]:
+                entry.replica_id = 0
+
+
+class _Planner(MCoreSavePlanner):
+    def create_global_plan(self, all_plans: list[SavePlan]) -> tuple[list[SavePlan], Any]:
+        """Keep the plans in the metadata, where Megatron Core looks for them."""
+        plans, metadata = super().create_global_plan(all_plans)
+        metadata.all_local_plans = all_plans
+        return plans, metadata
+
+
+class _Writer(FileSystemWriter):
+    """Writes the files of one rank, and on rank 0 the metadata of all."""
+
+    def __init__(self, folder: Path, weights: StreamedWeights | None) -> None:
+        super().__init__(folder)
+        self._folder, self._weights = folder, weights
+        # A reader that has read the metadata of a release that is replaced meanwhile misses the files that it names.
+        self._id = on_rank_0(lambda: uuid4().hex[:8])
+        self._digests: dict[str, str] = {}
+        self._started, self._bytes = time.monotonic(), 0
+
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
+        """See StorageWriter."""
+        units = self._units([(item, planner.resolve_data(item)) for item in plan.items])
+        number = min(_THREADS, len(os.sched_getaffinity(0)), max(1, len(units)))
+        names = [f"__{dist.get_rank()}_{at}_{self._id}.distcp" for at in range(number)]
+        shares = share(units, [unit.size for unit in units], number)
+        self._bytes = sum(unit.size for unit in units)
+        budget, stop = _Budget(int(os.environ.get("MEGATRON_BRIDGE_IMPORT_MEMORY", MEMORY))), threading.Event()
+        results: list[WriteResult] = []
+        errors: list[BaseException] = []
+        with tqdm(
+            desc="writing",
+            total=self._bytes,
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            disable=None if dist.get_rank() == 0 else True,
+        ) as progress:
+
+            def write(name: str, mine: Sequence[Unit]) -> None:
+                try:
+                    with _File(self._folder / name, stop, progress.update) as file:
+                        for unit in mine:
+                            with budget.admit(unit.memory, stop):
+                                results.extend(file.write_entry(content) for content in unit.contents())
+                    self._digests[name] = file.digest
+                except BaseException as error:
+                    errors.append(error)
+                    stop.set()
+
+            threads = [threading.Thread(target=write, args=pair) for pair in zip(names, shares) if pair[1]]
+            try:
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+            except BaseException:
+                # Ctrl-C: nobody may write into a folder that is about to be removed.
+                stop.set()
+                for thread in threads:
+                    thread.join()
+                raise
+        if errors:
+            raise errors[0]
+        if len(results) != len(plan.items):
+            raise RuntimeError(f"{len(results)} entries were written, and {len(plan.items)} planned.")
+        future: Future[list[WriteResult]] = Future()
+        future.set_result(results)
+        return future
+
+    def conclude(self) -> None:
+        """Check that the source was read as it was accounted for, and write the checksums."""
+        ranks: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(ranks, (self._digests, self._bytes, self._weights and self._weights.read))
+        if self._weights is not None:
+            self._weights.require_all_read([read for _, _, read in ranks])
+        digests = {name: digest for own, _, _ in ranks for name, digest in own.items()}
+        on_rank_0(lambda: write_manifest(self._folder, digests))
+        size, seconds = sum(size for _, size, _ in ranks), time.monotonic() - self._started
+        print_rank_0(f"wrote {size / 1e9:.2f} GB in {seconds:.1f} s ({size / 1e6 / seconds:.0f} MB/s)")
+
+    def _units(self, items: Sequence[tuple[WriteItem, Any]]) -> list[Unit]:
+        groups: dict[Any, list[tuple[WriteItem, torch.Tensor]]] = {}
+        units = []
+        for item, data in items:
+            group = (
+                self._weights.group(data) if self._weights is not None and item.type != WriteItemType.BYTE_IO else None
+            )
+            if group is None:
+                units.append(_unit_of_memory(item, data))
+            else:
+                groups.setdefault(group, []).append((item, data))
+        if self._weights is not None:
+            units += [self._weights.unit(entries) for entries in groups.values()]
+        return units
+
+
+def _unit_of_memory(item: WriteItem, data: Any) -> Unit:
+    """Make a unit of what is in memory: a tensor, or what is serialized already."""
+    if not isinstance(data, torch.Tensor):
+        view = torch.frombuffer(data.getbuffer(), dtype=torch.uint8) if data.getbuffer().nbytes else torch.empty(0)
+        return Unit([item], view.nbytes, 0, lambda: iter([Content(item, view)]))
+
+    def contents() -> Iterator[Content]:
+        tensor = data.detach()
+        if tensor.is_cuda and "dequantize" in type(tensor).__dict__:
+            # As Megatron Core does: no reader knows Transformer Engine's class.
+            tensor = tensor.dequantize()
+        yield Content(item, tensor.cpu().as_subclass(torch.Tensor))
+
+    is_there = data.device.type == "cpu" and data.is_contiguous()
+    return Unit([item], data.nbytes, 0 if is_there else data.nbytes, contents)
+
+
+class _Budget:
+    """Admits conversions by what they take."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._taken, self._condition = limit, 0, threading.Condition()
+
+    @contextmanager
+    def admit(self, size: int, stop: threading.Event) -> Iterator[None]:
+        """Wait until there is room; one that is larger than all of it is let in alone."""
+        with self._condition:
+            self._condition.wait_for(lambda: stop.is_set() or not self._taken or self._taken + size <= self._limit)
+            self._taken += size
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._taken -= size
+                self._condition.notify_all()
+
+
+class _File:
+    """A file, hashed while it is written."""
+
+    def __init__(self, path: Path, stop: threading.Event, progress: Callable[[int], Any]) -> None:
+        self._path, self._stop, self._progress = path, stop, progress
+        self._buffer = memoryview(bytearray(_CHUNK))
+        self._sha256 = hashlib.sha256()
+        self._at = self._written_back = 0
+        self._content: Content | None = None
+        self._failure: BaseException | None = None
+
+    def __enter__(self) -> "_File":
+        with self._failing():
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        try:
+            if kind is None:
+                with self._failing():
+                    os.fsync(self._descriptor)
+        finally:
+            os.close(self._descriptor)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what was written."""
+        return self._sha256.hexdigest()
+
+    def write_entry(self, content: Content) -> WriteResult:
+        """Write an entry as torch writes it."""
+        item, begin = content.entry, self._at
+        if item.type == WriteItemType.BYTE_IO:
+            self._pump(content)
+        else:
+            # torch.save writes what surrounds the bytes, and leaves the room for them: see seek.
+            self._content = content
+            stands_for = torch.empty(item.tensor_data.chunk.sizes, dtype=item.tensor_data.properties.dtype)
+            file: Any = self
+            try:
+                with skip_data():
+                    torch.save(stands_for, file)
+            except RuntimeError as error:
+                # It raises an error of its own over one of this file's.
+                raise self._failure or error from None
+            if self._content is not None:
+                raise RuntimeError(f"torch.save left no room for {item.index.fqn}. Is this a newer torch?")
+        length = self._at - begin
+        return WriteResult(
+            index=item.index, size_in_bytes=length, storage_data=_StorageInfo(self._path.name, begin, length)
+        )
+
+    def write(self, data: Any) -> int:
+        """Write bytes, all of them. For torch.save."""
+        view = memoryview(data).cast("B")
+        done = 0
+        with self._failing():
+            if self._stop.is_set():
+                raise InterruptedError("another thread has stopped")
+            self._sha256.update(view)
+            while done < len(view):
+                done += os.write(self._descriptor, view[done:])
+            self._at += done
+            if self._at - self._written_back >= _WRITEBACK:
+                os.posix_fadvise(
+                    self._descriptor, self._written_back, self._at - self._written_back, os.POSIX_FADV_DONTNEED
+                )
+                self._written_back = self._at
+        return done
+
+    def tell(self) -> int:
+        """Tell where the file ends. For torch.save."""
+        return self._at
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Write the content where torch.save leaves room for it."""
+        content, self._content = self._content, None
+        if content is None or whence != os.SEEK_CUR:
+            raise RuntimeError("torch.save leaves room in another way than this. Is this a newer torch?")
+        begin = self._at
+        with self._failing():
+            self._pump(content)
+        if self._at - begin != offset:
+            raise RuntimeError(f"{content.entry.index.fqn} is {self._at - begin} bytes, and {offset} were planned.")
+        return self._at
+
+    def flush(self) -> None:
+        """Do nothing: nothing is kept back. For torch.save."""
+
+    def _pump(self, content: Content) -> None:
+        item = content.entry
+        dtype = None if item.type == WriteItemType.BYTE_IO else item.tensor_data.properties.dtype
+        for chunk in content.chunks(self._buffer):
+            if dtype is not None and dtype.is_floating_point and dtype.itemsize > 1:
+                _require_numbers(torch.frombuffer(chunk, dtype=dtype), item.index.fqn)
+            self._progress(self.write(chunk))
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Keep an error, and let one of the operating system name the file."""
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, OSError):
+                error.filename = error.filename or str(self._path)
+            self._failure = self._failure or error
+            raise
+
+
+def _require_numbers(values: torch.Tensor, key: str) -> None:
+    """Refuse what is no number, or became infinite when it was rounded to the model's dtype."""
+    least, largest = torch.aminmax(values)
+    if torch.isnan(least):
+        raise ValueError(f"{key} has values that are no numbers (NaN). Is the model damaged, or was it never loaded?")
+    if torch.isinf(least) or torch.isinf(largest):
+        dtype = str(values.dtype).removeprefix("torch.")
+        raise ValueError(f"{key} has values that {dtype} cannot hold (infinite). Let the config's dtype be a wider one, or mend the model.")
