@@ -15,20 +15,18 @@
 """Imports a Hugging Face model as the release checkpoint that Megatron-LM fine-tunes from.
 
     python examples/import_release.py HF_MODEL OUT
-    torchrun --nproc-per-node 2 examples/import_release.py HF_MODEL OUT --tensor-model-parallel-size 2
+    torchrun --nproc-per-node 2 examples/import_release.py HF_MODEL OUT
 
-The parallel sizes are those of the conversion alone: a checkpoint loads at any other.
+Each rank converts and writes its share of the model. The checkpoint is the same, and loads at any parallel sizes.
 """
 
 import argparse
 import os
 import sys
 
-import torch
+import torch.distributed as dist
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.training.release.faithful import require_faithful
-from megatron.bridge.training.utils.import_checks import check_import
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -36,8 +34,6 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("hf_model", help="Hugging Face model ID, or a model's folder")
     parser.add_argument("out", type=os.path.expanduser, help="checkpoint root to write")
-    parser.add_argument("--tensor-model-parallel-size", type=int, default=1)
-    parser.add_argument("--pipeline-model-parallel-size", type=int, default=1)
     parser.add_argument("--overwrite", action="store_true", help="replace the release that OUT holds")
     parser.add_argument(
         "--allow-unused-tensors", nargs="+", default=[], metavar="PATTERN", help="tensors that may be left out"
@@ -49,49 +45,21 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def import_parallel(arguments: argparse.Namespace) -> None:
-    """Convert on several ranks, each of which holds its part of the model."""
-    ranks = arguments.tensor_model_parallel_size * arguments.pipeline_model_parallel_size
-    if int(os.environ.get("WORLD_SIZE", "1")) % ranks:
-        raise ValueError(f"these parallel sizes need a multiple of {ranks} ranks: torchrun --nproc-per-node {ranks} …")
-    keywords = {"trust_remote_code": arguments.trust_remote_code}
-    hf_model = check_import(arguments.hf_model, arguments.out, arguments.overwrite, keywords)
-    bridge = AutoBridge.from_hf_pretrained(hf_model, trust_remote_code=arguments.trust_remote_code)
-    require_faithful(bridge, arguments.allow_unused_tensors, arguments.allow_config_fields, hf_model)
-    provider = bridge.to_megatron_provider()
-    provider.tensor_model_parallel_size = arguments.tensor_model_parallel_size
-    provider.pipeline_model_parallel_size = arguments.pipeline_model_parallel_size
-    provider.finalize()
-    provider.initialize_model_parallel(seed=0)
-    model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
-    bridge.save_megatron_model(
-        model,
-        arguments.out,
-        hf_tokenizer_path=hf_model,
-        release=True,
-        overwrite=arguments.overwrite,
-        allow_unused_tensors=arguments.allow_unused_tensors,
-        allow_config_fields=arguments.allow_config_fields,
-    )
-    torch.distributed.destroy_process_group()
-
-
 def main() -> None:
     """Import the model, or say in one line why not."""
     arguments = parse_arguments()
     try:
-        if arguments.tensor_model_parallel_size * arguments.pipeline_model_parallel_size > 1:
-            import_parallel(arguments)
-        else:
-            AutoBridge.import_ckpt(
-                arguments.hf_model,
-                arguments.out,
-                release=True,
-                overwrite=arguments.overwrite,
-                allow_unused_tensors=arguments.allow_unused_tensors,
-                allow_config_fields=arguments.allow_config_fields,
-                trust_remote_code=arguments.trust_remote_code,
-            )
+        AutoBridge.import_ckpt(
+            arguments.hf_model,
+            arguments.out,
+            release=True,
+            overwrite=arguments.overwrite,
+            allow_unused_tensors=arguments.allow_unused_tensors,
+            allow_config_fields=arguments.allow_config_fields,
+            trust_remote_code=arguments.trust_remote_code,
+        )
+        if dist.is_initialized():
+            dist.destroy_process_group()
     except KeyboardInterrupt:
         sys.exit(f"error: interrupted; what {arguments.out} held before is still there.")
     except (AssertionError, ValueError, RuntimeError, OSError) as error:

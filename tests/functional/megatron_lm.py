@@ -18,6 +18,7 @@ All of it is the code of the installed megatron-core wheel. On a host without CU
 ask for a device are answered with the CPU; nothing that a test looks at is changed.
 """
 
+import re
 import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path

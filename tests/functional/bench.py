@@ -1,0 +1,379 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Measures what an import takes, beside a copy of the same files and beside upstream's import: `make bench`.
+
+    python tests/functional/bench.py [--models NAME …] [--rounds N] [--to docs]
+
+Each round goes through all contenders of a model, in another order; a contender is a process of its own, and its source
+is in the page cache. Seconds count from when the Python imports are done. Memory is what a process and its children
+have for themselves (RssAnon) beyond what they had then.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from models import make_tiny_llama
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qwen3MoeConfig
+
+
+_LLAMA = dict(
+    vocab_size=128256,
+    max_position_embeddings=131072,
+    rms_norm_eps=1e-5,
+    rope_parameters={
+        "rope_type": "llama3",
+        "rope_theta": 500000.0,
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    },
+    num_key_value_heads=8,
+)
+_ONE = dict(
+    hidden_size=2048,
+    intermediate_size=8192,
+    num_hidden_layers=16,
+    num_attention_heads=32,
+    head_dim=64,
+    tie_word_embeddings=True,
+)
+_SHARD = 1 << 30
+
+
+class Model(NamedTuple):
+    """A model of the bench.
+
+    Args:
+        config: Its config.
+        rounds: How often each contender runs.
+        upstream: Whether upstream's import has room for it on a small host.
+    """
+
+    config: PretrainedConfig
+    rounds: int = 5
+    upstream: bool = True
+
+
+MODELS = {
+    "SmolLM2-135M": Model(
+        LlamaConfig(
+            vocab_size=49152,
+            hidden_size=576,
+            intermediate_size=1536,
+            num_hidden_layers=30,
+            num_attention_heads=9,
+            num_key_value_heads=3,
+            max_position_embeddings=8192,
+            tie_word_embeddings=True,
+        )
+    ),
+    "Llama 0.25B": Model(
+        LlamaConfig(**_LLAMA | _ONE | dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=8))
+    ),
+    "Llama 1B": Model(LlamaConfig(**_LLAMA | _ONE)),
+    "Llama 1B, padded vocabulary": Model(LlamaConfig(**_LLAMA | _ONE | dict(vocab_size=128001))),
+    "Llama 3B": Model(
+        LlamaConfig(
+            **_LLAMA,
+            hidden_size=3072,
+            intermediate_size=8192,
+            num_hidden_layers=28,
+            num_attention_heads=24,
+            head_dim=128,
+            tie_word_embeddings=True,
+        ),
+        rounds=3,
+    ),
+    "Qwen3-MoE 3B": Model(
+        Qwen3MoeConfig(
+            vocab_size=151936,
+            hidden_size=2048,
+            intermediate_size=6144,
+            num_hidden_layers=4,
+            num_attention_heads=32,
+            num_key_value_heads=4,
+            head_dim=128,
+            moe_intermediate_size=768,
+            num_experts=128,
+            num_experts_per_tok=8,
+            norm_topk_prob=True,
+            max_position_embeddings=40960,
+        ),
+        rounds=3,
+    ),
+    "Llama 8B": Model(
+        LlamaConfig(
+            **_LLAMA,
+            hidden_size=4096,
+            intermediate_size=14336,
+            num_hidden_layers=32,
+            num_attention_heads=32,
+            head_dim=128,
+        ),
+        rounds=3,
+        upstream=False,
+    ),
+}
+
+
+def make_model(folder: Path, config: PretrainedConfig) -> int:
+    """Write a random bfloat16 model, shard by shard, with a tokenizer; give its size in bytes."""
+    make_tiny_llama(folder.with_name("tiny"), "gqa-tied")
+    folder.mkdir()
+    for file in folder.with_name("tiny").glob("tokenizer*"):
+        shutil.copy(file, folder)
+    config.dtype = torch.bfloat16
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    config.architectures = [type(model).__name__]
+    config.save_pretrained(folder)
+    random = torch.Generator().manual_seed(0)
+    shards: list[dict[str, torch.Tensor]] = [{}]
+    files: list[list[str]] = [[]]
+
+    def flush(at: int) -> None:
+        save_file(shards[at], folder / f"{at:05}.safetensors", {"format": "pt"})
+        shards[at] = {}
+
+    size = filled = 0
+    for name, shape in _shapes(model, config):
+        tensor = torch.empty(shape, dtype=torch.bfloat16).uniform_(-0.05, 0.05, generator=random)
+        if filled and filled + tensor.nbytes > _SHARD:
+            flush(len(files) - 1)
+            shards.append({})
+            files.append([])
+            filled = 0
+        shards[-1][name] = tensor
+        files[-1].append(name)
+        filled, size = filled + tensor.nbytes, size + tensor.nbytes
+    flush(len(files) - 1)
+    weight_map = {name: f"{at:05}.safetensors" for at, names in enumerate(files) for name in names}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return size
+
+
+def _shapes(model: Any, config: PretrainedConfig) -> list[tuple[str, tuple[int, ...]]]:
+    """Name the tensors of the model's files; transformers joins experts in memory alone."""
+    found = []
+    for name, tensor in model.state_dict().items():
+        if name == "lm_head.weight" and config.tie_word_embeddings:
+            continue
+        if name.endswith("mlp.experts.gate_up_proj"):
+            experts, rows, columns = tensor.shape
+            prefix = name.removesuffix("gate_up_proj")
+            for expert in range(experts):
+                found += [(f"{prefix}{expert}.{half}_proj.weight", (rows // 2, columns)) for half in ("gate", "up")]
+        elif name.endswith("mlp.experts.down_proj"):
+            prefix = name.removesuffix("down_proj")
+            found += [(f"{prefix}{expert}.down_proj.weight", tuple(tensor.shape[1:])) for expert in range(len(tensor))]
+        else:
+            found.append((name, tuple(tensor.shape)))
+    return found
+
+
+def _anonymous(process: int) -> int:
+    """Tell what a process and its children have for themselves, in bytes."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return 0
+    own = int(status.partition("RssAnon:")[2].split()[0]) * 1024 if "RssAnon:" in status else 0
+    return own + sum(_anonymous(int(child)) for child in children)
+
+
+def import_measured(hf: str, root: str, out: str, upstream: bool) -> None:
+    """Import in this process; write what it took into a file of this rank."""
+    started = time.monotonic()
+    if upstream:
+        import upstream_import
+
+        prepared: Any = upstream_import.prepare()
+    else:
+        from megatron.bridge import AutoBridge
+        from megatron.bridge.training import model_load_save, release_checkpoint  # noqa: F401
+    ready, cpu, base, peak = time.monotonic(), os.times(), _anonymous(os.getpid()), [0]
+    io = _io()
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            peak[0] = max(peak[0], _anonymous(os.getpid()))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    if upstream:
+        prepared(hf, root)
+    else:
+        AutoBridge.import_ckpt(hf, root, release=True)
+    took, after = time.monotonic() - ready, os.times()
+    done.set()
+    watching.join()
+    found = {
+        "start-up": ready - started,
+        "seconds": took,
+        "memory": peak[0] - base,
+        "cpu": sum(after[:4]) - sum(cpu[:4]),
+        "read": _io()["rchar"] - io["rchar"],
+        "written": _io()["wchar"] - io["wchar"],
+    }
+    Path(f"{out}.{os.environ.get('RANK', '0')}").write_text(json.dumps(found))
+
+
+def _io() -> dict[str, int]:
+    return {
+        name: int(value)
+        for name, value in (line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    }
+
+
+def run(contender: str, hf: Path, folder: Path) -> dict[str, float]:
+    """Let one contender make its copy or its checkpoint; tell what it took."""
+    target, out = folder / "target", folder / "took"
+    for path in hf.iterdir():
+        with open(path, "rb", buffering=0) as file:
+            while file.read(1 << 24):
+                pass
+    subprocess.run(["sync"], check=True)
+    if contender == "copy":
+        started = time.monotonic()
+        subprocess.run(["cp", "-r", hf, target], check=True)
+        subprocess.run(["sync", "-f", target], check=True)
+        found = {"seconds": time.monotonic() - started}
+    else:
+        ranks = {"one rank": 1, "two ranks": 2}.get(contender, 1)
+        words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
+        command = [sys.executable, "-W", "ignore", *words, __file__, "--import", str(hf), str(target), str(out)]
+        environment = dict(os.environ)
+        if contender == "upstream":
+            environment["PYTHONPATH"] = environment["UPSTREAM_TREE"]
+            command.append("--upstream")
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{contender}: {done.stdout[-2000:]}{done.stderr[-3000:]}")
+        all_ranks = [json.loads(Path(f"{out}.{rank}").read_text()) for rank in range(ranks)]
+        found = {name: max(rank[name] for rank in all_ranks) for name in ("seconds", "start-up", "memory")}
+        found |= {name: sum(rank[name] for rank in all_ranks) for name in ("cpu", "read", "written")}
+    shutil.rmtree(target)
+    return found
+
+
+def bench(name: str, model: Model, rounds: int | None, folder: Path) -> dict[str, Any]:
+    """Measure all contenders of a model; give the medians."""
+    size = make_model(folder / "hf", model.config)
+    contenders = ["copy", "one rank", "two ranks"]
+    if model.upstream and os.environ.get("UPSTREAM_TREE"):
+        contenders.append("upstream")
+    rows: dict[str, list[dict[str, float]]] = {contender: [] for contender in contenders}
+    for number in range(rounds or model.rounds):
+        at = number % len(contenders)
+        for contender in contenders[at:] + contenders[:at]:
+            rows[contender].append(run(contender, folder / "hf", folder))
+            print(f"{name}: {contender}: {json.dumps(rows[contender][-1])}", flush=True)
+    medians = {
+        contender: {key: statistics.median(row[key] for row in found) for key in found[0]}
+        for contender, found in rows.items()
+    }
+    return {"model": name, "size": size, "rounds": len(rows["copy"]), "contenders": medians}
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Lay the results out as a table of Markdown."""
+    lines = [
+        "| model | contender | seconds | of the copy | start-up, s | memory, MiB | CPU, s | read, GB | written, GB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for result in results:
+        floor = result["contenders"]["copy"]["seconds"]
+        for contender, found in result["contenders"].items():
+            cells = [f"{found['seconds']:.1f}", f"{found['seconds'] / floor:.2f}"]
+            if contender == "copy":
+                cells += [""] * 5
+            else:
+                cells += [f"{found['start-up']:.1f}", f"{found['memory'] / 2**20:.0f}", f"{found['cpu']:.1f}"]
+                cells += [f"{found['read'] / 1e9:.1f}", f"{found['written'] / 1e9:.1f}"]
+            lines.append(f"| {result['model']}, {result['size'] / 1e9:.1f} GB | {contender} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def plot(results: list[dict[str, Any]], folder: Path) -> None:
+    """Draw time and memory against size."""
+    from matplotlib import pyplot
+
+    plain = sorted(
+        (one for one in results if one["model"].startswith("Llama") and "," not in one["model"]),
+        key=lambda one: one["size"],
+    )
+    for what, label, scale in (("seconds", "seconds after start-up", 1), ("memory", "anonymous memory, MiB", 2**20)):
+        figure, axes = pyplot.subplots(figsize=(6, 4))
+        for contender in ("copy", "one rank", "two ranks", "upstream"):
+            points = [
+                (one["size"] / 1e9, one["contenders"][contender][what] / scale)
+                for one in plain
+                if what in one["contenders"].get(contender, {})
+            ]
+            if points:
+                axes.plot(
+                    *zip(*points), marker="o", label="copy and sync (the floor)" if contender == "copy" else contender
+                )
+        axes.set_xlabel("size of the model, GB")
+        axes.set_ylabel(label)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.grid(alpha=0.3)
+        axes.legend()
+        figure.tight_layout()
+        figure.savefig(folder / f"{what}.svg", metadata={"Date": None})
+
+
+def main() -> None:
+    """Measure, print the table, and write it where it is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS, metavar="NAME")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--to", type=Path, help="folder for performance.json and the plots")
+    parser.add_argument("--import", nargs=3, dest="words", help=argparse.SUPPRESS)
+    parser.add_argument("--upstream", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.words:
+        import_measured(*options.words, options.upstream)
+        return
+    results = []
+    for name in options.models:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            results.append(bench(name, MODELS[name], options.rounds, Path(folder)))
+        print(table(results), flush=True)
+        if options.to is not None:
+            options.to.mkdir(parents=True, exist_ok=True)
+            (options.to / "performance.json").write_text(json.dumps(results, indent=1))
+    if options.to is not None:
+        plot(results, options.to)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,343 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A streamed release is, entry by entry and bit by bit, what a save of the loaded model is; or none is published."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from megatron.core.dist_checkpointing.serialization import load_common_state_dict
+from models import FAMILIES, save_random_model
+from safetensors.torch import load_file, save_file
+from torch.distributed.checkpoint import FileSystemReader
+from transformers import LlamaConfig
+
+from megatron.bridge import AutoBridge
+from megatron.bridge.training.model_load_save import temporary_distributed_context
+from megatron.bridge.training.release import streaming, writing
+from megatron.bridge.training.release.faithful import require_faithful
+from megatron.bridge.training.release.headers import read_headers
+from megatron.bridge.training.release.hf_files import FileRange, HuggingFaceFiles
+from megatron.bridge.training.release.streaming import streamed_model, weights_of
+from megatron.bridge.training.release.units import share
+from megatron.bridge_release.checking import check
+
+
+def _entries(folder: Path) -> dict[str, Any]:
+    """Read every entry of a checkpoint folder, by its key and its place in the tensor."""
+    metadata = FileSystemReader(folder).read_metadata()
+    found = {}
+    for index, place in metadata.storage_data.items():
+        with open(folder / place.relative_path, "rb") as file:
+            file.seek(place.offset)
+            data = file.read(place.length)
+        key = (index.fqn, tuple(index.offset or ()))
+        try:
+            found[key] = torch.load(__import__("io").BytesIO(data), weights_only=True)
+        except Exception:
+            found[key] = data
+    return found
+
+
+def _assert_equal(one: Path, other: Path) -> None:
+    """Compare metadata, common state and all tensors of two checkpoint folders."""
+    expected, found = (FileSystemReader(folder).read_metadata() for folder in (one, other))
+    assert found.state_dict_metadata == expected.state_dict_metadata
+    assert found.planner_data == expected.planner_data
+    entries, others = _entries(one), _entries(other)
+    assert entries.keys() == others.keys() and len(entries) > 10
+    tensors = 0
+    for key, entry in entries.items():
+        if isinstance(entry, torch.Tensor):
+            tensors += 1
+            assert others[key].dtype == entry.dtype and others[key].shape == entry.shape, key
+            assert torch.equal(others[key].view(torch.uint8), entry.view(torch.uint8)), key
+    assert tensors > 10
+    commons = [load_common_state_dict(str(folder)) for folder in (one, other)]
+    assert vars(commons[0].pop("args")) == vars(commons[1].pop("args"))
+    assert commons[0] == commons[1]
+
+
+def _save_loaded(hf: Path, root: Path) -> None:
+    """Load the model whole, as upstream's code does, and save it."""
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    with temporary_distributed_context(backend="gloo"):
+        require_faithful(bridge, tokenizer_path=hf)
+        model = bridge.to_megatron_model(wrap_with_ddp=False, use_cpu_initialization=True)
+        assert weights_of(model) is None
+        bridge.save_megatron_model(model, root, hf_tokenizer_path=hf, release=True)
+
+
+@pytest.fixture
+def streams(monkeypatch) -> list[Any]:
+    """The models that are streamed."""
+    seen: list[Any] = []
+    made = streaming.streamed_model
+
+    def note(*arguments: Any) -> Any:
+        seen.append(made(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(streaming, "streamed_model", note)
+    return seen
+
+
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if not family.needs])
+def test_each_family_s_streamed_release_is_the_saved_one(name, tmp_path, monkeypatch, streams):
+    for variable in ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN"):
+        monkeypatch.delenv(variable, raising=False)
+    hf = save_random_model(tmp_path / "hf", FAMILIES[name].config)
+    # To one path: args.tokenizer_model and the metadata name it.
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    assert len(streams) == 1 and streams[0] is not None
+    (tmp_path / "root").rename(tmp_path / "streamed")
+    _save_loaded(hf, tmp_path / "root")
+    _assert_equal(tmp_path / "root/release", tmp_path / "streamed/release")
+    # And the entries of upstream's own writer are among them.
+    AutoBridge.import_ckpt(hf, tmp_path / "default")
+    entries, others = _entries(tmp_path / "default/iter_0000000"), _entries(tmp_path / "streamed/release")
+    assert entries.keys() <= others.keys()
+    for key, entry in entries.items():
+        if isinstance(entry, torch.Tensor):
+            assert torch.equal(others[key].view(torch.uint8), entry.view(torch.uint8)), key
+
+
+def _float32(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.float() * 1.001 for name, tensor in tensors.items()}
+
+
+def _mixed(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    dtypes = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+    return {name: tensor.to(dtypes[at % 4]) for at, (name, tensor) in enumerate(tensors.items())}
+
+
+@pytest.mark.parametrize("spoil", [_float32, _mixed], ids=["float32", "mixed dtypes"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float16"])
+def test_a_streamed_release_is_rounded_as_the_saved_one(spoil, dtype, tmp_path, streams):
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Qwen2 (QKV bias)"].config)
+    save_file(spoil(load_file(hf / "model.safetensors")), hf / "model.safetensors", {"format": "pt"})
+    config = json.loads((hf / "config.json").read_text())
+    (hf / "config.json").write_text(json.dumps(config | {"dtype": dtype}))
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    assert streams[0] is not None
+    (tmp_path / "root").rename(tmp_path / "streamed")
+    _save_loaded(hf, tmp_path / "root")
+    _assert_equal(tmp_path / "root/release", tmp_path / "streamed/release")
+
+
+def test_a_model_in_many_files_is_streamed_from_all_of_them(tmp_path, streams):
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
+    tensors = load_file(hf / "model.safetensors")
+    (hf / "model.safetensors").unlink()
+    files = {name: f"model-{at:05}-of-{len(tensors):05}.safetensors" for at, name in enumerate(tensors)}
+    for name, tensor in tensors.items():
+        save_file({name: tensor}, hf / files[name], {"format": "pt"})
+    (hf / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": files}))
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    (tmp_path / "root").rename(tmp_path / "streamed")
+    _save_loaded(hf, tmp_path / "root")
+    _assert_equal(tmp_path / "root/release", tmp_path / "streamed/release")
+
+
+def test_a_model_that_a_hook_changes_is_loaded_whole_and_it_is_said(tmp_path, capsys, monkeypatch, streams):
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
+    provider_of = AutoBridge.to_megatron_provider
+
+    def hooked(self: AutoBridge, *arguments: Any, **keywords: Any) -> Any:
+        provider = provider_of(self, *arguments, **keywords)
+        provider.register_pre_wrap_hook(lambda models: models)
+        return provider
+
+    monkeypatch.setattr(AutoBridge, "to_megatron_provider", hooked)
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    assert streams == [None]
+    assert (
+        "is loaded whole before it is written: GPTModelProvider changes it after it is built."
+        in capsys.readouterr().out
+    )
+    monkeypatch.undo()
+    (tmp_path / "root").rename(tmp_path / "whole")
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    _assert_equal(tmp_path / "root/release", tmp_path / "whole/release")
+
+
+def test_the_option_of_little_memory_is_accepted_and_changes_nothing(tmp_path, streams):
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True, low_memory_save=True)
+    assert streams[0] is not None and len(streams[0]) == 1
+    (tmp_path / "root").rename(tmp_path / "low")
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    _assert_equal(tmp_path / "root/release", tmp_path / "low/release")
+
+
+def test_the_model_s_memory_is_never_touched(tmp_path):
+    """A model of 400 MB, nearly all of it in three tensors that are copied as they are."""
+    config = LlamaConfig(
+        vocab_size=131072, hidden_size=512, intermediate_size=1024, num_hidden_layers=1, num_attention_heads=4
+    )
+    hf = save_random_model(tmp_path / "hf", config)
+    bridge = AutoBridge.from_hf_pretrained(hf)
+
+    def anonymous() -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("RssAnon:")[2].split()[0]) * 1024
+
+    with temporary_distributed_context(backend="gloo"):
+        accounted = require_faithful(bridge, tokenizer_path=hf)
+        before = anonymous()
+        model = streamed_model(bridge, accounted)
+        weights = sum(parameter.nbytes for parameter in model[0].parameters())
+        assert weights > 2.6e8 and anonymous() - before < 0.1 * weights
+        bridge.save_megatron_model(model, tmp_path / "root", release=True)
+        assert anonymous() - before < 0.3 * weights
+
+
+def _begin(hf: Path) -> tuple[AutoBridge, list[Any]]:
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    model = streamed_model(bridge, require_faithful(bridge))
+    assert model is not None
+    return bridge, model
+
+
+@pytest.mark.parametrize("left", [0.2, 0.9])
+def test_a_source_that_is_cut_short_meanwhile_is_an_error_that_names_it(left, tmp_path):
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
+    file = hf / "model.safetensors"
+    with temporary_distributed_context(backend="gloo"):
+        bridge, model = _begin(hf)
+        os.truncate(file, int(left * file.stat().st_size))
+        with pytest.raises(ValueError, match=f"{file} became shorter while it was read"):
+            bridge.save_megatron_model(model, tmp_path / "root", release=True)
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize("change", ["a tensor less", "another size"])
+def test_a_source_that_changes_meanwhile_is_an_error_that_names_it(change, tmp_path):
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
+    file = hf / "model.safetensors"
+    with temporary_distributed_context(backend="gloo"):
+        bridge = AutoBridge.from_hf_pretrained(hf)
+        accounted = require_faithful(bridge)
+        tensors = load_file(file)
+        tensors["model.layers.1.self_attn.q_proj.weight"] = torch.zeros(3, 5)
+        if change == "a tensor less":
+            del tensors["model.layers.1.self_attn.q_proj.weight"]
+        save_file(tensors, file, {"format": "pt"})
+        with pytest.raises(ValueError, match=f"{file} has changed while it was read"):
+            model = streamed_model(bridge, accounted)
+            bridge.save_megatron_model(model, tmp_path / "root", release=True)
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize("times", [-1, 1])
+def test_a_tensor_that_is_not_read_as_often_as_accounted_for_is_never_published(times, tmp_path):
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
+    with temporary_distributed_context(backend="gloo"):
+        bridge, model = _begin(hf)
+        weights_of(model).read["model.norm.weight"] += times
+        with pytest.raises(RuntimeError, match=f"model.norm.weight was read {1 + times} times, and 1 times"):
+            bridge.save_megatron_model(model, tmp_path / "root", release=True)
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_plan_that_is_not_written_whole_is_never_published(tmp_path, monkeypatch):
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
+    units = writing._Writer._units
+    monkeypatch.setattr(writing._Writer, "_units", lambda self, items: units(self, items)[:-1])
+    with pytest.raises(RuntimeError, match="entries were written, and"):
+        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    assert not (tmp_path / "root").exists()
+
+
+def test_the_checksums_made_while_writing_are_those_of_the_files(tiny):
+    folder = tiny.root / "release"
+    files = json.loads((folder / "integrity.json").read_text())["files"]
+    assert sum(name.endswith(".distcp") for name in files) == min(4, len(os.sched_getaffinity(0)))
+    for name, digest in files.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest, name
+
+
+def test_a_reader_that_has_read_the_old_metadata_never_reads_the_new_tensors(tiny, other, tmp_path):
+    """Stopped between any two of its opens, it reads the old tensors to the end, or misses a file."""
+    seen = set()
+    metadata = FileSystemReader(tiny.root / "release").read_metadata()
+    names = sorted({place.relative_path for place in metadata.storage_data.values()})
+    for stops in range(len(names) + 1):
+        root = Path(shutil.copytree(tiny.root, tmp_path / f"root{stops}"))
+        read = [(root / "release" / name).read_bytes() for name in names[:stops]]
+        AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
+        try:
+            read += [(root / "release" / name).read_bytes() for name in names[stops:]]
+        except FileNotFoundError:
+            seen.add("missing")
+            continue
+        seen.add("old")
+        assert read == [(tiny.root / "release" / name).read_bytes() for name in names]
+    assert seen == {"missing", "old"}
+
+
+def test_conversions_are_admitted_by_their_bytes(tmp_path, monkeypatch):
+    """With no room at all, each conversion is alone, and all of them are made."""
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    (tmp_path / "root").rename(tmp_path / "streamed")
+    monkeypatch.setenv("MEGATRON_BRIDGE_IMPORT_MEMORY", "1")
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    _assert_equal(tmp_path / "root/release", tmp_path / "streamed/release")
+
+
+def test_a_part_of_a_file_is_read_in_pieces(tmp_path):
+    (tmp_path / "file").write_bytes(bytes(range(200)))
+    descriptor = os.open(tmp_path / "file", os.O_RDONLY)
+    part = FileRange(tmp_path / "file", descriptor, 10, 100).cut(5, 50)
+    pieces = [bytes(piece) for piece in part.chunks(memoryview(bytearray(16)))]
+    assert [len(piece) for piece in pieces] == [16, 16, 16, 2]
+    assert b"".join(pieces) == bytes(range(15, 65))
+    os.close(descriptor)
+
+
+def test_tensors_of_files_are_those_of_safetensors(tmp_path):
+    tensors = {
+        "scalar": torch.tensor(3.5),
+        "nothing": torch.empty(0, 4, dtype=torch.bfloat16),
+        "whole": torch.arange(24, dtype=torch.int64).reshape(2, 3, 4),
+        "half": torch.randn(5, 7).to(torch.float16),
+        "eighth": torch.randn(3, 3).to(torch.float8_e4m3fn),
+    }
+    save_file(tensors, tmp_path / "model.safetensors")
+    files = HuggingFaceFiles(tmp_path, read_headers(tmp_path))
+    found = files.load_tensors(list(tensors))
+    for name, tensor in tensors.items():
+        assert found[name].shape == tensor.shape and found[name].dtype == tensor.dtype
+        assert torch.equal(found[name].flatten().view(torch.uint8), tensor.flatten().view(torch.uint8))
+    files.close()
+
+
+def test_things_are_shared_evenly_and_alike_everywhere():
+    sizes = [5, 100, 7, 30, 30, 40, 1, 0]
+    shares = share("abcdefgh", sizes, 3)
+    assert shares == share("abcdefgh", sizes, 3)
+    assert sorted("".join("".join(mine) for mine in shares)) == list("abcdefgh")
+    assert [sum(sizes["abcdefgh".index(one)] for one in mine) for mine in shares] == [100, 53, 60]
+    assert share([], [], 2) == [[], []]
+
+
+def test_a_released_model_loads(tiny):
+    assert check(tiny.root).loadable
