@@ -209,15 +209,14 @@ def _anonymous(process: int) -> int:
 
 def import_measured(hf: str, root: str, out: str, upstream: bool) -> None:
     """Import in this process; write what it took into a file of this rank."""
-    started = time.monotonic()
     if upstream:
         import upstream_import
 
-        prepared: Any = upstream_import.prepare()
+        theirs = upstream_import.load_upstream()
     else:
         from megatron.bridge import AutoBridge
         from megatron.bridge.training import model_load_save, release_checkpoint  # noqa: F401
-    ready, cpu, base, peak = time.monotonic(), os.times(), _anonymous(os.getpid()), [0]
+    ready, start_up, cpu, base, peak = time.monotonic(), _age(), os.times(), _anonymous(os.getpid()), [0]
     io = _io()
     done = threading.Event()
 
@@ -228,14 +227,14 @@ def import_measured(hf: str, root: str, out: str, upstream: bool) -> None:
     watching = threading.Thread(target=watch)
     watching.start()
     if upstream:
-        prepared(hf, root)
+        upstream_import.import_model(theirs, hf, Path(root))
     else:
         AutoBridge.import_ckpt(hf, root, release=True)
     took, after = time.monotonic() - ready, os.times()
     done.set()
     watching.join()
     found = {
-        "start-up": ready - started,
+        "start-up": start_up,
         "seconds": took,
         "memory": peak[0] - base,
         "cpu": sum(after[:4]) - sum(cpu[:4]),
@@ -245,6 +244,12 @@ def import_measured(hf: str, root: str, out: str, upstream: bool) -> None:
     Path(f"{out}.{os.environ.get('RANK', '0')}").write_text(json.dumps(found))
 
 
+def _age() -> float:
+    """Tell how long ago this process began, in seconds."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _io() -> dict[str, int]:
     return {
         name: int(value)
@@ -252,8 +257,18 @@ def _io() -> dict[str, int]:
     }
 
 
-def run(contender: str, hf: Path, folder: Path) -> dict[str, float]:
-    """Let one contender make its copy or its checkpoint; tell what it took."""
+def run(contender: str, hf: Path, folder: Path, upstream: Path) -> dict[str, float]:
+    """Let one contender make its copy or its checkpoint; tell what it took.
+
+    Args:
+        contender: Its name.
+        hf: The model.
+        folder: Where to write.
+        upstream: Upstream's unpatched tree.
+
+    Returns:
+        Seconds, bytes, and seconds of processors.
+    """
     target, out = folder / "target", folder / "took"
     for path in hf.iterdir():
         with open(path, "rb", buffering=0) as file:
@@ -271,7 +286,7 @@ def run(contender: str, hf: Path, folder: Path) -> dict[str, float]:
         command = [sys.executable, "-W", "ignore", *words, __file__, "--import", str(hf), str(target), str(out)]
         environment = dict(os.environ)
         if contender == "upstream":
-            environment["PYTHONPATH"] = environment["UPSTREAM_TREE"]
+            environment["PYTHONPATH"] = str(upstream)
             command.append("--upstream")
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:
@@ -283,17 +298,17 @@ def run(contender: str, hf: Path, folder: Path) -> dict[str, float]:
     return found
 
 
-def bench(name: str, model: Model, rounds: int | None, folder: Path) -> dict[str, Any]:
+def bench(name: str, model: Model, rounds: int | None, folder: Path, upstream: Path) -> dict[str, Any]:
     """Measure all contenders of a model; give the medians."""
     size = make_model(folder / "hf", model.config)
     contenders = ["copy", "one rank", "two ranks"]
-    if model.upstream and os.environ.get("UPSTREAM_TREE"):
+    if model.upstream:
         contenders.append("upstream")
     rows: dict[str, list[dict[str, float]]] = {contender: [] for contender in contenders}
     for number in range(rounds or model.rounds):
         at = number % len(contenders)
         for contender in contenders[at:] + contenders[:at]:
-            rows[contender].append(run(contender, folder / "hf", folder))
+            rows[contender].append(run(contender, folder / "hf", folder, upstream))
             print(f"{name}: {contender}: {json.dumps(rows[contender][-1])}", flush=True)
     medians = {
         contender: {key: statistics.median(row[key] for row in found) for key in found[0]}
@@ -363,10 +378,13 @@ def main() -> None:
     if options.words:
         import_measured(*options.words, options.upstream)
         return
+    from patches.upstream import open_upstream
+
     results = []
     for name in options.models:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            results.append(bench(name, MODELS[name], options.rounds, Path(folder)))
+            upstream = open_upstream(None, Path(folder)).root
+            results.append(bench(name, MODELS[name], options.rounds, Path(folder), upstream))
         print(table(results), flush=True)
         if options.to is not None:
             options.to.mkdir(parents=True, exist_ok=True)

@@ -15,9 +15,12 @@
 """A streamed release is, entry by entry and bit by bit, what a save of the loaded model is; or none is published."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ from megatron.core.dist_checkpointing.serialization import load_common_state_dic
 from models import FAMILIES, save_random_model
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint import FileSystemReader
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from transformers import LlamaConfig
 
 from megatron.bridge import AutoBridge
@@ -50,15 +54,20 @@ def _entries(folder: Path) -> dict[str, Any]:
             data = file.read(place.length)
         key = (index.fqn, tuple(index.offset or ()))
         try:
-            found[key] = torch.load(__import__("io").BytesIO(data), weights_only=True)
+            found[key] = torch.load(io.BytesIO(data), weights_only=True)
         except Exception:
             found[key] = data
     return found
 
 
-def _assert_equal(one: Path, other: Path) -> None:
-    """Compare metadata, common state and all tensors of two checkpoint folders."""
+def _assert_equal(one: Path, other: Path, world_size: int = 1) -> None:
+    """Compare metadata, common state and all tensors of two checkpoint folders; the second is of so many ranks."""
     expected, found = (FileSystemReader(folder).read_metadata() for folder in (one, other))
+    for metadata in (expected, found) if world_size > 1 else ():
+        # In the order of the ranks that wrote them.
+        for tensor in metadata.state_dict_metadata.values():
+            if isinstance(tensor, TensorStorageMetadata):
+                tensor.chunks.sort(key=lambda chunk: chunk.offsets)
     assert found.state_dict_metadata == expected.state_dict_metadata
     assert found.planner_data == expected.planner_data
     entries, others = _entries(one), _entries(other)
@@ -71,7 +80,8 @@ def _assert_equal(one: Path, other: Path) -> None:
             assert torch.equal(others[key].view(torch.uint8), entry.view(torch.uint8)), key
     assert tensors > 10
     commons = [load_common_state_dict(str(folder)) for folder in (one, other)]
-    assert vars(commons[0].pop("args")) == vars(commons[1].pop("args"))
+    sizes = dict.fromkeys(("world_size", "data_parallel_size", "inprocess_active_world_size"), world_size)
+    assert vars(commons[0].pop("args")) | sizes == vars(commons[1].pop("args"))
     assert commons[0] == commons[1]
 
 
@@ -140,6 +150,30 @@ def test_a_streamed_release_is_rounded_as_the_saved_one(spoil, dtype, tmp_path, 
     (tmp_path / "root").rename(tmp_path / "streamed")
     _save_loaded(hf, tmp_path / "root")
     _assert_equal(tmp_path / "root/release", tmp_path / "streamed/release")
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory) -> Path:
+    """A model with experts, imported by one, two, three and four ranks."""
+    out = tmp_path_factory.mktemp("ranks")
+    hf = save_random_model(out / "hf", FAMILIES["Qwen3-MoE (experts, qk-norm)"].config)
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", Path(__file__).with_name("ranks_worker.py"), hf, out, "1", "2", "3", "4"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
+    return out
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_any_number_of_ranks_write_the_same_checkpoint(ranks, number):
+    _assert_equal(ranks / "ranks1/release", ranks / f"ranks{number}/release", world_size=number)
+    assert check(ranks / f"ranks{number}").problems == []
+    writers = {path.name.split("_")[2] for path in (ranks / f"ranks{number}/release").glob("*.distcp")}
+    assert writers == {str(rank) for rank in range(number)}
 
 
 def test_a_model_in_many_files_is_streamed_from_all_of_them(tmp_path, streams):

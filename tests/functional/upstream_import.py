@@ -25,6 +25,7 @@ import contextlib
 import queue
 import sys
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import torch
@@ -49,7 +50,7 @@ class _AnyName:
         return type(name, (), {}) if name[0].isupper() else self
 
 
-def _import_upstream():
+def load_upstream() -> Any:
     """Import AutoBridge, one of whose modules imports Transformer Engine at its top."""
     real_import = builtins.__import__
 
@@ -63,9 +64,14 @@ def _import_upstream():
     return AutoBridge
 
 
-def main() -> None:
-    """Import the model as upstream's import_ckpt does, on the CPU."""
-    AutoBridge = _import_upstream()
+def import_model(AutoBridge: Any, hf: str, out: Path) -> None:
+    """Import a model as upstream's import_ckpt does, on the CPU.
+
+    Args:
+        AutoBridge: What `load_upstream` gave.
+        hf: The model's folder.
+        out: Checkpoint root to write.
+    """
     from megatron.bridge.models import gpt_provider
     from megatron.bridge.training import config as training_config
 
@@ -98,7 +104,8 @@ def main() -> None:
         from megatron.core import parallel_state
 
         parallel_state.initialize_model_parallel()
-        AutoBridge.import_ckpt(sys.argv[1], Path(sys.argv[2]))
+        AutoBridge.import_ckpt(hf, out)
 
 
-main()
+if __name__ == "__main__":
+    import_model(load_upstream(), sys.argv[1], Path(sys.argv[2]))
