@@ -337,6 +337,14 @@ def test_conversions_are_admitted_by_their_bytes(tmp_path, monkeypatch):
     _assert_equal(tmp_path / "root/release", tmp_path / "streamed/release")
 
 
+def test_a_budget_that_is_no_number_is_refused(tmp_path, monkeypatch):
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
+    monkeypatch.setenv("MEGATRON_BRIDGE_IMPORT_MEMORY", "1GB")
+    with pytest.raises(ValueError, match="MEGATRON_BRIDGE_IMPORT_MEMORY is '1GB'. Give a number of bytes"):
+        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    assert not (tmp_path / "root").exists()
+
+
 def test_a_part_of_a_file_is_read_in_pieces(tmp_path):
     (tmp_path / "file").write_bytes(bytes(range(200)))
     descriptor = os.open(tmp_path / "file", os.O_RDONLY)

@@ -36,10 +36,10 @@ from pathlib import Path
 from typing import Any, Callable, ParamSpec, TypeVar
 
 import torch
-from megatron.core import parallel_state
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.core.dist_checkpointing.strategies.fully_parallel import FullyParallelSaveStrategyWrapper
 from megatron.core.msc_utils import MultiStorageClientFeature
+from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.utils import get_model_config
 
 from megatron.bridge.training.config import ConfigContainer
@@ -56,6 +56,7 @@ from megatron.bridge.training.utils.checkpoint_utils import (
     read_train_state,
 )
 from megatron.bridge.training.utils.import_checks import check_root
+from megatron.bridge.training.utils.pg_utils import get_pg_collection
 from megatron.bridge.training.utils.publishing import Publication, check_overwrite
 from megatron.bridge.training.utils.transformer_engine_keys import add_transformer_engine_keys
 from megatron.bridge.utils.common_utils import print_rank_0, warn_rank_0
@@ -176,8 +177,8 @@ def checkpointing_context(model: list[Any], ckpt_format: str, release: bool) -> 
     strategy: Any = ReleaseSaveStrategy(weights)
     if weights is None:
         # What several ranks hold is written by one of them, each its share.
-        group = parallel_state.get_data_parallel_group(with_context_parallel=True)
-        strategy = FullyParallelSaveStrategyWrapper(strategy, group)
+        groups = get_pg_collection(model) if model else ProcessGroupCollection.use_mpu_process_groups(["dp_cp"])
+        strategy = FullyParallelSaveStrategyWrapper(strategy, groups.dp_cp)
     return {"save_strategy": strategy}
 
 

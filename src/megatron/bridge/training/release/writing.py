@@ -21,6 +21,7 @@ their way, and are written once; nothing is read a second time.
 
 import hashlib
 import os
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -55,10 +56,11 @@ from megatron.bridge.utils.common_utils import print_rank_0
 from megatron.bridge_release.integrity import write_manifest
 
 
-# Threads of a rank, of which each writes one file: more than two are not faster, and take more memory.
+# How many threads a rank has at most; each writes a file of its own.
 _THREADS = 4
-# What conversions in flight may take, in bytes; a larger one is alone.
-MEMORY = 96 << 20
+# What conversions in flight may take, in bytes, where the environment variable does not say; a larger one is alone.
+_MEMORY = 96 << 20
+MEMORY_VARIABLE = "MEGATRON_BRIDGE_IMPORT_MEMORY"
 _CHUNK = 2 << 20
 # How much is written before the kernel is asked to bring it to the disk: so the last sync finds little to do.
 _WRITEBACK = 16 << 20
@@ -87,7 +89,7 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):
         if self._weights is not None:
             self._take_share(self._weights, sharded_state_dict)
         by_key, _, _ = _replace_state_dict_keys_with_sharded_keys(sharded_state_dict, self.keep_only_main_replica)
-        writer = _Writer(Path(checkpoint_dir), self._weights)
+        writer = _Writer(Path(checkpoint_dir), self._weights, _memory())
         try:
             checkpoint.save(
                 mcore_to_pyt_state_dict(by_key, False),
@@ -100,6 +102,9 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):
             # Each rank's error, with its rank; the others follow from the first.
             _, (cause, _) = min(error.failures.items())
             raise cause from None
+        finally:
+            if self._weights is not None:
+                self._weights.files.close()
         writer.conclude()
 
     def _take_share(self, weights: StreamedWeights, sharded_state_dict: dict[str, Any]) -> None:
@@ -129,9 +134,9 @@ class _Planner(MCoreSavePlanner):
 class _Writer(FileSystemWriter):
     """Writes the files of one rank, and on rank 0 the metadata of all."""
 
-    def __init__(self, folder: Path, weights: StreamedWeights | None) -> None:
+    def __init__(self, folder: Path, weights: StreamedWeights | None, memory: int) -> None:
         super().__init__(folder)
-        self._folder, self._weights = folder, weights
+        self._folder, self._weights, self._memory = folder, weights, memory
         # A reader that has read the metadata of a release that is replaced meanwhile misses the files that it names.
         self._id = on_rank_0(lambda: uuid4().hex[:8])
         self._digests: dict[str, str] = {}
@@ -144,7 +149,7 @@ class _Writer(FileSystemWriter):
         names = [f"__{dist.get_rank()}_{at}_{self._id}.distcp" for at in range(number)]
         shares = share(units, [unit.size for unit in units], number)
         self._bytes = sum(unit.size for unit in units)
-        budget, stop = _Budget(int(os.environ.get("MEGATRON_BRIDGE_IMPORT_MEMORY", MEMORY))), threading.Event()
+        budget, stop = _Budget(self._memory), threading.Event()
         results: list[WriteResult] = []
         errors: list[BaseException] = []
         with tqdm(
@@ -196,7 +201,11 @@ class _Writer(FileSystemWriter):
         digests = {name: digest for own, _, _ in ranks for name, digest in own.items()}
         on_rank_0(lambda: write_manifest(self._folder, digests))
         size, seconds = sum(size for _, size, _ in ranks), time.monotonic() - self._started
-        print_rank_0(f"wrote {size / 1e9:.2f} GB in {seconds:.1f} s ({size / 1e6 / seconds:.0f} MB/s)")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print_rank_0(
+            f"Wrote {size / 1e9:.2f} GB in {seconds:.1f} s, {size / 1e6 / seconds:.0f} MB/s; peak memory of rank 0: "
+            f"{peak / 2**30:.1f} GiB"
+        )
 
     def _units(self, items: Sequence[tuple[WriteItem, Any]]) -> list[Unit]:
         groups: dict[Any, list[tuple[WriteItem, torch.Tensor]]] = {}
@@ -212,6 +221,13 @@ class _Writer(FileSystemWriter):
         if self._weights is not None:
             units += [self._weights.unit(entries) for entries in groups.values()]
         return units
+
+
+def _memory() -> int:
+    text = os.environ.get(MEMORY_VARIABLE)
+    if text and not text.isdecimal():
+        raise ValueError(f"{MEMORY_VARIABLE} is {text!r}. Give a number of bytes, such as {_MEMORY}.")
+    return int(text) if text else _MEMORY
 
 
 def _unit_of_memory(item: WriteItem, data: Any) -> Unit:
@@ -367,4 +383,6 @@ def _require_numbers(values: torch.Tensor, key: str) -> None:
         raise ValueError(f"{key} has values that are no numbers (NaN). Is the model damaged, or was it never loaded?")
     if torch.isinf(least) or torch.isinf(largest):
         dtype = str(values.dtype).removeprefix("torch.")
-        raise ValueError(f"{key} has values that {dtype} cannot hold (infinite). Let the config's dtype be a wider one, or mend the model.")
+        raise ValueError(
+            f"{key} has values that {dtype} cannot hold (infinite). Let the config's dtype be a wider one, or mend the model."
+        )
