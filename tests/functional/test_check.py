@@ -29,7 +29,7 @@ import pytest
 import torch
 from megatron.core.dist_checkpointing.core import CheckpointingException
 from megatron.core.dist_checkpointing.validation import save_integrity_manifest, verify_integrity_manifest
-from megatron_lm import load, megatron_lm
+from megatron_lm import load, megatron_lm, shard
 from models import make_tiny_llama
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint import FileSystemReader
@@ -203,13 +203,15 @@ def test_megatron_cores_own_check_passes_and_fails_after_a_flipped_byte_of_any_f
 def test_megatron_lm_loads_it_with_verify_integrity_and_refuses_it_after_a_flipped_byte(root):
     flags = [*(root / "release/megatron_lm_args.txt").read_text().split(), "--load", str(root), "--verify-integrity"]
     flags = [*(flag for flag in flags if flag != "--bf16"), "--exit-on-missing-checkpoint"]
-    shard = root / "release" / "__0_0.distcp"
     with megatron_lm(flags) as args:
         assert load(args)[1] == 0
-        data = shard.read_bytes()
-        shard.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-        with pytest.raises(CheckpointingException, match="__0_0.distcp: hash mismatch"):
-            load(args)
+        for file in (root / "release").glob("*.distcp"):
+            data = file.read_bytes()
+            file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+            with pytest.raises(CheckpointingException, match=f"{file.name}: hash mismatch"):
+                load(args)
+            file.write_bytes(data)
+        assert load(args)[1] == 0
 
 
 def _as_before_the_manifest(root: Path) -> None:
@@ -228,11 +230,11 @@ def test_a_release_with_the_checksums_of_before_is_read_and_repaired(tiny, root,
     assert report.loadable and all(file.verified for file in report.files if file.name != SUMS_FILE)
     (note,) = report.notes
     assert "--verify-integrity" in note and note.endswith(f"python -m megatron.bridge_release repair {root}")
-    shard = root / "release" / "__0_0.distcp"
-    data = shard.read_bytes()
-    shard.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    assert "__0_0.distcp has another checksum than when it was written" in check(root).problems[0]
-    shard.write_bytes(data)
+    for file in (root / "release").glob("*.distcp"):
+        data = file.read_bytes()
+        file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        assert f"{file.name} has another checksum than when it was written" in check(root).problems[0]
+        file.write_bytes(data)
     assert main(["repair", str(root)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "write release/integrity.json",
@@ -272,20 +274,20 @@ def test_the_manifest_that_megatron_lm_writes_of_a_training_names_what_it_saved(
 
 def test_without_checksums_a_missing_or_cut_shard_and_a_flipped_bit_in_any_tensor_are_found(default, tmp_path):
     root = Path(shutil.copytree(default, tmp_path / "root"))
-    shard = root / "iter_0000000" / "__0_0.distcp"
-    whole = shard.read_bytes()
+    file = shard(root / "iter_0000000")
+    whole = file.read_bytes()
     assert not check(root).beyond_repair
     for data in (None, b"", whole[:-1], whole + b"\0"):
-        shard.unlink() if data is None else shard.write_bytes(data)
+        file.unlink() if data is None else file.write_bytes(data)
         assert any("__0_0.distcp" in problem for problem in check(root).beyond_repair)
     tensors = [entry for entry in read_metadata(root / "iter_0000000").entries if entry.at is not None]
     assert len(tensors) > 10
     for entry in tensors:
         at = _value_of(whole, entry)
-        shard.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         (problem,) = check(root).beyond_repair
         assert f"is damaged in {entry.key} (archive/data/0 has another checksum)" in problem
-    shard.write_bytes(whole)
+    file.write_bytes(whole)
     assert not check(root).beyond_repair
 
 
@@ -360,18 +362,20 @@ def test_no_path_is_followed_out_of_the_root(root, tmp_path):
     folder = root / "release"
     metadata = (folder / ".metadata").read_bytes()
     outside = tmp_path / "outside.distcp"
-    shutil.copy(folder / "__0_0.distcp", outside)
+    file = shard(folder)
+    shutil.copy(file, outside)
     # As long as the name that it takes the place of.
-    (folder / ".metadata").write_bytes(metadata.replace(b"__0_0.distcp", b"../../x.dist"))
-    assert "names a file out of the folder, '../../x.dist'" in check(root).problems[0]
+    name = f"../../{'x' * (len(file.name) - len('../../.dist'))}.dist"
+    (folder / ".metadata").write_bytes(metadata.replace(file.name.encode(), name.encode()))
+    assert f"names a file out of the folder, '{name}'" in check(root).problems[0]
     (folder / ".metadata").write_bytes(metadata)
-    (folder / "__0_0.distcp").unlink()
-    (folder / "__0_0.distcp").symlink_to(outside)
+    file.unlink()
+    file.symlink_to(outside)
     report = check(root)
-    assert f"{folder / '__0_0.distcp'} is a link, or no file: it is not followed" in report.problems[0]
+    assert f"{file} is a link, or no file: it is not followed" in report.problems[0]
     assert main(["repair", str(root)]) == 1
-    (folder / "__0_0.distcp").unlink()
-    shutil.copy(outside, folder / "__0_0.distcp")
+    file.unlink()
+    shutil.copy(outside, file)
     for name in ("train_state.pt", "common.pt", ".metadata", "run_config.yaml", "megatron_lm_args.txt"):
         (folder / name).rename(tmp_path / name)
         (folder / name).symlink_to(tmp_path / name)

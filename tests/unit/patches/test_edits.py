@@ -242,12 +242,25 @@ SNIPPETS = {
         """
  class AutoBridge:
      def import_ckpt(cls):
++        streamed: list[MegatronModelT] | None = None
 +        if release:
 +            # The training package imports this module's package.
 +            from megatron.bridge.training.release.faithful import require_faithful
++            from megatron.bridge.training.release.streaming import streamed_model
 +
-+            require_faithful(bridge, allow_unused_tensors, allow_config_fields, hf_model_id)
++            accounted = require_faithful(bridge, allow_unused_tensors, allow_config_fields, hf_model_id)
++            streamed = streamed_model(bridge, accounted)
          model = bridge.to_megatron_model()
+""",
+        ("to_megatron_model", "to_model"),
+        "        model = bridge.to_megatron_model()\n",
+    ),
+    "models_conversion_auto_bridge:import-streamed": Snippet(
+        """
+ class AutoBridge:
+     def import_ckpt(cls):
+-        model = bridge.to_megatron_model()
++        model = streamed or bridge.to_megatron_model()
 """,
         ("to_megatron_model", "to_model"),
         "        model = bridge.to_megatron_model()\n",
@@ -479,7 +492,7 @@ SNIPPETS = {
 +
 +            let_through = require_faithful(
 +                self, allow_unused_tensors, allow_config_fields, hf_tokenizer_path, hf_tokenizer_kwargs
-+            )
++            ).let_through
 +            require_own_config(self, model)
          return 1
 ''',
@@ -964,6 +977,33 @@ SNIPPETS = {
 """,
         ("save_checkpoint", "save"),
     ),
+    "training_checkpointing:tokenizer-required": Snippet(
+        '''
+-def save_tokenizer_assets(tokenizer):
++def save_tokenizer_assets(tokenizer, required: bool = False):
+     """Save it.
+
+     Args:
+         tokenizer: It.
++        required: If True, raises what stops it. Default is False: it is logged.
+     """
+''',
+        ("Args:", "Takes:"),
+    ),
+    "training_checkpointing:tokenizer-raises": Snippet(
+        """
+ def save_tokenizer_assets():
+     try:
+         save()
+     except OSError as e:
++        if required:
++            raise
+         if get_rank_safe() == 0:
+             log(e)
+""",
+        ("get_rank_safe", "get_rank"),
+        "        if get_rank_safe() == 0:\n            log(e)\n",
+    ),
     "training_checkpointing:import-release-checkpoint": Snippet(
         """
  from megatron.bridge.a import a
@@ -1207,6 +1247,35 @@ SNIPPETS = {
         ("(3)", "(3, prebuilt_state_dict=4)"),
         "    save_checkpoint(3)\n",
     ),
+    "training_model_load_save:save-low-memory-writer": Snippet(
+        """
+ def save_megatron_model():
+-    save_checkpoint(1, prebuilt_state_dict=2)
++    save_checkpoint(1, prebuilt_state_dict=2, checkpointing_context=checkpointing_context(model, ckpt_format, release))
+     save_checkpoint(3)
+""",
+        ("prebuilt_state_dict=2", "state_dict=2"),
+        "    save_checkpoint(1, prebuilt_state_dict=2)\n",
+    ),
+    "training_model_load_save:save-whole-model-writer": Snippet(
+        """
+ def save_megatron_model():
+     save_checkpoint(1, prebuilt_state_dict=2)
+-    save_checkpoint(3)
++    save_checkpoint(3, checkpointing_context=checkpointing_context(model, ckpt_format, release))
+""",
+        ("(3)", "(3, prebuilt_state_dict=4)"),
+        "    save_checkpoint(3)\n",
+    ),
+    "training_model_load_save:save-tokenizer-required": Snippet(
+        """
+ def save_megatron_model():
+-    save_tokenizer_assets(1)
++    save_tokenizer_assets(1, required=release)
+""",
+        ("save_tokenizer_assets", "save_assets"),
+        "    save_tokenizer_assets(1)\n",
+    ),
     "training_model_load_save:save-tokenizer": Snippet(
         """
  def save_megatron_model():
@@ -1290,9 +1359,9 @@ SNIPPETS = {
     "training_model_load_save:import-release-checkpoint": Snippet(
         """
 -from megatron.bridge.training.release_checkpoint import z
-+from megatron.bridge.training.release_checkpoint import publishes_release, z
++from megatron.bridge.training.release_checkpoint import checkpointing_context, publishes_release, z
 """,
-        (" z", " publishes_release, z"),
+        (" z", " checkpointing_context, publishes_release, z"),
     ),
     "training_model_load_save:import-checkpoint-root": Snippet(
         """
