@@ -150,7 +150,8 @@ class _Writer(FileSystemWriter):
         shares = share(units, [unit.size for unit in units], number)
         self._bytes = sum(unit.size for unit in units)
         budget, stop = _Budget(self._memory), threading.Event()
-        results: list[WriteResult] = []
+        # In the order of the files: what an import writes does not depend on which thread was faster.
+        results: dict[str, list[WriteResult]] = {name: [] for name in names}
         errors: list[BaseException] = []
         with tqdm(
             desc="writing",
@@ -166,7 +167,7 @@ class _Writer(FileSystemWriter):
                     with _File(self._folder / name, stop, progress.update) as file:
                         for unit in mine:
                             with budget.admit(unit.memory, stop):
-                                results.extend(file.write_entry(content) for content in unit.contents())
+                                results[name].extend(file.write_entry(content) for content in unit.contents())
                     self._digests[name] = file.digest
                 except BaseException as error:
                     errors.append(error)
@@ -186,10 +187,11 @@ class _Writer(FileSystemWriter):
                 raise
         if errors:
             raise errors[0]
-        if len(results) != len(plan.items):
-            raise RuntimeError(f"{len(results)} entries were written, and {len(plan.items)} planned.")
+        written = [result for name in names for result in results[name]]
+        if len(written) != len(plan.items):
+            raise RuntimeError(f"{len(written)} entries were written, and {len(plan.items)} planned.")
         future: Future[list[WriteResult]] = Future()
-        future.set_result(results)
+        future.set_result(written)
         return future
 
     def conclude(self) -> None:
