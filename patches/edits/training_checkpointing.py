@@ -116,7 +116,13 @@ EDITS = (
         symbol="save_tokenizer_assets",
         why="A release without its tokenizer, or with a part of it, must not be published.",
         drop_when="upstream's function raises what it logs.",
-        do=InsertStatements("if required:\n    raise", before_call="get_rank_safe"),
+        do=InsertStatements(
+            """
+            if required:
+                raise TokenizerNotSaved(f"The tokenizer could not be saved, so nothing is published: {e}") from e
+            """,
+            before_call="get_rank_safe",
+        ),
     ),
     Edit(
         name="import-release-checkpoint",
@@ -125,7 +131,7 @@ EDITS = (
         drop_when="the edits above are gone.",
         do=AddImport(
             "from megatron.bridge.training.release_checkpoint import "
-            "open_tracker_object, prepare_release_state_dict, save_object, write_run_config"
+            "TokenizerNotSaved, open_tracker_object, prepare_release_state_dict, save_object, write_run_config"
         ),
     ),
     Edit(

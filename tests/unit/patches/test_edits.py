@@ -997,7 +997,7 @@ SNIPPETS = {
          save()
      except OSError as e:
 +        if required:
-+            raise
++            raise TokenizerNotSaved(f"The tokenizer could not be saved, so nothing is published: {e}") from e
          if get_rank_safe() == 0:
              log(e)
 """,
@@ -1008,6 +1008,7 @@ SNIPPETS = {
         """
  from megatron.bridge.a import a
 +from megatron.bridge.training.release_checkpoint import (
++    TokenizerNotSaved,
 +    open_tracker_object,
 +    prepare_release_state_dict,
 +    save_object,
@@ -1017,7 +1018,7 @@ SNIPPETS = {
         (
             "a import a",
             "training.release_checkpoint import "
-            "open_tracker_object, prepare_release_state_dict, save_object, write_run_config",
+            "TokenizerNotSaved, open_tracker_object, prepare_release_state_dict, save_object, write_run_config",
         ),
     ),
     "training_checkpointing:import-host": Snippet(

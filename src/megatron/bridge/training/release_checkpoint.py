@@ -72,6 +72,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class TokenizerNotSaved(RuntimeError):
+    """Rank 0, which saves a release's tokenizer, could not; the other ranks do not know of it yet."""
+
+
 def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
     """Decorate a function that saves to ``path`` so that ``release=True`` publishes what it saved.
 
@@ -111,10 +115,14 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
             if weights_of(call.arguments.get("model", ())) is not None:
                 # There is nothing to free.
                 call.arguments["low_memory_save"] = False
-            with _ending_on_sigterm(root):
-                result = save(*call.args, **call.kwargs)
+            not_saved = None
+            try:
+                with _ending_on_sigterm(root):
+                    result = save(*call.args, **call.kwargs)
+            except TokenizerNotSaved as error:
+                not_saved = error
             if call.arguments.get("hf_tokenizer_path") is not None:
-                on_rank_0(lambda: _require_tokenizer(staging))
+                on_rank_0(lambda: _require_tokenizer(staging, not_saved))
             flags = None
             if call.arguments.get("ckpt_format", "torch_dist") == "torch_dist":
                 flags = on_rank_0(lambda: _complete_for_megatron_lm(staging))
@@ -336,8 +344,10 @@ def _complete_for_all_readers(folder: Path, let_through: Sequence[str]) -> None:
     write_manifest(folder, read_manifest(folder) if (folder / INTEGRITY_FILE).is_file() else {})
 
 
-def _require_tokenizer(staging: Path) -> None:
+def _require_tokenizer(staging: Path, not_saved: TokenizerNotSaved | None) -> None:
     """Refuse a release without its tokenizer."""
+    if not_saved is not None:
+        raise not_saved
     tokenizer = Path(get_checkpoint_name(str(staging), 0, release=True)) / "tokenizer"
     if not tokenizer.is_dir() or not any(tokenizer.iterdir()):
         raise RuntimeError("The tokenizer could not be saved, so nothing is published; the log says why.")
