@@ -12,13 +12,19 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A filesystem for publishing that tests step through, to kill, to fail and to lose power at every operation."""
+"""Faults for tests: a filesystem for publishing to kill, to fail and to lose power at every operation, and writes.
+
+A fault in what writes the tensors is one of ``os.write`` and ``os.fsync``, told by the name of the file.
+"""
 
 import errno
+import gc
 import os
+import re
 import signal
+import threading
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 from megatron.bridge.training.utils.publishing import Filesystem
 
@@ -113,10 +119,69 @@ def killed_at(step: int, publish: Callable[[Stepping], None], exchanges: bool = 
         if number == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    return run_forked(lambda: publish(Stepping(kill, exchanges))) == -signal.SIGKILL
+
+
+def run_forked(action: Callable[[], object]) -> int:
+    """Run something in a process of its own, which has a minute for it; give its exit status, or minus its signal."""
     child = os.fork()
     if not child:
         try:
-            publish(Stepping(kill, exchanges))
+            # Garbage may own threads, which a fork has not: to collect it is to crash.
+            gc.disable()
+            signal.alarm(60)
+            action()
         finally:
             os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _file_of(descriptor: int) -> str:
+    return Path(os.readlink(f"/proc/self/fd/{descriptor}")).name
+
+
+def kill_when_written(size: int) -> None:
+    """Let this process kill itself when its threads have written so many bytes of tensors, and none more.
+
+    Where they write no more than that, it is before the last file is synced.
+    """
+    write, fsync = os.write, os.fsync
+    lock, written = threading.Lock(), 0
+
+    def write_and_kill(descriptor: int, data: Any) -> int:
+        nonlocal written
+        if not _file_of(descriptor).endswith(".distcp"):
+            return write(descriptor, data)
+        with lock:
+            here = memoryview(data)[: size - written]
+            written += write(descriptor, here)
+            if len(here) < len(data):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return len(here)
+
+    def fsync_or_kill(descriptor: int) -> None:
+        with lock:
+            if written == size and _file_of(descriptor).endswith(".distcp"):
+                os.kill(os.getpid(), signal.SIGKILL)
+        fsync(descriptor)
+
+    os.write, os.fsync = write_and_kill, fsync_or_kill
+
+
+def failing(operation: str, number: int, at: int, error: int) -> Callable[..., Any]:
+    """Give an ``os.write`` or ``os.fsync`` that fails.
+
+    Args:
+        operation: Which of the two.
+        number: The number of the file of tensors, of rank 0's, for which it fails.
+        at: How many bytes that file has then, or more.
+        error: The error's number.
+    """
+    real, name = getattr(os, operation), re.compile(rf"__0_{number}_[0-9a-f]{{8}}\.distcp")
+
+    def fail(descriptor: int, *data: Any) -> Any:
+        if name.fullmatch(_file_of(descriptor)) and os.fstat(descriptor).st_size >= at:
+            raise OSError(error, os.strerror(error))
+        return real(descriptor, *data)
+
+    return fail

@@ -24,7 +24,6 @@ rank ended.
 The ranks are forked from one process, which has imported everything and has computed nothing.
 """
 
-import functools
 import json
 import os
 import resource
@@ -35,12 +34,11 @@ import sys
 from pathlib import Path
 from typing import Any, Callable
 
-from faults import Stepping
-from megatron.core.dist_checkpointing.strategies import filesystem_async
-from megatron.core.dist_checkpointing.strategies.torch import TorchDistSaveShardedStrategy
+from faults import Stepping, kill_when_written
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training import release_checkpoint
+from megatron.bridge.training.release.writing import ReleaseSaveStrategy
 from megatron.bridge.training.utils.publishing import Publication
 
 
@@ -58,22 +56,13 @@ def kill_at(step: int) -> None:
 
 
 def kill_before_saving() -> None:
-    """Kill this process before Megatron Core saves anything."""
-    TorchDistSaveShardedStrategy.save = kill
+    """Kill this process before it saves anything."""
+    ReleaseSaveStrategy.save = kill
 
 
 def kill_while_writing() -> None:
-    """Kill this process with a part of its weights in its file."""
-    write_item, written = filesystem_async._write_item, []
-
-    @functools.wraps(write_item)
-    def write_and_kill(*args: Any, **kwargs: Any) -> Any:
-        if len(written) == 3:
-            kill()
-        written.append(write_item(*args, **kwargs))
-        return written[-1]
-
-    filesystem_async._write_item = write_and_kill
+    """Kill this process with a part of its weights in its files."""
+    kill_when_written(65536)
 
 
 def kill_before_publishing() -> None:
@@ -87,9 +76,9 @@ def kill_before_publishing() -> None:
 
 
 def write_small_files_only() -> None:
-    """Let the kernel refuse this process what it writes beyond 64 KiB of a file."""
+    """Let the kernel refuse this process what it writes beyond 32 KiB of a file."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (32768, 32768))
 
 
 RANK_1 = (kill_before_saving, kill_while_writing, kill_before_publishing, write_small_files_only)
@@ -138,7 +127,8 @@ def main() -> None:
     root, ends = out / "root", {}
     for happens in RANK_1:
         ends[happens.__name__] = run_ranks(hf, root, {1: happens})
-        root.rename(out / happens.__name__)
+        if root.exists():
+            root.rename(out / happens.__name__)
     operation, killed = 0, True
     while killed:
         shutil.copytree(old, root)

@@ -187,12 +187,22 @@ def greedy(model: torch.nn.Module, tokens: torch.Tensor, count: int, vocab_size:
 _ID = re.compile(r"_[0-9a-f]{8}(?=\.distcp$)")
 
 
+def contents(root: Path) -> dict[str, bytes]:
+    """Read the files of a checkpoint root, by their names, relative to it."""
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def of_any_import(name: str) -> str:
+    """Name a file as any import names it."""
+    return _ID.sub("", name)
+
+
 def tree(root: Path) -> list[str]:
     """Name the files of a checkpoint root, relative to it, each as any import names it."""
-    return sorted(_ID.sub("", str(path.relative_to(root))) for path in root.rglob("*") if path.is_file())
+    return sorted(of_any_import(str(path.relative_to(root))) for path in root.rglob("*") if path.is_file())
 
 
 def shard(folder: Path, rank: int = 0, number: int = 0) -> Path:
     """Find a file of tensors in a checkpoint folder."""
-    (path,) = [path for path in folder.glob("*.distcp") if _ID.sub("", path.name) == f"__{rank}_{number}.distcp"]
+    (path,) = [path for path in folder.glob("*.distcp") if of_any_import(path.name) == f"__{rank}_{number}.distcp"]
     return path

@@ -19,9 +19,11 @@ column that is a parameter of the test stands for that parameter's id. A test ad
 property ``note``.
 
 A test that says how many cases it tried (the fixture ``count``) holds a number of the README's table of reliability:
-where the tests of a row have all run, and their cases are not what the README says, the session fails.
+where the tests of a row have all run, and their cases are not what the README says, the session fails. Of hosts that have
+another number of cores than two nothing is said: an import writes another number of files there.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -114,6 +116,8 @@ def wrong_counts(config: pytest.Config) -> list[str]:
     """
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is None or config.option.keyword or any("::" in argument for argument in config.args):
+        return []
+    if len(os.sched_getaffinity(0)) != 2:
         return []
     if any(terminal.stats.get(outcome) for outcome in ("failed", "error")):
         return []

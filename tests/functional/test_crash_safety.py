@@ -17,6 +17,7 @@
 The smaller parts, at many more operations and on more filesystems: tests/unit/bridge/test_publishing.py.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -25,18 +26,22 @@ import shutil
 import signal
 import subprocess
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 import pytest
 import torch
-from faults import Stepping, killed_at
-from megatron_lm import tree
+from faults import Stepping, failing, kill_when_written, killed_at, run_forked
+from megatron_lm import contents, of_any_import, tree
 from safetensors.torch import load_file
+from torch.distributed import checkpoint
+from torch.distributed.checkpoint import FileSystemWriter
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.utils.publishing import Publication
+from megatron.bridge_release.__main__ import main
 
 
 EXAMPLE = Path(__file__).parents[2] / "examples/import_release.py"
@@ -45,23 +50,25 @@ TRACKER = "latest_checkpointed_iteration.txt"
 
 def _bytes(root: Path) -> dict[str, bytes]:
     """All that a reader may see of a root."""
-    return {name: (root / name).read_bytes() for name in tree(root) if not name.startswith(".release-")}
+    return {name: data for name, data in contents(root).items() if not name.startswith(".release-")}
 
 
-# What torch writes into .metadata and is another one in each import: the staging folder and an ID.
-_OF_THIS_IMPORT = re.compile(rb"\.release-staging-\w{8}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# What is another one in each import: the ID in its files' names, and the staging folder and an ID in .metadata.
+_OF_THIS_IMPORT = re.compile(
+    rb"\.release-staging-\w{8}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=\d)_[0-9a-f]{8}(?=\.distcp)"
+)
 
 
 def _bytes_of_any_import(root: Path) -> dict[str, bytes]:
     """All that a reader may see of a root, as each import to the same path writes it."""
     found = _bytes(root)
     if "release/.metadata" in found:
-        metadata = found["release/.metadata"]
-        digest = hashlib.sha256(metadata).hexdigest().encode()
+        digest = hashlib.sha256(found["release/.metadata"]).hexdigest().encode()
         assert found["release/integrity.json"].count(digest) == 1
         found["release/integrity.json"] = found["release/integrity.json"].replace(digest, b"")
-        found["release/.metadata"] = _OF_THIS_IMPORT.sub(b"", metadata)
-    return found
+        for name in ("release/.metadata", "release/integrity.json"):
+            found[name] = _OF_THIS_IMPORT.sub(b"", found[name])
+    return {of_any_import(name): data for name, data in found.items()}
 
 
 def _restore(root: Path, snapshot: Path) -> None:
@@ -106,7 +113,7 @@ def killed(request, tiny, other, tmp_path_factory) -> tuple[list[Path], dict[str
 
 def test_killed_at_any_operation_every_byte_is_of_the_old_or_of_the_new(killed, count):
     left, old, new = killed
-    count("SIGKILL", "a real import", len(left))
+    count("SIGKILL", "a real import from", len(left))
     # Every file and folder is synced, before and after; then the renames.
     assert len(left) > 2 * len(new)
     seen = []
@@ -129,6 +136,139 @@ def test_after_every_kill_the_next_import_succeeds_and_clears_up(killed, tiny, t
         AutoBridge.from_hf_pretrained(tiny.hf).export_ckpt(copy, exported, show_progress=False)
         expected, found = (load_file(folder / "model.safetensors") for folder in (tiny.hf, exported))
         assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+@pytest.fixture(scope="module", params=["first release", "release replaced"])
+def killed_writing(request, tiny, other, tmp_path_factory) -> tuple[dict[int, Path], dict[str, bytes]]:
+    """What a real import leaves that is killed when so many bytes of its tensors are written; and the old.
+
+    Everything up to the first byte is done once; from there a process of its own goes on for each number.
+    """
+    folder = tmp_path_factory.mktemp("killed_writing")
+    root = folder / "root"
+    if request.param == "release replaced":
+        shutil.copytree(tiny.root, root)
+    old = _bytes(root) if root.exists() else {}
+    size = sum(file.stat().st_size for file in (other.root / "release").glob("*.distcp"))
+    left: dict[int, Path] = {}
+    save = checkpoint.save
+
+    def killed_saves(*arguments: Any, storage_writer: FileSystemWriter, **keywords: Any) -> Any:
+        write_data = storage_writer.write_data
+
+        def killed_writes(*plan: Any) -> Any:
+            snapshot = Path(shutil.copytree(root, folder / "snapshot"))
+            for written in (0, 1, *(size * eighths // 8 for eighths in range(1, 9))):
+
+                def write_and_die() -> None:
+                    torch.set_num_threads(1)
+                    kill_when_written(written)
+                    write_data(*plan)
+
+                assert run_forked(write_and_die) == -signal.SIGKILL
+                left[written] = Path(shutil.copytree(root, folder / f"left{written}"))
+                _restore(root, snapshot)
+            return write_data(*plan)
+
+        storage_writer.write_data = killed_writes
+        return save(*arguments, storage_writer=storage_writer, **keywords)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(checkpoint, "save", killed_saves)
+        AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
+    assert tree(root) == tree(other.root) and main(["check", str(root), "--deep", str(other.hf)]) == 0
+    return left, old
+
+
+def test_killed_while_it_writes_the_old_stays_and_the_next_import_clears_up(killed_writing, tiny, count):
+    left, old = killed_writing
+    count("SIGKILL", "a real import, after so many bytes", len(left))
+    for written, root in left.items():
+        assert sum(file.stat().st_size for file in root.glob(".release-staging-*/release/*.distcp")) == written
+        assert _bytes(root) == old and (root / ".release-lock").exists()
+    for root in list(left.values())[::3]:
+        AutoBridge.import_ckpt(tiny.hf, root, release=True, overwrite=True)
+        assert sorted(path.name for path in root.iterdir()) == [TRACKER, "latest_train_state.pt", "release"]
+        assert tree(root) == tree(tiny.root) and main(["check", str(root), "--deep", str(tiny.hf)]) == 0
+
+
+@pytest.fixture
+def two_threads(monkeypatch) -> None:
+    """An import writes from two threads, on any host."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
+@pytest.mark.parametrize("number", [0, 1], ids="thread {}".format)
+@pytest.mark.parametrize(("operation", "at"), [("write", 0), ("write", 32768), ("fsync", 0)])
+@pytest.mark.usefixtures("two_threads")
+def test_an_error_of_a_thread_is_the_one_raised_and_the_old_stays(
+    operation, at, number, error, tiny, other, tmp_path, monkeypatch, count
+):
+    shutil.copytree(tiny.root, tmp_path / "replaced")
+    monkeypatch.setattr(os, operation, failing(operation, number, at, error))
+    for root in (tmp_path / "replaced", tmp_path / "first"):
+        before = _bytes(root)
+        with pytest.raises(OSError) as raised:
+            AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
+        assert raised.value.errno == error
+        file = rf"{re.escape(str(root))}/\.release-staging-\w{{8}}/release/__0_{number}_[0-9a-f]{{8}}\.distcp"
+        assert re.fullmatch(file, raised.value.filename)
+        shown = "".join(traceback.format_exception(raised.value))
+        assert shown.count(os.strerror(error)) == 1 and shown.count(raised.value.filename) == 1
+        assert _bytes(root) == before and not list(root.glob(".release-*"))
+        count("ENOSPC, EIO, of a write", "a real import", 1)
+    assert not (tmp_path / "first").exists()
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_what_the_kernel_takes_in_parts_is_written_whole(other, tmp_path, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, memoryview(data)[:999]))
+    AutoBridge.import_ckpt(other.hf, tmp_path / "root", release=True)
+    assert main(["check", str(tmp_path / "root"), "--deep", str(other.hf)]) == 0
+
+
+# Runs a script on a disk that takes a twentieth of a second for each write of os.write's; Ctrl-C reaches it as it does
+# in the foreground of a terminal, wherever these tests run.
+SLOWLY = """
+import os, runpy, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+write = os.write
+os.write = lambda descriptor, data: time.sleep(0.05) or write(descriptor, data)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGINT, "error: interrupted; what {root} held before is still there."),
+        (signal.SIGTERM, "error: terminated while {root} was written; it is as it was before."),
+    ],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_a_signal_while_it_writes_ends_it_in_one_line_and_leaves_nothing(number, said, tiny, other, tmp_path, count):
+    root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
+    before = _bytes(root)
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", SLOWLY, EXAMPLE, other.hf, root, "--overwrite"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        # The first bytes of either file: there is much to write yet.
+        while not any(file.stat().st_size for file in root.glob(".release-staging-*/release/*.distcp")):
+            assert process.poll() is None, process.stderr.read()
+        process.send_signal(number)
+        _, error = process.communicate(timeout=120)
+    assert process.returncode == 1
+    # Upstream logs one traceback, of an import of its own.
+    assert error.splitlines()[-1] == said.format(root=root)
+    assert "KeyboardInterrupt" not in error and "SystemExit" not in error and error.count("Traceback") <= 1
+    assert _bytes(root) == before and not list(root.glob(".release-*"))
+    count("Ctrl-C, SIGTERM", "a real import", 1)
 
 
 @pytest.fixture
@@ -177,7 +317,8 @@ def test_a_disk_that_is_full_half_way_is_the_error_and_the_old_stays(small_disk,
         timeout=300,
     )
     assert run.returncode == 1
-    assert run.stderr.splitlines()[-1] == f"error: [Errno 28] No space left on device: '{root}'"
+    file = rf"{re.escape(str(root))}/\.release-staging-\w{{8}}/release/__0_\d_[0-9a-f]{{8}}\.distcp"
+    assert re.fullmatch(rf"error: \[Errno 28\] No space left on device: '{file}'", run.stderr.splitlines()[-1])
     assert _bytes(root) == before and not list(root.glob(".release-*"))
 
 
@@ -196,8 +337,9 @@ def test_whichever_file_fills_the_disk_the_error_says_so_and_the_old_stays(small
         assert _bytes(root) == before and not list(root.glob(".release-*"))
     assert _bytes(root) != before
     assert all("No space left on device" in error for error in errors), errors
-    # The writers' own file, one of those after it, and the tokenizer.
-    assert any(f"'{root}'" in error for error in errors) and any("tokenizer" in error for error in errors), errors
+    # Those of the tensors, one of those after them, and the tokenizer.
+    for file in (r"/__0_\d_[0-9a-f]{8}\.distcp'", rf"'{re.escape(str(root))}'", "tokenizer"):
+        assert any(re.search(file, error) for error in errors), (file, errors)
 
 
 @dataclass(frozen=True)
@@ -265,5 +407,8 @@ def test_where_rank_1_is_killed_the_other_ends_with_an_error_and_leaves_nothing_
 def test_where_the_writer_of_one_rank_fails_every_rank_names_the_first_cause(two):
     end = two.ends["write_small_files_only"]
     assert end["statuses"] == [1, 1]
-    assert end["errors"] == [f"OSError: [Errno 27] File too large: '{two.out / 'root'}'"] * 2
-    assert list((two.out / "write_small_files_only").iterdir()) == []
+    (error,) = set(end["errors"])
+    file = rf"{re.escape(str(two.out))}/root/\.release-staging-\w{{8}}/release/__1_\d_[0-9a-f]{{8}}\.distcp"
+    assert re.fullmatch(rf"OSError: \[Errno 27\] File too large: '{file}'", error)
+    # The root was made for nothing.
+    assert not (two.out / "write_small_files_only").exists()

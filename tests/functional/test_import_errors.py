@@ -23,12 +23,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from megatron.core.dist_checkpointing.strategies.torch import TorchDistSaveShardedStrategy
-from megatron_lm import tree
+from megatron_lm import contents, of_any_import, tree
 from transformers import PreTrainedTokenizerFast
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training import model_load_save
+from megatron.bridge.training.release.writing import ReleaseSaveStrategy
 from megatron.bridge.training.utils import import_checks
 from megatron.bridge.training.utils.publishing import Filesystem
 
@@ -238,7 +238,7 @@ def refused(tiny, other, tmp_path_factory) -> dict[str, tuple[Path, dict[str, by
         # Nobody else can give a file away.
         del cases[_tracker_of_another_user]
     roots = {prepare.__name__: prepare(base / prepare.__name__, tiny.root) for prepare in cases}
-    before = {name: _contents(root) for name, root in roots.items()}
+    before = {name: contents(root) for name, root in roots.items()}
     code = (
         "import json, sys\n"
         "from megatron.bridge import AutoBridge\n"
@@ -262,10 +262,6 @@ def refused(tiny, other, tmp_path_factory) -> dict[str, tuple[Path, dict[str, by
     return {name: (roots[name], before[name], error) for name, error in zip(roots, errors, strict=True)}
 
 
-def _contents(root: Path) -> dict[str, bytes]:
-    return {name: (root / name).read_bytes() for name in tree(root)}
-
-
 @pytest.mark.parametrize("prepare", PERMISSIONS, ids=lambda prepare: prepare.__name__.strip("_"))
 def test_permissions_that_are_missing_are_the_error_and_the_old_stays(refused, prepare):
     if prepare.__name__ not in refused:
@@ -273,11 +269,11 @@ def test_permissions_that_are_missing_are_the_error_and_the_old_stays(refused, p
     root, before, error = refused[prepare.__name__]
     expected = PERMISSIONS[prepare]
     if expected is None:
-        assert error is None and _contents(root) != before and tree(root) == sorted(before)
+        assert error is None and contents(root) != before and tree(root) == sorted(map(of_any_import, before))
         return
     folder = root if root.exists() else root.parent
     assert error.startswith(expected.format(root=root, folder=folder)) and "\n" not in error
-    assert _contents(root) == before
+    assert contents(root) == before
     assert not list(folder.glob(".release-*"))
 
 
@@ -288,14 +284,14 @@ def test_a_disk_without_room_is_refused(hf, tmp_path, monkeypatch):
 
 def test_a_root_that_holds_a_checkpoint_is_refused_before_any_work(hf, tiny, tmp_path, monkeypatch):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
-    before = {name: (root / name).read_bytes() for name in tree(root)}
+    before = contents(root)
     monkeypatch.setattr(AutoBridge, "from_hf_pretrained", None)
     _fails(
         hf,
         root,
         f"already holds a checkpoint of {tiny.hf}: release, the tracker 'release'. Give another folder, or overwrite=",
     )
-    assert {name: (root / name).read_bytes() for name in tree(root)} == before
+    assert contents(root) == before
 
 
 def test_an_import_of_upstreams_is_refused_and_repair_is_named(hf, default):
@@ -318,7 +314,7 @@ def _disk_full(*args, **kwargs):
     [
         ((model_load_save, "build_tokenizer"), "No space left"),
         ((PreTrainedTokenizerFast, "save_pretrained"), "tokenizer could not be saved"),
-        ((TorchDistSaveShardedStrategy, "save"), "No space left"),
+        ((ReleaseSaveStrategy, "save"), "No space left"),
         ((Filesystem, "sync"), "No space left"),
     ],
     ids=lambda value: value[1] if isinstance(value, tuple) else "",
@@ -328,11 +324,11 @@ def test_an_import_that_fails_half_way_leaves_the_checkpoint_that_was_there(
 ):
     root = tmp_path / "root"
     AutoBridge.import_ckpt(tiny.hf, root, release=True)
-    before = {name: (root / name).read_bytes() for name in tree(root)}
+    before = contents(root)
     monkeypatch.setattr(*place, _disk_full)
     with pytest.raises((OSError, RuntimeError), match=error):
         AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
-    assert {name: (root / name).read_bytes() for name in tree(root)} == before
+    assert contents(root) == before
     assert sorted(path.name for path in root.iterdir()) == [
         TRACKER,
         "latest_train_state.pt",

@@ -31,7 +31,7 @@ from bridge_training import training_load
 from launcher_hook import before_training
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.training.checkpointing import save_checkpoint
-from megatron_lm import load, logits, megatron_lm, tree
+from megatron_lm import load, logits, megatron_lm
 from models import LOGITS_BOUND, make_tiny_llama
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
@@ -79,7 +79,8 @@ def _chats(path: Path) -> Path:
 
 
 def _stats(folder: Path) -> dict[str, tuple[int, int]]:
-    return {name: ((folder / name).stat().st_mtime_ns, (folder / name).stat().st_size) for name in tree(folder)}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
 
 
 def _example(name: str, *words: str | Path, path: str = "") -> list[dict]:
