@@ -286,7 +286,7 @@ def _field(**values: Any) -> Callable[[Path], None]:
         (_index(metadata=[]), 'has no "metadata"'),
         (shutil.rmtree, "does not exist. Give a Hugging Face model ID or a model's folder."),
         (lambda hf: (hf / "config.json").unlink(), "it has no config.json. Give the folder"),
-        (lambda hf: (hf / "config.json").write_text("{"), "config.json cannot be read"),
+        (lambda hf: (hf / "config.json").write_text("{"), "config.json cannot be read (Expecting property name"),
         (lambda hf: (hf / "model.safetensors").unlink(), "has no weights (*.safetensors). Download the model again."),
         (
             lambda hf: os.truncate(hf / "model.safetensors", 9000),
