@@ -29,7 +29,7 @@ import torch
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from models import FAMILIES, save_random_model
 from safetensors.torch import load_file, save_file
-from torch.distributed.checkpoint import FileSystemReader
+from torch.distributed.checkpoint import CheckpointException, FileSystemReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from transformers import LlamaConfig
 
@@ -308,23 +308,45 @@ def test_the_checksums_made_while_writing_are_those_of_the_files(tiny):
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest, name
 
 
-def test_a_reader_that_has_read_the_old_metadata_never_reads_the_new_tensors(tiny, other, tmp_path):
-    """Stopped between any two of its opens, it reads the old tensors to the end, or misses a file."""
-    seen = set()
-    metadata = FileSystemReader(tiny.root / "release").read_metadata()
-    names = sorted({place.relative_path for place in metadata.storage_data.values()})
-    for stops in range(len(names) + 1):
-        root = Path(shutil.copytree(tiny.root, tmp_path / f"root{stops}"))
-        read = [(root / "release" / name).read_bytes() for name in names[:stops]]
-        AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
+def test_a_loader_never_takes_tensors_of_two_models(tiny, other, tmp_path, monkeypatch):
+    """The release is replaced before each of a loader's opens: it loads the old, the new, or misses a file."""
+    bridge = AutoBridge.from_hf_pretrained(tiny.hf)
+    opens, seen = Path.open, []
+
+    def load(root: Path) -> dict[str, torch.Tensor]:
+        with temporary_distributed_context(backend="gloo"):
+            model = bridge.load_megatron_model(root, wrap_with_ddp=False)[0]
+            return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+    def are(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+        return all(torch.equal(one[name], tensor) for name, tensor in other.items())
+
+    old, new = load(tiny.root), load(other.root)
+    assert not any(torch.equal(old[name], new[name]) for name in old)
+    # At last it is not replaced: the loader has opened all that it needs.
+    while "old" not in seen:
+        root = Path(shutil.copytree(tiny.root, tmp_path / f"root{len(seen)}"))
+        opened = 0
+
+        def replacing(path: Path, *arguments: Any, **keywords: Any) -> Any:
+            nonlocal opened
+            if root in path.parents and (path.suffix == ".distcp" or path.name == ".metadata"):
+                if opened == len(seen):
+                    (root / "release").rename(root / "before")
+                    shutil.copytree(other.root / "release", root / "release")
+                opened += 1
+            return opens(path, *arguments, **keywords)
+
+        monkeypatch.setattr(Path, "open", replacing)
         try:
-            read += [(root / "release" / name).read_bytes() for name in names[stops:]]
-        except FileNotFoundError:
-            seen.add("missing")
-            continue
-        seen.add("old")
-        assert read == [(tiny.root / "release" / name).read_bytes() for name in names]
-    assert seen == {"missing", "old"}
+            found = load(root)
+            assert are(found, old) or are(found, new)
+            seen.append("old" if are(found, old) else "new")
+        except (CheckpointException, OSError) as error:
+            assert "No such file" in str(error)
+            seen.append("missing")
+        monkeypatch.undo()
+    assert seen[0] == "new" and "missing" in seen and len(seen) > 3, seen
 
 
 def test_conversions_are_admitted_by_their_bytes(tmp_path, monkeypatch):
