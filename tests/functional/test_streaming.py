@@ -21,6 +21,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +32,24 @@ from megatron.core.dist_checkpointing.serialization import load_common_state_dic
 from models import FAMILIES, save_random_model
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint import CheckpointException, FileSystemReader
-from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.metadata import (
+    ChunkStorageMetadata,
+    MetadataIndex,
+    TensorProperties,
+    TensorStorageMetadata,
+)
+from torch.distributed.checkpoint.planner import TensorWriteData, WriteItem, WriteItemType
 from transformers import LlamaConfig
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.model_load_save import temporary_distributed_context
 from megatron.bridge.training.release import streaming, writing
+from megatron.bridge.training.release.entry_file import EntryFile
 from megatron.bridge.training.release.faithful import require_faithful
 from megatron.bridge.training.release.headers import read_headers
 from megatron.bridge.training.release.hf_files import FileRange, HuggingFaceFiles
 from megatron.bridge.training.release.streaming import streamed_model, weights_of
-from megatron.bridge.training.release.units import share
+from megatron.bridge.training.release.units import Content, share
 from megatron.bridge_release.checking import check
 
 
@@ -392,6 +401,34 @@ def test_tensors_of_files_are_those_of_safetensors(tmp_path):
         assert found[name].shape == tensor.shape and found[name].dtype == tensor.dtype
         assert torch.equal(found[name].flatten().view(torch.uint8), tensor.flatten().view(torch.uint8))
     files.close()
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.empty(0, 4), torch.tensor(3.5), torch.arange(7), torch.randn(3, 5).bfloat16(), torch.randn(700, 3000)],
+    ids=lambda tensor: f"{tuple(tensor.shape)}",
+)
+def test_an_entry_is_what_torch_writes(tensor, tmp_path):
+    """With the checksum of its bytes; the ID that torch makes of a file's checksums is another one."""
+    sizes = TensorWriteData(
+        ChunkStorageMetadata(tensor.shape, tensor.shape), TensorProperties(tensor.dtype), tensor.shape
+    )
+    item = WriteItem(MetadataIndex("key"), WriteItemType.SHARD, tensor_data=sizes)
+    written: list[int] = []
+    with EntryFile(tmp_path / "file", threading.Event(), written.append) as file:
+        begin = file.write(b"before")
+        result = file.write_entry(Content(item, tensor))
+    data = (tmp_path / "file").read_bytes()
+    assert hashlib.sha256(data).hexdigest() == file.digest and sum(written) == tensor.nbytes
+    assert (result.storage_data.offset, result.storage_data.length) == (begin, len(data) - begin)
+    expected, found = io.BytesIO(), io.BytesIO(data[begin:])
+    torch.save(tensor, expected)
+    assert torch.equal(torch.load(found, weights_only=True), tensor)
+    with zipfile.ZipFile(expected) as one, zipfile.ZipFile(found) as other:
+        assert other.testzip() is None and other.namelist() == one.namelist()
+        for name in one.namelist():
+            assert name.endswith("serialization_id") or other.read(name) == one.read(name), name
+            assert name.endswith("serialization_id") or other.getinfo(name).CRC == one.getinfo(name).CRC, name
 
 
 def test_things_are_shared_evenly_and_alike_everywhere():

@@ -526,6 +526,15 @@ SNIPPETS = {
         ("build_conversion_tasks", "build_tasks"),
         "        tasks = self.build_conversion_tasks(1)\n",
     ),
+    "models_conversion_model_bridge:keys-as-a-set": Snippet(
+        """
+ class MegatronModelBridge:
+     def build_conversion_tasks(self):
+-        hf_keys = hf_pretrained.state.source.get_all_keys() if has_hf_state else None
++        hf_keys = set(hf_pretrained.state.source.get_all_keys()) if has_hf_state else None
+""",
+        ("get_all_keys", "keys"),
+    ),
     "models_conversion_model_bridge:import-sources": Snippet(
         """
  from megatron.bridge.aaa import a

@@ -19,12 +19,11 @@ is what ``torch.save`` writes. Its bytes come from memory or from the files that
 their way, and are written once; nothing is read a second time.
 """
 
-import hashlib
 import os
 import resource
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,13 +41,12 @@ from megatron.core.dist_checkpointing.strategies.torch import (
 )
 from torch.distributed import checkpoint
 from torch.distributed.checkpoint import CheckpointException, FileSystemWriter
-from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteItem, WriteItemType
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
-from torch.serialization import skip_data
 from tqdm import tqdm
 
+from megatron.bridge.training.release.entry_file import EntryFile
 from megatron.bridge.training.release.streaming import StreamedWeights
 from megatron.bridge.training.release.units import Content, Unit, share
 from megatron.bridge.training.utils.checkpoint_root import on_rank_0
@@ -61,9 +59,6 @@ _THREADS = 4
 # What conversions in flight may take, in bytes, where the environment variable does not say; a larger one is alone.
 _MEMORY = 96 << 20
 MEMORY_VARIABLE = "MEGATRON_BRIDGE_IMPORT_MEMORY"
-_CHUNK = 2 << 20
-# How much is written before the kernel is asked to bring it to the disk: so the last sync finds little to do.
-_WRITEBACK = 16 << 20
 
 
 class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):
@@ -164,7 +159,7 @@ class _Writer(FileSystemWriter):
 
             def write(name: str, mine: Sequence[Unit]) -> None:
                 try:
-                    with _File(self._folder / name, stop, progress.update) as file:
+                    with EntryFile(self._folder / name, stop, progress.update) as file:
                         for unit in mine:
                             with budget.admit(unit.memory, stop):
                                 results[name].extend(file.write_entry(content) for content in unit.contents())
@@ -267,124 +262,3 @@ class _Budget:
             with self._condition:
                 self._taken -= size
                 self._condition.notify_all()
-
-
-class _File:
-    """A file, hashed while it is written."""
-
-    def __init__(self, path: Path, stop: threading.Event, progress: Callable[[int], Any]) -> None:
-        self._path, self._stop, self._progress = path, stop, progress
-        self._buffer = memoryview(bytearray(_CHUNK))
-        self._sha256 = hashlib.sha256()
-        self._at = self._written_back = 0
-        self._content: Content | None = None
-        self._failure: BaseException | None = None
-
-    def __enter__(self) -> "_File":
-        with self._failing():
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        return self
-
-    def __exit__(self, kind: type | None, *_: object) -> None:
-        try:
-            if kind is None:
-                with self._failing():
-                    os.fsync(self._descriptor)
-        finally:
-            os.close(self._descriptor)
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 of what was written."""
-        return self._sha256.hexdigest()
-
-    def write_entry(self, content: Content) -> WriteResult:
-        """Write an entry as torch writes it."""
-        item, begin = content.entry, self._at
-        if item.type == WriteItemType.BYTE_IO:
-            self._pump(content)
-        else:
-            # torch.save writes what surrounds the bytes, and leaves the room for them: see seek.
-            self._content = content
-            stands_for = torch.empty(item.tensor_data.chunk.sizes, dtype=item.tensor_data.properties.dtype)
-            file: Any = self
-            try:
-                with skip_data():
-                    torch.save(stands_for, file)
-            except RuntimeError as error:
-                # It raises an error of its own over one of this file's.
-                raise self._failure or error from None
-            if self._content is not None:
-                raise RuntimeError(f"torch.save left no room for {item.index.fqn}. Is this a newer torch?")
-        length = self._at - begin
-        return WriteResult(
-            index=item.index, size_in_bytes=length, storage_data=_StorageInfo(self._path.name, begin, length)
-        )
-
-    def write(self, data: Any) -> int:
-        """Write bytes, all of them. For torch.save."""
-        view = memoryview(data).cast("B")
-        done = 0
-        with self._failing():
-            if self._stop.is_set():
-                raise InterruptedError("another thread has stopped")
-            self._sha256.update(view)
-            while done < len(view):
-                done += os.write(self._descriptor, view[done:])
-            self._at += done
-            if self._at - self._written_back >= _WRITEBACK:
-                os.posix_fadvise(
-                    self._descriptor, self._written_back, self._at - self._written_back, os.POSIX_FADV_DONTNEED
-                )
-                self._written_back = self._at
-        return done
-
-    def tell(self) -> int:
-        """Tell where the file ends. For torch.save."""
-        return self._at
-
-    def seek(self, offset: int, whence: int) -> int:
-        """Write the content where torch.save leaves room for it."""
-        content, self._content = self._content, None
-        if content is None or whence != os.SEEK_CUR:
-            raise RuntimeError("torch.save leaves room in another way than this. Is this a newer torch?")
-        begin = self._at
-        with self._failing():
-            self._pump(content)
-        if self._at - begin != offset:
-            raise RuntimeError(f"{content.entry.index.fqn} is {self._at - begin} bytes, and {offset} were planned.")
-        return self._at
-
-    def flush(self) -> None:
-        """Do nothing: nothing is kept back. For torch.save."""
-
-    def _pump(self, content: Content) -> None:
-        item = content.entry
-        dtype = None if item.type == WriteItemType.BYTE_IO else item.tensor_data.properties.dtype
-        for chunk in content.chunks(self._buffer):
-            if dtype is not None and dtype.is_floating_point and dtype.itemsize > 1:
-                _require_numbers(torch.frombuffer(chunk, dtype=dtype), item.index.fqn)
-            self._progress(self.write(chunk))
-
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        """Keep an error, and let one of the operating system name the file."""
-        try:
-            yield
-        except BaseException as error:
-            if isinstance(error, OSError):
-                error.filename = error.filename or str(self._path)
-            self._failure = self._failure or error
-            raise
-
-
-def _require_numbers(values: torch.Tensor, key: str) -> None:
-    """Refuse what is no number, or became infinite when it was rounded to the model's dtype."""
-    least, largest = torch.aminmax(values)
-    if torch.isnan(least):
-        raise ValueError(f"{key} has values that are no numbers (NaN). Is the model damaged, or was it never loaded?")
-    if torch.isinf(least) or torch.isinf(largest):
-        dtype = str(values.dtype).removeprefix("torch.")
-        raise ValueError(
-            f"{key} has values that {dtype} cannot hold (infinite). Let the config's dtype be a wider one, or mend the model."
-        )

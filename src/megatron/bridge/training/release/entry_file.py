@@ -1,0 +1,235 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A file of a release: entries, each as ``torch.save`` writes it, hashed while they are written."""
+
+import hashlib
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint.filesystem import _StorageInfo
+from torch.distributed.checkpoint.planner import WriteItem, WriteItemType
+from torch.distributed.checkpoint.storage import WriteResult
+from torch.serialization import skip_data
+
+from megatron.bridge.training.release.units import Content
+
+
+_CHUNK = 2 << 20
+# How much is written before the kernel is asked to bring it to the disk: so the last sync finds little to do.
+_WRITEBACK = 16 << 20
+
+# Of the zip format: what follows a file's bytes, and what the directory at the end has of each file.
+_DESCRIPTOR, _DIRECTORY = b"PK\x07\x08", b"PK\x01\x02"
+_BYTES_OF_TENSOR = b"/data/0"
+
+
+class EntryFile:
+    """A new file.
+
+    Args:
+        path: Its path.
+        stop: Set where another thread has failed: this one fails then, too.
+        progress: Told of each number of bytes that is written.
+    """
+
+    def __init__(self, path: Path, stop: Event, progress: Callable[[int], Any]) -> None:
+        self._path, self._stop, self._progress = path, stop, progress
+        self._buffer = memoryview(bytearray(_CHUNK))
+        self._sha256 = hashlib.sha256()
+        self._written_back = self.size = 0
+
+    def __enter__(self) -> "EntryFile":
+        with self._named():
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        try:
+            if kind is None:
+                with self._named():
+                    os.fsync(self._descriptor)
+        finally:
+            os.close(self._descriptor)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what was written."""
+        return self._sha256.hexdigest()
+
+    def write_entry(self, content: Content) -> WriteResult:
+        """Write an entry.
+
+        Args:
+            content: Its content; of the entry that torch's planner has made.
+
+        Returns:
+            Where it is.
+
+        Raises:
+            OSError: If the file cannot be written, or the content's read.
+            ValueError: If the content is not what its model's config and files say, or is no number.
+        """
+        item, begin = content.entry, self.size
+        if item.type == WriteItemType.BYTE_IO:
+            for chunk in content.chunks(self._buffer):
+                self.write(chunk)
+                self._progress(len(chunk))
+        else:
+            archive: Any = _Archive(self, content)
+            stands_for = torch.empty(item.tensor_data.chunk.sizes, dtype=item.tensor_data.properties.dtype)
+            try:
+                # Of an empty tensor there is nothing to leave room for.
+                with skip_data() if stands_for.nbytes else nullcontext():
+                    torch.save(stands_for, archive)
+            except RuntimeError as error:
+                # torch raises an error of its own over one of the file's.
+                raise archive.failure or error from None
+            if stands_for.nbytes:
+                archive.require_complete()
+        length = self.size - begin
+        return WriteResult(
+            index=item.index, size_in_bytes=length, storage_data=_StorageInfo(self._path.name, begin, length)
+        )
+
+    def write(self, data: Any) -> int:
+        """Write bytes, all of them."""
+        view = memoryview(data).cast("B")
+        if self._stop.is_set():
+            raise InterruptedError("another thread has stopped")
+        self._sha256.update(view)
+        done = 0
+        with self._named():
+            while done < len(view):
+                done += os.write(self._descriptor, view[done:])
+            self.size += done
+            if self.size - self._written_back >= _WRITEBACK:
+                os.posix_fadvise(
+                    self._descriptor, self._written_back, self.size - self._written_back, os.POSIX_FADV_DONTNEED
+                )
+                self._written_back = self.size
+        return done
+
+    def pump(self, content: Content) -> int:
+        """Write a tensor's bytes; give their CRC-32."""
+        item: WriteItem = content.entry
+        assert item.tensor_data is not None
+        dtype, checksum = item.tensor_data.properties.dtype, 0
+        for chunk in content.chunks(self._buffer):
+            if dtype.is_floating_point and dtype.itemsize > 1:
+                _require_numbers(torch.frombuffer(chunk, dtype=dtype), item.index.fqn)
+            checksum = zlib.crc32(chunk, checksum)
+            self.write(chunk)
+            self._progress(len(chunk))
+        return checksum
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Let an error of the operating system name the file."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = error.filename or str(self._path)
+            raise
+
+
+class _Archive:
+    """What ``torch.save`` takes for a file: it writes what surrounds a tensor's bytes, and leaves the room for them.
+
+    They are written when it steps over that room (`torch.serialization.skip_data`), and their CRC-32 where it wrote none.
+
+    Attributes:
+        failure: The first error.
+    """
+
+    def __init__(self, file: EntryFile, content: Content) -> None:
+        self._file, self._content, self._begin = file, content, file.size
+        self._checksum: int | None = None
+        self._places = 0
+        self.failure: BaseException | None = None
+
+    def write(self, data: Any) -> int:
+        """See io.RawIOBase."""
+        with self._noting():
+            return self._file.write(data if self._checksum is None else self._with_checksum(bytes(data)))
+
+    def seek(self, offset: int, whence: int) -> int:
+        """See io.RawIOBase."""
+        if self._checksum is not None or whence != os.SEEK_CUR:
+            raise RuntimeError("torch.save leaves room in another way than this. Is this a newer torch?")
+        with self._noting():
+            begin = self._file.size
+            self._checksum = self._file.pump(self._content)
+            if self._file.size - begin != offset:
+                raise ValueError(
+                    f"{self._content.entry.index.fqn} is {self._file.size - begin} bytes, and {offset} were planned."
+                )
+        return self.tell()
+
+    def tell(self) -> int:
+        """See io.RawIOBase."""
+        return self._file.size - self._begin
+
+    def flush(self) -> None:
+        """See io.RawIOBase. Nothing is kept back."""
+
+    def require_complete(self) -> None:
+        """Require that the bytes were written, and their checksum after them and in the directory."""
+        if self._checksum is None or self._places != 2:
+            raise RuntimeError(
+                f"torch.save wrote {self._content.entry.index.fqn} in another way than this. Is this a newer torch?"
+            )
+
+    def _with_checksum(self, data: bytes) -> bytes:
+        """Put the checksum of the tensor's bytes where it belongs: both places are each written at once."""
+        assert self._checksum is not None
+        checksum = self._checksum.to_bytes(4, "little")
+        if data.startswith(_DESCRIPTOR) and not self._places:
+            self._places = 1
+            return data[:4] + checksum + data[8:]
+        at = 0
+        while data.startswith(_DIRECTORY, at):
+            lengths = [int.from_bytes(data[at + field : at + field + 2], "little") for field in (28, 30, 32)]
+            end = at + 46 + sum(lengths)
+            if data[at + 46 : at + 46 + lengths[0]].endswith(_BYTES_OF_TENSOR):
+                self._places += 1
+                return data[: at + 16] + checksum + data[at + 20 :]
+            at = end
+        return data
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self.failure = self.failure or error
+            raise
+
+
+def _require_numbers(values: torch.Tensor, key: str) -> None:
+    """Refuse what is no number, or became infinite when it was rounded to the model's dtype."""
+    least, largest = torch.aminmax(values)
+    if torch.isnan(least):
+        raise ValueError(f"{key} has values that are no numbers (NaN). Is the model damaged, or was it never loaded?")
+    if torch.isinf(least) or torch.isinf(largest):
+        dtype = str(values.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"{key} has values that {dtype} cannot hold (infinite). Let the config's dtype be a wider one, or mend the model."
+        )
