@@ -63,6 +63,8 @@ _ONE = dict(
     tie_word_embeddings=True,
 )
 _SHARD = 1 << 30
+# Before and after the table, in the page that has it.
+_TABLE = "<!-- what `make bench` prints -->"
 
 
 class Model(NamedTuple):
@@ -371,7 +373,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS, metavar="NAME")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--to", type=Path, help="folder for performance.json and the plots")
+    parser.add_argument("--to", type=Path, help="folder of performance.md, whose table and plots are made anew")
     parser.add_argument("--import", nargs=3, dest="words", help=argparse.SUPPRESS)
     parser.add_argument("--upstream", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -386,10 +388,11 @@ def main() -> None:
             upstream = open_upstream(None, Path(folder)).root
             results.append(bench(name, MODELS[name], options.rounds, Path(folder), upstream))
         print(table(results), flush=True)
-        if options.to is not None:
-            options.to.mkdir(parents=True, exist_ok=True)
-            (options.to / "performance.json").write_text(json.dumps(results, indent=1))
     if options.to is not None:
+        page = options.to / "performance.md"
+        before, _, rest = page.read_text().partition(_TABLE)
+        _, _, after = rest.partition(_TABLE)
+        page.write_text(f"{before}{_TABLE}\n{table(results)}\n{_TABLE}{after}")
         plot(results, options.to)
 
 
