@@ -42,6 +42,9 @@ from torch.distributed.checkpoint.planner import TensorWriteData, WriteItem, Wri
 from transformers import LlamaConfig
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.models.conversion.mapping_registry import MegatronMappingRegistry
+from megatron.bridge.models.conversion.param_mapping import FusedExpertMapping
+from megatron.bridge.models.qwen.qwen3_moe_bridge import Qwen3MoEBridge
 from megatron.bridge.training.model_load_save import temporary_distributed_context
 from megatron.bridge.training.release import streaming, writing
 from megatron.bridge.training.release.entry_file import EntryFile
@@ -194,6 +197,32 @@ def test_a_model_in_many_files_is_streamed_from_all_of_them(tmp_path, streams):
         save_file({name: tensor}, hf / files[name], {"format": "pt"})
     (hf / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": files}))
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    (tmp_path / "root").rename(tmp_path / "streamed")
+    _save_loaded(hf, tmp_path / "root")
+    _assert_equal(tmp_path / "root/release", tmp_path / "streamed/release")
+
+
+def test_experts_in_one_tensor_are_read_once_and_together(tmp_path, monkeypatch, streams):
+    """As GPT-OSS has them, and a Qwen3-MoE whose down projections stand in one tensor."""
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Qwen3-MoE (experts, qk-norm)"].config)
+    tensors = load_file(hf / "model.safetensors")
+    for layer in range(2):
+        experts = f"model.layers.{layer}.mlp.experts."
+        tensors[f"{experts}down_proj"] = torch.stack(
+            [tensors.pop(f"{experts}{expert}.down_proj.weight") for expert in range(4)]
+        )
+    save_file(tensors, hf / "model.safetensors", {"format": "pt"})
+    registry_of = Qwen3MoEBridge.mapping_registry
+    down = "decoder.layers.*.mlp.experts.local_experts.*.linear_fc2.weight"
+
+    def fused(self: Qwen3MoEBridge) -> MegatronMappingRegistry:
+        others = [mapping for mapping in registry_of(self) if mapping.megatron_param != down]
+        return MegatronMappingRegistry(*others, FusedExpertMapping(down, "model.layers.*.mlp.experts.down_proj"))
+
+    monkeypatch.setattr(Qwen3MoEBridge, "mapping_registry", fused)
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    weights = weights_of(streams[0])
+    assert [weights.read[f"model.layers.{layer}.mlp.experts.down_proj"] for layer in range(2)] == [1, 1]
     (tmp_path / "root").rename(tmp_path / "streamed")
     _save_loaded(hf, tmp_path / "root")
     _assert_equal(tmp_path / "root/release", tmp_path / "streamed/release")

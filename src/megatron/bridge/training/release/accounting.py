@@ -311,6 +311,9 @@ class _Conversions:
 
     def _has_other_shapes(self, task: Any) -> bool:
         """Compare with what an export of the parameter would give, which tells of each tensor by itself."""
+        if getattr(task.mapping, "is_grouped_export", False):
+            # An export gives one expert of its tensor.
+            return False
         try:
             exported = task.mapping.megatron_to_hf(task.param_weight, task.megatron_module)
         except Exception:
