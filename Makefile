@@ -45,6 +45,6 @@ $(PYTHON):
 
 # What is installed is what is tested: a changed source is a new wheel.
 $(VENV)/installed: $(PYTHON) pyproject.toml setup.py $(SOURCES)
-	@echo "Installing into $(VENV): about 5 GB, a few minutes."
+	@echo "Installing into $(VENV): about 6.5 GB, a few minutes."
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check '.[demo,test]'
 	touch $@
