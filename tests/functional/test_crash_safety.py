@@ -244,8 +244,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (signal.SIGINT, "error: interrupted; what {root} held before is still there."),
-        (signal.SIGTERM, "error: terminated while {root} was written; it is as it was before."),
+        (signal.SIGINT, "error: interrupted, and nothing is published: {root} is as it was. Import again."),
+        (signal.SIGTERM, "error: terminated, and nothing is published: {root} is as it was. Import again."),
     ],
     ids=["Ctrl-C", "SIGTERM"],
 )
@@ -318,7 +318,8 @@ def test_a_disk_that_is_full_half_way_is_the_error_and_the_old_stays(small_disk,
     )
     assert run.returncode == 1
     file = rf"{re.escape(str(root))}/\.release-staging-\w{{8}}/release/__0_\d_[0-9a-f]{{8}}\.distcp"
-    assert re.fullmatch(rf"error: \[Errno 28\] No space left on device: '{file}'", run.stderr.splitlines()[-1])
+    said = rf"error: \[Errno 28\] No space left on device: '{file}'. {root} is as it was; import again when this is mended\."
+    assert re.fullmatch(said, run.stderr.splitlines()[-1])
     assert _bytes(root) == before and not list(root.glob(".release-*"))
 
 

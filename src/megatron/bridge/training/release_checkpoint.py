@@ -112,8 +112,8 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
         call.arguments["path"] = staging
         try:
             lacking = warn_of_what_no_flag_gives(get_model_config(call.arguments["model"][0]))
-            if weights_of(call.arguments.get("model", ())) is not None:
-                # There is nothing to free.
+            if call.arguments.get("ckpt_format", "torch_dist") == "torch_dist":
+                # The writer of a release copies nothing that could be freed.
                 call.arguments["low_memory_save"] = False
             not_saved = None
             try:
@@ -129,6 +129,13 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
             let_through = call.arguments.get("let_through", ())
             on_rank_0(lambda: _complete_for_all_readers(staging / RELEASE, let_through))
             on_rank_0(publication.commit)
+        except RuntimeError as error:
+            if "Connection closed by peer" in str(error):
+                raise RuntimeError(
+                    f"Another rank has stopped, and nothing is published: {root} is as it was. See that rank's own error, and "
+                    "import again."
+                ) from error
+            raise
         except OSError as error:
             # One of a write names no file.
             error.filename = error.filename or str(root)
@@ -155,7 +162,7 @@ def _ending_on_sigterm(root: Path) -> Iterator[None]:
     """Let SIGTERM end the process as Ctrl-C does, through what clears up; a program's own handler stays."""
 
     def end(*_: object) -> None:
-        raise SystemExit(f"error: terminated while {root} was written; it is as it was before.")
+        raise SystemExit(f"error: terminated, and nothing is published: {root} is as it was. Import again.")
 
     ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     if ours:

@@ -200,8 +200,8 @@ class _Writer(FileSystemWriter):
         size, seconds = sum(size for _, size, _ in ranks), time.monotonic() - self._started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print_rank_0(
-            f"Wrote {size / 1e9:.2f} GB in {seconds:.1f} s, {size / 1e6 / seconds:.0f} MB/s; peak memory of rank 0: "
-            f"{peak / 2**30:.1f} GiB"
+            f"Wrote {size / 1e9:.2f} GB in {seconds:.1f} s, {size / 1e6 / seconds:.0f} MB/s; rank 0 took at most "
+            f"{peak / 2**30:.1f} GiB of memory, with Python's libraries"
         )
 
     def _units(self, items: Sequence[tuple[WriteItem, Any]]) -> list[Unit]:
