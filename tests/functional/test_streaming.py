@@ -28,6 +28,7 @@ from typing import Any
 
 import pytest
 import torch
+from megatron.core import parallel_state
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from models import FAMILIES, save_random_model
 from safetensors.torch import load_file, save_file
@@ -50,7 +51,7 @@ from megatron.bridge.training.release import streaming, writing
 from megatron.bridge.training.release.entry_file import EntryFile
 from megatron.bridge.training.release.faithful import require_faithful
 from megatron.bridge.training.release.headers import read_headers
-from megatron.bridge.training.release.hf_files import FileRange, HuggingFaceFiles
+from megatron.bridge.training.release.hf_files import FileRange, HuggingFaceFiles, stamp
 from megatron.bridge.training.release.streaming import streamed_model, weights_of
 from megatron.bridge.training.release.units import Content, share
 from megatron.bridge_release.checking import check
@@ -288,34 +289,124 @@ def _begin(hf: Path) -> tuple[AutoBridge, list[Any]]:
     return bridge, model
 
 
-@pytest.mark.parametrize("left", [0.2, 0.9])
-def test_a_source_that_is_cut_short_meanwhile_is_an_error_that_names_it(left, tmp_path):
+def _cut(file: Path) -> None:
+    os.truncate(file, int(0.9 * file.stat().st_size))
+
+
+def _other_dtype(file: Path) -> None:
+    save_file({name: tensor.half() for name, tensor in load_file(file).items()}, file, {"format": "pt"})
+
+
+def _other_shape(file: Path) -> None:
+    save_file({name: tensor.t().contiguous() for name, tensor in load_file(file).items()}, file, {"format": "pt"})
+
+
+def _other_values(file: Path) -> None:
+    save_file({name: tensor * 2 for name, tensor in load_file(file).items()}, file, {"format": "pt"})
+
+
+def _less(file: Path) -> None:
+    tensors = load_file(file)
+    del tensors["model.layers.1.self_attn.q_proj.weight"]
+    save_file(tensors, file, {"format": "pt"})
+
+
+def _one_byte(file: Path) -> None:
+    with open(file, "r+b") as opened:
+        opened.seek(-1, os.SEEK_END)
+        opened.write(b"!")
+
+
+@pytest.mark.parametrize("change", [_cut, _other_dtype, _other_shape, _other_values, _less, _one_byte])
+@pytest.mark.parametrize("when", ["before the first is opened", "after half of them were written", "at the end"])
+def test_a_source_that_changes_meanwhile_is_an_error_that_names_it(change, when, tmp_path, monkeypatch):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
-    file = hf / "model.safetensors"
+    file, entries = hf / "model.safetensors", []
+    write = EntryFile.write_entry
+
+    def changing(self: EntryFile, content: Content) -> Any:
+        entries.append(content)
+        if len(entries) == 12:
+            change(file)
+        return write(self, content)
+
     with temporary_distributed_context(backend="gloo"):
         bridge, model = _begin(hf)
-        os.truncate(file, int(left * file.stat().st_size))
-        with pytest.raises(ValueError, match=f"{file} became shorter while it was read"):
+        if when.startswith("before"):
+            change(file)
+        elif when.startswith("after"):
+            monkeypatch.setattr(EntryFile, "write_entry", changing)
+        else:
+            run = writing._run
+            monkeypatch.setattr(writing, "_run", lambda threads, stop: (run(threads, stop), change(file)))
+        with pytest.raises(ValueError, match=f"{file} has changed while it was read"):
             bridge.save_megatron_model(model, tmp_path / "root", release=True)
     assert not (tmp_path / "root").exists()
 
 
-@pytest.mark.parametrize("change", ["a tensor less", "another size"])
-def test_a_source_that_changes_meanwhile_is_an_error_that_names_it(change, tmp_path):
+def test_a_source_whose_headers_have_changed_since_they_were_read_is_refused(tmp_path):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
-    file = hf / "model.safetensors"
     with temporary_distributed_context(backend="gloo"):
         bridge = AutoBridge.from_hf_pretrained(hf)
         accounted = require_faithful(bridge)
-        tensors = load_file(file)
-        tensors["model.layers.1.self_attn.q_proj.weight"] = torch.zeros(3, 5)
-        if change == "a tensor less":
-            del tensors["model.layers.1.self_attn.q_proj.weight"]
-        save_file(tensors, file, {"format": "pt"})
-        with pytest.raises(ValueError, match=f"{file} has changed while it was read"):
+        _other_dtype(hf / "model.safetensors")
+        with pytest.raises(ValueError, match="model.safetensors has changed while it was read"):
             model = streamed_model(bridge, accounted)
             bridge.save_megatron_model(model, tmp_path / "root", release=True)
     assert not (tmp_path / "root").exists()
+
+
+class _NotForPickle(Exception):
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} {other}")
+
+
+@pytest.mark.parametrize("error", [_NotForPickle("not", "so"), SystemExit("ended"), MemoryError("no room")], ids=repr)
+def test_an_error_of_a_conversion_is_told_as_it_is(error, tmp_path, monkeypatch):
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
+
+    def fails(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(streaming.StreamedWeights, "_converted", fails)
+    with pytest.raises(BaseException, match=str(error)) as raised:
+        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    assert isinstance(raised.value, RuntimeError if isinstance(error, _NotForPickle) else type(error))
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()], ids=repr)
+def test_a_thread_that_does_not_start_is_the_error_and_no_thread_stays(error, tmp_path, monkeypatch):
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
+    start, started = threading.Thread.start, []
+
+    def starts(thread: threading.Thread) -> None:
+        if "(write)" in thread.name:
+            started.append(thread)
+            if len(started) == 2:
+                raise error
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", starts)
+    with pytest.raises(type(error), match=str(error)):
+        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    assert len(started) == 2 and not any(thread.is_alive() for thread in started)
+    assert not (tmp_path / "root").exists()
+
+
+def test_after_an_interrupt_while_the_groups_are_made_another_import_goes(tmp_path, monkeypatch):
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(parallel_state, "create_hierarchical_groups", interrupted)
+        context.setattr(parallel_state.RankGenerator, "get_ranks", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    assert check(tmp_path / "root").loadable
 
 
 @pytest.mark.parametrize("times", [-1, 1])
@@ -397,22 +488,21 @@ def test_conversions_are_admitted_by_their_bytes(tmp_path, monkeypatch):
     _assert_equal(tmp_path / "root/release", tmp_path / "streamed/release")
 
 
-def test_a_budget_that_is_no_number_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize("text", ["1GB", "-1", "٣"])
+def test_a_budget_that_is_no_number_is_refused(text, tmp_path, monkeypatch):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
-    monkeypatch.setenv("MEGATRON_BRIDGE_IMPORT_MEMORY", "1GB")
-    with pytest.raises(ValueError, match="MEGATRON_BRIDGE_IMPORT_MEMORY is '1GB'. Give a number of bytes"):
+    monkeypatch.setenv("MEGATRON_BRIDGE_IMPORT_MEMORY", text)
+    with pytest.raises(ValueError, match=f"MEGATRON_BRIDGE_IMPORT_MEMORY is '{text}'. Give a number of bytes"):
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
     assert not (tmp_path / "root").exists()
 
 
 def test_a_part_of_a_file_is_read_in_pieces(tmp_path):
     (tmp_path / "file").write_bytes(bytes(range(200)))
-    descriptor = os.open(tmp_path / "file", os.O_RDONLY)
-    part = FileRange(tmp_path / "file", descriptor, 10, 100).cut(5, 50)
+    part = FileRange(tmp_path / "file", stamp(os.stat(tmp_path / "file")), 10, 100).cut(5, 50)
     pieces = [bytes(piece) for piece in part.chunks(memoryview(bytearray(16)))]
     assert [len(piece) for piece in pieces] == [16, 16, 16, 2]
-    assert b"".join(pieces) == bytes(range(15, 65))
-    os.close(descriptor)
+    assert b"".join(pieces) == bytes(range(15, 65)) == bytes(part.read())
 
 
 def test_tensors_of_files_are_those_of_safetensors(tmp_path):
@@ -429,7 +519,7 @@ def test_tensors_of_files_are_those_of_safetensors(tmp_path):
     for name, tensor in tensors.items():
         assert found[name].shape == tensor.shape and found[name].dtype == tensor.dtype
         assert torch.equal(found[name].flatten().view(torch.uint8), tensor.flatten().view(torch.uint8))
-    files.close()
+    files.require_unchanged()
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
             on_rank_0(lambda: _complete_for_all_readers(staging / RELEASE, let_through))
             on_rank_0(publication.commit)
         except RuntimeError as error:
-            if "Connection closed by peer" in str(error):
+            if "Connection closed by peer" in str(error) or "Connection reset by peer" in str(error):
                 raise RuntimeError(
                     f"Another rank has stopped, and nothing is published: {root} is as it was. See that rank's own error, and "
                     "import again."
@@ -138,7 +138,8 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
             raise
         except OSError as error:
             # One of a write names no file.
-            error.filename = error.filename or str(root)
+            if not isinstance(error, BrokenPipeError):
+                error.filename = error.filename or str(root)
             raise
         finally:
             publication.end()

@@ -29,6 +29,7 @@ from unittest import mock
 
 import torch
 import torch.distributed as dist
+from megatron.core import parallel_state
 from megatron.core.dist_checkpointing.strategies import filesystem_async
 from megatron.core.extensions.transformer_engine import HAVE_TE
 
@@ -265,8 +266,15 @@ def conversion_process_group() -> Iterator[None]:
     if dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         yield
     else:
-        with attention_backend_forgotten(), temporary_distributed_context(backend="gloo"):
-            yield
+        try:
+            with attention_backend_forgotten(), temporary_distributed_context(backend="gloo"):
+                yield
+        except BaseException:
+            # The context takes away what it has made whole; this, what was stopped half-way.
+            parallel_state.destroy_model_parallel()
+            if dist.is_initialized():
+                dist.destroy_process_group()
+            raise
 
 
 @contextmanager

@@ -12,16 +12,17 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Reads the tensors of safetensors files, whole or in parts, in a way that gives an error where a file is cut short.
+"""Reads the tensors of safetensors files, whole or in parts, in a way that gives an error where a file changes meanwhile.
 
-A mapped file that is truncated meanwhile kills the process that reads it. The format is safetensors': the length of a
-header, eight bytes, little-endian; the header, in JSON; the tensors' bytes, at ``data_offsets`` from its end.
+A mapped file that is truncated kills the process that reads it. The format is safetensors': the length of a header,
+eight bytes, little-endian; the header, in JSON; the tensors' bytes, at ``data_offsets`` from its end.
 """
 
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
@@ -34,45 +35,31 @@ from megatron.bridge.training.release.meta_source import DTYPES, Names
 
 @dataclass(frozen=True)
 class FileRange:
-    """A part of a file.
+    """A part of a file that must not change.
 
     Attributes:
         path: The file.
-        descriptor: An open file descriptor of it.
+        stamp: What the file system says of it: see `stamp`.
         offset: Where the part begins, in bytes.
         length: Its length, in bytes.
     """
 
     path: Path
-    descriptor: int
+    stamp: tuple[int, ...]
     offset: int
     length: int
 
     def cut(self, offset: int, length: int) -> "FileRange":
         """Give a part of this part."""
-        return FileRange(self.path, self.descriptor, self.offset + offset, length)
+        return replace(self, offset=self.offset + offset, length=length)
 
-    def read(self, buffer: memoryview, at: int = 0) -> None:
-        """Fill a buffer.
-
-        Args:
-            buffer: What to fill.
-            at: Where to begin in this part, in bytes.
-
-        Raises:
-            OSError: If the file cannot be read.
-            ValueError: If it is shorter than its header says.
-        """
-        done = 0
-        while done < len(buffer):
-            try:
-                count = os.preadv(self.descriptor, [buffer[done:]], self.offset + at + done)
-            except OSError as error:
-                error.filename = str(self.path)
-                raise
-            if not count:
-                raise ValueError(f"{self.path} became shorter while it was read. Download the model again.")
-            done += count
+    def read(self) -> bytearray:
+        """Read it whole; see `chunks`."""
+        data = bytearray(self.length)
+        for _ in self.chunks(memoryview(data)):
+            # One piece, as long as the buffer.
+            pass
+        return data
 
     def chunks(self, buffer: memoryview) -> Iterator[memoryview]:
         """Read it piece by piece.
@@ -82,30 +69,54 @@ class FileRange:
 
         Yields:
             The pieces, in order.
+
+        Raises:
+            OSError: If the file cannot be read.
+            ValueError: If it has changed since its stamp was taken.
         """
-        for at in range(0, self.length, len(buffer)):
-            piece = buffer[: min(len(buffer), self.length - at)]
-            self.read(piece, at)
-            yield piece
+        with self._opened() as descriptor:
+            for at in range(0, self.length, len(buffer) or 1):
+                piece = buffer[: min(len(buffer), self.length - at)]
+                done = 0
+                while done < len(piece):
+                    count = os.preadv(descriptor, [piece[done:]], self.offset + at + done)
+                    if not count:
+                        raise _changed(self.path)
+                    done += count
+                yield piece
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        """Open it for a moment: of a thousand shards, not all need to be open at once."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY)
+            try:
+                if stamp(os.fstat(descriptor)) != self.stamp:
+                    raise _changed(self.path)
+                yield descriptor
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            error.filename = error.filename or str(self.path)
+            raise
+
+
+def stamp(status: os.stat_result) -> tuple[int, ...]:
+    """Tell a file from any other, and from itself before it was written to."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class HuggingFaceFiles(StateSource):
     """The tensors of a model's folder, for several threads at a time.
 
-    Unlike `SafeTensorsStateSource`, it opens each file once and maps none.
+    Unlike `SafeTensorsStateSource`, it maps nothing, and what it has opened must stay as its headers were.
     """
 
     def __init__(self, folder: Path, headers: Mapping[str, Header]) -> None:
         self._folder, self._headers, self._names = folder, headers, Names(headers)
-        self._files: dict[str, tuple[int, dict[str, tuple[int, int]]]] = {}
+        self._stamps = {name: stamp(os.stat(folder / name)) for name in {header.file for header in headers.values()}}
+        self._places: dict[str, dict[str, tuple[int, int]]] = {}
         self._lock = Lock()
-
-    def close(self) -> None:
-        """Close the files."""
-        with self._lock:
-            for descriptor, _ in self._files.values():
-                os.close(descriptor)
-            self._files = {}
 
     def get_all_keys(self) -> list[str]:
         """See StateSource."""
@@ -126,42 +137,52 @@ class HuggingFaceFiles(StateSource):
         """
         file = self._headers[name].file
         with self._lock:
-            if file not in self._files:
-                self._files[file] = _open(self._folder / file)
-            descriptor, places = self._files[file]
-        if name not in places:
-            raise ValueError(f"{self._folder / file} has changed while it was read. Import the model again.")
-        begin, end = places[name]
-        return FileRange(self._folder / file, descriptor, begin, end - begin)
+            if file not in self._places:
+                self._places[file] = self._read_places(file)
+            begin, end = self._places[file][name]
+        return FileRange(self._folder / file, self._stamps[file], begin, end - begin)
 
     def load_tensors(self, keys: list[str]) -> dict[str, torch.Tensor]:
         """See StateSource."""
         return {key: self._load(key) for key in keys}
 
+    def require_unchanged(self) -> None:
+        """Require that the files are those that were read.
+
+        Raises:
+            OSError: If one is gone.
+            ValueError: If one has changed.
+        """
+        for name, stamped in self._stamps.items():
+            if stamp(os.stat(self._folder / name)) != stamped:
+                raise _changed(self._folder / name)
+
     def _load(self, name: str) -> torch.Tensor:
         header, place = self._headers[name], self.place(name)
         tensor = torch.empty(header.shape, dtype=DTYPES[header.dtype])
-        if tensor.nbytes != place.length:
-            raise ValueError(f"{place.path} has changed while it was read. Import the model again.")
         if place.length:
-            place.read(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+            for _ in place.chunks(memoryview(tensor.flatten().view(torch.uint8).numpy())):
+                pass
         return tensor
 
+    def _read_places(self, file: str) -> dict[str, tuple[int, int]]:
+        path = self._folder / file
+        whole = FileRange(path, self._stamps[file], 0, self._stamps[file][2])
+        begin = 8 + int.from_bytes(whole.cut(0, 8).read(), "little")
+        try:
+            told = json.loads(whole.cut(8, begin - 8).read())
+            found = {
+                name: Header(entry["dtype"], tuple(entry["shape"]), file)
+                for name, entry in told.items()
+                if name != "__metadata__"
+            }
+        except (ValueError, KeyError, TypeError, AttributeError, MemoryError, OverflowError) as error:
+            raise _changed(path) from error
+        if found != {name: header for name, header in self._headers.items() if header.file == file}:
+            raise _changed(path)
+        offsets = {name: told[name]["data_offsets"] for name in found}
+        return {name: (begin + first, begin + last) for name, (first, last) in offsets.items()}
 
-def _open(path: Path) -> tuple[int, dict[str, tuple[int, int]]]:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        head = bytearray(8)
-        FileRange(path, descriptor, 0, 8).read(memoryview(head))
-        length = int.from_bytes(head, "little")
-        header = bytearray(length)
-        FileRange(path, descriptor, 8, length).read(memoryview(header))
-        tensors = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
-        begin = 8 + length
-        return descriptor, {
-            name: (begin + entry["data_offsets"][0], begin + entry["data_offsets"][1])
-            for name, entry in tensors.items()
-        }
-    except BaseException:
-        os.close(descriptor)
-        raise
+
+def _changed(path: Path) -> ValueError:
+    return ValueError(f"{path} has changed while it was read. Import the model again when nobody writes to it.")

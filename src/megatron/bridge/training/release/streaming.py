@@ -24,6 +24,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -132,13 +133,16 @@ class StreamedWeights:
     """The weights of a model, in the files of its source.
 
     Attributes:
+        folder: The folder of the source.
+        files: Its tensors.
         read: How often each tensor of the source was read, by its name.
     """
 
     def __init__(self, bridge: Any, accounted: Accounted, parameters: Sequence[_Parameter]) -> None:
         self._bridge, self._accounted, self._parameters = bridge._model_bridge, accounted, parameters
         self._headers = MetaSource(accounted.headers)
-        self.files = HuggingFaceFiles(bridge.hf_pretrained.state.source.path, accounted.headers)
+        self.folder = Path(bridge.hf_pretrained.state.source.path)
+        self.files = HuggingFaceFiles(self.folder, accounted.headers)
         self.read: Counter[str] = Counter()
         self._lock = Lock()
         self._by_storage: dict[int, _Parameter] = {}

@@ -20,13 +20,15 @@ their way, and are written once; nothing is read a second time.
 """
 
 import os
+import pickle
 import resource
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 from uuid import uuid4
 
 import torch
@@ -52,7 +54,10 @@ from megatron.bridge.training.release.units import Content, Unit, share
 from megatron.bridge.training.utils.checkpoint_root import on_rank_0
 from megatron.bridge.utils.common_utils import print_rank_0
 from megatron.bridge_release.integrity import write_manifest
+from megatron.bridge_release.source import describe
 
+
+T = TypeVar("T")
 
 # How many threads a rank has at most; each writes a file of its own.
 _THREADS = 4
@@ -81,10 +86,13 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):
         Raises:
             Exception: What the first rank with an error raised, on every rank.
         """
+        # A reader that has read the metadata of a release that is replaced meanwhile misses the files that it names.
+        name = on_rank_0(lambda: uuid4().hex[:8])
+        writer = _together(lambda: _Writer(Path(checkpoint_dir), name, self._weights, _memory()))
         if self._weights is not None:
+            _require_one_source(self._weights)
             self._take_share(self._weights, sharded_state_dict)
         by_key, _, _ = _replace_state_dict_keys_with_sharded_keys(sharded_state_dict, self.keep_only_main_replica)
-        writer = _Writer(Path(checkpoint_dir), self._weights, _memory())
         try:
             checkpoint.save(
                 mcore_to_pyt_state_dict(by_key, False),
@@ -97,9 +105,7 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):
             # Each rank's error, with its rank; the others follow from the first.
             _, (cause, _) = min(error.failures.items())
             raise cause from None
-        finally:
-            if self._weights is not None:
-                self._weights.files.close()
+        _together(writer.require_source)
         writer.conclude()
 
     def _take_share(self, weights: StreamedWeights, sharded_state_dict: dict[str, Any]) -> None:
@@ -118,6 +124,66 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):
                 entry.replica_id = 0
 
 
+def _gather(mine: T) -> list[T]:
+    ranks: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(ranks, mine)
+    return ranks
+
+
+def _together(action: Callable[[], T]) -> T:
+    """Run what needs no other rank on every rank; raise the first error, if there is one, on all of them."""
+    result, failure = None, None
+    try:
+        result = action()
+    except Exception as error:
+        failure = _for_all_ranks(error)
+    for other in _gather(failure):
+        if other is not None:
+            raise other
+    return cast(T, result)
+
+
+def _require_one_source(weights: StreamedWeights) -> None:
+    """Refuse ranks that read different models, each from its own disk perhaps."""
+    if dist.get_world_size() == 1:
+        return
+    sources = _gather(_together(lambda: describe(weights.folder)))
+    for rank, source in enumerate(sources):
+        if (source.config_sha256, source.weights_sha256) != (sources[0].config_sha256, sources[0].weights_sha256):
+            raise ValueError(
+                f"Rank {rank} reads another model than rank 0, from {source.made_of}. Give all ranks the same files."
+            )
+
+
+def _for_all_ranks(error: BaseException) -> BaseException:
+    """Give an error that can be sent to other ranks; of one that cannot, what it says."""
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _run(threads: Sequence[threading.Thread], stop: threading.Event) -> None:
+    """Run threads to their end. Whatever comes between, nobody writes into a folder that is about to be removed."""
+    interrupt: BaseException | None = None
+    try:
+        for thread in threads:
+            thread.start()
+    except BaseException as error:
+        interrupt = error
+        stop.set()
+    for thread in threads:
+        while thread.is_alive():
+            try:
+                thread.join()
+            except BaseException as error:
+                interrupt = interrupt or error
+                stop.set()
+    if interrupt is not None:
+        raise interrupt
+
+
 class _Planner(MCoreSavePlanner):
     def create_global_plan(self, all_plans: list[SavePlan]) -> tuple[list[SavePlan], Any]:
         """Keep the plans in the metadata, where Megatron Core looks for them."""
@@ -129,19 +195,23 @@ class _Planner(MCoreSavePlanner):
 class _Writer(FileSystemWriter):
     """Writes the files of one rank, and on rank 0 the metadata of all."""
 
-    def __init__(self, folder: Path, weights: StreamedWeights | None, memory: int) -> None:
+    def __init__(self, folder: Path, name: str, weights: StreamedWeights | None, memory: int) -> None:
         super().__init__(folder)
-        self._folder, self._weights, self._memory = folder, weights, memory
-        # A reader that has read the metadata of a release that is replaced meanwhile misses the files that it names.
-        self._id = on_rank_0(lambda: uuid4().hex[:8])
+        self._folder, self._name, self._weights, self._memory = folder, name, weights, memory
         self._digests: dict[str, str] = {}
         self._started, self._bytes = time.monotonic(), 0
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         """See StorageWriter."""
-        units = self._units([(item, planner.resolve_data(item)) for item in plan.items])
+        try:
+            return self._write([(item, planner.resolve_data(item)) for item in plan.items])
+        except BaseException as error:
+            raise _for_all_ranks(error) from None
+
+    def _write(self, items: Sequence[tuple[WriteItem, Any]]) -> Future[list[WriteResult]]:
+        units = self._units(items)
         number = min(_THREADS, len(os.sched_getaffinity(0)), max(1, len(units)))
-        names = [f"__{dist.get_rank()}_{at}_{self._id}.distcp" for at in range(number)]
+        names = [f"__{dist.get_rank()}_{at}_{self._name}.distcp" for at in range(number)]
         shares = share(units, [unit.size for unit in units], number)
         self._bytes = sum(unit.size for unit in units)
         budget, stop = _Budget(self._memory), threading.Event()
@@ -154,7 +224,7 @@ class _Writer(FileSystemWriter):
             unit="B",
             unit_scale=True,
             leave=False,
-            disable=None if dist.get_rank() == 0 else True,
+            disable=None if dist.get_rank() == 0 and sys.stderr is not None else True,
         ) as progress:
 
             def write(name: str, mine: Sequence[Unit]) -> None:
@@ -169,30 +239,24 @@ class _Writer(FileSystemWriter):
                     stop.set()
 
             threads = [threading.Thread(target=write, args=pair) for pair in zip(names, shares) if pair[1]]
-            try:
-                for thread in threads:
-                    thread.start()
-                for thread in threads:
-                    thread.join()
-            except BaseException:
-                # Ctrl-C: nobody may write into a folder that is about to be removed.
-                stop.set()
-                for thread in threads:
-                    thread.join()
-                raise
+            _run(threads, stop)
         if errors:
             raise errors[0]
         written = [result for name in names for result in results[name]]
-        if len(written) != len(plan.items):
-            raise RuntimeError(f"{len(written)} entries were written, and {len(plan.items)} planned.")
+        if len(written) != len(items):
+            raise RuntimeError(f"{len(written)} entries were written, and {len(items)} planned.")
         future: Future[list[WriteResult]] = Future()
         future.set_result(written)
         return future
 
+    def require_source(self) -> None:
+        """Require that the files of the source are those that were accounted for still."""
+        if self._weights is not None:
+            self._weights.files.require_unchanged()
+
     def conclude(self) -> None:
         """Check that the source was read as it was accounted for, and write the checksums."""
-        ranks: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(ranks, (self._digests, self._bytes, self._weights and self._weights.read))
+        ranks = _gather((self._digests, self._bytes, self._weights and self._weights.read))
         if self._weights is not None:
             self._weights.require_all_read([read for _, _, read in ranks])
         digests = {name: digest for own, _, _ in ranks for name, digest in own.items()}
@@ -222,7 +286,7 @@ class _Writer(FileSystemWriter):
 
 def _memory() -> int:
     text = os.environ.get(MEMORY_VARIABLE)
-    if text and not text.isdecimal():
+    if text and not (text.isascii() and text.isdigit()):
         raise ValueError(f"{MEMORY_VARIABLE} is {text!r}. Give a number of bytes, such as {_MEMORY}.")
     return int(text) if text else _MEMORY
 

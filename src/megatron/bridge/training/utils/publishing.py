@@ -216,13 +216,16 @@ class Publication:
 
     def end(self) -> None:
         """Remove this process's own folders and release the lock. Errors are logged: they never hide a first one."""
-        for folder in self._own_folders:
-            self._try(f"remove {folder}", self.filesystem.remove, folder)
-        self._own_folders = []
-        if self._lock is not None:
-            self._try(f"remove {self._root / LOCK}", self.filesystem.unlink, self._root / LOCK)
-            os.close(self._lock)
-            self._lock = None
+        try:
+            for folder in self._own_folders:
+                self._try(f"remove {folder}", self.filesystem.remove, folder)
+        finally:
+            # Ctrl-C while they are removed leaves them to the next import, which this process may make.
+            self._own_folders = []
+            if self._lock is not None:
+                self._try(f"remove {self._root / LOCK}", self.filesystem.unlink, self._root / LOCK)
+                os.close(self._lock)
+                self._lock = None
         for folder in self._new:
             # What was made for nothing; one that holds something stays.
             with suppress(OSError):
