@@ -38,6 +38,7 @@ from megatron.bridge import AutoBridge
 from megatron.bridge.training.model_load_save import load_tokenizer
 from megatron.bridge.training.utils.publishing import Publication
 from megatron.bridge.utils.host import conversion_process_group
+from megatron.bridge_release import comparing
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.checking import BRIDGE, MEGATRON_LM, NEEDED_ARGS, OLDER_MEGATRON_LM, UPSTREAM, check
 from megatron.bridge_release.comparing import compare
@@ -45,6 +46,7 @@ from megatron.bridge_release.integrity import write_manifest
 from megatron.bridge_release.layout import INTEGRITY_FILE, SUMS_FILE
 from megatron.bridge_release.reading import Entry, read_metadata, read_state
 from megatron.bridge_release.repairing import repair
+from megatron.bridge_release.streamed_comparing import find_equal
 
 
 TRACKER = "latest_checkpointed_iteration.txt"
@@ -536,10 +538,25 @@ def test_deep_tells_a_model_of_another_shape_and_one_that_is_not_there(root, tmp
         assert f"Not compared with {path}: The model {path} {expected}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("batch", [1, 20_000, 1 << 30])
-def test_deep_compares_every_tensor_however_little_it_reads_at_a_time(tiny, batch):
+def test_deep_sees_without_loading_it_that_a_release_is_what_an_import_writes(tiny, tmp_path):
     source = load_file(tiny.hf / "model.safetensors")
-    assert compare(tiny.root / "release", str(tiny.hf), batch=batch) == (len(source), [])
+    with conversion_process_group():
+        equal = find_equal(tiny.root / "release", AutoBridge.from_hf_pretrained(tiny.hf))
+    assert equal.tensors == source.keys() and len(equal.parameters) == 3 + 2 * 6
+    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+    layer = "model.layers.1.self_attn."
+    source[f"{layer}k_proj.weight"].view(torch.int16)[3, 5] ^= 1
+    save_file(source, hf / "model.safetensors", metadata={"format": "pt"})
+    with conversion_process_group():
+        less = find_equal(tiny.root / "release", AutoBridge.from_hf_pretrained(hf))
+    assert equal.parameters - less.parameters == {"decoder.layers.1.self_attention.linear_qkv.weight"}
+    assert equal.tensors - less.tensors == {f"{layer}{name}_proj.weight" for name in "qkv"}
+    # What was not seen to be equal is compared by names.
+    count = source[f"{layer}k_proj.weight"].numel()
+    assert compare(tiny.root / "release", str(hf)) == (
+        len(source) - 1,
+        [f"{layer}k_proj.weight differs from {hf} in 1 of {count} values"],
+    )
 
 
 def test_deep_compares_a_padded_vocabulary_and_takes_a_nan_for_itself(tmp_path):
@@ -566,7 +583,9 @@ def test_deep_compares_a_padded_vocabulary_and_takes_a_nan_for_itself(tmp_path):
     assert compare(tmp_path / "root" / "release", str(hf)) == (len(source), [])
 
 
-def test_deep_names_what_only_one_of_the_two_has(tiny, tmp_path):
+@pytest.mark.parametrize("batch", [1, 20_000, 1 << 30])
+def test_deep_names_what_only_one_of_the_two_has_however_little_it_loads_at_a_time(tiny, tmp_path, monkeypatch, batch):
+    monkeypatch.setattr(comparing, "_BATCH", batch)
     hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
     source = load_file(hf / "model.safetensors")
     del source["model.layers.1.mlp.down_proj.weight"]

@@ -20,9 +20,12 @@ import json
 import pytest
 from safetensors.torch import load_file
 
+from megatron.bridge import AutoBridge
+from megatron.bridge.utils.host import conversion_process_group
 from megatron.bridge_release.checking import check
 from megatron.bridge_release.comparing import compare
 from megatron.bridge_release.computing import prove
+from megatron.bridge_release.streamed_comparing import find_equal
 
 
 @pytest.mark.parametrize("layout", ["tp2", "pp2"])
@@ -54,6 +57,15 @@ def test_two_ranks_import_a_tied_model_with_a_vocabulary_that_they_cannot_share_
     equal, problems = compare(root / "release", str(out / "odd"))
     assert problems == [] and equal == len(load_file(out / "odd/model.safetensors"))
     assert prove(root, out / "odd").agrees
+
+
+@pytest.mark.parametrize("name", ["tp2", "pp2", "odd-tp2"])
+def test_what_two_ranks_wrote_in_parts_or_padded_is_compared_without_loading_it(two_ranks, name):
+    out, hf = two_ranks
+    hf = out / "odd" if name.startswith("odd") else hf
+    with conversion_process_group():
+        equal = find_equal(out / name / "release", AutoBridge.from_hf_pretrained(hf))
+    assert equal.tensors == load_file(hf / "model.safetensors").keys()
 
 
 @pytest.mark.parametrize("rank", [0, 1])

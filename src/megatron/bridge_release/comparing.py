@@ -12,7 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Compares a checkpoint with the Hugging Face model that it was made of, bit by bit, a few layers at a time."""
+"""Compares a checkpoint with the Hugging Face model that it was made of, bit by bit, and tells what differs by name.
+
+What is what an import would write is found without loading it; the rest is loaded, a few layers at a time, and
+converted to Hugging Face's layout.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,25 +35,25 @@ from megatron.bridge.training.utils.import_checks import check_model
 from megatron.bridge_release.checking import EMBEDDING
 from megatron.bridge_release.loading import load_part
 from megatron.bridge_release.reading import read_metadata
+from megatron.bridge_release.streamed_comparing import bits, find_equal
 
 
 # What has a row for each token, and rows for none of them after those.
 _PADDED = (EMBEDDING, "output_layer.weight")
 
-_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+# How much is loaded of the checkpoint at a time, in bytes; at least a tensor is.
+_BATCH = 1 << 28
 
 
-def compare(folder: Path, hf_model: str, *, batch: int = 1 << 28) -> tuple[int, list[str]]:
+def compare(folder: Path, hf_model: str) -> tuple[int, list[str]]:
     """Compare every tensor of a checkpoint with its source.
 
-    The model is built of the Hugging Face config, not of what the checkpoint says, and has no weights of its own:
-    those of a few layers are read from the checkpoint, converted to Hugging Face's layout, and compared. Rows that
-    pad the vocabulary are no part of the model.
+    The model is built of the Hugging Face config, not of what the checkpoint says, and has no weights of its own.
+    Rows that pad the vocabulary are no part of the model.
 
     Args:
         folder: Checkpoint folder, which `megatron.bridge_release.checking.check` has found to load.
         hf_model: Hugging Face model ID, or folder of a model.
-        batch: How much is read of the checkpoint at a time, in bytes; at least a tensor is.
 
     Returns:
         The number of tensors that are equal to the source's, and which of the source's are not, or are missing, and
@@ -70,8 +74,9 @@ def compare(folder: Path, hf_model: str, *, batch: int = 1 << 28) -> tuple[int, 
     provider.finalize()
     source = bridge.hf_pretrained.state
     lacking = {name for name in source.keys() if not is_ignored(name, bridge.hf_pretrained.config)}
-    problems, equal = [], 0
+    problems = []
     with temporary_distributed_context(backend="gloo"):
+        found = find_equal(folder, bridge)
         model = provider.provide_distributed_model(
             wrap_with_ddp=False, use_cpu_initialization=True, init_model_with_meta_device=True
         )
@@ -82,26 +87,31 @@ def compare(folder: Path, hf_model: str, *, batch: int = 1 << 28) -> tuple[int, 
         without = parameters - {task.param_name for task in tasks}
         if without:
             problems.append(f"Of the checkpoint, without a source in {hf_model}: {grouped(sorted(without))}.")
-        # Of a tied output layer the files may hold a copy, which is compared with the embedding.
+        if lacking - found.tensors:
+            # Of a tied output layer the files may hold a copy, which is compared with the embedding.
+            found.parameters -= {task.param_name for task in tasks if task.param_name.endswith(EMBEDDING)}
         registry = bridge._model_bridge.mapping_registry()
         mappings = [registry.megatron_to_hf_lookup(name) for name in _PADDED]
         padded = {mapping.hf_param for mapping in mappings if mapping is not None}
-        loaded = _Loaded(model[0], folder, tasks, batch)
+        equal = found.tensors
+        loaded = _Loaded(model[0], folder, [task for task in tasks if task.param_name not in found.parameters])
         for name, tensor in bridge.export_hf_weights(model, show_progress=False, conversion_tasks=loaded):
             if name not in source:
                 continue
             lacking.discard(name)
+            equal.discard(name)
             expected = source[name].to(tensor.dtype)
             if name in padded:
                 tensor = tensor[: expected.shape[0]]
             if tensor.shape != expected.shape:
                 problems.append(f"{name} is {tuple(tensor.shape)}, and {tuple(expected.shape)} in {hf_model}")
-            elif count := int((_bits(tensor) != _bits(expected)).sum()):
+            elif count := int((bits(tensor) != bits(expected)).sum()):
                 problems.append(f"{name} differs from {hf_model} in {count} of {tensor.numel()} values")
             else:
-                equal += 1
+                equal.add(name)
             # The next one is read before these names are given to it.
             del tensor, expected
+    lacking -= found.tensors
     if lacking:
         why = (
             ""
@@ -109,21 +119,23 @@ def compare(folder: Path, hf_model: str, *, batch: int = 1 << 28) -> tuple[int, 
             else " Megatron's model has no place for it; an import lets go what allow_unused_tensors names."
         )
         problems.append(f"Of {hf_model}, not in the checkpoint: {grouped(sorted(lacking))}.{why}")
-    return equal, problems
+    return len(equal), problems
 
 
 class _Loaded:
     """Conversion tasks of a model without weights, each with its weight when its turn comes."""
 
-    def __init__(self, model: Any, folder: Path, tasks: list[Any], batch: int) -> None:
-        self._sharded, self._folder, self._tasks, self._batch = model.sharded_state_dict(), folder, tasks, batch
+    def __init__(self, model: Any, folder: Path, tasks: list[Any]) -> None:
+        self._sharded, self._folder, self._tasks = model.sharded_state_dict(), folder, tasks
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     def __iter__(self) -> Iterator[Any]:
         total = sum(_size(task.param_weight) for task in self._tasks)
-        with tqdm(desc="compare", total=total, unit="B", unit_scale=True, disable=None, leave=False) as progress:
+        with tqdm(
+            desc="compare by names", total=total, unit="B", unit_scale=True, disable=None, leave=False
+        ) as progress:
             for batch in self._batches():
                 weights = self._load([task.param_name for task in batch])
                 for task in batch:
@@ -135,7 +147,7 @@ class _Loaded:
         batch: list[Any] = []
         size = 0
         for task in self._tasks:
-            if batch and size + _size(task.param_weight) > self._batch:
+            if batch and size + _size(task.param_weight) > _BATCH:
                 yield batch
                 batch, size = [], 0
             batch.append(task)
@@ -152,11 +164,6 @@ class _Loaded:
             return load_part(wanted, self._folder)
         except ValueError as error:
             raise ValueError(f"the checkpoint is not of this model: {error}") from error
-
-
-def _bits(tensor: torch.Tensor) -> torch.Tensor:
-    """Give a tensor's bits as whole numbers: -0.0 is not 0.0, and a NaN is itself."""
-    return tensor.contiguous().view(_INTEGERS[tensor.element_size()])
 
 
 def _size(tensor: torch.Tensor) -> int:

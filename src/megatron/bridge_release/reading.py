@@ -20,26 +20,21 @@ Pickles are read with stand-ins for the few classes that torch.distributed.check
 load ``.metadata`` with plain ``pickle``, which would run it.
 """
 
-import io
-import pickle
 import zipfile
-from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import yaml
 
+from megatron.bridge_release.archives import StandIn, Unpickler, open_part, read_archive
 from megatron.bridge_release.layout import COMMON_STATE, METADATA
 
 
 _COMMON_ENTRY = "common_state/shard_0_1"
 
-_DTYPES = ("bfloat16", "bool", "float16", "float32", "float64", "float8_e4m3fn", "float8_e5m2") + (
-    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-)
 _CHECKPOINT = "torch.distributed.checkpoint"
 _METADATA_CLASSES = {
     (f"{_CHECKPOINT}.{module}", name)
@@ -59,32 +54,6 @@ _METADATA_CLASSES = {
     ("pathlib", "PosixPath"),
     ("torch", "Size"),
     ("torch.serialization", "_get_layout"),
-}
-# What torch.load takes with weights_only=True, and Megatron Core's own list (megatron.core.safe_globals).
-_STATE_CLASSES = {
-    ("_codecs", "encode"),
-    ("_io", "BytesIO"),
-    ("collections", "OrderedDict"),
-    ("megatron.core.enums", "ModelType"),
-    ("megatron.core.optimizer.optimizer_config", "OptimizerConfig"),
-    *(("megatron.core.rerun_state_machine", name) for name in ("RerunDiagnostic", "RerunMode", "RerunState")),
-    *(
-        ("megatron.core.transformer.enums", name)
-        for name in ("AttnBackend", "CudaGraphModule", "CudaGraphScope", "InferenceCudaGraphScope")
-    ),
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.dtypes", "UInt32DType"),
-    ("pathlib", "PosixPath"),
-    ("signal", "Signals"),
-    ("torch", "Size"),
-    ("torch", "device"),
-    *(("torch", f"{kind}Storage") for kind in ("BFloat16", "Bool", "Byte", "Double", "Float", "Half", "Int", "Long")),
-    ("torch._C", "Generator"),
-    ("torch._utils", "_rebuild_tensor_v2"),
-    ("types", "SimpleNamespace"),
 }
 
 
@@ -160,46 +129,6 @@ class Metadata:
         ] + [key for key in self.objects if (key, None) not in stored]
 
 
-class _StandIn:
-    """Takes the place of a class or a function: keeps what the pickle would give it."""
-
-    arguments: tuple = ()
-    state: Any = None
-
-    def __new__(cls, *arguments: Any) -> "_StandIn":
-        stand_in = object.__new__(cls)
-        stand_in.arguments = arguments
-        return stand_in
-
-    def __init__(self, *arguments: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Take the items of an OrderedDict."""
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: BinaryIO, classes: set[tuple[str, str]]) -> None:
-        super().__init__(file)
-        self._classes = classes
-
-    def find_class(self, module: str, name: str) -> Any:
-        # Its values are set, nothing of it runs.
-        if (module, name) == ("argparse", "Namespace"):
-            return Namespace
-        if (module, name) in self._classes:
-            return type(name, (_StandIn,), {})
-        if module == "torch" and name in _DTYPES:
-            return f"torch.{name}"
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which no checkpoint should")
-
-    def persistent_load(self, storage: Any) -> Any:
-        return storage
-
-
 def read_metadata(folder: Path) -> Metadata:
     """Read ``.metadata``.
 
@@ -214,7 +143,7 @@ def read_metadata(folder: Path) -> Metadata:
     """
     try:
         with open(folder / METADATA, "rb") as file:
-            state = _Unpickler(file, _METADATA_CLASSES).load().state
+            state = Unpickler(file, _METADATA_CLASSES).load().state
             if file.read(1):
                 raise ValueError("it goes on after its end")
         tensors, objects = {}, []
@@ -255,7 +184,7 @@ def read_state(folder: Path, name: str = COMMON_STATE) -> dict[str, Any]:
     """
     try:
         with open(folder / name, "rb") as file:
-            state = _read_archive(file)
+            state = read_archive(file)
         if not isinstance(state, dict):
             raise ValueError(f"it holds a {type(state).__name__}")
         return state
@@ -281,7 +210,7 @@ def read_common_entry(folder: Path, metadata: Metadata) -> dict[str, Any] | None
         return None
     try:
         with open(folder / entry.file, "rb") as file:
-            return _read_archive(_part(file, entry))[0]
+            return read_archive(open_part(file, entry.offset, entry.length))[0]
     except Exception as error:
         raise Unreadable(f"{_COMMON_ENTRY} in {entry.file} cannot be read: {_reason(error)}") from error
 
@@ -318,59 +247,17 @@ def damaged_entries(folder: Path, entries: Iterable[Entry]) -> Iterator[tuple[En
     """
     for entry in entries:
         try:
-            with open(folder / entry.file, "rb") as file, zipfile.ZipFile(_part(file, entry)) as archive:
+            with (
+                open(folder / entry.file, "rb") as file,
+                zipfile.ZipFile(open_part(file, entry.offset, entry.length)) as archive,
+            ):
                 damaged = archive.testzip()
                 yield entry, None if damaged is None else f"{damaged} has another checksum"
         except Exception as error:
             yield entry, _reason(error)
 
 
-def _read_archive(file: BinaryIO) -> Any:
-    with zipfile.ZipFile(file) as archive:
-        # Beside each other: archive/data.pkl, archive/data/0, archive/data/1, ...
-        pickled = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-        state = _Unpickler(io.BytesIO(archive.read(pickled)), _STATE_CLASSES).load()
-        values = state if isinstance(state, dict) else {}
-        for key, value in values.items():
-            if type(value).__name__ == "_rebuild_tensor_v2":
-                _, storage, storage_key, _, numbers = value.arguments[0]
-                if storage.__name__ == "LongStorage" and numbers == 1:
-                    number = archive.read(f"{pickled.removesuffix('.pkl')}/{storage_key}")
-                    values[key] = int.from_bytes(number, "little", signed=True)
-        return state
-
-
-def _part(file: BinaryIO, entry: Entry) -> BinaryIO:
-    return io.BufferedReader(_Part(file, entry.offset, entry.length), 1 << 20)
-
-
-class _Part(io.RawIOBase):
-    """A part of a file, as a file."""
-
-    def __init__(self, file: BinaryIO, offset: int, length: int) -> None:
-        self._file, self._offset, self._length, self._at = file, offset, length, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
-        if self._at < 0:
-            raise ValueError(f"{self._at} is before the part's first byte")
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        self._file.seek(self._offset + self._at)
-        data = self._file.read(max(0, min(len(buffer), self._length - self._at)))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-
-def _numbers(size: _StandIn) -> tuple[int, ...]:
+def _numbers(size: StandIn) -> tuple[int, ...]:
     numbers = tuple(size.arguments[0])
     if not all(isinstance(number, int) and number >= 0 for number in numbers):
         raise ValueError(f"{numbers} is no shape")

@@ -58,30 +58,44 @@ def streamed_model(bridge: Any, accounted: Accounted) -> list[Any] | None:
         The model, for `save_megatron_model` with ``release=True`` alone: it holds no weights. None where something
         speaks against it, which is said: then the model is to be loaded whole.
     """
+    model, obstacle = try_streamed_model(bridge, accounted)
+    if model is None:
+        print_rank_0(f"The model is loaded whole before it is written: {obstacle}.")
+    return model
+
+
+def try_streamed_model(bridge: Any, accounted: Accounted) -> tuple[list[Any] | None, str]:
+    """Build a model as `streamed_model` does, and tell what speaks against it.
+
+    Args:
+        bridge: The `AutoBridge` of the Hugging Face model.
+        accounted: What is known of it.
+
+    Returns:
+        The model, None where something speaks against it; and what that is.
+    """
     provider = bridge.to_megatron_provider(load_weights=False)
     obstacle = _obstacle(bridge, provider)
-    if not obstacle:
-        provider.perform_initialization = False
-        parameters: list[_Parameter] = []
+    if obstacle:
+        return None, obstacle
+    provider.perform_initialization = False
+    parameters: list[_Parameter] = []
 
-        def note(models: list[Any]) -> list[Any]:
-            # Loaded here, a tensor takes its parameter's dtype, which may change when the model is wrapped.
-            tasks = bridge._model_bridge.build_conversion_tasks(bridge.hf_pretrained, unwrap_model(models))
-            parameters.extend(
-                _Parameter(task, task.param_weight.dtype) for task in tasks if task and task.megatron_module
-            )
-            return models
+    def note(models: list[Any]) -> list[Any]:
+        # Loaded here, a tensor takes its parameter's dtype, which may change when the model is wrapped.
+        tasks = bridge._model_bridge.build_conversion_tasks(bridge.hf_pretrained, unwrap_model(models))
+        parameters.extend(_Parameter(task, task.param_weight.dtype) for task in tasks if task and task.megatron_module)
+        return models
 
-        provider.register_pre_wrap_hook(note)
-        provider.finalize()
-        model: list[Any] = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
-        weights = StreamedWeights(bridge, accounted, parameters)
-        obstacle = weights.obstacle(model)
-        if not obstacle:
-            _STREAMED[model[0]] = weights
-            return model
-    print_rank_0(f"The model is loaded whole before it is written: {obstacle}.")
-    return None
+    provider.register_pre_wrap_hook(note)
+    provider.finalize()
+    model: list[Any] = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
+    weights = StreamedWeights(bridge, accounted, parameters)
+    obstacle = weights.obstacle(model)
+    if obstacle:
+        return None, obstacle
+    _STREAMED[model[0]] = weights
+    return model, ""
 
 
 def weights_of(model: Sequence[Any]) -> "StreamedWeights | None":
@@ -172,6 +186,10 @@ class StreamedWeights:
         """Tell which entries are converted together: those of an equal group. None where nothing is converted."""
         parameter = self._by_storage.get(tensor.untyped_storage().data_ptr())
         return parameter.group if parameter is not None else None
+
+    def parameter(self, tensor: torch.Tensor) -> str:
+        """Name the parameter that a view is of, of those that are converted."""
+        return str(self._by_storage[tensor.untyped_storage().data_ptr()].task.param_name)
 
     def unit(self, entries: list[tuple[Any, torch.Tensor]]) -> Unit:
         """Make a unit of the entries of a group.

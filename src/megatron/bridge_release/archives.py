@@ -1,0 +1,235 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Reads what ``torch.save`` has written without torch, and without running anything that it names."""
+
+import io
+import pickle
+import zipfile
+from argparse import Namespace
+from dataclasses import dataclass
+from math import prod
+from typing import Any, BinaryIO
+
+
+_DTYPES = ("bfloat16", "bool", "float16", "float32", "float64", "float8_e4m3fn", "float8_e5m2") + (
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+)
+# What torch.load takes with weights_only=True, and Megatron Core's own list (megatron.core.safe_globals).
+_STATE_CLASSES = {
+    ("_codecs", "encode"),
+    ("_io", "BytesIO"),
+    ("collections", "OrderedDict"),
+    ("megatron.core.enums", "ModelType"),
+    ("megatron.core.optimizer.optimizer_config", "OptimizerConfig"),
+    *(("megatron.core.rerun_state_machine", name) for name in ("RerunDiagnostic", "RerunMode", "RerunState")),
+    *(
+        ("megatron.core.transformer.enums", name)
+        for name in ("AttnBackend", "CudaGraphModule", "CudaGraphScope", "InferenceCudaGraphScope")
+    ),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy.dtypes", "UInt32DType"),
+    ("pathlib", "PosixPath"),
+    ("signal", "Signals"),
+    ("torch", "Size"),
+    ("torch", "device"),
+    *(("torch", f"{kind}Storage") for kind in ("BFloat16", "Bool", "Byte", "Double", "Float", "Half", "Int", "Long")),
+    ("torch._C", "Generator"),
+    ("torch._utils", "_rebuild_tensor_v2"),
+    ("types", "SimpleNamespace"),
+}
+# Where a file of an archive says the length of its name, and then of what is between that and its bytes.
+_NAME_LENGTH = 26
+
+
+class StandIn:
+    """Takes the place of a class or a function: keeps what the pickle would give it."""
+
+    arguments: tuple = ()
+    state: Any = None
+
+    def __new__(cls, *arguments: Any) -> "StandIn":
+        stand_in = object.__new__(cls)
+        stand_in.arguments = arguments
+        return stand_in
+
+    def __init__(self, *arguments: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Take the items of an OrderedDict."""
+
+
+class Unpickler(pickle.Unpickler):
+    """Unpickles what names a few classes alone, for which there are stand-ins.
+
+    Args:
+        file: The pickle.
+        classes: The classes, each by its module and name.
+    """
+
+    def __init__(self, file: BinaryIO, classes: set[tuple[str, str]]) -> None:
+        super().__init__(file)
+        self._classes = classes
+
+    def find_class(self, module: str, name: str) -> Any:
+        # Its values are set, nothing of it runs.
+        if (module, name) == ("argparse", "Namespace"):
+            return Namespace
+        if (module, name) in self._classes:
+            return type(name, (StandIn,), {})
+        if module == "torch" and name in _DTYPES:
+            return f"torch.{name}"
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which no checkpoint should")
+
+    def persistent_load(self, storage: Any) -> Any:
+        return storage
+
+
+@dataclass(frozen=True)
+class Values:
+    """Where a tensor's values stand in a file, one after the other.
+
+    Attributes:
+        storage: Name of torch's class for storages of its type, such as ``BFloat16Storage``.
+        shape: Its shape.
+        offset: First byte in the file.
+        length: Number of bytes.
+    """
+
+    storage: str
+    shape: tuple[int, ...]
+    offset: int
+    length: int
+
+
+def locate_values(file: BinaryIO, offset: int, length: int) -> Values | None:
+    """Tell where the values of a tensor are that ``torch.save`` wrote into a part of a file.
+
+    Args:
+        file: The file.
+        offset: First byte of the part.
+        length: Number of its bytes.
+
+    Returns:
+        The place; None where they do not follow each other there as the tensor has them.
+
+    Raises:
+        Exception: If the part is damaged.
+    """
+    part = open_part(file, offset, length)
+    with zipfile.ZipFile(part) as archive:
+        pickled, value = _unpickled(part, archive)
+        if type(value).__name__ != "_rebuild_tensor_v2":
+            return None
+        (_, storage, key, _, numbers), begin, shape, strides = value.arguments[:4]
+        member = archive.getinfo(f"{pickled.removesuffix('.pkl')}/{key}")
+    expected = [prod(shape[at + 1 :]) for at in range(len(shape))]
+    follow = all(size == 1 or one == other for size, one, other in zip(shape, strides, expected))
+    if begin or not follow or numbers != prod(shape) or member.compress_type != zipfile.ZIP_STORED:
+        return None
+    return Values(storage.__name__, tuple(shape), offset + _begin(part, member), member.file_size)
+
+
+def read_archive(file: BinaryIO) -> Any:
+    """Read what a file holds; a whole-number tensor of one value is given as that value.
+
+    Args:
+        file: The file.
+
+    Returns:
+        What it holds: plain values, and stand-ins for the rest.
+
+    Raises:
+        Exception: If it is damaged, or names what torch does not load with ``weights_only=True``.
+    """
+    with zipfile.ZipFile(file) as archive:
+        pickled, state = _unpickled(file, archive)
+        values = state if isinstance(state, dict) else {}
+        for key, value in values.items():
+            if type(value).__name__ == "_rebuild_tensor_v2":
+                _, storage, storage_key, _, numbers = value.arguments[0]
+                if storage.__name__ == "LongStorage" and numbers == 1:
+                    number = _read(file, archive, f"{pickled.removesuffix('.pkl')}/{storage_key}")
+                    values[key] = int.from_bytes(number, "little", signed=True)
+        return state
+
+
+def _unpickled(file: BinaryIO, archive: zipfile.ZipFile) -> tuple[str, Any]:
+    # Beside each other: archive/data.pkl, archive/data/0, archive/data/1, ...
+    pickled = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+    return pickled, Unpickler(io.BytesIO(_read(file, archive, pickled)), _STATE_CLASSES).load()
+
+
+def _read(file: BinaryIO, archive: zipfile.ZipFile, name: str) -> bytes:
+    member = archive.getinfo(name)
+    if member.CRC or member.compress_type != zipfile.ZIP_STORED:
+        return archive.read(member)
+    # Where torch was told to write no checksum, it is 0, which zipfile would take for one.
+    file.seek(_begin(file, member))
+    return file.read(member.file_size)
+
+
+def _begin(file: BinaryIO, member: zipfile.ZipInfo) -> int:
+    """Tell where the bytes of an archive's file are, which the directory at the archive's end does not say."""
+    file.seek(member.header_offset + _NAME_LENGTH)
+    name, padding = (int.from_bytes(file.read(2), "little") for _ in range(2))
+    return member.header_offset + _NAME_LENGTH + 4 + name + padding
+
+
+def open_part(file: BinaryIO, offset: int, length: int) -> BinaryIO:
+    """Open a part of a file as a file.
+
+    Args:
+        file: The file.
+        offset: First byte of the part.
+        length: Number of its bytes.
+
+    Returns:
+        What reads it.
+    """
+    return io.BufferedReader(_Part(file, offset, length), 1 << 20)
+
+
+class _Part(io.RawIOBase):
+    """A part of a file, as a file."""
+
+    def __init__(self, file: BinaryIO, offset: int, length: int) -> None:
+        self._file, self._offset, self._length, self._at = file, offset, length, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
+        if self._at < 0:
+            raise ValueError(f"{self._at} is before the part's first byte")
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._offset + self._at)
+        data = self._file.read(max(0, min(len(buffer), self._length - self._at)))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
