@@ -559,6 +559,18 @@ def test_deep_sees_without_loading_it_that_a_release_is_what_an_import_writes(ti
     )
 
 
+def test_deep_finds_a_tensor_of_which_the_checkpoint_has_only_the_beginning(tiny, tmp_path):
+    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+    source, name = load_file(hf / "model.safetensors"), "lm_head.weight"
+    shape = source[name].shape
+    source[name] = torch.cat([source[name], source[name][:8]])
+    save_file(source, hf / "model.safetensors", metadata={"format": "pt"})
+    assert compare(tiny.root / "release", str(hf)) == (
+        len(source) - 1,
+        [f"{name} is {tuple(shape)}, and {tuple(source[name].shape)} in {hf}"],
+    )
+
+
 def test_deep_compares_a_padded_vocabulary_and_takes_a_nan_for_itself(tmp_path):
     hf = make_tiny_llama(tmp_path / "hf", "padded-vocabulary")
     source = load_file(hf / "model.safetensors")

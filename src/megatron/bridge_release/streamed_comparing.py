@@ -33,7 +33,7 @@ from megatron.core.utils import unwrap_model
 from tqdm import tqdm
 
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
-from megatron.bridge.training.release.accounting import Account
+from megatron.bridge.training.release.accounting import account_for_tensors
 from megatron.bridge.training.release.faithful import Accounted
 from megatron.bridge.training.release.headers import read_headers
 from megatron.bridge.training.release.hf_files import FileRange
@@ -74,13 +74,17 @@ def find_equal(folder: Path, bridge: Any) -> Equal:
         bridge: The `AutoBridge` of the Hugging Face model.
 
     Returns:
-        What is equal; nothing of a model that an import does not stream.
+        What is equal; nothing of a model that an import refuses, or does not stream.
     """
     equal, source = Equal(), bridge.hf_pretrained.state.source
     if not isinstance(source, SafeTensorsStateSource):
         return equal
-    # What is missing or unused does not matter here.
-    model, _ = try_streamed_model(bridge, Accounted((), read_headers(source.path), Account()))
+    headers = read_headers(source.path)
+    # A conversion takes for granted what an import requires of the shapes. What is unused does not matter here.
+    account = account_for_tensors(bridge, headers, ["*"])
+    if account.problems:
+        return equal
+    model, _ = try_streamed_model(bridge, Accounted((), headers, account))
     weights = weights_of(model or ())
     if model is None or weights is None:
         return equal
