@@ -21,6 +21,7 @@ loads it, tells.
 """
 
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
 from megatron.bridge.training.release.accounting import account_for_tensors
 from megatron.bridge.training.release.faithful import Accounted
 from megatron.bridge.training.release.headers import read_headers
-from megatron.bridge.training.release.hf_files import FileRange
+from megatron.bridge.training.release.hf_files import FileRange, stamp
 from megatron.bridge.training.release.streaming import StreamedWeights, try_streamed_model, weights_of
 from megatron.bridge.training.release.units import Content
 from megatron.bridge_release.archives import locate_values, open_part
@@ -101,7 +102,6 @@ def find_equal(folder: Path, bridge: Any) -> Equal:
                 progress.update(sum(entry.data.nbytes for entry in entries))
     finally:
         stored.close()
-        weights.files.close()
     return equal
 
 
@@ -168,17 +168,16 @@ class _Stored:
         values = locate_values(file, entry.offset, entry.length)
         if values is None or _STORAGES.get(values.storage) != dtype:
             return None
-        return FileRange(self._folder / entry.file, file.fileno(), values.offset, values.length)
+        return FileRange(self._folder / entry.file, stamp(os.fstat(file.fileno())), values.offset, values.length)
 
     def _is_same(self, content: Content, values: FileRange) -> bool:
         ours, theirs = self._buffers
         done = 0
         for piece in content.chunks(ours):
-            other = theirs[: len(piece)]
-            values.read(other, done)
-            # In this thread: torch would share a piece among all cores.
-            if not np.array_equal(np.frombuffer(piece, np.uint8), np.frombuffer(other, np.uint8)):
-                return False
+            for other in values.cut(done, len(piece)).chunks(theirs):
+                # In this thread: torch would share a piece among all cores.
+                if not np.array_equal(np.frombuffer(piece, np.uint8), np.frombuffer(other, np.uint8)):
+                    return False
             done += len(piece)
         return done == values.length
 
@@ -210,8 +209,8 @@ class _Stored:
         tensor: torch.Tensor = torch.empty(content.entry.local_shape, dtype=content.entry.dtype)
         data, done = memoryview(tensor.flatten().view(torch.uint8).numpy()), 0
         for part in content.source:
-            part.read(data[done : done + part.length])
-            done += part.length
+            for _ in part.chunks(data[done : done + part.length]):
+                done += part.length
         return tensor
 
 
