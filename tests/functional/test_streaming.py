@@ -44,7 +44,7 @@ from transformers import LlamaConfig
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.conversion.mapping_registry import MegatronMappingRegistry
-from megatron.bridge.models.conversion.param_mapping import FusedExpertMapping
+from megatron.bridge.models.conversion.param_mapping import AutoMapping, FusedExpertMapping
 from megatron.bridge.models.qwen.qwen3_moe_bridge import Qwen3MoEBridge
 from megatron.bridge.training.model_load_save import temporary_distributed_context
 from megatron.bridge.training.release import streaming, writing
@@ -224,6 +224,21 @@ def test_experts_in_one_tensor_are_read_once_and_together(tmp_path, monkeypatch,
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
     weights = weights_of(streams[0])
     assert [weights.read[f"model.layers.{layer}.mlp.experts.down_proj"] for layer in range(2)] == [1, 1]
+    (tmp_path / "root").rename(tmp_path / "streamed")
+    _save_loaded(hf, tmp_path / "root")
+    _assert_equal(tmp_path / "root/release", tmp_path / "streamed/release")
+
+
+def test_a_conversion_that_changes_its_tensor_in_place_is_no_copy(tmp_path, monkeypatch, streams):
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
+    convert = AutoMapping.hf_to_megatron
+
+    def doubles(self: AutoMapping, weights: torch.Tensor, module: Any) -> torch.Tensor:
+        return convert(self, weights.mul_(2) if weights.dim() == 2 else weights, module)
+
+    monkeypatch.setattr(AutoMapping, "hf_to_megatron", doubles)
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    assert streams[0] is not None
     (tmp_path / "root").rename(tmp_path / "streamed")
     _save_loaded(hf, tmp_path / "root")
     _assert_equal(tmp_path / "root/release", tmp_path / "streamed/release")

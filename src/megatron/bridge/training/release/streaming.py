@@ -115,7 +115,7 @@ def _obstacle(bridge: Any, provider: Any) -> str:
     sizes = ("tensor_model", "pipeline_model", "context", "expert_model")
     if any(getattr(provider, f"{size}_parallel_size", 1) != 1 for size in sizes):
         return "it is built in parallel parts"
-    if getattr(provider, "moe_mlp_glu_interleave_size", None):
+    if any(getattr(provider, f"moe_{part}_glu_interleave_size", None) for part in ("mlp", "shared_expert")):
         return "its gates are interleaved"
     return ""
 
@@ -253,6 +253,9 @@ class StreamedWeights:
             # It looks at values, or takes them to the parameter's device.
             return []
         read = self._headers.read
+        if converted.shape != weight.shape or any(tensor._version for _, tensor in read):
+            # A tensor that was changed in its place is no longer what the file holds.
+            return []
         if {weight.dtype, parameter.dtype, converted.dtype, *(tensor.dtype for _, tensor in read)} != {weight.dtype}:
             return []
         if len(read) == 1 and _is(converted, read[0][1]):
