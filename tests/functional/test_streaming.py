@@ -424,6 +424,17 @@ def test_after_an_interrupt_while_the_groups_are_made_another_import_goes(tmp_pa
     assert check(tmp_path / "root").loadable
 
 
+def test_a_model_without_its_weights_is_saved_as_a_release_or_not_at_all(tmp_path):
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
+    with temporary_distributed_context(backend="gloo"):
+        bridge, model = _begin(hf)
+        with pytest.raises(ValueError, match="in its Hugging Face files still: save it with release=True"):
+            bridge.save_megatron_model(model, tmp_path / "root")
+        with pytest.raises(ValueError, match="in its Hugging Face files still: save it with release=True"):
+            save_megatron_model(model, tmp_path / "root", ckpt_format="zarr", release=True)
+    assert not list(tmp_path.rglob("*.distcp"))
+
+
 @pytest.mark.parametrize("times", [-1, 1])
 def test_a_tensor_that_is_not_read_as_often_as_accounted_for_is_never_published(times, tmp_path):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)

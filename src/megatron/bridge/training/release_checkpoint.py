@@ -186,10 +186,17 @@ def checkpointing_context(model: list[Any], ckpt_format: str, release: bool) -> 
     Returns:
         The context; None where Megatron Core's own writer is to write: no release, another format, or an object
         store.
+
+    Raises:
+        ValueError: If the model holds no weights, and another writer would write what its memory holds.
     """
-    if not release or ckpt_format != "torch_dist" or MultiStorageClientFeature.is_enabled():
-        return None
     weights = weights_of(model)
+    if not release or ckpt_format != "torch_dist" or MultiStorageClientFeature.is_enabled():
+        if weights is not None:
+            raise ValueError(
+                "The weights of this model are in its Hugging Face files still: save it with release=True."
+            )
+        return None
     strategy: Any = ReleaseSaveStrategy(weights)
     if weights is None:
         # What several ranks hold is written by one of them, each its share.

@@ -32,6 +32,7 @@ from weakref import WeakKeyDictionary
 import torch
 from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedTensor, apply_factories
+from megatron.core.msc_utils import MultiStorageClientFeature
 from megatron.core.utils import unwrap_model
 
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
@@ -110,6 +111,8 @@ def _obstacle(bridge: Any, provider: Any) -> str:
         return f"{type(bridge._model_bridge).__name__} loads it in its own way"
     if not isinstance(bridge.hf_pretrained.state.source, SafeTensorsStateSource):
         return "its tensors are in memory"
+    if MultiStorageClientFeature.is_enabled():
+        return "Megatron Core writes to the object store"
     if provider.pre_wrap_hook is not None or provider.post_wrap_hook is not None:
         return f"{type(provider).__name__} changes it after it is built"
     sizes = ("tensor_model", "pipeline_model", "context", "expert_model")
