@@ -46,7 +46,7 @@ from megatron.bridge import AutoBridge
 from megatron.bridge.models.conversion.mapping_registry import MegatronMappingRegistry
 from megatron.bridge.models.conversion.param_mapping import AutoMapping, FusedExpertMapping
 from megatron.bridge.models.qwen.qwen3_moe_bridge import Qwen3MoEBridge
-from megatron.bridge.training.model_load_save import temporary_distributed_context
+from megatron.bridge.training.model_load_save import save_megatron_model, temporary_distributed_context
 from megatron.bridge.training.release import streaming, writing
 from megatron.bridge.training.release.entry_file import EntryFile
 from megatron.bridge.training.release.faithful import require_faithful

@@ -96,6 +96,12 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
         call = signature.bind(*args, **kwargs)
         release, overwrite = (call.arguments.get(name, False) for name in ("release", "overwrite"))
         call.arguments["path"] = destination(call.arguments["path"], release, overwrite)
+        streams = release and call.arguments.get("ckpt_format", "torch_dist") == "torch_dist"
+        if weights_of(call.arguments["model"]) is not None and not streams:
+            # Another writer would write what its memory holds, which is nothing.
+            raise ValueError(
+                "The weights of this model are in its Hugging Face files still: save it with release=True."
+            )
         if not release:
             return save(*args, **kwargs)
         if MultiStorageClientFeature.is_enabled():
@@ -186,16 +192,9 @@ def checkpointing_context(model: list[Any], ckpt_format: str, release: bool) -> 
     Returns:
         The context; None where Megatron Core's own writer is to write: no release, another format, or an object
         store.
-
-    Raises:
-        ValueError: If the model holds no weights, and another writer would write what its memory holds.
     """
     weights = weights_of(model)
     if not release or ckpt_format != "torch_dist" or MultiStorageClientFeature.is_enabled():
-        if weights is not None:
-            raise ValueError(
-                "The weights of this model are in its Hugging Face files still: save it with release=True."
-            )
         return None
     strategy: Any = ReleaseSaveStrategy(weights)
     if weights is None:
