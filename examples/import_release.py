@@ -60,13 +60,11 @@ def main() -> None:
         )
         if dist.is_initialized():
             dist.destroy_process_group()
-    except KeyboardInterrupt:
-        sys.exit(f"error: interrupted, and nothing is published: {arguments.out} is as it was. Import again.")
+    except KeyboardInterrupt as error:
+        sys.exit(f"error: {str(error) or 'interrupted'}")
     except (AssertionError, ValueError, RuntimeError, OSError) as error:
         # In a shell's words: what Python takes as a keyword is an option here.
-        text = f"error: {error}"
-        if isinstance(error, OSError):
-            text += f". {arguments.out} is as it was; import again when this is mended."
+        text = ". ".join([f"error: {error}", *getattr(error, "__notes__", [])])
         for keyword in ("overwrite=True", "allow_unused_tensors", "allow_config_fields"):
             text = text.replace(keyword, f"--{keyword.removesuffix('=True').replace('_', '-')}")
         sys.exit(text)

@@ -42,6 +42,7 @@ from torch.distributed.checkpoint import FileSystemWriter
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.utils.publishing import Publication
 from megatron.bridge_release.__main__ import main
+from megatron.bridge_release.checking import check
 
 
 EXAMPLE = Path(__file__).parents[2] / "examples/import_release.py"
@@ -413,3 +414,33 @@ def test_where_the_writer_of_one_rank_fails_every_rank_names_the_first_cause(two
     assert re.fullmatch(rf"OSError: \[Errno 27\] File too large: '{file}'", error)
     # The root was made for nothing.
     assert not (two.out / "write_small_files_only").exists()
+
+
+@pytest.mark.parametrize("published", [False, True])
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), RuntimeError("gloo: Connection closed by peer"), OSError(5, "Input/output error")],
+    ids=repr,
+)
+def test_after_a_stop_it_is_said_whether_the_release_stands(
+    tiny, other, tmp_path, monkeypatch, error, overwrite, published
+):
+    root, commit = tmp_path / "root", Publication.commit
+    if overwrite:
+        shutil.copytree(tiny.root, root)
+    before = _bytes(root) if overwrite else {}
+
+    def stopped(publication: Publication) -> None:
+        if published:
+            commit(publication)
+        raise error
+
+    monkeypatch.setattr(Publication, "commit", stopped)
+    with pytest.raises(type(error)) as raised:
+        AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=overwrite)
+    said = " ".join([str(raised.value), *getattr(raised.value, "__notes__", [])])
+    assert (f"{root} is as it was" in said) != published
+    assert ("published all the same" in said) == (published and not isinstance(error, OSError))
+    assert (_bytes(root) if root.exists() else {}) == before or published
+    assert not published or check(root).loadable

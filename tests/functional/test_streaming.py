@@ -30,6 +30,8 @@ import pytest
 import torch
 from megatron.core import parallel_state
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
+from megatron.core.msc_utils import MultiStorageClientFeature
+from memory import anonymous
 from models import FAMILIES, save_random_model
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint import CheckpointException, FileSystemReader
@@ -283,18 +285,14 @@ def test_the_model_s_memory_is_never_touched(tmp_path):
     hf = save_random_model(tmp_path / "hf", config)
     bridge = AutoBridge.from_hf_pretrained(hf)
 
-    def anonymous() -> int:
-        status = Path("/proc/self/status").read_text()
-        return int(status.partition("RssAnon:")[2].split()[0]) * 1024
-
     with temporary_distributed_context(backend="gloo"):
         accounted = require_faithful(bridge, tokenizer_path=hf)
-        before = anonymous()
+        before = anonymous(os.getpid())
         model = streamed_model(bridge, accounted)
         weights = sum(parameter.nbytes for parameter in model[0].parameters())
-        assert weights > 2.6e8 and anonymous() - before < 0.1 * weights
+        assert weights > 2.6e8 and anonymous(os.getpid()) - before < 0.1 * weights
         bridge.save_megatron_model(model, tmp_path / "root", release=True)
-        assert anonymous() - before < 0.3 * weights
+        assert anonymous(os.getpid()) - before < 0.3 * weights
 
 
 def _begin(hf: Path) -> tuple[AutoBridge, list[Any]]:
@@ -433,6 +431,32 @@ def test_a_model_without_its_weights_is_saved_as_a_release_or_not_at_all(tmp_pat
         with pytest.raises(ValueError, match="in its Hugging Face files still: save it with release=True"):
             save_megatron_model(model, tmp_path / "root", ckpt_format="zarr", release=True)
     assert not list(tmp_path.rglob("*.distcp"))
+
+
+@pytest.mark.parametrize("name", ["as it is", "with a NaN"])
+def test_an_object_store_is_written_by_megatron_core_and_takes_no_nan(name, tmp_path, capsys, monkeypatch):
+    """Megatron Core's client of object stores, which takes a local folder for one."""
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
+    if name != "as it is":
+        tensors = load_file(hf / "model.safetensors")
+        tensors["model.norm.weight"][3] = float("nan")
+        save_file(tensors, hf / "model.safetensors", {"format": "pt"})
+    monkeypatch.setattr(MultiStorageClientFeature, "_enabled", True)
+    if name == "as it is":
+        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+        assert (
+            "loaded whole before it is written: Megatron Core writes to the object store." in capsys.readouterr().out
+        )
+        monkeypatch.undo()
+        AutoBridge.import_ckpt(hf, tmp_path / "streamed", release=True)
+        entries, others = _entries(tmp_path / "root/release"), _entries(tmp_path / "streamed/release")
+        tensors = {key for key, entry in entries.items() if isinstance(entry, torch.Tensor)}
+        assert entries.keys() == others.keys() and len(tensors) > 10
+        assert all(torch.equal(entries[key], others[key]) for key in tensors)
+    else:
+        with pytest.raises(ValueError, match="decoder.final_layernorm.weight has values that are no numbers"):
+            AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+        assert not (tmp_path / "root/latest_checkpointed_iteration.txt").exists()
 
 
 @pytest.mark.parametrize("times", [-1, 1])

@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any, Callable, ParamSpec, TypeVar
 
 import torch
+from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.core.dist_checkpointing.strategies.fully_parallel import FullyParallelSaveStrategyWrapper
 from megatron.core.msc_utils import MultiStorageClientFeature
@@ -45,8 +46,9 @@ from megatron.core.utils import get_model_config
 from megatron.bridge.training.config import ConfigContainer
 from megatron.bridge.training.megatron_lm_args import megatron_lm_args, megatron_lm_flags, without_argument
 from megatron.bridge.training.release.destination import destination
+from megatron.bridge.training.release.entry_file import require_numbers
 from megatron.bridge.training.release.streaming import weights_of
-from megatron.bridge.training.release.writing import ReleaseSaveStrategy
+from megatron.bridge.training.release.writing import ReleaseSaveStrategy, together
 from megatron.bridge.training.utils.checkpoint_root import on_rank_0
 from megatron.bridge.training.utils.checkpoint_utils import (
     file_exists,
@@ -96,8 +98,8 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
         call = signature.bind(*args, **kwargs)
         release, overwrite = (call.arguments.get(name, False) for name in ("release", "overwrite"))
         call.arguments["path"] = destination(call.arguments["path"], release, overwrite)
-        streams = release and call.arguments.get("ckpt_format", "torch_dist") == "torch_dist"
-        if weights_of(call.arguments["model"]) is not None and not streams:
+        torch_dist = call.arguments.get("ckpt_format", "torch_dist") == "torch_dist"
+        if weights_of(call.arguments["model"]) is not None and not (release and torch_dist):
             # Another writer would write what its memory holds, which is nothing.
             raise ValueError(
                 "The weights of this model are in its Hugging Face files still: save it with release=True."
@@ -116,9 +118,10 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
         publication = Publication(root)
         staging = Path(on_rank_0(lambda: str(publication.begin(lambda: check_overwrite(root, overwrite)))))
         call.arguments["path"] = staging
+        before = _inode(root / RELEASE)
         try:
             lacking = warn_of_what_no_flag_gives(get_model_config(call.arguments["model"][0]))
-            if call.arguments.get("ckpt_format", "torch_dist") == "torch_dist":
+            if torch_dist:
                 # The writer of a release copies nothing that could be freed.
                 call.arguments["low_memory_save"] = False
             not_saved = None
@@ -130,22 +133,25 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
             if call.arguments.get("hf_tokenizer_path") is not None:
                 on_rank_0(lambda: _require_tokenizer(staging, not_saved))
             flags = None
-            if call.arguments.get("ckpt_format", "torch_dist") == "torch_dist":
+            if torch_dist:
                 flags = on_rank_0(lambda: _complete_for_megatron_lm(staging))
             let_through = call.arguments.get("let_through", ())
             on_rank_0(lambda: _complete_for_all_readers(staging / RELEASE, let_through))
             on_rank_0(publication.commit)
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(f"interrupted, and {_state(root, before)}") from error
         except RuntimeError as error:
             if "Connection closed by peer" in str(error) or "Connection reset by peer" in str(error):
                 raise RuntimeError(
-                    f"Another rank has stopped, and nothing is published: {root} is as it was. See that rank's own error, and "
-                    "import again."
+                    f"See another rank's own error: it has stopped, and {_state(root, before)}"
                 ) from error
             raise
         except OSError as error:
             # One of a write names no file.
             if not isinstance(error, BrokenPipeError):
                 error.filename = error.filename or str(root)
+            if _inode(root / RELEASE) == before:
+                error.add_note(f"{root} is as it was; import again when this is mended.")
             raise
         finally:
             publication.end()
@@ -162,6 +168,20 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
         return result
 
     return wrapper
+
+
+def _inode(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return None
+
+
+def _state(root: Path, before: int | None) -> str:
+    """Say, after a save that was stopped, whether its release stands, which no rank but the first was told."""
+    if _inode(root / RELEASE) == before:
+        return f"nothing is published: {root} is as it was. Import again."
+    return f"the release in {root} was published all the same."
 
 
 @contextmanager
@@ -213,9 +233,19 @@ def prepare_release_state_dict(state_dict: dict[str, Any], cfg: ConfigContainer)
     """
     with model_values(cfg.model):
         state_dict["args"] = release_args(cfg.model, cfg.checkpoint.ckpt_format, cfg.tokenizer, _published_root(cfg))
+    if MultiStorageClientFeature.is_enabled() or cfg.checkpoint.ckpt_format != "torch_dist":
+        # Megatron Core's writers take what they are given.
+        together(lambda: _require_numbers(state_dict))
     for section, entries in state_dict.items():
         if section.startswith("model") and isinstance(entries, dict):
             add_transformer_engine_keys(entries)
+
+
+def _require_numbers(state_dict: dict[str, Any]) -> None:
+    for entry in nested_values(state_dict):
+        data = getattr(entry, "data", None)
+        if isinstance(data, torch.Tensor) and data.is_floating_point() and data.numel():
+            require_numbers(data, entry.key)
 
 
 def release_args(model: Any, ckpt_format: str, tokenizer: Any, root: str | Path) -> argparse.Namespace:

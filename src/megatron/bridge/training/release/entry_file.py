@@ -89,9 +89,7 @@ class EntryFile:
         """
         item, begin = content.entry, self.size
         if item.type == WriteItemType.BYTE_IO:
-            for chunk in content.chunks(self._buffer):
-                self.write(chunk)
-                self._progress(len(chunk))
+            self.pump(content)
         else:
             archive: Any = _Archive(self, content)
             stands_for = torch.empty(item.tensor_data.chunk.sizes, dtype=item.tensor_data.properties.dtype)
@@ -128,13 +126,12 @@ class EntryFile:
         return done
 
     def pump(self, content: Content) -> int:
-        """Write a tensor's bytes; give their CRC-32."""
+        """Write a content's bytes; give their CRC-32."""
         item: WriteItem = content.entry
-        assert item.tensor_data is not None
-        dtype, checksum = item.tensor_data.properties.dtype, 0
+        dtype, checksum = item.tensor_data.properties.dtype if item.tensor_data else torch.uint8, 0
         for chunk in content.chunks(self._buffer):
             if dtype.is_floating_point and dtype.itemsize > 1:
-                _require_numbers(torch.frombuffer(chunk, dtype=dtype), item.index.fqn)
+                require_numbers(torch.frombuffer(chunk, dtype=dtype), item.index.fqn)
             checksum = zlib.crc32(chunk, checksum)
             self.write(chunk)
             self._progress(len(chunk))
@@ -223,8 +220,16 @@ class _Archive:
             raise
 
 
-def _require_numbers(values: torch.Tensor, key: str) -> None:
-    """Refuse what is no number, or became infinite when it was rounded to the model's dtype."""
+def require_numbers(values: torch.Tensor, key: str) -> None:
+    """Refuse what is no number, or became infinite when it was rounded to the model's dtype.
+
+    Args:
+        values: The values, one at least.
+        key: Their tensor's key in the checkpoint.
+
+    Raises:
+        ValueError: If there is such a value.
+    """
     least, largest = torch.aminmax(values)
     if torch.isnan(least):
         raise ValueError(f"{key} has values that are no numbers (NaN). Is the model damaged, or was it never loaded?")

@@ -88,7 +88,7 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):
         """
         # A reader that has read the metadata of a release that is replaced meanwhile misses the files that it names.
         name = on_rank_0(lambda: uuid4().hex[:8])
-        writer = _together(lambda: _Writer(Path(checkpoint_dir), name, self._weights, _memory()))
+        writer = together(lambda: _Writer(Path(checkpoint_dir), name, self._weights, _memory()))
         if self._weights is not None:
             _require_one_source(self._weights)
             self._take_share(self._weights, sharded_state_dict)
@@ -105,7 +105,7 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):
             # Each rank's error, with its rank; the others follow from the first.
             _, (cause, _) = min(error.failures.items())
             raise cause from None
-        _together(writer.require_source)
+        together(writer.require_source)
         writer.conclude()
 
     def _take_share(self, weights: StreamedWeights, sharded_state_dict: dict[str, Any]) -> None:
@@ -125,13 +125,25 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):
 
 
 def _gather(mine: T) -> list[T]:
+    if not dist.is_initialized():
+        return [mine]
     ranks: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(ranks, mine)
     return ranks
 
 
-def _together(action: Callable[[], T]) -> T:
-    """Run what needs no other rank on every rank; raise the first error, if there is one, on all of them."""
+def together(action: Callable[[], T]) -> T:
+    """Run what needs no other rank on every rank. Collective.
+
+    Args:
+        action: What to run.
+
+    Returns:
+        What it returns on this rank.
+
+    Raises:
+        Exception: The first rank's error, on all of them.
+    """
     result, failure = None, None
     try:
         result = action()
@@ -147,7 +159,7 @@ def _require_one_source(weights: StreamedWeights) -> None:
     """Refuse ranks that read different models, each from its own disk perhaps."""
     if dist.get_world_size() == 1:
         return
-    sources = _gather(_together(lambda: describe(weights.folder)))
+    sources = _gather(together(lambda: describe(weights.folder)))
     for rank, source in enumerate(sources):
         if (source.config_sha256, source.weights_sha256) != (sources[0].config_sha256, sources[0].weights_sha256):
             raise ValueError(
