@@ -35,33 +35,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from models import make_tiny_llama
+from memory import anonymous
+from models import LLAMA_1B, make_tiny_llama
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qwen3MoeConfig
 
 
-_LLAMA = dict(
-    vocab_size=128256,
-    max_position_embeddings=131072,
-    rms_norm_eps=1e-5,
-    rope_parameters={
-        "rope_type": "llama3",
-        "rope_theta": 500000.0,
-        "factor": 8.0,
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 8192,
-    },
-    num_key_value_heads=8,
-)
-_ONE = dict(
-    hidden_size=2048,
-    intermediate_size=8192,
-    num_hidden_layers=16,
-    num_attention_heads=32,
-    head_dim=64,
-    tie_word_embeddings=True,
-)
 _SHARD = 1 << 30
 # Before and after the table, in the page that has it.
 _TABLE = "<!-- what `make bench` prints -->"
@@ -95,20 +74,12 @@ MODELS = {
         )
     ),
     "Llama 0.25B": Model(
-        LlamaConfig(**_LLAMA | _ONE | dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=8))
+        LlamaConfig(**LLAMA_1B | dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=8))
     ),
-    "Llama 1B": Model(LlamaConfig(**_LLAMA | _ONE)),
-    "Llama 1B, padded vocabulary": Model(LlamaConfig(**_LLAMA | _ONE | dict(vocab_size=128001))),
+    "Llama 1B": Model(LlamaConfig(**LLAMA_1B)),
+    "Llama 1B, padded vocabulary": Model(LlamaConfig(**LLAMA_1B | dict(vocab_size=128001))),
     "Llama 3B": Model(
-        LlamaConfig(
-            **_LLAMA,
-            hidden_size=3072,
-            intermediate_size=8192,
-            num_hidden_layers=28,
-            num_attention_heads=24,
-            head_dim=128,
-            tie_word_embeddings=True,
-        ),
+        LlamaConfig(**LLAMA_1B | dict(hidden_size=3072, num_hidden_layers=28, num_attention_heads=24, head_dim=128)),
         rounds=3,
     ),
     "Qwen3-MoE 3B": Model(
@@ -130,12 +101,14 @@ MODELS = {
     ),
     "Llama 8B": Model(
         LlamaConfig(
-            **_LLAMA,
-            hidden_size=4096,
-            intermediate_size=14336,
-            num_hidden_layers=32,
-            num_attention_heads=32,
-            head_dim=128,
+            **LLAMA_1B
+            | dict(
+                hidden_size=4096,
+                intermediate_size=14336,
+                num_hidden_layers=32,
+                head_dim=128,
+                tie_word_embeddings=False,
+            )
         ),
         rounds=3,
         upstream=False,
@@ -198,17 +171,6 @@ def _shapes(model: Any, config: PretrainedConfig) -> list[tuple[str, tuple[int, 
     return found
 
 
-def _anonymous(process: int) -> int:
-    """Tell what a process and its children have for themselves, in bytes."""
-    try:
-        status = Path(f"/proc/{process}/status").read_text()
-        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    except OSError:
-        return 0
-    own = int(status.partition("RssAnon:")[2].split()[0]) * 1024 if "RssAnon:" in status else 0
-    return own + sum(_anonymous(int(child)) for child in children)
-
-
 def import_measured(hf: str, root: str, out: str, upstream: bool) -> None:
     """Import in this process; write what it took into a file of this rank."""
     if upstream:
@@ -218,13 +180,13 @@ def import_measured(hf: str, root: str, out: str, upstream: bool) -> None:
     else:
         from megatron.bridge import AutoBridge
         from megatron.bridge.training import model_load_save, release_checkpoint  # noqa: F401
-    ready, start_up, cpu, base, peak = time.monotonic(), _age(), os.times(), _anonymous(os.getpid()), [0]
+    ready, start_up, cpu, base, peak = time.monotonic(), _age(), os.times(), anonymous(os.getpid()), [0]
     io = _io()
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(0.02):
-            peak[0] = max(peak[0], _anonymous(os.getpid()))
+            peak[0] = max(peak[0], anonymous(os.getpid()))
 
     watching = threading.Thread(target=watch)
     watching.start()

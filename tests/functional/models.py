@@ -15,7 +15,7 @@
 """Tiny random models, and the values that a Llama's weights must have in Megatron-LM."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from tokenizers import Tokenizer
@@ -77,6 +77,20 @@ TINY_LLAMAS = {
     ),
 }
 
+# The shape of Llama 3.2 1B.
+LLAMA_1B: dict[str, Any] = dict(
+    vocab_size=128256,
+    hidden_size=2048,
+    intermediate_size=8192,
+    num_hidden_layers=16,
+    num_attention_heads=32,
+    num_key_value_heads=8,
+    head_dim=64,
+    max_position_embeddings=131072,
+    tie_word_embeddings=True,
+    rms_norm_eps=1e-5,
+    rope_parameters=_LLAMA3_ROPE | {"factor": 32.0},
+)
 
 _SIZES = dict(
     vocab_size=500,

@@ -15,7 +15,6 @@
 """What a model of a few megabytes does not show, on a random Llama of the 3.2-1B shape: batches, shards, memory."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -26,33 +25,14 @@ from typing import Iterator
 
 import pytest
 import torch
-from models import make_tiny_llama
+from memory import anonymous
+from models import LLAMA_1B, make_tiny_llama
 from safetensors import safe_open
 from transformers import LlamaConfig, LlamaForCausalLM
 
 
 pytestmark = pytest.mark.large
 
-_SHAPE = LlamaConfig(
-    vocab_size=128256,
-    hidden_size=2048,
-    intermediate_size=8192,
-    num_hidden_layers=16,
-    num_attention_heads=32,
-    num_key_value_heads=8,
-    head_dim=64,
-    max_position_embeddings=131072,
-    tie_word_embeddings=True,
-    rms_norm_eps=1e-5,
-    rope_parameters={
-        "rope_type": "llama3",
-        "rope_theta": 500000.0,
-        "factor": 32.0,
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 8192,
-    },
-)
 _IMPORT = "import sys; from megatron.bridge import AutoBridge; AutoBridge.import_ckpt(*sys.argv[1:], release=True)"
 _EXPORT = (
     "import sys; from megatron.bridge import AutoBridge; "
@@ -70,7 +50,7 @@ def folder() -> Iterator[Path]:
         torch.set_default_dtype(torch.bfloat16)
         try:
             torch.manual_seed(0)
-            LlamaForCausalLM(_SHAPE).save_pretrained(folder / "hf", max_shard_size="1GB")
+            LlamaForCausalLM(LlamaConfig(**LLAMA_1B)).save_pretrained(folder / "hf", max_shard_size="1GB")
         finally:
             torch.set_default_dtype(before)
         tokenizer = make_tiny_llama(folder / "tiny", "gqa-tied")
@@ -92,9 +72,7 @@ def _run(what: str, *words: str | Path) -> str:
             [sys.executable, "-W", "ignore", *map(str, words)], stdout=output, stderr=subprocess.STDOUT
         )
         while process.poll() is None:
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            found = re.search(r"RssAnon:\s+(\d+) kB", status)
-            peak = max(peak, int(found[1]) * 1024 if found else 0)
+            peak = max(peak, anonymous(process.pid))
             time.sleep(0.02)
         output.seek(0)
         shown = output.read()

@@ -28,8 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from megatron.core.dist_checkpointing.dict_utils import nested_values
-from megatron.core.dist_checkpointing.mapping import ShardedTensor, apply_factories
+from megatron.core.dist_checkpointing.mapping import ShardedTensor
 from megatron.core.utils import unwrap_model
 from tqdm import tqdm
 
@@ -38,7 +37,7 @@ from megatron.bridge.training.release.accounting import account_for_tensors
 from megatron.bridge.training.release.faithful import Accounted
 from megatron.bridge.training.release.headers import read_headers
 from megatron.bridge.training.release.hf_files import FileRange, stamp
-from megatron.bridge.training.release.streaming import StreamedWeights, try_streamed_model, weights_of
+from megatron.bridge.training.release.streaming import StreamedWeights, entries_of, try_streamed_model, weights_of
 from megatron.bridge.training.release.units import Content
 from megatron.bridge_release.archives import locate_values, open_part
 from megatron.bridge_release.reading import Entry, read_metadata
@@ -108,11 +107,9 @@ def find_equal(folder: Path, bridge: Any) -> Equal:
 def _groups(model: list[Any], weights: StreamedWeights) -> list[list[ShardedTensor]]:
     """Give the entries of a model, those together that are converted together."""
     (module,) = unwrap_model(model)
-    state = module.sharded_state_dict()
-    apply_factories(state)
     groups: dict[str | int, dict[tuple[str, tuple[int, ...]], ShardedTensor]] = {}
-    for entry in nested_values(state):
-        if isinstance(entry, ShardedTensor) and (group := weights.group(entry.data)) is not None:
+    for entry in entries_of(module):
+        if (group := weights.group(entry.data)) is not None:
             # An output layer that is tied has the embedding's.
             groups.setdefault(group, {}).setdefault((entry.key, entry.global_offset), entry)
     return [list(entries.values()) for entries in groups.values()]

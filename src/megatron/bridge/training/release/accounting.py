@@ -34,6 +34,7 @@ import transformers
 from megatron.core.process_groups_config import ProcessGroupCollection
 
 from megatron.bridge.models.conversion.names import grouped
+from megatron.bridge.models.conversion.param_mapping import GatedMLPMapping
 from megatron.bridge.models.conversion.utils import persistent_buffers
 from megatron.bridge.models.hf_pretrained.state import StateDict
 from megatron.bridge.training.release.causes import (
@@ -43,15 +44,13 @@ from megatron.bridge.training.release.causes import (
     quantization_method,
 )
 from megatron.bridge.training.release.headers import Header
-from megatron.bridge.training.release.meta_source import DTYPES, MetaSource
+from megatron.bridge.training.release.meta_source import DTYPES, PLAIN, MetaSource
 from megatron.bridge.utils.host import (
     attention_backend_forgotten,
     explains_missing_transformer_engine,
     has_transformer_engine,
 )
 
-
-PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 # Computed of the config, by transformers and by Megatron Core: what a file holds of it is not read by either.
 _ROTARY_TABLE = re.compile(r"(?:^|\.)rotary_(?:pos_)?emb\.(?:inv_freq|cos_cached|sin_cached)$")
@@ -69,6 +68,8 @@ class Account:
         used: Names of the tensors that a conversion reads.
         reads: How often each of them is read; of a tensor of all experts, once for all.
         uncounted: Those of which that is not known: the conversion looks at values.
+        copied: By the names of parameters, the tensors whose values they are, one after the other: where a conversion
+            hands on its tensor, or joins two along their first axis.
         tied: Names of tensors that must be equal to another's, by that other's name.
         left_out: Names of the tensors that were let go by the caller's patterns.
     """
@@ -77,6 +78,7 @@ class Account:
     used: set[str] = field(default_factory=set)
     reads: Counter[str] = field(default_factory=Counter)
     uncounted: set[str] = field(default_factory=set)
+    copied: dict[str, list[str]] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 
@@ -195,12 +197,18 @@ def _sources(model_bridge: Any, model: torch.nn.Module) -> dict[str, list[str] |
             # It finds its tensors itself, when they are read.
             sources[name] = []
         else:
-            sources[name] = _names(mapping)
+            sources[name] = tensors_of(mapping)
     return sources
 
 
-def _names(mapping: Any) -> list[str]:
+def tensors_of(mapping: Any) -> list[str]:
+    """Name the tensors that a mapping asks for."""
     return [mapping.hf_param] if isinstance(mapping.hf_param, str) else list(mapping.hf_param.values())
+
+
+def group_of(mapping: Any) -> str:
+    """Name the tensor of all experts of which a mapping takes one; empty where it is no such mapping."""
+    return str(mapping.hf_param) if getattr(mapping, "is_grouped_export", False) else ""
 
 
 def _tied_names(model_bridge: Any, provider: Any, headers: Mapping[str, Header]) -> dict[str, str]:
@@ -270,7 +278,7 @@ class _Conversions:
 
     def _check_task(self, task: Any) -> None:
         self._source.read = []
-        names = _names(task.mapping)
+        names = tensors_of(task.mapping)
         if self._has_other_shapes(task):
             self._account.used.update(names)
             return
@@ -293,7 +301,7 @@ class _Conversions:
             return
         read = self._read
         self._account.used.update(read)
-        group = str(task.mapping.hf_param) if getattr(task.mapping, "is_grouped_export", False) else ""
+        group = group_of(task.mapping)
         if group not in self._groups:
             self._account.reads.update(read)
         self._groups.update([group] if group else [])
@@ -304,6 +312,8 @@ class _Conversions:
         elif converted.shape != task.param_weight.shape:
             what = f"make {_by(converted.shape)} where {task.param_name} is {_by(task.param_weight.shape)}"
             self._misshapen.setdefault(what, []).extend(names)
+        else:
+            self._account.copied[task.param_name] = _copied(task.mapping, weights, converted, self._source.read)
 
     @property
     def _read(self) -> list[str]:
@@ -311,7 +321,7 @@ class _Conversions:
 
     def _has_other_shapes(self, task: Any) -> bool:
         """Compare with what an export of the parameter would give, which tells of each tensor by itself."""
-        if getattr(task.mapping, "is_grouped_export", False):
+        if group_of(task.mapping):
             # An export gives one expert of its tensor.
             return False
         try:
@@ -338,6 +348,25 @@ class _Conversions:
         if f"{name}_scale_inv" in scales:
             return self._headers[f"{name}_scale_inv"].shape == tuple(math.ceil(n / _FP8_BLOCK) for n in header.shape)
         return bool(scales)
+
+
+def _copied(
+    mapping: Any, weights: Any, converted: torch.Tensor, read: Sequence[tuple[str, torch.Tensor]]
+) -> list[str]:
+    """Name the tensors whose bytes are a conversion's, one after the other; none where it makes other ones."""
+    if any(tensor._version for _, tensor in read):
+        # Changed in its place, it is no longer what the file holds.
+        return []
+    if len(read) == 1:
+        name, tensor = read[0]
+        same = converted.untyped_storage()._cdata == tensor.untyped_storage()._cdata and converted.is_contiguous()
+        return [name] if same and (converted.numel(), converted.storage_offset()) == (tensor.numel(), 0) else []
+    if type(mapping) is GatedMLPMapping and isinstance(weights, dict):
+        # It joins the two along their first axis, where there is one rank.
+        joined = [name for half in ("gate", "up") for name, tensor in read if tensor is weights.get(half)]
+        if len(joined) == len(read) == 2 and converted.numel() == sum(tensor.numel() for _, tensor in read):
+            return joined
+    return []
 
 
 def _by(shape: Sequence[int]) -> str:

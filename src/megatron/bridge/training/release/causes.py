@@ -21,10 +21,10 @@ from typing import Any
 from transformers.quantizers.auto import AutoHfQuantizer
 
 from megatron.bridge.training.release.headers import Header
+from megatron.bridge.training.release.meta_source import DTYPES, PLAIN
 
 
 _LAYER = re.compile(r"(?:^|\.)layers\.(0|[1-9][0-9]{0,17})\.")
-_PLAIN = ("F64", "F32", "F16", "BF16")
 _ADAPTER = re.compile(r"lora_|\.dora_|modules_to_save|^base_model\.")
 _QUANTIZED = re.compile(
     r"(?:qweight|qzeros|scales|g_idx|weight_packed|weight_shape|absmax|quant_map|quant_state\.[\w.]+|SCB"
@@ -60,7 +60,7 @@ def plain_under_quantization(config: Any, headers: Iterable[Header]) -> str:
         A sentence or two, with what to do; empty where there is nothing to say.
     """
     quantization = getattr(config, "quantization_config", None)
-    if quantization is None or any(header.dtype not in _PLAIN for header in headers):
+    if quantization is None or any(DTYPES.get(header.dtype) not in PLAIN for header in headers):
         return ""
     try:
         if not AutoHfQuantizer.supports_quant_method(quantization):

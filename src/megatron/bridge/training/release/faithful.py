@@ -29,10 +29,10 @@ from transformers import AutoTokenizer, PretrainedConfig
 
 from megatron.bridge.models.conversion.names import grouped
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
-from megatron.bridge.training.release.accounting import PLAIN, Account, account_for_tensors
+from megatron.bridge.training.release.accounting import Account, account_for_tensors
 from megatron.bridge.training.release.config_fields import account_for_config
 from megatron.bridge.training.release.headers import Header, read_headers
-from megatron.bridge.training.release.meta_source import DTYPES
+from megatron.bridge.training.release.meta_source import DTYPES, PLAIN
 from megatron.bridge.utils.common_utils import warn_rank_0
 
 
@@ -68,7 +68,8 @@ def require_faithful(
     """Account for a Hugging Face model, tensor by tensor and field by field, before any weight is read.
 
     Only the files' headers are read, and a tied output layer where the files hold one; of a bridge of a config alone,
-    the config. Where the config names no dtype, it gets that of the weights. Works in any process, whatever its process groups, and is not collective.
+    the config. Where the config names no dtype, it gets that of the weights. Works in any process, whatever its process
+    groups, and is not collective.
 
     Args:
         bridge: The `AutoBridge` of the model.

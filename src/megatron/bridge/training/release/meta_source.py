@@ -38,6 +38,8 @@ DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+# Those that hold a weight as it is.
+PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 class Names(list[str]):

@@ -36,11 +36,11 @@ from megatron.core.msc_utils import MultiStorageClientFeature
 from megatron.core.utils import unwrap_model
 
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
-from megatron.bridge.models.conversion.param_mapping import GatedMLPMapping
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource, StateDict, StateSource
+from megatron.bridge.training.release.accounting import group_of, tensors_of
 from megatron.bridge.training.release.faithful import Accounted
 from megatron.bridge.training.release.hf_files import FileRange, HuggingFaceFiles
-from megatron.bridge.training.release.meta_source import MetaSource
+from megatron.bridge.training.release.meta_source import DTYPES
 from megatron.bridge.training.release.units import Content, Unit
 from megatron.bridge.utils.common_utils import print_rank_0
 
@@ -104,6 +104,13 @@ def weights_of(model: Sequence[Any]) -> "StreamedWeights | None":
     return _STREAMED.get(model[0]) if model else None
 
 
+def entries_of(module: Any) -> list[ShardedTensor]:
+    """Give the tensors of a model's sharded state dict, as they are written."""
+    state = module.sharded_state_dict()
+    apply_factories(state)
+    return [entry for entry in nested_values(state) if isinstance(entry, ShardedTensor)]
+
+
 def _obstacle(bridge: Any, provider: Any) -> str:
     """Tell why a model's weights are more than its parameters' conversions make of them."""
     loads = type(bridge._model_bridge).load_weights_hf_to_megatron
@@ -138,8 +145,7 @@ class _Parameter:
     @property
     def group(self) -> str | int:
         """What it is converted together with: the others of a tensor of all experts."""
-        mapping = self.task.mapping
-        return str(mapping.hf_param) if getattr(mapping, "is_grouped_export", False) else self.storage
+        return group_of(self.task.mapping) or self.storage
 
     @property
     def storage(self) -> int:
@@ -157,7 +163,6 @@ class StreamedWeights:
 
     def __init__(self, bridge: Any, accounted: Accounted, parameters: Sequence[_Parameter]) -> None:
         self._bridge, self._accounted, self._parameters = bridge._model_bridge, accounted, parameters
-        self._headers = MetaSource(accounted.headers)
         self.folder = Path(bridge.hf_pretrained.state.source.path)
         self.files = HuggingFaceFiles(self.folder, accounted.headers)
         self.read: Counter[str] = Counter()
@@ -178,10 +183,8 @@ class StreamedWeights:
         (module,) = unwrap_model(model)
         buffers = {buffer.untyped_storage().data_ptr() for buffer in module.buffers()}
         known = self._by_storage.keys() | buffers
-        state = module.sharded_state_dict()
-        apply_factories(state)
-        for entry in nested_values(state):
-            if isinstance(entry, ShardedTensor) and entry.data.untyped_storage().data_ptr() not in known:
+        for entry in entries_of(module):
+            if entry.data.untyped_storage().data_ptr() not in known:
                 return f"{entry.key} is no part of a parameter"
         return ""
 
@@ -210,7 +213,7 @@ class StreamedWeights:
             parts = [(entry, self._cut(ranges, tensor)) for entry, tensor in entries]
             if all(part is not None for _, part in parts):
                 return Unit([entry for entry, _ in entries], _size(entries), 0, lambda: self._copied(first, parts))
-        names = _names(first.task)
+        names = tensors_of(first.task.mapping)
         source = sum(self._bytes(name) for name in names)
         largest = max(parameter.task.param_weight.nbytes for parameter in distinct)
         return Unit(
@@ -247,29 +250,9 @@ class StreamedWeights:
 
     def _ranges(self, parameter: _Parameter) -> list[FileRange]:
         """Give the parts of the source's files that a parameter is, one after the other; none where it is converted."""
-        task, weight = parameter.task, parameter.task.param_weight
-        self._headers.read = []
-        try:
-            tensors = self._bridge.maybe_modify_loaded_hf_weight(task.mapping.hf_param, StateDict(self._headers))
-            converted = task.mapping.hf_to_megatron(tensors, task.megatron_module)
-        except (NotImplementedError, RuntimeError):
-            # It looks at values, or takes them to the parameter's device.
-            return []
-        read = self._headers.read
-        if converted.shape != weight.shape or any(tensor._version for _, tensor in read):
-            # A tensor that was changed in its place is no longer what the file holds.
-            return []
-        if {weight.dtype, parameter.dtype, converted.dtype, *(tensor.dtype for _, tensor in read)} != {weight.dtype}:
-            return []
-        if len(read) == 1 and _is(converted, read[0][1]):
-            return [self.files.place(read[0][0])]
-        if type(task.mapping) is GatedMLPMapping and isinstance(tensors, dict):
-            # It joins the two along their first axis, where there is one rank.
-            halves = {name: tensor for name, tensor in read}
-            joined = [name for half in ("gate", "up") for name, one in read if one is tensors.get(half)]
-            if len(joined) == len(halves) == 2 and converted.numel() == sum(map(torch.numel, halves.values())):
-                return [self.files.place(name) for name in joined]
-        return []
+        names = self._accounted.account.copied.get(parameter.task.param_name, [])
+        dtypes = {parameter.dtype, *(DTYPES[self._accounted.headers[name].dtype] for name in names)}
+        return [self.files.place(name) for name in names] if dtypes == {parameter.task.param_weight.dtype} else []
 
     def _cut(self, ranges: Sequence[FileRange], tensor: torch.Tensor) -> list[FileRange] | None:
         """Give the parts of files that a view is; None where its bytes do not follow each other."""
@@ -285,7 +268,7 @@ class StreamedWeights:
         return parts
 
     def _copied(self, parameter: _Parameter, parts: list[tuple[Any, Any]]) -> Iterator[Content]:
-        self.note(_names(parameter.task))
+        self.note(tensors_of(parameter.task.mapping))
         yield from (Content(entry, ranges) for entry, ranges in parts)
 
     def _converted(
@@ -328,20 +311,6 @@ class _Noting(StateSource):
         """See StateSource."""
         self._weights.note(keys)
         return self._weights.files.load_tensors(keys)
-
-
-def _is(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Tell whether a tensor of the meta device is another, in another shape perhaps."""
-    return (
-        one.untyped_storage()._cdata == other.untyped_storage()._cdata
-        and one.is_contiguous()
-        and (one.numel(), one.storage_offset()) == (other.numel(), 0)
-    )
-
-
-def _names(task: Any) -> list[str]:
-    names = task.mapping.hf_param
-    return [names] if isinstance(names, str) else list(names.values())
 
 
 def _size(entries: Sequence[tuple[Any, torch.Tensor]]) -> int:
