@@ -304,6 +304,8 @@ def plot(results: list[dict[str, Any]], folder: Path) -> None:
     """Draw time and memory against size."""
     from matplotlib import pyplot
 
+    # Text as text, and the same names in each run.
+    pyplot.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bench"})
     plain = sorted(
         (one for one in results if one["model"].startswith("Llama") and "," not in one["model"]),
         key=lambda one: one["size"],
@@ -327,7 +329,7 @@ def plot(results: list[dict[str, Any]], folder: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend()
         figure.tight_layout()
-        figure.savefig(folder / f"{what}.svg", metadata={"Date": None})
+        figure.savefig(folder / f"{what}.svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
 
 
 def main() -> None:
