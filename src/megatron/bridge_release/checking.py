@@ -74,8 +74,8 @@ NEEDED_ARGS = (
 # What a repair writes anew.
 WRITTEN_BY_REPAIR = (COMMON_STATE, FLAGS_FILE, INTEGRITY_FILE, SOURCE_FILE, SUMS_FILE)
 
-# What Megatron-LM's builder of GPT models takes, whatever its arguments say.
-_BUILT_IN_ROPE_SCALING_FACTOR = 8.0
+# What Megatron-LM's builder of GPT models takes, up to core 0.19 at least, whatever its arguments say.
+BUILT_IN_ROPE_SCALING_FACTOR = 8.0
 
 EMBEDDING = "embedding.word_embeddings.weight"
 
@@ -480,11 +480,11 @@ class _Folder:
             report.add_problem(text, MEGATRON_LM, OLDER_MEGATRON_LM)
         if args.get("use_rope_scaling") and args.get("rope_scaling_factor") not in (
             None,
-            _BUILT_IN_ROPE_SCALING_FACTOR,
+            BUILT_IN_ROPE_SCALING_FACTOR,
         ):
             report.notes.append(
                 f"Megatron-LM's own builder, up to core 0.19, ignores --rope-scaling-factor={args['rope_scaling_factor']} and "
-                f"takes {_BUILT_IN_ROPE_SCALING_FACTOR:g}, which is another function: add to pretrain_gpt.py, after "
+                f"takes {BUILT_IN_ROPE_SCALING_FACTOR:g}, which is another function: add to pretrain_gpt.py, after "
                 "gpt_config_from_args(args), model_cfg.rope_scaling_factor = args.rope_scaling_factor."
             )
         self._check_tokenizer_model(args.get("tokenizer_model"))

@@ -138,10 +138,11 @@ def _local(name: str) -> Path:
 
 def _check_index(folder: Path) -> None:
     """Require of an index, which `read_headers` has read, what transformers asks for and Megatron-Bridge does not."""
+    from megatron.bridge.models.hf_pretrained.weight_files import WEIGHTS
     from megatron.bridge.training.release.headers import INDEX
 
     index = folder / INDEX
-    if not index.is_file() or (folder / "model.safetensors").is_file():
+    if not index.is_file() or (folder / WEIGHTS).is_file():
         # Without an index, or beside a file of that name, transformers reads none.
         return
     if not isinstance(json.loads(index.read_text(encoding="utf-8")).get("metadata"), dict):

@@ -40,6 +40,7 @@ from megatron.training.models import GPTModelBuilder
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.overrides import TorchFunctionMode
 
+from megatron.bridge_release.checking import BUILT_IN_ROPE_SCALING_FACTOR
 from megatron.bridge_release.errors import NotComputable, in_one_line
 from megatron.bridge_release.loading import load_part
 
@@ -54,9 +55,6 @@ _RUN_FLAGS = (
 
 # The dtype that a release is trained in; here it is computed in float32.
 _DTYPE_FLAGS = ("--bf16", "--fp16")
-
-# What Megatron-LM's builder takes where nothing tells it of another.
-_BUILT_IN_ROPE_SCALING_FACTOR = 8.0
 
 # What is read from the checkpoint at a time, in bytes.
 _BATCH = 1 << 28
@@ -132,7 +130,7 @@ def compute(args: Namespace, folder: Path, layers: int, tokens: torch.Tensor) ->
 
 def builder_ignores(args: Namespace) -> bool:
     """Tell whether the arguments have a rope scaling factor that Megatron-LM's own builder does not take."""
-    return bool(args.use_rope_scaling) and args.rope_scaling_factor != _BUILT_IN_ROPE_SCALING_FACTOR
+    return bool(args.use_rope_scaling) and args.rope_scaling_factor != BUILT_IN_ROPE_SCALING_FACTOR
 
 
 def per_layer(args: Namespace) -> list[tuple[Any, ...]]:

@@ -39,6 +39,7 @@ from megatron.bridge.training.megatron_lm_args import (
     megatron_lm_flags,
     without_argument,
 )
+from megatron.bridge_release import checking
 
 
 # Fields of a provider that say how a run goes (where, how fast, from which initial weights, with which training
@@ -262,3 +263,8 @@ def test_no_flag_gives_a_value_that_the_parser_refuses():
     args = megatron_lm_args.megatron_lm_args(_model(rotary_base=10000.5, position_embedding_type="rope"))
     assert args.rotary_base == 10000.5
     assert [flag for flag in megatron_lm_flags(args) if flag.startswith("--rotary-base")] == []
+
+
+def test_check_knows_the_builders_factor_too():
+    """Each of the two packages stands alone."""
+    assert checking.BUILT_IN_ROPE_SCALING_FACTOR == megatron_lm_args._BUILT_IN_ROPE_SCALING_FACTOR
