@@ -21,12 +21,20 @@ Each rank converts and writes its share of the model. The checkpoint is the same
 """
 
 import argparse
+import gc
 import os
 import sys
 
-import torch.distributed as dist
 
-from megatron.bridge import AutoBridge
+# Nothing becomes garbage while modules are imported; to look for it takes a second.
+gc.disable()
+
+import torch.distributed as dist  # noqa: E402
+
+from megatron.bridge import AutoBridge  # noqa: E402
+
+
+gc.enable()
 
 
 def parse_arguments() -> argparse.Namespace:

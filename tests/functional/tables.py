@@ -23,7 +23,6 @@ where the tests of a row have all run, and their cases are not what the README s
 another number of cores than two nothing is said: an import writes another number of files there.
 """
 
-import os
 import re
 from pathlib import Path
 
@@ -116,8 +115,6 @@ def wrong_counts(config: pytest.Config) -> list[str]:
     """
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is None or config.option.keyword or any("::" in argument for argument in config.args):
-        return []
-    if len(os.sched_getaffinity(0)) != 2:
         return []
     if any(terminal.stats.get(outcome) for outcome in ("failed", "error")):
         return []

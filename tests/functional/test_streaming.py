@@ -482,7 +482,7 @@ def test_a_plan_that_is_not_written_whole_is_never_published(tmp_path, monkeypat
 def test_the_checksums_made_while_writing_are_those_of_the_files(tiny):
     folder = tiny.root / "release"
     files = json.loads((folder / "integrity.json").read_text())["files"]
-    assert sum(name.endswith(".distcp") for name in files) == min(4, len(os.sched_getaffinity(0)))
+    assert sum(name.endswith(".distcp") for name in files) == 4
     for name, digest in files.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest, name
 

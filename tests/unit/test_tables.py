@@ -15,16 +15,10 @@
 
 """The README's numbers of cases are those that the tests have tried."""
 
-import os
 from types import SimpleNamespace
 
 import pytest
 import tables
-
-
-@pytest.fixture(autouse=True)
-def two_cores(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
 
 
 def _config(*cases: tuple[str, str, int], keyword: str = "", args: tuple[str, ...] = (), failed: bool = False):
@@ -51,11 +45,6 @@ def test_another_number_is_told_with_its_row():
 @pytest.mark.parametrize("part", [{"keyword": "killed"}, {"args": ("tests/test_a.py::test_b",)}, {"failed": True}])
 def test_of_a_part_nothing_is_said(part):
     assert tables.wrong_counts(_config(("SIGKILL", "publishing", 1), **part)) == []
-
-
-def test_of_a_host_with_other_cores_nothing_is_said(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
-    assert tables.wrong_counts(_config(("SIGKILL", "publishing", 1))) == []
 
 
 def test_a_row_that_is_not_there_is_an_error_of_the_test_that_names_it():

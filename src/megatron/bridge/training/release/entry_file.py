@@ -29,20 +29,19 @@ from torch.distributed.checkpoint.planner import WriteItem, WriteItemType
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.serialization import skip_data
 
+from megatron.bridge.training.release.direct_file import DirectFile
 from megatron.bridge.training.release.units import Content
 
 
 _CHUNK = 2 << 20
-# How much is written before the kernel is asked to bring it to the disk: so the last sync finds little to do.
-_WRITEBACK = 16 << 20
 
 # Of the zip format: what follows a file's bytes, and what the directory at the end has of each file.
 _DESCRIPTOR, _DIRECTORY = b"PK\x07\x08", b"PK\x01\x02"
 _BYTES_OF_TENSOR = b"/data/0"
 
 
-class EntryFile:
-    """A new file.
+class EntryFile(DirectFile):
+    """A new file of entries.
 
     Args:
         path: Its path.
@@ -51,23 +50,10 @@ class EntryFile:
     """
 
     def __init__(self, path: Path, stop: Event, progress: Callable[[int], Any]) -> None:
-        self._path, self._stop, self._progress = path, stop, progress
-        self._buffer = memoryview(bytearray(_CHUNK))
+        super().__init__(path)
+        self._stop, self._progress = stop, progress
+        self._chunk = memoryview(bytearray(_CHUNK))
         self._sha256 = hashlib.sha256()
-        self._written_back = self.size = 0
-
-    def __enter__(self) -> "EntryFile":
-        with self._named():
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        return self
-
-    def __exit__(self, kind: type | None, *_: object) -> None:
-        try:
-            if kind is None:
-                with self._named():
-                    os.fsync(self._descriptor)
-        finally:
-            os.close(self._descriptor)
 
     @property
     def digest(self) -> str:
@@ -104,7 +90,7 @@ class EntryFile:
                 archive.require_complete()
         length = self.size - begin
         return WriteResult(
-            index=item.index, size_in_bytes=length, storage_data=_StorageInfo(self._path.name, begin, length)
+            index=item.index, size_in_bytes=length, storage_data=_StorageInfo(self.path.name, begin, length)
         )
 
     def write(self, data: Any) -> int:
@@ -113,38 +99,20 @@ class EntryFile:
         if self._stop.is_set():
             raise InterruptedError("another thread has stopped")
         self._sha256.update(view)
-        done = 0
-        with self._named():
-            while done < len(view):
-                done += os.write(self._descriptor, view[done:])
-            self.size += done
-            if self.size - self._written_back >= _WRITEBACK:
-                os.posix_fadvise(
-                    self._descriptor, self._written_back, self.size - self._written_back, os.POSIX_FADV_DONTNEED
-                )
-                self._written_back = self.size
-        return done
+        super().write(view)
+        return len(view)
 
     def pump(self, content: Content) -> int:
         """Write a content's bytes; give their CRC-32."""
         item: WriteItem = content.entry
         dtype, checksum = item.tensor_data.properties.dtype if item.tensor_data else torch.uint8, 0
-        for chunk in content.chunks(self._buffer):
+        for chunk in content.chunks(self._chunk):
             if dtype.is_floating_point and dtype.itemsize > 1:
                 require_numbers(torch.frombuffer(chunk, dtype=dtype), item.index.fqn)
             checksum = zlib.crc32(chunk, checksum)
             self.write(chunk)
             self._progress(len(chunk))
         return checksum
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Let an error of the operating system name the file."""
-        try:
-            yield
-        except OSError as error:
-            error.filename = error.filename or str(self._path)
-            raise
 
 
 class _Archive:

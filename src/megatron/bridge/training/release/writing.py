@@ -19,6 +19,7 @@ is what ``torch.save`` writes. Its bytes come from memory or from the files that
 their way, and are written once; nothing is read a second time.
 """
 
+import ctypes
 import os
 import pickle
 import resource
@@ -59,7 +60,8 @@ from megatron.bridge_release.source import describe
 
 T = TypeVar("T")
 
-# How many threads a rank has at most; each writes a file of its own.
+# How many threads a rank has at most; each writes a file of its own. Where there are fewer processors, some of them
+# wait for the disk.
 _THREADS = 4
 # What conversions in flight may take, in bytes, where the environment variable does not say; a larger one is alone.
 _MEMORY = 96 << 20
@@ -222,7 +224,7 @@ class _Writer(FileSystemWriter):
 
     def _write(self, items: Sequence[tuple[WriteItem, Any]]) -> Future[list[WriteResult]]:
         units = self._units(items)
-        number = min(_THREADS, len(os.sched_getaffinity(0)), max(1, len(units)))
+        number = min(_THREADS, max(1, len(units)))
         names = [f"__{dist.get_rank()}_{at}_{self._name}.distcp" for at in range(number)]
         shares = share(units, [unit.size for unit in units], number)
         self._bytes = sum(unit.size for unit in units)
@@ -325,6 +327,7 @@ class _Budget:
 
     def __init__(self, limit: int) -> None:
         self._limit, self._taken, self._condition = limit, 0, threading.Condition()
+        self._trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
     @contextmanager
     def admit(self, size: int, stop: threading.Event) -> Iterator[None]:
@@ -335,6 +338,9 @@ class _Budget:
         try:
             yield
         finally:
+            if size and self._trim is not None:
+                # glibc keeps what a thread has freed for that thread: with several, several times the budget.
+                self._trim(0)
             with self._condition:
                 self._taken -= size
                 self._condition.notify_all()

@@ -1,0 +1,118 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Files that are written past the page cache have the same bytes on every filesystem, whole or not at all."""
+
+import errno
+import fcntl
+import os
+import random
+
+import pytest
+
+from megatron.bridge.training.release.direct_file import DirectFile
+
+
+def _write(path, pieces):
+    with DirectFile(path) as file:
+        for piece in pieces:
+            assert file.write(piece) == len(piece)
+        assert file.size == sum(map(len, pieces))
+    return path.read_bytes()
+
+
+@pytest.fixture
+def pieces(request):
+    generator = random.Random(0)
+    return [generator.randbytes(size) for size in request.param]
+
+
+sizes = pytest.mark.parametrize(
+    "pieces",
+    [[], [0], [1], [4096], [2 << 20], [(2 << 20) + 5], [3 << 20, 3 << 20], [64, 5 << 20, 1, 0, (2 << 20) - 7, 4096]],
+    ids=str,
+    indirect=True,
+)
+
+
+@sizes
+def test_every_byte_is_there(pieces, tmp_path):
+    assert _write(tmp_path / "file", pieces) == b"".join(pieces)
+
+
+@sizes
+def test_also_where_the_page_cache_cannot_be_passed(pieces, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EINVAL, "no direct I/O here")
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    assert _write(tmp_path / "file", pieces) == b"".join(pieces)
+
+
+@sizes
+def test_also_where_only_the_flag_is_accepted(pieces, tmp_path, monkeypatch):
+    write = os.write
+
+    def refuse_direct(descriptor, data):
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+            raise OSError(errno.EINVAL, "the blocks of this disk are larger")
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", refuse_direct)
+    assert _write(tmp_path / "file", pieces) == b"".join(pieces)
+
+
+@sizes
+@pytest.mark.parametrize("most", [4096, 1 << 20, 999], ids=lambda most: f"at most {most}")
+def test_also_by_and_by(pieces, most, tmp_path, monkeypatch):
+    if most < 4096 and sum(map(len, pieces)) > 4096 * 2:
+        pieces = [piece[:3000] for piece in pieces]
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, memoryview(data)[:most]))
+    assert _write(tmp_path / "file", pieces) == b"".join(pieces)
+
+
+def test_the_page_cache_is_passed_up_to_the_last_block(tmp_path, monkeypatch):
+    with open(tmp_path / "probe", "wb") as probe:
+        try:
+            fcntl.fcntl(probe, fcntl.F_SETFL, os.O_DIRECT)
+        except OSError:
+            pytest.skip("this filesystem has no direct I/O")
+    seen, write = [], os.write
+
+    def look(descriptor, data):
+        seen.append((len(data), bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT)))
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", look)
+    _write(tmp_path / "file", [bytes((4 << 20) + 100)])
+    assert seen == [(2 << 20, True), (2 << 20, True), (100, False)]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EINVAL])
+def test_an_error_names_the_file(number, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "write", fail)
+    with pytest.raises(OSError, match="file") as raised:
+        _write(tmp_path / "file", [b"x"])
+    assert (raised.value.errno, raised.value.filename) == (number, str(tmp_path / "file"))
+
+
+def test_a_file_that_is_there_stays(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(FileExistsError):
+        _write(tmp_path / "file", [b"new"])
+    assert (tmp_path / "file").read_bytes() == b"old"
