@@ -1,22 +1,11 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """The upstream release that the fork is built from, and where to take it from."""
 
-import ast
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -39,31 +28,20 @@ class UpstreamError(Exception):
 
 @dataclass(frozen=True)
 class Upstream:
-    """Upstream's package in a folder.
-
-    Args:
-        root: The folder that holds `megatron/bridge`.
-        version: Upstream's version.
-    """
+    """The folder that holds `megatron/bridge`, and its version."""
 
     root: Path
     version: str
 
 
 def open_upstream(source: Path | None, workdir: Path, *, pinned: bool = False) -> Upstream:
-    """Find upstream's package.
+    """Find upstream's package, or raise an UpstreamError.
 
     Args:
         source: A wheel, a checkout or an unpacked tree; None for the one that the environment variable
             MEGATRON_BRIDGE_UPSTREAM names, or else the pinned wheel from pip's package index.
         workdir: A folder for what is downloaded and unpacked.
         pinned: Whether nothing but the pinned release will do, as for a build.
-
-    Returns:
-        The package.
-
-    Raises:
-        UpstreamError: If there is none, or not the one that is wanted.
     """
     if source is None and os.environ.get(VARIABLE):
         source = Path(os.environ[VARIABLE])
@@ -116,11 +94,7 @@ def _package_root(folder: Path, called: Path | None = None) -> Path:
 def _version(root: Path) -> str:
     """Read the version without importing upstream, which needs all that it depends on."""
     path = root / PACKAGE / "package_info.py"
-    values: dict[str, object] = {}
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            if isinstance(node.value, ast.Constant):
-                values[node.targets[0].id] = node.value.value
+    values = dict(re.findall(r"""^(\w+) = ["']?(.*?)["']?$""", path.read_text(), re.MULTILINE))
     try:
         return "{MAJOR}.{MINOR}.{PATCH}{PRE_RELEASE}".format(**values)
     except KeyError as error:

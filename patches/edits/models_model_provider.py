@@ -1,72 +1,38 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Edits to upstream's models/model_provider.py."""
 
-from patches.engine import (
-    AddDecorator,
-    Edit,
-    ReplaceArgument,
-    ReplaceCall,
-    ReplaceImport,
-    ReplaceStatement,
-    ReplaceTest,
-)
+from patches.edit import Edit
+from patches.operations import AddDecorator, ReplaceExpression, ReplaceStatement
 
 
 TARGET = "megatron/bridge/models/model_provider.py"
 
-_DEVICE = ReplaceCall("torch.cuda.set_device", "set_local_device()")
-_BACKEND = ReplaceArgument("torch.distributed.init_process_group", 0, "distributed_backend()")
+_DEVICE = ReplaceExpression("torch.cuda.set_device(...)", "set_local_device()")
+_BACKEND = ReplaceExpression('"nccl"', "distributed_backend()")
+_HOST = ("from megatron.bridge.utils.host import distributed_backend, set_local_device",)
 _WHY = "A host without CUDA has no device to set, and its process group is gloo's."
 _DROP = "upstream's provider runs on a host without CUDA."
 
 EDITS = (
     Edit(
-        name="provide-device",
+        name="provide-without-cuda",
         symbol="ModelProviderMixin.provide_distributed_model",
         why=_WHY,
         drop_when=_DROP,
-        do=_DEVICE,
+        do=(_DEVICE, _BACKEND),
+        imports=_HOST,
+        unused=("megatron.bridge.utils.common_utils.get_local_rank_preinit",),
     ),
     Edit(
-        name="provide-backend",
-        symbol="ModelProviderMixin.provide_distributed_model",
-        why=_WHY,
-        drop_when=_DROP,
-        do=_BACKEND,
-    ),
-    Edit(
-        name="parallel-device",
+        name="parallel-without-cuda",
         symbol="ModelProviderMixin.initialize_model_parallel",
-        why=_WHY,
+        why=f"{_WHY} The seed is for CUDA generators.",
         drop_when=_DROP,
-        do=_DEVICE,
-    ),
-    Edit(
-        name="parallel-backend",
-        symbol="ModelProviderMixin.initialize_model_parallel",
-        why=_WHY,
-        drop_when=_DROP,
-        do=_BACKEND,
-    ),
-    Edit(
-        name="parallel-seed",
-        symbol="ModelProviderMixin.initialize_model_parallel",
-        why="The seed is for CUDA generators.",
-        drop_when=_DROP,
-        do=ReplaceTest("seed is not None", "seed is not None and torch.cuda.is_available()"),
+        do=(_DEVICE, _BACKEND, ReplaceExpression("seed is not None", "__old__ and torch.cuda.is_available()")),
+        imports=_HOST,
+        unused=("megatron.bridge.utils.common_utils.get_local_rank_preinit",),
     ),
     Edit(
         name="cpu-initialization",
@@ -80,7 +46,9 @@ EDITS = (
                 switch(model_provider, "use_cpu_initialization", True)
             """,
             assigns="model_provider.use_cpu_initialization",
+            was="232121913469",
         ),
+        imports=("from megatron.bridge.utils.host import switch",),
     ),
     Edit(
         name="without-transformer-engine",
@@ -88,6 +56,7 @@ EDITS = (
         why="A model that cannot do without Transformer Engine says so, and what to install, before any weight is read.",
         drop_when="upstream's models say so themselves.",
         do=AddDecorator("@explains_missing_transformer_engine"),
+        imports=("from megatron.bridge.utils.host import explains_missing_transformer_engine",),
     ),
     Edit(
         name="tied-without-cuda",
@@ -95,23 +64,6 @@ EDITS = (
         why="Megatron Core moves a tied embedding to a CUDA device where pipeline stages share it.",
         drop_when="megatron-core builds tied models in pipeline stages without CUDA.",
         do=AddDecorator("@builds_without_cuda"),
-    ),
-    Edit(
-        name="import-host",
-        symbol="",
-        why="Names used by the edits above; get_local_rank_preinit is used in there.",
-        drop_when="the edits above are gone.",
-        do=ReplaceImport(
-            "megatron.bridge.utils.common_utils",
-            """
-            from megatron.bridge.utils.host import (
-                builds_without_cuda,
-                distributed_backend,
-                explains_missing_transformer_engine,
-                set_local_device,
-                switch,
-            )
-            """,
-        ),
+        imports=("from megatron.bridge.utils.host import builds_without_cuda",),
     ),
 )

@@ -1,47 +1,99 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Edits to upstream's training/model_load_save.py."""
 
-from patches.engine import AddDecorator, AddImport, AddParameter, Edit, ExtendDocstring, InsertStatements, PassArgument
+from patches.edit import Edit
+from patches.operations import AddDecorator, AddParameter, ExtendDocstring, InsertStatements, PassArgument
 
 
 TARGET = "megatron/bridge/training/model_load_save.py"
 
 _RESOLVE = "checkpoint_path = agree_on_checkpoint_folder(checkpoint_path)"
-_RESOLVE_CONFIG = "checkpoint_path = resolve_run_config_folder(checkpoint_path)"
-_CONTEXT = "checkpointing_context=checkpointing_context(model, ckpt_format, release)"
-_CPU = "use_cpu_init = use_cpu_init or not torch.cuda.is_available()"
-_RESOLVE_WHY = "A user gives the checkpoint root, as to Megatron-LM; the folder itself still works."
-_RESOLVE_CONFIG_WHY = (
-    "A user gives the checkpoint root, as to Megatron-LM, which may have saved into it since: without a run config."
-)
-_LOCAL_WHY = "It only looks at a checkpoint, which one rank may do alone."
-_LOCAL_DROP = "upstream's function can be called on one rank."
+_RESOLVE_IMPORTS = ("from megatron.bridge.training.utils.checkpoint_root import agree_on_checkpoint_folder",)
 _RESOLVE_DROP = "upstream's function resolves a checkpoint root."
+_RUN_CONFIG = (
+    InsertStatements(
+        "checkpoint_path = resolve_run_config_folder(checkpoint_path)",
+        before_call="get_checkpoint_run_config_filename",
+    ),
+    PassArgument("read_run_config", "broadcast=False"),
+)
+_RUN_CONFIG_WHY = (
+    "A user gives the checkpoint root, as to Megatron-LM, which may have saved into it since: without a run config. "
+    "It only looks at a checkpoint, which one rank may do alone."
+)
+_RUN_CONFIG_IMPORTS = ("from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder",)
+_CPU = "use_cpu_init = use_cpu_init or not torch.cuda.is_available()"
+_CONTEXT = "checkpointing_context=checkpointing_context(model, ckpt_format, release)"
 
 EDITS = (
     Edit(
+        name="resolve-tokenizer",
+        symbol="load_tokenizer",
+        why=_RUN_CONFIG_WHY,
+        drop_when=_RESOLVE_DROP,
+        do=_RUN_CONFIG,
+        imports=_RUN_CONFIG_IMPORTS,
+    ),
+    Edit(
+        name="resolve-model-config",
+        symbol="load_model_config",
+        why=_RUN_CONFIG_WHY,
+        drop_when=_RESOLVE_DROP,
+        do=_RUN_CONFIG,
+        imports=_RUN_CONFIG_IMPORTS,
+    ),
+    Edit(
+        name="resolve-model",
+        symbol="load_megatron_model",
+        why="One look at the tracker, for the config and for the weights.",
+        drop_when=_RESOLVE_DROP,
+        do=InsertStatements(_RESOLVE, before_call="load_model_config"),
+        imports=_RESOLVE_IMPORTS,
+    ),
+    Edit(
+        name="resolve-build",
+        symbol="build_and_load_model",
+        why="A user gives the checkpoint root, as to Megatron-LM; the folder itself still works.",
+        drop_when=_RESOLVE_DROP,
+        do=InsertStatements(_RESOLVE, before_call="has_modelopt_state"),
+        imports=_RESOLVE_IMPORTS,
+    ),
+    Edit(
+        name="cpu-load",
+        symbol="load_megatron_model",
+        why="A host without CUDA builds the model on the CPU.",
+        drop_when="upstream's function runs on a host without CUDA.",
+        do=InsertStatements(_CPU, before_call="load_model_config"),
+    ),
+    Edit(
+        name="cpu-build",
+        symbol="build_and_load_model",
+        why="As load_megatron_model, for those who call this one directly.",
+        drop_when="upstream's function runs on a host without CUDA.",
+        do=InsertStatements(_CPU, before_call="has_modelopt_state"),
+    ),
+    Edit(
         name="save-release",
         symbol="save_megatron_model",
-        why="Writes a converted model as the release checkpoint that Megatron-LM fine-tunes from.",
+        why="Writes a converted model as the release checkpoint that Megatron-LM fine-tunes from. Both ways of saving "
+        "write the same layout, and the tokenizer goes into the folder that was written.",
         drop_when="upstream's save_megatron_model has a `release` parameter.",
-        do=AddParameter(
-            "release: bool = False",
-            doc="release: If True, writes a release checkpoint, which Megatron-LM loads as it is: the folder\n"
-            "``release`` and the tracker ``release``, published when every file is complete.\n"
-            "Default is False, which writes ``iter_0000000`` and the tracker ``0``.",
+        do=(
+            AddParameter(
+                "release: bool = False",
+                doc="release: If True, writes a release checkpoint, which Megatron-LM loads as it is: the folder\n"
+                "``release`` and the tracker ``release``, published when every file is complete.\n"
+                "Default is False, which writes ``iter_0000000`` and the tracker ``0``.",
+            ),
+            ExtendDocstring(
+                "Example:",
+                ">>> # Save the release checkpoint that Megatron-LM fine-tunes from\n"
+                '>>> save_megatron_model(megatron_model, "./megatron_checkpoint", release=True)',
+            ),
+            PassArgument("save_checkpoint", "release=release", count=2),
+            PassArgument("get_checkpoint_name", "release=release"),
         ),
     ),
     Edit(
@@ -65,13 +117,7 @@ EDITS = (
             doc="let_through: With ``release=True``, what the model lacks of the one that it was made of, a sentence\n"
             "each, which the release records.",
         ),
-    ),
-    Edit(
-        name="import-sequence",
-        symbol="",
-        why="Name used by the edits above.",
-        drop_when="the edits above are gone.",
-        do=AddImport("from collections.abc import Sequence"),
+        imports=("from collections.abc import Sequence",),
     ),
     Edit(
         name="save-publishes",
@@ -79,52 +125,15 @@ EDITS = (
         why="A reader must find the old checkpoint or the new one, with its tokenizer, never a mixture.",
         drop_when="upstream publishes what it saves.",
         do=AddDecorator("@publishes_release"),
+        imports=("from megatron.bridge.training.release_checkpoint import publishes_release",),
     ),
     Edit(
-        name="save-example",
-        symbol="save_megatron_model",
-        why="Documents the parameter.",
-        drop_when="the parameter is upstream's.",
-        do=ExtendDocstring(
-            "Example:",
-            ">>> # Save the release checkpoint that Megatron-LM fine-tunes from\n"
-            '>>> save_megatron_model(megatron_model, "./megatron_checkpoint", release=True)',
-        ),
-    ),
-    Edit(
-        name="save-low-memory",
-        symbol="save_megatron_model",
-        why="Both ways of saving write the same layout.",
-        drop_when="upstream's save_megatron_model has a `release` parameter.",
-        do=PassArgument("save_checkpoint", "release=release", having="prebuilt_state_dict"),
-    ),
-    Edit(
-        name="save-whole-model",
-        symbol="save_megatron_model",
-        why="Both ways of saving write the same layout.",
-        drop_when="upstream's save_megatron_model has a `release` parameter.",
-        do=PassArgument("save_checkpoint", "release=release", lacking="prebuilt_state_dict"),
-    ),
-    Edit(
-        name="save-low-memory-writer",
+        name="save-writer",
         symbol="save_megatron_model",
         why="A release has a writer of its own, which streams.",
         drop_when="upstream's save_megatron_model has a `release` parameter.",
-        do=PassArgument("save_checkpoint", _CONTEXT, having="prebuilt_state_dict"),
-    ),
-    Edit(
-        name="save-whole-model-writer",
-        symbol="save_megatron_model",
-        why="A release has a writer of its own, which streams.",
-        drop_when="upstream's save_megatron_model has a `release` parameter.",
-        do=PassArgument("save_checkpoint", _CONTEXT, lacking="prebuilt_state_dict"),
-    ),
-    Edit(
-        name="save-tokenizer",
-        symbol="save_megatron_model",
-        why="The tokenizer goes into the folder that was written.",
-        drop_when="upstream's save_megatron_model has a `release` parameter.",
-        do=PassArgument("get_checkpoint_name", "release=release"),
+        do=PassArgument("save_checkpoint", _CONTEXT, count=2),
+        imports=("from megatron.bridge.training.release_checkpoint import checkpointing_context",),
     ),
     Edit(
         name="save-tokenizer-required",
@@ -132,80 +141,5 @@ EDITS = (
         why="A release without its tokenizer, or with a part of it, must not be published.",
         drop_when="upstream's save_tokenizer_assets raises what it logs.",
         do=PassArgument("save_tokenizer_assets", "required=release"),
-    ),
-    Edit(
-        name="resolve-tokenizer",
-        symbol="load_tokenizer",
-        why=_RESOLVE_CONFIG_WHY,
-        drop_when=_RESOLVE_DROP,
-        do=InsertStatements(_RESOLVE_CONFIG, before_call="get_checkpoint_run_config_filename"),
-    ),
-    Edit(
-        name="resolve-model-config",
-        symbol="load_model_config",
-        why=_RESOLVE_CONFIG_WHY,
-        drop_when=_RESOLVE_DROP,
-        do=InsertStatements(_RESOLVE_CONFIG, before_call="get_checkpoint_run_config_filename"),
-    ),
-    Edit(
-        name="tokenizer-locally",
-        symbol="load_tokenizer",
-        why=_LOCAL_WHY,
-        drop_when=_LOCAL_DROP,
-        do=PassArgument("read_run_config", "broadcast=False"),
-    ),
-    Edit(
-        name="model-config-locally",
-        symbol="load_model_config",
-        why=_LOCAL_WHY,
-        drop_when=_LOCAL_DROP,
-        do=PassArgument("read_run_config", "broadcast=False"),
-    ),
-    Edit(
-        name="resolve-model",
-        symbol="load_megatron_model",
-        why="One look at the tracker, for the config and for the weights.",
-        drop_when=_RESOLVE_DROP,
-        do=InsertStatements(_RESOLVE, before_call="load_model_config"),
-    ),
-    Edit(
-        name="resolve-build",
-        symbol="build_and_load_model",
-        why=_RESOLVE_WHY,
-        drop_when=_RESOLVE_DROP,
-        do=InsertStatements(_RESOLVE, before_call="has_modelopt_state"),
-    ),
-    Edit(
-        name="cpu-load",
-        symbol="load_megatron_model",
-        why="A host without CUDA builds the model on the CPU.",
-        drop_when="upstream's function runs on a host without CUDA.",
-        do=InsertStatements(_CPU, before_call="load_model_config"),
-    ),
-    Edit(
-        name="cpu-build",
-        symbol="build_and_load_model",
-        why="As load_megatron_model, for those who call this one directly.",
-        drop_when="upstream's function runs on a host without CUDA.",
-        do=InsertStatements(_CPU, before_call="has_modelopt_state"),
-    ),
-    Edit(
-        name="import-release-checkpoint",
-        symbol="",
-        why="Name used by the edits above.",
-        drop_when="the edits above are gone.",
-        do=AddImport(
-            "from megatron.bridge.training.release_checkpoint import checkpointing_context, publishes_release"
-        ),
-    ),
-    Edit(
-        name="import-checkpoint-root",
-        symbol="",
-        why="Name used by the edits above.",
-        drop_when="the edits above are gone.",
-        do=AddImport(
-            "from megatron.bridge.training.utils.checkpoint_root import agree_on_checkpoint_folder, "
-            "resolve_run_config_folder"
-        ),
     ),
 )

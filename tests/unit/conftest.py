@@ -23,7 +23,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 EDITS = """\
-from patches.engine import AddParameter, Edit, PassArgument
+from patches.edit import Edit
+from patches.operations import AddParameter, PassArgument
 
 
 TARGET = "megatron/bridge/package.py"

@@ -103,7 +103,7 @@ def test_the_source_distribution_builds_the_same(wheel, copy, upstream_wheel, tm
     with tarfile.open(sdist) as archive:
         names = {name.removeprefix(f"{NAME}/") for name in archive.getnames()}
     assert {"setup.py", "pyproject.toml", "LICENSE", "NOTICE", "README.md", "patches/series.toml"} < names
-    assert {"patches/edits/package.py", "src/megatron/bridge/added.py", "patches/engine.py"} < names
+    assert {"patches/edits/package.py", "src/megatron/bridge/added.py", "patches/operations.py"} < names
     assert not pip_wheel(sdist, tmp_path, upstream_wheel).returncode
     assert contents(tmp_path / wheel.name) == contents(wheel)
 

@@ -42,11 +42,15 @@ def refused(project: Path) -> str:
 
 def test_a_series_holds_its_changes_in_order(project):
     first, second = load_series(project).changes
-    assert (first.title, first.body, first.adds) == ("feat: save a release", "A body.", ("megatron/bridge/added.py",))
-    assert [placed.key for placed in first.edits + second.edits] == ["package:parameter", "package:argument"]
-    assert first.edits[0].target == "megatron/bridge/package.py"
-    assert first.edits[0].home == "patches/edits/package.py"
-    assert (second.adds, second.copies) == ((), {"tests/test_added.py": "tests/unit_tests/test_added.py"})
+    assert (first.title, first.body, first.adds) == (
+        "feat: save a release",
+        "A body.\n",
+        ["megatron/bridge/added.py"],
+    )
+    assert [*first.edits, *second.edits] == ["package:parameter", "package:argument"]
+    placed = load_series(project).edits["package:parameter"]
+    assert (placed.target, placed.home) == ("megatron/bridge/package.py", "patches/edits/package.py")
+    assert (second.adds, second.copies) == ([], {"tests/test_added.py": "tests/unit_tests/test_added.py"})
 
 
 def test_an_edit_in_no_change_is_named(project):
@@ -132,13 +136,17 @@ def test_a_series_is_valid_toml(project):
 def test_this_repositorys_series_applies_to_the_pinned_upstream(upstream_wheel, tmp_path):
     upstream = open_upstream(upstream_wheel, tmp_path, pinned=True)
     patched = patch(load_series(ROOT), upstream)
-    edited = {placed.target for each in patched for placed in each.change.edits}
+    edited = {placed.target for each in patched for placed, _ in each.attempts}
     write_files({path: content for each in patched for path, content in each.files.items()}, tmp_path / "patched")
     files = [str(tmp_path / "patched" / path) for path in sorted(edited)]
     ruff = [sys.executable, "-m", "ruff"]
     settings = ["--isolated", "--line-length", "119"]
     isort = ["known-first-party=['megatron.bridge']", "known-third-party=['megatron']", "lines-after-imports=2"]
     isort = [part for setting in isort for part in ("--config", f"lint.isort.{setting}")]
-    for command in (["format", "--check", *settings], ["check", "--select", "I,F401,F821", *settings, *isort]):
+    for command in (
+        ["check", "--select", "I", "--fix", *settings, *isort],
+        ["format", *settings],
+        ["check", "--select", "I,F401,F821", *settings, *isort],
+    ):
         result = subprocess.run([*ruff, *command, *files], capture_output=True, text=True)
         assert not files or not result.returncode, result.stdout

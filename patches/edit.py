@@ -1,0 +1,76 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+"""An edit to a file of upstream, and what it says where it does not fit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import libcst as cst
+from libcst.metadata import MetadataWrapper, PositionProvider
+
+from patches.errors import AlreadyApplied, Changed, EditError
+from patches.operations import Operation
+from patches.syntax import change_imports, change_symbol
+from patches.upstream import VERSION
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One edit to one file of upstream.
+
+    Args:
+        name: A slug, unique in its file.
+        symbol: The function or class in question, "" for the module.
+        why: Why the edit is there.
+        drop_when: When it can go.
+        do: What it does, one thing after the other.
+        imports: What it needs, as in `from a.b import c`.
+        unused: Imported names that nothing uses when it is applied, as in `a.b.c`.
+    """
+
+    name: str
+    symbol: str
+    why: str
+    drop_when: str
+    do: Operation | Sequence[Operation]
+    imports: Sequence[str] = ()
+    unused: Sequence[str] = ()
+
+    def apply(self, module: cst.Module) -> cst.Module:
+        """Return a module with the edit, or raise an EditError."""
+        try:
+            changed = change_symbol(module, self.symbol.split(".") if self.symbol else (), self._change)
+            return change_imports(changed, self.imports, self.unused)
+        except EditError as error:
+            places = MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider) if error.nodes else {}
+            lines = sorted(places[node].start.line for node in error.nodes if node in places)
+            error.found += f" in line{'s' * (len(lines) > 1)} {', '.join(map(str, lines))}" if lines else ""
+            raise
+
+    def _change(self, scope: Any) -> Any:
+        changes = []
+        for operation in self.do if isinstance(self.do, Sequence) else [self.do]:
+            before, scope = scope, operation(scope)
+            changes.append(scope is not before)
+        if not any(changes):
+            raise AlreadyApplied("no such change yet", "it")
+        if not all(changes):
+            raise Changed("the edit, or nothing of it", f"{changes.count(False)} of its {len(changes)} parts")
+        return scope
+
+    def explain(self, error: EditError, file: str, home: str, given: str) -> None:
+        """Make an error say which edit of which file it comes from, where that is, and what to do about it."""
+        error.context = f"{file}: edit '{self.name}' of {self.symbol or 'the module'}: "
+        error.advice = f" (upstream {given} given, {VERSION} pinned). "
+        if isinstance(error, AlreadyApplied):
+            error.advice += f"Upstream has it: remove the edit from patches/series.toml and {home}."
+            return
+        do = (
+            "see whether the edit is still right; if so, change its digest in"
+            if isinstance(error, Changed)
+            else "mend"
+        )
+        error.advice += f"Look at {file} in the given upstream and {do} {home}; "
+        error.advice += "`python -m patches status --upstream PATH` shows every edit."

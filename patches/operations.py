@@ -1,0 +1,262 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+"""The vocabulary in which edits to upstream's files are written.
+
+An operation is called with the syntax tree of a function, a class or a module, and returns the changed one, or the same
+one where that has what it would bring. How the result is laid out is a formatter's business. `was` is the digest of what
+an operation replaces: another one there is noticed.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import libcst as cst
+from libcst import matchers as m
+from libcst.helpers import get_full_name_for_node as full_name
+
+from patches.errors import Changed, NoMatch
+from patches.syntax import calls, digest, equal, holds, meaning, one, put, replace, statement_around, statements
+
+
+Operation = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class AddParameter:
+    """Append a parameter, as in `name: type = default`, and `doc`, if any, to the docstring's section `Args:`."""
+
+    code: str
+    doc: str
+    keyword_only: bool = False
+
+    def __call__(self, scope: Any) -> Any:
+        function = cst.ensure_type(cst.parse_statement(f"def f({self.code}): ..."), cst.FunctionDef)
+        new, params = function.params.params[0], scope.params
+        if m.findall(params, m.Param(m.Name(new.name.value))):
+            return scope
+        if self.keyword_only:
+            star = params.star_arg if isinstance(params.star_arg, cst.Param | cst.ParamStar) else cst.ParamStar()
+            params = params.with_changes(star_arg=star, kwonly_params=[*params.kwonly_params, new])
+        else:
+            # With a comma where the others have one: there, a line each.
+            comma = params.params[-1].comma if params.params else cst.MaybeSentinel.DEFAULT
+            params = params.with_changes(params=[*params.params, new.with_changes(comma=comma)])
+        scope = scope.with_changes(params=params)
+        return _change_docstring(scope, self._document) if self.doc else scope
+
+    def _document(self, lines: list[str]) -> list[str]:
+        if "Args:" not in lines:
+            raise NoMatch("a section 'Args:' in the docstring", "none")
+        first, *rest = self.doc.split("\n")
+        return _add_to_section(lines, "Args:", [first, *(f"    {line}" for line in rest)])
+
+
+@dataclass(frozen=True)
+class ExtendDocstring:
+    """Append lines to a section of the docstring, by its title with the colon, or begin it at the end."""
+
+    section: str
+    code: str
+
+    def __call__(self, scope: Any) -> Any:
+        return _change_docstring(scope, lambda lines: _add_to_section(lines, self.section, self.code.split("\n")))
+
+
+@dataclass(frozen=True)
+class ReplaceDocstring:
+    """Replace the docstring."""
+
+    code: str
+    was: str
+
+    def __call__(self, scope: Any) -> Any:
+        return _change_docstring(scope, lambda old: self._replace("\n".join(old), scope).split("\n"))
+
+    def _replace(self, old: str, scope: cst.CSTNode) -> str:
+        new = inspect.cleandoc(self.code)
+        if old != new and digest(old) != self.was:
+            raise Changed(f"the docstring of {self.was}", f"that of {digest(old)}", [scope])
+        return new
+
+
+@dataclass(frozen=True)
+class ReplaceBody:
+    """Replace a function's body below its docstring."""
+
+    code: str
+    was: str
+
+    def __call__(self, scope: Any) -> Any:
+        new, first = statements(self.code), _docstring(scope) is not None
+        old = meaning(scope.body.body[first:])
+        if old == meaning(new):
+            return scope
+        if digest(old) != self.was:
+            raise Changed(f"the body of {self.was}", f"that of {digest(old)}", [scope])
+        body = [*scope.body.body[:first], *new]
+        return scope.with_changes(body=scope.body.with_changes(body=body, footer=[]))
+
+
+@dataclass(frozen=True)
+class ReplaceStatement:
+    """Replace a statement and the comment above it; by nothing where there is no new code.
+
+    It is found by what it assigns to, by its test if it is an `if`, or by the module that it imports.
+    """
+
+    code: str
+    was: str
+    assigns: str = ""
+    tests: str = ""
+    imports: str = ""
+
+    def __call__(self, scope: Any) -> Any:
+        found = [node for node in m.findall(scope, m.SimpleStatementLine() | m.If()) if self._fits(node)]
+        new, digests = statements(self.code), [digest(meaning([node])) for node in found]
+        old = [node for node, each in zip(found, digests) if each == self.was]
+        if not old and (holds(scope, new) if new else not found):
+            return scope
+        if found and not old:
+            raise Changed(f"the statement of {self.was}", f"that of {' and '.join(digests)}", found)
+        old = one(old, f"one statement with '{self.assigns or self.tests or self.imports}'")
+        return put(scope, new, "instead of", old)
+
+    def _fits(self, node: Any) -> bool:
+        if isinstance(node, cst.If):
+            return bool(self.tests) and meaning(node.test) == meaning(self.tests)
+        if self.imports:
+            return bool(m.findall(node, m.ImportAlias(m.MatchIfTrue(lambda name: full_name(name) == self.imports))))
+        assigned: m.MatchIfTrue[Any] = m.MatchIfTrue(lambda target: full_name(target) == self.assigns)
+        return bool(m.findall(node, m.AssignTarget(assigned) | m.AnnAssign(assigned)))
+
+
+@dataclass(frozen=True)
+class InsertStatements:
+    """Insert statements below the docstring, or before or after the statement that calls a function."""
+
+    code: str
+    at: Literal["start"] | None = None
+    before_call: str = ""
+    after_call: str = ""
+
+    def __call__(self, scope: Any) -> Any:
+        new = statements(self.code)
+        if holds(scope, new):
+            return scope
+        if self.at:
+            first = _docstring(scope) is not None
+            body = [*scope.body.body[:first], *new, *scope.body.body[first:]]
+            return scope.with_changes(body=scope.body.with_changes(body=body))
+        name = self.before_call or self.after_call
+        old = statement_around(scope, one(calls(scope, name), f"one call of '{name}'"))
+        return put(scope, new, "after" if self.after_call else "before", old)
+
+
+@dataclass(frozen=True)
+class PassArgument:
+    """Give as many calls of a function as there must be an argument, as in `name=value`, or another value for it."""
+
+    call: str
+    argument: str
+    count: int = 1
+
+    def __call__(self, scope: Any) -> Any:
+        found = calls(scope, self.call)
+        one(
+            found,
+            f"{self.count} calls of '{self.call}'" if self.count > 1 else f"one call of '{self.call}'",
+            self.count,
+        )
+        (new,) = cst.ensure_type(cst.parse_expression(f"f({self.argument})"), cst.Call).args
+        changes = {call: self._pass(call, new) for call in found}
+        return scope if all(changed is call for call, changed in changes.items()) else replace(scope, changes)
+
+    def _pass(self, call: cst.Call, new: cst.Arg) -> cst.Call:
+        for at, arg in enumerate(call.args):
+            if arg.keyword and new.keyword and arg.keyword.value == new.keyword.value:
+                same = meaning(arg.value) == meaning(new.value)
+                return call if same else call.with_changes(args=[*call.args[:at], new, *call.args[at + 1 :]])
+        at = next((at for at, arg in enumerate(call.args) if arg.star == "**"), len(call.args))
+        return call.with_changes(args=[*call.args[:at], new.deep_clone(), *call.args[at:]])
+
+
+@dataclass(frozen=True)
+class ReplaceExpression:
+    """Replace as many expressions as there must be by another one, in which `__old__` stands for the old one.
+
+    `f(...)` stands for a call of f. With `guarding`, it is the test of an `if` under which that function is called.
+    """
+
+    code: str
+    with_: str
+    guarding: str = ""
+    count: int = 1
+
+    def __call__(self, scope: Any) -> Any:
+        is_call, hole = self.code.endswith("(...)"), m.Name("__old__")
+        old, template = cst.parse_expression(self.code.removesuffix("(...)")), cst.parse_expression(self.with_)
+        found = calls(scope, self.code.removesuffix("(...)")) if is_call else self._find(scope, old)
+        new: list[Any] = [m.replace(template, hole, node.deep_clone()) for node in found]
+        if any(self._find(scope, node) for node in new or [m.replace(template, hole, old)]):
+            return scope
+        one(found, f"{self.count} of '{self.code}'" if self.count > 1 else f"one '{self.code}'", self.count)
+        return replace(scope, dict(zip(found, new)))
+
+    def _find(self, scope: Any, code: Any) -> list[Any]:
+        if not self.guarding:
+            return equal(scope, code)
+        branches: list[Any] = [node for node in m.findall(scope, m.If()) if calls(node.body, self.guarding)]  # type: ignore
+        return [branch.test for branch in branches if meaning(branch.test) == meaning(code)]
+
+
+@dataclass(frozen=True)
+class AddDecorator:
+    """Decorate a function or a class, above or, innermost, below its other decorators."""
+
+    code: str
+    innermost: bool = False
+
+    def __call__(self, scope: Any) -> Any:
+        new = cst.Decorator(cst.parse_expression(self.code.removeprefix("@")))
+        if any(meaning(each.decorator) == meaning(new.decorator) for each in scope.decorators):
+            return scope
+        return scope.with_changes(decorators=[*scope.decorators, new] if self.innermost else [new, *scope.decorators])
+
+
+def _docstring(scope: Any) -> Any:
+    text: Any = m.SaveMatchedNode(m.SimpleString(), "text")
+    body = scope.body if isinstance(scope, cst.Module) else scope.body.body
+    return (m.extract(body[0], m.SimpleStatementLine([m.Expr(text)])) or {}).get("text") if body else None
+
+
+def _change_docstring(scope: Any, change: Callable[[list[str]], list[str]]) -> Any:
+    """Change the lines of a docstring, which are without their indentation meanwhile."""
+    node = _docstring(scope)
+    if node is None:
+        raise NoMatch("a docstring", "none")
+    indents = [line[: len(line) - len(line.lstrip())] for line in node.raw_value.split("\n")[1:] if line.strip()]
+    old = inspect.cleandoc(node.raw_value).split("\n")
+    new, indent = change(old), min(indents, default="    ")
+    if new == old:
+        return scope
+    begin = f"\n{indent}" if node.raw_value.startswith("\n") else ""
+    text = begin + "\n".join([new[0], *(indent + line if line else "" for line in new[1:])])
+    text += f"\n{indent}" if len(new) > 1 else ""
+    return scope.deep_replace(node, cst.SimpleString(node.prefix + node.quote + text + node.quote))
+
+
+def _add_to_section(lines: Sequence[str], title: str, entry: Sequence[str]) -> list[str]:
+    """Put an entry at the end of a section, before that of a `**` parameter."""
+    new = [f"    {line}" if line else "" for line in entry]
+    if any(lines[at : at + len(new)] == new for at in range(len(lines))):
+        return list(lines)
+    if title not in lines:
+        return [*lines, "", title, *new]
+    at = end = lines.index(title) + 1
+    while at < len(lines) and lines[at][:1] in ("", " ") and not lines[at].startswith("    **"):
+        at += 1
+        end = at if lines[at - 1] else end
+    return [*lines[:end], *([""] if title.startswith("Example") else []), *new, *lines[end:]]

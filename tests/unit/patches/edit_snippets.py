@@ -1,0 +1,125 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the tests of the edits share: each edit is tried on a small snippet of our own."""
+
+import ast
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import libcst as cst
+import pytest
+
+from patches.edit import Edit
+from patches.errors import AlreadyApplied, Changed, NoMatch, SeveralMatches
+from patches.series import load_series
+
+
+ROOT = Path(__file__).resolve().parents[3]
+_SERIES = load_series(ROOT)
+
+
+class Snippet(NamedTuple):
+    """A snippet and what an edit makes of it, when it is laid out.
+
+    Args:
+        diff: The whole snippet as a diff: lines that stay begin with a space, others with `-` or `+`.
+        gone: What to write in place of what in the snippet for the edit's place to be gone.
+        twice: Lines of the snippet, without the marks, that stand twice for the place to be there twice; the whole
+            snippet, with the symbol in it, if not given.
+    """
+
+    diff: str
+    gone: tuple[str, str]
+    twice: str = ""
+
+    def side(self, mark: str) -> str:
+        """Return the snippet before the edit, for "-", or after it, for "+"."""
+        lines = self.diff.strip("\n").split("\n")
+        return "".join(line[1:] + "\n" for line in lines if line[:1] in ("", " ", mark))
+
+
+def apply(edit: Edit, code: str) -> str:
+    return edit.apply(cst.parse_module(code)).code
+
+
+def fitted(edit: Edit, code: str) -> Edit:
+    """Return the edit as one that was written for this code: with its digests."""
+    while True:
+        try:
+            apply(edit, code)
+        except Changed as error:
+            # "the body of <digest>", and "that of <digest>" with its lines.
+            old, new = (re.findall(r"of (\S+)", text)[0] for text in (error.expected, error.found))
+            do = edit.do if isinstance(edit.do, tuple) else (edit.do,)
+            do = tuple(
+                dataclasses.replace(each, was=new) if getattr(each, "was", None) == old else each for each in do
+            )
+            edit = dataclasses.replace(edit, do=do)
+        else:
+            return edit
+
+
+def laid_out(code: str) -> str:
+    """Return code as ruff lays it out, by this repository's configuration."""
+    for words in (["check", "--select", "I", "--fix"], ["format"]):
+        command = [sys.executable, "-m", "ruff", *words, "--quiet", "--stdin-filename", "edited.py", "-"]
+        code = subprocess.run(command, input=code, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    return code
+
+
+def replaces(file: str, name: str) -> bool:
+    """Return whether an edit replaces something whole, which its digest stands for."""
+    do = _SERIES.edits[f"{file}:{name}"].edit.do
+    return any(hasattr(each, "was") for each in (do if isinstance(do, tuple) else [do]))
+
+
+class EditSnippets:
+    """The tests of a file of edits, which its own test file gives the snippets."""
+
+    FILE: ClassVar[str]
+    SNIPPETS: ClassVar[dict[str, Snippet]]
+
+    @pytest.fixture
+    def snippet(self, name: str) -> Snippet:
+        return self.SNIPPETS[name]
+
+    @pytest.fixture
+    def edit(self, name: str, snippet: Snippet) -> Edit:
+        return fitted(_SERIES.edits[f"{self.FILE}:{name}"].edit, snippet.side("-"))
+
+    def test_every_edit_has_a_snippet(self):
+        names = [key.partition(":")[2] for key in _SERIES.edits if key.startswith(f"{self.FILE}:")]
+        assert sorted(self.SNIPPETS) == sorted(names)
+
+    def test_the_edit_changes_what_it_should_and_nothing_else(self, edit, snippet):
+        assert laid_out(apply(edit, snippet.side("-"))) == snippet.side("+")
+
+    def test_a_place_that_is_gone_is_refused(self, edit, snippet):
+        before = snippet.side("-")
+        assert snippet.gone[0] in before
+        with pytest.raises(NoMatch):
+            apply(edit, before.replace(*snippet.gone))
+
+    def test_a_place_that_is_there_twice_is_refused(self, edit, snippet):
+        before = snippet.side("-")
+        lines = snippet.twice or before
+        assert before.count(lines) == 1
+        with pytest.raises(SeveralMatches):
+            apply(edit, before.replace(lines, lines * 2))
+
+    def test_another_place_than_the_edit_was_written_for_is_refused(self, replacing):
+        with pytest.raises(Changed):
+            apply(_SERIES.edits[f"{self.FILE}:{replacing}"].edit, self.SNIPPETS[replacing].side("-"))
+
+    def test_an_upstream_that_has_the_change_in_its_own_layout_is_refused(self, edit, snippet):
+        with pytest.raises(AlreadyApplied):
+            apply(edit, ast.unparse(ast.parse(snippet.side("+"))) + "\n")
+
+    def test_the_edit_is_refused_the_second_time(self, edit, snippet):
+        with pytest.raises(AlreadyApplied):
+            apply(edit, apply(edit, snippet.side("-")))

@@ -1,0 +1,35 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+"""The edits of patches/edits/models_conversion_model_bridge.py."""
+
+from edit_snippets import EditSnippets, Snippet
+
+
+class TestEdits(EditSnippets):
+    FILE = "models_conversion_model_bridge"
+    SNIPPETS = {
+        "warn-without-source": Snippet(
+            """
++from megatron.bridge.models.conversion.sources import warn_without_source
++
++
+ class MegatronModelBridge:
+     def load_weights_hf_to_megatron(self):
+         tasks = self.build_conversion_tasks(1)
++        warn_without_source(self, unwrapped_model_list, hf_to_megatron_tasks)
+         return tasks
+""",
+            ("build_conversion_tasks", "build_tasks"),
+            "        tasks = self.build_conversion_tasks(1)\n",
+        ),
+        "keys-as-a-set": Snippet(
+            """
+ class MegatronModelBridge:
+     def build_conversion_tasks(self):
+-        hf_keys = hf_pretrained.state.source.get_all_keys() if has_hf_state else None
++        hf_keys = set(hf_pretrained.state.source.get_all_keys()) if has_hf_state else None
+""",
+            ("get_all_keys", "keys"),
+        ),
+    }

@@ -1,0 +1,48 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+"""The edits of patches/edits/models_transformer_config.py."""
+
+from edit_snippets import EditSnippets, Snippet
+
+
+class TestEdits(EditSnippets):
+    FILE = "models_transformer_config"
+    SNIPPETS = {
+        "fit-gpt": Snippet(
+            """
++from megatron.bridge.utils.host import fit_to_host
++
++
+ class TransformerConfig:
+     def finalize(self):
++        fit_to_host(self)
+         return 1
+""",
+            ("finalize", "end"),
+        ),
+        "fit-mla": Snippet(
+            """
++from megatron.bridge.utils.host import fit_to_host
++
++
+ class MLATransformerConfig:
+     def finalize(self):
++        fit_to_host(self)
+         return 1
+""",
+            ("MLA", ""),
+        ),
+        "fit-heterogeneous": Snippet(
+            """
++from megatron.bridge.utils.host import fit_to_host
++
++
+ class HeterogeneousTransformerConfig:
+     def finalize(self):
++        fit_to_host(self)
+         return 1
+""",
+            ("finalize", "end"),
+        ),
+    }

@@ -1,0 +1,175 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+"""The edits of patches/edits/training_model_load_save.py."""
+
+from edit_snippets import EditSnippets, Snippet
+
+
+class TestEdits(EditSnippets):
+    FILE = "training_model_load_save"
+    SNIPPETS = {
+        "save-release": Snippet(
+            '''
+-def save_megatron_model(model):
++def save_megatron_model(model, release: bool = False):
+     """Save it.
+
+     Args:
+         model: It.
++        release: If True, writes a release checkpoint, which Megatron-LM loads as it is: the folder
++            ``release`` and the tracker ``release``, published when every file is complete.
++            Default is False, which writes ``iter_0000000`` and the tracker ``0``.
+
+     Example:
+         >>> save_megatron_model(1)
++
++        >>> # Save the release checkpoint that Megatron-LM fine-tunes from
++        >>> save_megatron_model(megatron_model, "./megatron_checkpoint", release=True)
+     """
+-    save_checkpoint(1, prebuilt_state_dict=2)
+-    save_checkpoint(3)
+-    get_checkpoint_name(1)
++    save_checkpoint(1, prebuilt_state_dict=2, release=release)
++    save_checkpoint(3, release=release)
++    get_checkpoint_name(1, release=release)
+''',
+            ("(3)", "_of(3)"),
+            "    save_checkpoint(3)\n",
+        ),
+        "save-overwrite": Snippet(
+            '''
+-def save_megatron_model(model):
++def save_megatron_model(model, overwrite: bool = False):
+     """Save it.
+
+     Args:
+         model: It.
++        overwrite: If True, ``release=True`` replaces the release that ``path`` holds, when the
++            new one is complete. Default is False: a folder that holds a checkpoint is refused.
+     """
+''',
+            ("Args:", "Takes:"),
+        ),
+        "save-let-through": Snippet(
+            '''
+-def save_megatron_model(model):
++from collections.abc import Sequence
++
++
++def save_megatron_model(model, let_through: Sequence[str] = ()):
+     """Save it.
+
+     Args:
+         model: It.
++        let_through: With ``release=True``, what the model lacks of the one that it was made of, a sentence
++            each, which the release records.
+     """
+''',
+            ("Args:", "Takes:"),
+        ),
+        "save-publishes": Snippet(
+            """
++from megatron.bridge.training.release_checkpoint import publishes_release
++
++
++@publishes_release
+ def save_megatron_model(): ...
+""",
+            ("save_megatron_model", "save"),
+        ),
+        "save-tokenizer-required": Snippet(
+            """
+ def save_megatron_model():
+-    save_tokenizer_assets(1)
++    save_tokenizer_assets(1, required=release)
+""",
+            ("save_tokenizer_assets", "save_assets"),
+            "    save_tokenizer_assets(1)\n",
+        ),
+        "resolve-model": Snippet(
+            """
++from megatron.bridge.training.utils.checkpoint_root import agree_on_checkpoint_folder
++
++
+ def load_megatron_model():
++    checkpoint_path = agree_on_checkpoint_folder(checkpoint_path)
+     x = load_model_config(1)
+""",
+            ("load_model_config", "load_config"),
+            "    x = load_model_config(1)\n",
+        ),
+        "resolve-build": Snippet(
+            """
++from megatron.bridge.training.utils.checkpoint_root import agree_on_checkpoint_folder
++
++
+ def build_and_load_model():
++    checkpoint_path = agree_on_checkpoint_folder(checkpoint_path)
+     if has_modelopt_state(1):
+         return 2
+""",
+            ("has_modelopt_state", "has_state"),
+            "    if has_modelopt_state(1):\n        return 2\n",
+        ),
+        "cpu-load": Snippet(
+            """
+ def load_megatron_model():
++    use_cpu_init = use_cpu_init or not torch.cuda.is_available()
+     x = load_model_config(1)
+""",
+            ("load_model_config", "load_config"),
+            "    x = load_model_config(1)\n",
+        ),
+        "cpu-build": Snippet(
+            """
+ def build_and_load_model():
++    use_cpu_init = use_cpu_init or not torch.cuda.is_available()
+     x = has_modelopt_state(1)
+""",
+            ("build_and_load_model", "build"),
+            "    x = has_modelopt_state(1)\n",
+        ),
+        "save-writer": Snippet(
+            """
++from megatron.bridge.training.release_checkpoint import checkpointing_context
++
++
+ def save_megatron_model():
+-    save_checkpoint(1, prebuilt_state_dict=2)
+-    save_checkpoint(3)
++    save_checkpoint(1, prebuilt_state_dict=2, checkpointing_context=checkpointing_context(model, ckpt_format, release))
++    save_checkpoint(3, checkpointing_context=checkpointing_context(model, ckpt_format, release))
+""",
+            ("(3)", "_of(3)"),
+            "    save_checkpoint(3)\n",
+        ),
+        "resolve-tokenizer": Snippet(
+            """
++from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder
++
++
+ def load_tokenizer():
++    checkpoint_path = resolve_run_config_folder(checkpoint_path)
+     x = get_checkpoint_run_config_filename(1)
+-    run_config = read_run_config(x)
++    run_config = read_run_config(x, broadcast=False)
+""",
+            ("get_checkpoint_run_config_filename", "get_name"),
+            "    x = get_checkpoint_run_config_filename(1)\n",
+        ),
+        "resolve-model-config": Snippet(
+            """
++from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder
++
++
+ def load_model_config():
++    checkpoint_path = resolve_run_config_folder(checkpoint_path)
+     x = get_checkpoint_run_config_filename(1)
+-    run_config = read_run_config(x)
++    run_config = read_run_config(x, broadcast=False)
+""",
+            ("read_run_config", "read"),
+            "    x = get_checkpoint_run_config_filename(1)\n",
+        ),
+    }

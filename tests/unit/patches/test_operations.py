@@ -1,0 +1,411 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+"""Each operation on small snippets: what it does, and what it refuses."""
+
+import ast
+
+import pytest
+from edit_snippets import apply, fitted, laid_out
+
+from patches.edit import Edit
+from patches.errors import AlreadyApplied, Changed, EditError, NoMatch, SeveralMatches
+from patches.operations import (
+    AddDecorator,
+    AddParameter,
+    ExtendDocstring,
+    InsertStatements,
+    Operation,
+    PassArgument,
+    ReplaceBody,
+    ReplaceDocstring,
+    ReplaceExpression,
+    ReplaceStatement,
+)
+
+
+def edit(do: Operation, symbol: str = "", **more) -> Edit:
+    return Edit("tiny", symbol, "Because.", "Never.", do, **more)
+
+
+def check(do: Operation, before: str, after: str, symbol: str = "", **more) -> None:
+    """The operation turns one snippet into the other, once."""
+    fit = fitted(edit(do, symbol, **more), before)
+    result = apply(fit, before)
+    assert laid_out(result) == laid_out(after)
+    with pytest.raises(AlreadyApplied):
+        apply(fit, result)
+    with pytest.raises(AlreadyApplied):
+        apply(fit, ast.unparse(ast.parse(result)) + "\n")
+
+
+def refused(kind: type[EditError], do: Operation, before: str, symbol: str = "") -> str:
+    with pytest.raises(kind) as caught:
+        apply(edit(do, symbol), before)
+    assert type(caught.value) is kind
+    return str(caught.value)
+
+
+# Symbols
+
+
+NESTED = "class Outer:\n    def method(self):\n        return 1\n\n\ndef twice(): ...\ndef twice(): ...\n"
+
+
+def test_a_symbol_is_found_by_the_names_that_lead_to_it():
+    check(AddDecorator("@a"), NESTED, NESTED.replace("    def", "    @a\n    def"), "Outer.method")
+    check(AddDecorator("@a"), NESTED, NESTED.replace("class", "@a\nclass"), "Outer")
+
+
+@pytest.mark.parametrize("symbol", ["method", "Outer.inner", "missing", "Outer.method.inner"])
+def test_a_missing_symbol_is_refused(symbol):
+    last = symbol.rpartition(".")[2]
+    assert refused(NoMatch, AddDecorator("@a"), NESTED, symbol) == (
+        f"expected one function or class '{last}', found none"
+    )
+
+
+def test_a_symbol_defined_twice_is_refused():
+    assert refused(SeveralMatches, AddDecorator("@a"), NESTED, "twice") == (
+        "expected one function or class 'twice', found 2 in lines 6, 7"
+    )
+
+
+# AddParameter
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("def f(): ...", "def f(c=0): ..."),
+        ("def f(*args): ...", "def f(c=0, *args): ..."),
+        ("def f(a, *, b): ...", "def f(a, c=0, *, b): ..."),
+        ("def f(a, /, b, *args, **kwargs): ...", "def f(a, /, b, c=0, *args, **kwargs): ..."),
+        ("async def f(a=(1)) -> None: ...", "async def f(a=(1), c=0) -> None: ..."),
+        ("def f(\n    a,\n    b,\n): ...", "def f(\n    a,\n    b,\n    c=0,\n): ..."),
+    ],
+)
+def test_a_positional_parameter_goes_before_the_star(before, after):
+    check(AddParameter("c=0", ""), before + "\n", after + "\n", "f")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("def f(): ...", "def f(*, c=0): ..."),
+        ("def f(a): ...", "def f(a, *, c=0): ..."),
+        ("def f(a, *, b): ...", "def f(a, *, b, c=0): ..."),
+        ("def f(*args, **kwargs): ...", "def f(*args, c=0, **kwargs): ..."),
+    ],
+)
+def test_a_keyword_only_parameter_goes_after_the_star(before, after):
+    check(AddParameter("c=0", "", keyword_only=True), before + "\n", after + "\n", "f")
+
+
+def test_a_parameter_is_documented_after_the_others_and_before_the_keywords():
+    before = '''\
+class A:
+    def f(self, a, **kwargs):
+        """Do.
+
+        Args:
+            a: The a,
+                which goes on.
+
+                And on.
+            **kwargs: More.
+
+        Returns:
+            Nothing.
+        """
+'''
+    check(
+        AddParameter("b=1", "b: The b,\nwhich goes on."),
+        before,
+        before.replace("a, **", "a, b=1, **").replace(
+            "            **", "            b: The b,\n                which goes on.\n            **"
+        ),
+        "A.f",
+    )
+
+
+@pytest.mark.parametrize("docstring", ["", '"""Do."""', '"""Do.\n\n    Returns:\n        It.\n    """'])
+def test_a_parameter_needs_a_section_to_be_documented_in(docstring):
+    assert "found none" in refused(NoMatch, AddParameter("b=1", "b: B."), f"def f(a):\n    {docstring}\n    a\n", "f")
+
+
+# Docstrings
+
+
+DOCUMENTED = '''\
+def f():
+    """Do.
+
+    Example:
+        >>> f()
+
+    Note:
+        Fast.
+    """
+'''
+
+
+@pytest.mark.parametrize(
+    ("do", "old", "new"),
+    [
+        (ExtendDocstring("Example:", ">>> g()"), ">>> f()\n", ">>> f()\n\n        >>> g()\n"),
+        (ExtendDocstring("Note:", "And\n    small."), "Fast.\n", "Fast.\n        And\n            small.\n"),
+        (ExtendDocstring("Raises:", "E: Always."), "Fast.\n", "Fast.\n\n    Raises:\n        E: Always.\n"),
+    ],
+    ids=lambda value: getattr(value, "section", ""),
+)
+def test_a_section_is_extended_or_begun(do, old, new):
+    check(do, DOCUMENTED, DOCUMENTED.replace(old, new), "f")
+
+
+def test_a_docstring_is_replaced_and_keeps_its_quotes():
+    check(
+        ReplaceDocstring("Do more.\n\nSlowly.", "?"),
+        'class A:\n    def f(self):\n        r"""Do."""\n        return 1\n',
+        'class A:\n    def f(self):\n        r"""Do more.\n\n        Slowly.\n        """\n        return 1\n',
+        "A.f",
+    )
+    check(ReplaceDocstring("Short.", "?"), '"""\nLong.\n\nVery.\n"""\n', '"""\nShort."""\n')
+
+
+def test_only_a_docstring_is_changed():
+    assert refused(NoMatch, ExtendDocstring("Note:", "Small."), "def f():\n    return ''\n", "f") == (
+        "expected a docstring, found none"
+    )
+
+
+# PassArgument
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a.g()", "a.g(r=r)"),
+        ("a.g(1, *x)", "a.g(1, *x, r=r)"),
+        ("a.g(1, **x)", "a.g(1, r=r, **x)"),
+        ("a.g(1, r=(False))", "a.g(1, r=r)"),
+        ("g(a.g(1))", "g(a.g(1, r=r))"),
+        ("a.g(\n    1,  # one\n)", "a.g(\n    1,  # one\n    r=r,\n)"),
+    ],
+)
+def test_a_keyword_argument_is_passed(before, after):
+    check(PassArgument("a.g", "r=r"), before + "\n", after + "\n")
+
+
+def test_as_many_calls_are_given_it_as_are_expected():
+    check(PassArgument("g", "r=r", count=2), "g(1, r=1)\ng(g)\n", "g(1, r=r)\ng(g, r=r)\n")
+    assert refused(NoMatch, PassArgument("g", "r=r", count=2), "g(1)\n") == (
+        "expected 2 calls of 'g', found 1 in line 1"
+    )
+    assert refused(SeveralMatches, PassArgument("g", "r=r"), "g(1)\n\ng(2)\n") == (
+        "expected one call of 'g', found 2 in lines 1, 3"
+    )
+    refused(NoMatch, PassArgument("a.g", "r=r"), "g(1)\nb.a.g(1)\na.g\n")
+
+
+# ReplaceExpression
+
+
+@pytest.mark.parametrize(
+    ("before", "with_", "after"),
+    [
+        ("x = g(1)", "h(2)", "x = h(2)"),
+        ("x = g(1)", "h(__old__)", "x = h(g(1))"),
+        ("x = [g(1), 2]", "__old__ if y else None", "x = [g(1) if y else None, 2]"),
+        ("x = g(\n    1,\n)", "h(__old__, 2)", "x = h(\n    g(\n        1,\n    ),\n    2,\n)"),
+    ],
+)
+def test_a_call_is_replaced(before, with_, after):
+    check(ReplaceExpression("g(...)", with_), before + "\n", after + "\n")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("if a(b):\n    pass\n", "if a(b) and y:\n    pass\n"),
+        ("if a(\n    b\n):\n    pass\n", "if a(b) and y:\n    pass\n"),
+        ("if z:\n    pass\nelif a(b):\n    pass\n", "if z:\n    pass\nelif a(b) and y:\n    pass\n"),
+        ("z = 1 if a( b ) else 2\n", "z = 1 if a(b) and y else 2\n"),
+    ],
+)
+def test_an_expression_is_replaced_whatever_its_layout_is(before, after):
+    check(ReplaceExpression("a(b)", "__old__ and y"), before, after.replace("a(b)", "a(b)"))
+
+
+def test_an_expression_is_chosen_by_what_it_guards():
+    before = "if x:\n    a()\nif x:\n    b()\nif x and z:\n    b()\n"
+    check(ReplaceExpression("x", "y", guarding="b"), before, before.replace("if x:\n    b", "if y:\n    b"))
+    refused(NoMatch, ReplaceExpression("x", "y", guarding="c"), before)
+
+
+def test_an_expression_must_be_there_as_often_as_is_expected():
+    check(ReplaceExpression("g(...)", "h(__old__)", count=2), "g(1)\ng(2)\n", "h(g(1))\nh(g(2))\n")
+    do = ReplaceExpression("g(...)", "h()", count=2)
+    assert refused(NoMatch, do, "g(1)\n") == "expected 2 of 'g(...)', found 1 in line 1"
+    assert refused(SeveralMatches, do, "g(1)\ng(2)\ng(3)\n") == "expected 2 of 'g(...)', found 3 in lines 1, 2, 3"
+    assert refused(NoMatch, ReplaceExpression("x + 1", "y"), "x + 2\n") == "expected one 'x + 1', found none"
+
+
+# InsertStatements
+
+
+BODY = '''\
+def f(a):
+    """Do."""
+
+    # First.
+    x = g(a)
+
+    # Second.
+    if h(x):
+        return k(x)
+    return 0
+'''
+
+
+@pytest.mark.parametrize(
+    ("place", "old", "new"),
+    [
+        ({"at": "start"}, '"""Do."""\n', '"""Do."""\n    # Why.\n    b()  # now\n'),
+        ({"before_call": "g"}, '"""Do."""\n', '"""Do."""\n\n    # Why.\n    b()  # now\n'),
+        ({"after_call": "g"}, "x = g(a)\n", "x = g(a)\n    # Why.\n    b()  # now\n"),
+        ({"before_call": "h"}, "x = g(a)\n", "x = g(a)\n\n    # Why.\n    b()  # now\n"),
+        ({"before_call": "k"}, "        return k", "        # Why.\n        b()  # now\n        return k"),
+        ({"after_call": "k"}, "return k(x)\n", "return k(x)\n        # Why.\n        b()  # now\n"),
+    ],
+    ids=str,
+)
+def test_statements_are_inserted_in_the_innermost_block(place, old, new):
+    check(InsertStatements("# Why.\nb()  # now\n", **place), BODY, BODY.replace(old, new), "f")
+
+
+def test_statements_go_first_where_there_is_no_docstring():
+    check(
+        InsertStatements("if a:\n    b()", at="start"),
+        "def f():\n    c()\n",
+        "def f():\n    if a:\n        b()\n    c()\n",
+        "f",
+    )
+
+
+def test_the_call_to_insert_at_must_be_there_once():
+    do = InsertStatements("b()", before_call="g")
+    assert refused(NoMatch, do, "f(1)\n") == "expected one call of 'g', found none"
+    assert refused(SeveralMatches, do, "g(1)\ng(1)\n") == "expected one call of 'g', found 2 in lines 1, 2"
+
+
+# ReplaceStatement
+
+
+@pytest.mark.parametrize(
+    ("where", "before", "after"),
+    [
+        ({"assigns": "x"}, "    # Why.\n    x = 1\n    y = 2\n", "    # Why.\n    a()\n    y = 2\n"),
+        ({"assigns": "x.y"}, "    x.y: int = 1\n", "    a()\n"),
+        (
+            {"tests": "x and y"},
+            "    if (x\n        and y):\n        pass\n    else:\n        c()\n    d()\n",
+            "    a()\n    d()\n",
+        ),
+        ({"imports": "b.c"}, "    import b.c as d\n    from b import c\n", "    a()\n    from b import c\n"),
+    ],
+    ids=str,
+)
+def test_a_statement_is_replaced(where, before, after):
+    check(ReplaceStatement("a()", "?", **where), f"def f():\n{before}", f"def f():\n{after}", "f")
+
+
+def test_a_statement_is_removed_with_the_comments_around_it():
+    check(
+        ReplaceStatement("", "?", tests="x"),
+        "def f():\n    a()\n\n    # Why.\n    if x:\n        pass\n    # else: nothing\n\n    b()\n",
+        "def f():\n    a()\n    b()\n",
+        "f",
+    )
+
+
+def test_of_several_statements_it_is_the_one_that_was_there():
+    before = "x = 1\nx = 2\n"
+    was = "no digest"
+    with pytest.raises(Changed) as caught:
+        apply(edit(ReplaceStatement("x = 3", was, assigns="x")), before)
+    one, two = str(caught.value).rpartition("that of ")[2].partition(" in ")[0].split(" and ")
+    assert str(caught.value).endswith("in lines 1, 2")
+    assert apply(edit(ReplaceStatement("x = 3", two, assigns="x")), before) == "x = 1\nx = 3\n"
+    assert refused(SeveralMatches, ReplaceStatement("x = 3", one, assigns="x"), "x = 1\nx = 1\n").endswith(
+        "lines 1, 2"
+    )
+    assert refused(NoMatch, ReplaceStatement("x = 3", one, assigns="x"), "y = 1\n") == (
+        "expected one statement with 'x', found none"
+    )
+
+
+# What is replaced whole
+
+
+@pytest.mark.parametrize(
+    ("do", "before", "symbol", "what"),
+    [
+        (ReplaceBody("return 2", "000000000000"), "def f():\n    return 1\n", "f", "body"),
+        (ReplaceDocstring("Do.", "000000000000"), '"""Wait."""\n', "", "docstring"),
+        (ReplaceStatement("x = 2", "000000000000", assigns="x"), "x = 1\n", "", "statement"),
+    ],
+)
+def test_another_one_than_was_there_is_refused_with_its_digest(do, before, symbol, what):
+    assert refused(Changed, do, before, symbol).startswith(f"expected the {what} of 000000000000, found that of ")
+
+
+def test_a_digest_does_not_depend_on_layout_and_comments():
+    do = fitted(edit(ReplaceBody("return 2", "?"), "f"), "def f():\n    return g(1)\n")
+    assert apply(do, 'def f():\n    """Do."""\n    # Why.\n    return g(\n        1\n    )\n') == (
+        'def f():\n    """Do."""\n    return 2\n'
+    )
+    with pytest.raises(Changed):
+        apply(do, "def f():\n    return g(2)\n")
+
+
+# AddDecorator
+
+
+def test_a_decorator_goes_outside_or_inside_of_the_others():
+    before = "class A:\n    # Why.\n    @b\n    async def f(self):\n        pass\n"
+    check(AddDecorator("@c(1)"), before, before.replace("@b", "@c(1)\n    @b"), "A.f")
+    check(AddDecorator("@c(1)", innermost=True), before, before.replace("@b", "@b\n    @c(1)"), "A.f")
+
+
+# Several operations, and imports
+
+
+def test_an_edit_is_there_whole_or_not_at_all():
+    both = edit((PassArgument("g", "r=r"), PassArgument("h", "r=r")))
+    assert apply(both, "g()\nh()\n") == "g(r=r)\nh(r=r)\n"
+    with pytest.raises(AlreadyApplied, match="expected no such change yet, found it"):
+        apply(both, "g(r=r)\nh(r=r)\n")
+    with pytest.raises(Changed, match="expected the edit, or nothing of it, found 1 of its 2 parts"):
+        apply(both, "g(r=r)\nh()\n")
+
+
+def test_names_are_imported_where_they_are_not_and_removed_where_nothing_uses_them():
+    before = "from a import b\nimport c\n\nx = b(1)\nc.d()\n"
+    do = edit(ReplaceExpression("b(...)", "e(1)"), imports=("from a import e", "from c import d"), unused=("a.b", "c"))
+    assert laid_out(apply(do, before)) == "import c\nfrom a import e\nfrom c import d\n\n\nx = e(1)\nc.d()\n"
+    assert laid_out(apply(do, before + "b\n")) == (
+        "import c\nfrom a import b, e\nfrom c import d\n\n\nx = e(1)\nc.d()\nb\n"
+    )
+
+
+def test_imports_from_the_future_come_first():
+    do = edit(ReplaceExpression("b(...)", "e()"), imports=("from __future__ import annotations",))
+    assert laid_out(apply(do, '"""Doc."""\n\nimport a\n\nx = b()\n')) == (
+        '"""Doc."""\n\nfrom __future__ import annotations\n\nimport a\n\n\nx = e()\n'
+    )
+
+
+def test_lines_are_counted_in_the_file_past_letters_of_two_bytes():
+    text = '"""Ä."""\n\n\nclass A:\n    """Ö."""\n\n    def f(self):\n        "ü"\n        g("ß")\n        g("é")\n'
+    assert refused(SeveralMatches, PassArgument("g", "r=r"), text, "A.f").endswith("found 2 in lines 9, 10")
