@@ -52,7 +52,7 @@ class Model(NamedTuple):
     Args:
         config: Its config.
         rounds: How often each contender runs.
-        upstream: Whether upstream's import has room for it on a small host.
+        upstream: Whether upstream's import has room for it on a small host, and runs without Transformer Engine.
     """
 
     config: PretrainedConfig
@@ -98,6 +98,7 @@ MODELS = {
             max_position_embeddings=40960,
         ),
         rounds=3,
+        upstream=False,
     ),
     "Llama 8B": Model(
         LlamaConfig(
@@ -190,13 +191,15 @@ def import_measured(hf: str, root: str, out: str, upstream: bool) -> None:
 
     watching = threading.Thread(target=watch)
     watching.start()
-    if upstream:
-        upstream_import.import_model(theirs, hf, Path(root))
-    else:
-        AutoBridge.import_ckpt(hf, root, release=True)
-    took, after = time.monotonic() - ready, os.times()
-    done.set()
-    watching.join()
+    try:
+        if upstream:
+            upstream_import.import_model(theirs, hf, Path(root))
+        else:
+            AutoBridge.import_ckpt(hf, root, release=True)
+        took, after = time.monotonic() - ready, os.times()
+    finally:
+        done.set()
+        watching.join()
     found = {
         "start-up": start_up,
         "seconds": took,
@@ -337,7 +340,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS, metavar="NAME")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--to", type=Path, help="folder of performance.md, whose table and plots are made anew")
+    parser.add_argument(
+        "--to",
+        type=Path,
+        help="folder of performance.json, which gets the models' results, and performance.md, whose table and plots "
+        "are made anew",
+    )
     parser.add_argument("--import", nargs=3, dest="words", help=argparse.SUPPRESS)
     parser.add_argument("--upstream", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -346,18 +354,26 @@ def main() -> None:
         return
     from patches.upstream import open_upstream
 
-    results = []
     for name in options.models:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             upstream = open_upstream(None, Path(folder)).root
-            results.append(bench(name, MODELS[name], options.rounds, Path(folder), upstream))
-        print(table(results), flush=True)
-    if options.to is not None:
-        page = options.to / "performance.md"
-        before, _, rest = page.read_text().partition(_TABLE)
-        _, _, after = rest.partition(_TABLE)
-        page.write_text(f"{before}{_TABLE}\n{table(results)}\n{_TABLE}{after}")
-        plot(results, options.to)
+            result = bench(name, MODELS[name], options.rounds, Path(folder), upstream)
+        print(table([result]), flush=True)
+        if options.to is not None:
+            record(result, options.to)
+
+
+def record(result: dict[str, Any], folder: Path) -> None:
+    """Put a model's results in place of its older ones, and make the table and the plots of all."""
+    file, page = folder / "performance.json", folder / "performance.md"
+    found = {one["model"]: one for one in json.loads(file.read_text())} if file.exists() else {}
+    found[result["model"]] = result
+    results = [found[name] for name in MODELS if name in found]
+    file.write_text(json.dumps(results, indent=1) + "\n")
+    before, _, rest = page.read_text().partition(_TABLE)
+    _, _, after = rest.partition(_TABLE)
+    page.write_text(f"{before}{_TABLE}\n{table(results)}\n{_TABLE}{after}")
+    plot(results, folder)
 
 
 if __name__ == "__main__":
