@@ -25,12 +25,15 @@ def _registered(package: Path) -> set[str]:
     """Read which architectures the modules of a package register."""
     found = set()
     for path in (package / "models").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        module = ast.parse(path.read_text())
+        constants = {ast.unparse(node.targets[0]): node.value for node in module.body if isinstance(node, ast.Assign)}
+        for node in ast.walk(module):
             for decorator in getattr(node, "decorator_list", []):
-                name = getattr(getattr(decorator, "func", None), "attr", "")
-                sources = [word.value for word in getattr(decorator, "keywords", []) if word.arg == "source"]
-                if name == "register_bridge":
-                    found |= {ast.unparse(source).strip("\"'").rpartition(".")[2] for source in sources}
+                if getattr(getattr(decorator, "func", None), "attr", "") == "register_bridge":
+                    sources = [word.value for word in decorator.keywords if word.arg == "source"]
+                    # A class, as it was imported; its name, or a constant that holds it.
+                    names = [ast.unparse(constants.get(ast.unparse(source), source)) for source in sources]
+                    found |= {name.strip("\"'").rpartition(".")[2] for name in names}
     return found
 
 
