@@ -17,7 +17,7 @@
     python examples/import_release.py HF_MODEL OUT
     torchrun --nproc-per-node 2 examples/import_release.py HF_MODEL OUT
 
-Each rank converts and writes its share of the model. The checkpoint is the same, and loads at any parallel sizes.
+Each rank converts and writes its share of the model. The tensors are the same, and load at any parallel sizes.
 """
 
 import argparse

@@ -111,7 +111,7 @@ EDITS = (
         ),
         imports=(
             "from megatron.bridge.training.release.destination import destination",
-            "from megatron.bridge.training.utils.import_checks import check_import",
+            "from megatron.bridge.training.release.preflight import check_import",
         ),
     ),
     Edit(

@@ -48,7 +48,7 @@ EDITS = (
             ReplaceExpression("f.write(...)", 'f.write("release" if release else str(step))', count=2),
             ReplaceExpression("msc.open(...)", "open_tracker_object(tracker_filename, release)"),
         ),
-        imports=("from megatron.bridge.training.release_checkpoint import open_tracker_object",),
+        imports=("from megatron.bridge.training.release.saving import open_tracker_object",),
     ),
     Edit(
         name="save-state-dict",
@@ -61,7 +61,7 @@ EDITS = (
             "if release:\n    prepare_release_state_dict(state_dict, cfg)\n\n",
             before_call="_get_model_glu_interleave_sizes",
         ),
-        imports=("from megatron.bridge.training.release_checkpoint import prepare_release_state_dict",),
+        imports=("from megatron.bridge.training.release.contents import prepare_release_state_dict",),
     ),
     Edit(
         name="save-run-config",
@@ -69,7 +69,7 @@ EDITS = (
         why="run_config.yaml describes the model and the place it is published at, not the host that converted it.",
         drop_when="upstream builds models on any host without changing the config that it saves.",
         do=ReplaceExpression("cfg.to_yaml(...)", "write_run_config(cfg, config_filename)"),
-        imports=("from megatron.bridge.training.release_checkpoint import write_run_config",),
+        imports=("from megatron.bridge.training.release.contents import write_run_config",),
     ),
     Edit(
         name="save-train-state",
@@ -79,7 +79,7 @@ EDITS = (
         do=ReplaceExpression(
             "torch.save(...)", "(save_object if release else torch.save)(train_state_dict, train_state_local_filename)"
         ),
-        imports=("from megatron.bridge.training.release_checkpoint import save_object",),
+        imports=("from megatron.bridge.training.release.contents import save_object",),
     ),
     Edit(
         name="save-without-cuda",
@@ -107,7 +107,7 @@ EDITS = (
                 before_call="get_rank_safe",
             ),
         ),
-        imports=("from megatron.bridge.training.release_checkpoint import TokenizerNotSaved",),
+        imports=("from megatron.bridge.training.release.contents import TokenizerNotSaved",),
     ),
     Edit(
         name="rng-state-without-cuda",

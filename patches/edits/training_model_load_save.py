@@ -125,7 +125,7 @@ EDITS = (
         why="A reader must find the old checkpoint or the new one, with its tokenizer, never a mixture.",
         drop_when="upstream publishes what it saves.",
         do=AddDecorator("@publishes_release"),
-        imports=("from megatron.bridge.training.release_checkpoint import publishes_release",),
+        imports=("from megatron.bridge.training.release.saving import publishes_release",),
     ),
     Edit(
         name="save-writer",
@@ -133,7 +133,7 @@ EDITS = (
         why="A release has a writer of its own, which streams.",
         drop_when="upstream's save_megatron_model has a `release` parameter.",
         do=PassArgument("save_checkpoint", _CONTEXT, count=2),
-        imports=("from megatron.bridge.training.release_checkpoint import checkpointing_context",),
+        imports=("from megatron.bridge.training.release.saving import checkpointing_context",),
     ),
     Edit(
         name="save-tokenizer-required",

@@ -24,6 +24,7 @@ rank ended.
 The ranks are forked from one process, which has imported everything and has computed nothing.
 """
 
+import functools
 import json
 import os
 import resource
@@ -37,9 +38,9 @@ from typing import Any, Callable
 from faults import Stepping, kill_when_written
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.training import release_checkpoint
+from megatron.bridge.training.release import saving
+from megatron.bridge.training.release.publishing import Publication
 from megatron.bridge.training.release.writing import ReleaseSaveStrategy
-from megatron.bridge.training.utils.publishing import Publication
 
 
 TIMEOUT = 60
@@ -52,7 +53,8 @@ def kill(*_: Any, **__: Any) -> None:
 
 def kill_at(step: int) -> None:
     """Kill this process when it comes to a step of publishing."""
-    Publication.filesystem = Stepping(lambda number, *_: kill() if number == step else None)
+    stepping = Stepping(lambda number, *_: kill() if number == step else None)
+    saving.Publication = functools.partial(Publication, filesystem=stepping)
 
 
 def kill_before_saving() -> None:
@@ -67,12 +69,12 @@ def kill_while_writing() -> None:
 
 def kill_before_publishing() -> None:
     """Kill this process when all is written and rank 0 goes on to publish it."""
-    on_rank_0 = release_checkpoint.on_rank_0
+    on_rank_0 = saving.on_rank_0
 
     def kill_or_go_on(action: Callable) -> Any:
         return kill() if action.__name__ == "commit" else on_rank_0(action)
 
-    release_checkpoint.on_rank_0 = kill_or_go_on
+    saving.on_rank_0 = kill_or_go_on
 
 
 def write_small_files_only() -> None:

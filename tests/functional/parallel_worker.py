@@ -36,8 +36,8 @@ from models import LOGITS_BOUND, megatron_tensors
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.training.megatron_lm_args import megatron_lm_flags
 from megatron.bridge.training.model_load_save import load_model_config, load_tokenizer
+from megatron.bridge.training.release.args import megatron_lm_flags
 from megatron.bridge.training.utils.checkpoint_root import read_tracker, resolve_checkpoint_folder
 from megatron.bridge_release.layout import FLAGS_FILE
 

@@ -36,16 +36,18 @@ from torch.distributed.checkpoint import FileSystemReader
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.model_load_save import load_tokenizer
-from megatron.bridge.training.utils.publishing import Publication
+from megatron.bridge.training.release.publishing import Publication
 from megatron.bridge.utils.host import conversion_process_group
 from megatron.bridge_release import comparing
 from megatron.bridge_release.__main__ import main
-from megatron.bridge_release.checking import BRIDGE, MEGATRON_LM, NEEDED_ARGS, OLDER_MEGATRON_LM, UPSTREAM, check
+from megatron.bridge_release.args_check import NEEDED_ARGS
+from megatron.bridge_release.checking import check
 from megatron.bridge_release.comparing import compare
 from megatron.bridge_release.integrity import write_manifest
 from megatron.bridge_release.layout import INTEGRITY_FILE, SUMS_FILE
 from megatron.bridge_release.reading import Entry, read_metadata, read_state
 from megatron.bridge_release.repairing import repair
+from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
 from megatron.bridge_release.streamed_comparing import find_equal
 
 

@@ -40,7 +40,7 @@ from torch.distributed import checkpoint
 from torch.distributed.checkpoint import FileSystemWriter
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.training.utils.publishing import Publication
+from megatron.bridge.training.release.publishing import Publication
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.checking import check
 
@@ -96,7 +96,7 @@ def killed(request, tiny, other, tmp_path_factory) -> tuple[list[Path], dict[str
         snapshot = Path(shutil.copytree(root, folder / "snapshot"))
 
         def publish(stepping: Stepping) -> None:
-            publication.filesystem = stepping
+            publication._filesystem = stepping
             commit(publication)
             publication.end()
 

@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.training.megatron_lm_args import ARGUMENTS
+from megatron.bridge.training.release.args_table import ARGUMENTS
 from megatron.bridge.utils.host import has_transformer_engine
 from megatron.bridge_release.layout import FLAGS_FILE
 

@@ -29,7 +29,8 @@ from smollm2 import CACHED
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.gpt_provider import GPTModelProvider
-from megatron.bridge.training.megatron_lm_args import ARGUMENTS, megatron_lm_args, megatron_lm_flags
+from megatron.bridge.training.release.args import megatron_lm_args, megatron_lm_flags
+from megatron.bridge.training.release.args_table import ARGUMENTS
 
 
 # The first of these is the oldest that Megatron-LM's users still run; the last is the one installed.

@@ -16,7 +16,7 @@
 
 Each test shows the trap, in Megatron-LM's own code, beside what the release and its flags do. Elsewhere:
 test_matrix.py (readers before core 0.19 and their quirks), test_bridge_readers.py (Bridge's readers),
-test_any_host.py (hosts without CUDA), test_transformer_engine_keys.py (Transformer Engine's entries).
+test_any_host.py (hosts without CUDA), test_te_keys.py (Transformer Engine's entries).
 """
 
 import shutil

@@ -20,6 +20,7 @@ import os
 import shutil
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.training.release import publishing
+from megatron.bridge.training.release.filesystem import Filesystem
+from megatron.bridge.training.release.publishing import Publication
 from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
-from megatron.bridge.training.utils.publishing import Filesystem, Publication
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.checking import check
 from megatron.bridge_release.repairing import repair, revert
@@ -453,7 +456,7 @@ def _read(root: Path) -> dict[str, bytes] | None:
 
 def _stepping(root: Path, action: Callable[[Path], object], filesystem: Filesystem) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(Publication, "filesystem", filesystem)
+        monkeypatch.setattr(publishing, "Publication", partial(Publication, filesystem=filesystem))
         action(root)
 
 

@@ -31,8 +31,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from megatron.bridge_release.checking import Report, check
+from megatron.bridge_release.checking import check
 from megatron.bridge_release.layout import COMMON_STATE, RELEASE
+from megatron.bridge_release.report import Report
 from megatron.bridge_release.source import require_source
 
 

@@ -31,8 +31,8 @@ from megatron.bridge import AutoBridge
 from megatron.bridge.models.conversion.names import grouped
 from megatron.bridge.training.model_load_save import temporary_distributed_context
 from megatron.bridge.training.release.accounting import is_ignored
-from megatron.bridge.training.utils.import_checks import check_model
-from megatron.bridge_release.checking import EMBEDDING
+from megatron.bridge.training.release.preflight import check_model
+from megatron.bridge_release.args_check import EMBEDDING
 from megatron.bridge_release.loading import load_part
 from megatron.bridge_release.reading import read_metadata
 from megatron.bridge_release.streamed_comparing import bits, find_equal

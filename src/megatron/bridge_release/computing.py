@@ -32,11 +32,12 @@ import torch
 from transformers import PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
-from megatron.bridge_release.checking import NEEDED_ARGS
+from megatron.bridge_release.args_check import NEEDED_ARGS
 from megatron.bridge_release.errors import NotComputable, in_one_line, says_memory
 from megatron.bridge_release.hugging_face_model import HuggingFaceModel
-from megatron.bridge_release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, look, parse_tracker, repair_command
-from megatron.bridge_release.reading import Unreadable, read_state
+from megatron.bridge_release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, parse_tracker, read_root, repair_command
+from megatron.bridge_release.plain_files import Unreadable
+from megatron.bridge_release.reading import read_state
 
 
 POSITIONS = 256
@@ -237,7 +238,7 @@ class Plan:
 
 
 def _release(root: Path) -> Path:
-    found = look(root)
+    found = read_root(root)
     tracker = "" if found.tracker is None else found.tracker
     if not tracker or not parse_tracker(tracker, str(root))[1] or not (root / RELEASE / FLAGS_FILE).is_file():
         raise ValueError(f"{root} holds no release to compute with. Make one of an import: {repair_command(root)}")

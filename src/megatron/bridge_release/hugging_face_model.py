@@ -126,7 +126,7 @@ class HuggingFaceModel:
 
 
 def _local(name: str) -> Path:
-    from megatron.bridge.training.utils.import_checks import check_model
+    from megatron.bridge.training.release.preflight import check_model
 
     folder = Path(check_model(name))
     if folder.is_dir():

@@ -40,7 +40,7 @@ from megatron.training.models import GPTModelBuilder
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.overrides import TorchFunctionMode
 
-from megatron.bridge_release.checking import BUILT_IN_ROPE_SCALING_FACTOR
+from megatron.bridge_release.args_check import BUILT_IN_ROPE_SCALING_FACTOR
 from megatron.bridge_release.errors import NotComputable, in_one_line
 from megatron.bridge_release.loading import load_part
 

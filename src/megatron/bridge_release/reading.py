@@ -27,10 +27,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from megatron.bridge_release.archives import StandIn, Unpickler, open_part, read_archive
 from megatron.bridge_release.layout import COMMON_STATE, METADATA
+from megatron.bridge_release.plain_files import Unreadable
 
 
 _COMMON_ENTRY = "common_state/shard_0_1"
@@ -55,10 +54,6 @@ _METADATA_CLASSES = {
     ("torch", "Size"),
     ("torch.serialization", "_get_layout"),
 }
-
-
-class Unreadable(Exception):
-    """A file of a checkpoint cannot be read. The message names the file and says why."""
 
 
 @dataclass(frozen=True)
@@ -215,27 +210,7 @@ def read_common_entry(folder: Path, metadata: Metadata) -> dict[str, Any] | None
         raise Unreadable(f"{_COMMON_ENTRY} in {entry.file} cannot be read: {_reason(error)}") from error
 
 
-def load_yaml(file: Path) -> Any:
-    """Read plain values from YAML.
-
-    Args:
-        file: The file.
-
-    Returns:
-        What it holds.
-
-    Raises:
-        Unreadable: If it is damaged.
-        OSError: If it cannot be read.
-    """
-    try:
-        # The loader in C, which not every PyYAML has, takes a twentieth of the time.
-        return yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise Unreadable(f"{type(error).__name__}: {error}") from error
-
-
-def damaged_entries(folder: Path, entries: Iterable[Entry]) -> Iterator[tuple[Entry, str | None]]:
+def verify_entries(folder: Path, entries: Iterable[Entry]) -> Iterator[tuple[Entry, str | None]]:
     """Read entries and compare them with the checksums of their own that ``torch.save`` gives them.
 
     Args:

@@ -18,6 +18,7 @@ Real processes that are killed, and a disk that loses what was not synced, at ev
 """
 
 import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -26,8 +27,8 @@ from pathlib import Path
 import pytest
 from faults import LosingPower, Stepping, killed_at
 
-from megatron.bridge.training.utils import publishing
-from megatron.bridge.training.utils.publishing import Filesystem, Publication, check_overwrite, was_interrupted
+from megatron.bridge.training.release.filesystem import Filesystem
+from megatron.bridge.training.release.publishing import Publication, check_overwrite, was_interrupted
 from megatron.bridge_release.layout import find_writer
 
 
@@ -48,8 +49,7 @@ def _write(staging: Path, content: str) -> None:
 
 def _publish(root: Path, content: str, filesystem: Filesystem | None = None, overwrite: bool = False) -> None:
     """What `publishes_release` does, with three small files for a checkpoint."""
-    publication = Publication(root)
-    publication.filesystem = filesystem or Filesystem()
+    publication = Publication(root, filesystem=filesystem or Filesystem())
     staging = publication.begin(lambda: check_overwrite(root, overwrite))
     try:
         _write(staging, content)
@@ -303,7 +303,7 @@ def test_without_locks_it_publishes_and_warns_and_clears_nothing_of_others(tmp_p
     def no_locks(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(publishing.fcntl, "flock", no_locks)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     (tmp_path / ".release-staging-of-another").mkdir()
     _publish(tmp_path, "new")
     assert _found(tmp_path) == "new" and "no locks" in caplog.text

@@ -26,7 +26,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from megatron.bridge_release.reading import Unreadable
+from megatron.bridge_release.plain_files import Unreadable
 from megatron.bridge_release.source import (
     Source,
     describe,

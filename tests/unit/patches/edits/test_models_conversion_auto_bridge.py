@@ -136,7 +136,7 @@ class TestEdits(EditSnippets):
         "import-checks": Snippet(
             '''
 +from megatron.bridge.training.release.destination import destination
-+from megatron.bridge.training.utils.import_checks import check_import
++from megatron.bridge.training.release.preflight import check_import
 +
 +
  class AutoBridge:

@@ -28,7 +28,7 @@ class TestEdits(EditSnippets):
         ),
         "save-tracker": Snippet(
             """
-+from megatron.bridge.training.release_checkpoint import open_tracker_object
++from megatron.bridge.training.release.saving import open_tracker_object
 +
 +
  def save_checkpoint(f):
@@ -45,7 +45,7 @@ class TestEdits(EditSnippets):
         ),
         "save-state-dict": Snippet(
             """
-+from megatron.bridge.training.release_checkpoint import prepare_release_state_dict
++from megatron.bridge.training.release.contents import prepare_release_state_dict
 +
 +
  def save_checkpoint():
@@ -58,7 +58,7 @@ class TestEdits(EditSnippets):
         ),
         "save-run-config": Snippet(
             """
-+from megatron.bridge.training.release_checkpoint import write_run_config
++from megatron.bridge.training.release.contents import write_run_config
 +
 +
  def save_checkpoint():
@@ -70,7 +70,7 @@ class TestEdits(EditSnippets):
         ),
         "save-train-state": Snippet(
             """
-+from megatron.bridge.training.release_checkpoint import save_object
++from megatron.bridge.training.release.contents import save_object
 +
 +
  def save_checkpoint():
@@ -95,7 +95,7 @@ class TestEdits(EditSnippets):
         "tokenizer-required": Snippet(
             '''
 -def save_tokenizer_assets(tokenizer):
-+from megatron.bridge.training.release_checkpoint import TokenizerNotSaved
++from megatron.bridge.training.release.contents import TokenizerNotSaved
 +
 +
 +def save_tokenizer_assets(tokenizer, required: bool = False):

@@ -70,7 +70,7 @@ class TestEdits(EditSnippets):
         ),
         "save-publishes": Snippet(
             """
-+from megatron.bridge.training.release_checkpoint import publishes_release
++from megatron.bridge.training.release.saving import publishes_release
 +
 +
 +@publishes_release
@@ -132,7 +132,7 @@ class TestEdits(EditSnippets):
         ),
         "save-writer": Snippet(
             """
-+from megatron.bridge.training.release_checkpoint import checkpointing_context
++from megatron.bridge.training.release.saving import checkpointing_context
 +
 +
  def save_megatron_model():

@@ -18,7 +18,8 @@ from typing import Any
 
 from megatron.core.utils import get_model_config
 
-from megatron.bridge.training.megatron_lm_args import MODEL_ARGUMENTS, megatron_lm_args, without_argument
+from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_args
+from megatron.bridge.training.release.args_table import MODEL_ARGUMENTS
 from megatron.bridge.utils.host import model_values
 
 
@@ -79,7 +80,9 @@ def require_own_config(bridge: Any, model: Any) -> None:
             for name in names
             if values.get(name) != expected.get(name)
         ]
-        differing += [f"{name} is set" for name in without_argument(given) if name not in without_argument(own)]
+        differing += [
+            f"{name} is set" for name in fields_without_argument(given) if name not in fields_without_argument(own)
+        ]
     if differing:
         raise ValueError(
             f"The model is not {getattr(own, 'hf_model_id', 'the one of the config')}: {'; '.join(differing)}. A model of your own "

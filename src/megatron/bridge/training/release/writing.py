@@ -22,7 +22,6 @@ their way, and are written once; nothing is read a second time.
 import ctypes
 import os
 import pickle
-import resource
 import sys
 import threading
 import time
@@ -50,12 +49,12 @@ from torch.futures import Future
 from tqdm import tqdm
 
 from megatron.bridge.training.release.entry_file import EntryFile
+from megatron.bridge.training.release.integrity import write_manifest
+from megatron.bridge.training.release.source import describe
 from megatron.bridge.training.release.streaming import StreamedWeights
 from megatron.bridge.training.release.units import Content, Unit, share
 from megatron.bridge.training.utils.checkpoint_root import on_rank_0
 from megatron.bridge.utils.common_utils import print_rank_0
-from megatron.bridge_release.integrity import write_manifest
-from megatron.bridge_release.source import describe
 
 
 T = TypeVar("T")
@@ -213,7 +212,7 @@ class _Writer(FileSystemWriter):
         super().__init__(folder)
         self._folder, self._name, self._weights, self._memory = folder, name, weights, memory
         self._digests: dict[str, str] = {}
-        self._started, self._bytes = time.monotonic(), 0
+        self._started, self._bytes, self._peak = time.monotonic(), 0, 0
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         """See StorageWriter."""
@@ -233,7 +232,7 @@ class _Writer(FileSystemWriter):
         results: dict[str, list[WriteResult]] = {name: [] for name in names}
         errors: list[BaseException] = []
         with tqdm(
-            desc="writing",
+            desc="writing" if dist.get_world_size() == 1 else "writing rank 0's share",
             total=self._bytes,
             unit="B",
             unit_scale=True,
@@ -254,6 +253,7 @@ class _Writer(FileSystemWriter):
 
             threads = [threading.Thread(target=write, args=pair) for pair in zip(names, shares) if pair[1]]
             _run(threads, stop)
+        self._peak = budget.peak
         if errors:
             raise errors[0]
         written = [result for name in names for result in results[name]]
@@ -276,10 +276,9 @@ class _Writer(FileSystemWriter):
         digests = {name: digest for own, _, _ in ranks for name, digest in own.items()}
         on_rank_0(lambda: write_manifest(self._folder, digests))
         size, seconds = sum(size for _, size, _ in ranks), time.monotonic() - self._started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print_rank_0(
-            f"Wrote {size / 1e9:.2f} GB in {seconds:.1f} s, {size / 1e6 / seconds:.0f} MB/s; rank 0 took at most "
-            f"{peak / 2**30:.1f} GiB of memory, with Python's libraries"
+            f"Wrote {size / 1e9:.2f} GB in {seconds:.1f} s, {size / 1e6 / seconds:.0f} MB/s; what rank 0 converted in "
+            f"memory was at most {self._peak / 2**20:.0f} MiB at a time"
         )
 
     def _units(self, items: Sequence[tuple[WriteItem, Any]]) -> list[Unit]:
@@ -326,7 +325,7 @@ class _Budget:
     """Admits conversions by what they take."""
 
     def __init__(self, limit: int) -> None:
-        self._limit, self._taken, self._condition = limit, 0, threading.Condition()
+        self._limit, self._taken, self.peak, self._condition = limit, 0, 0, threading.Condition()
         self._trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
     @contextmanager
@@ -335,6 +334,7 @@ class _Budget:
         with self._condition:
             self._condition.wait_for(lambda: stop.is_set() or not self._taken or self._taken + size <= self._limit)
             self._taken += size
+            self.peak = max(self.peak, self._taken)
         try:
             yield
         finally:

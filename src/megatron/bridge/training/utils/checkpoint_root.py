@@ -30,6 +30,7 @@ from typing import Callable, TypeVar
 import torch
 from megatron.core.msc_utils import maybe_msc
 
+from megatron.bridge.training.release.layout import ITERATION_FOLDER, is_checkpoint_folder, parse_tracker
 from megatron.bridge.training.utils.checkpoint_utils import (
     TRACKER_PREFIX,
     file_exists,
@@ -39,7 +40,6 @@ from megatron.bridge.training.utils.checkpoint_utils import (
     get_checkpoint_train_state_filename,
     is_checkpoint_iteration_directory,
 )
-from megatron.bridge_release.layout import ITERATION_FOLDER, is_checkpoint_folder, parse_tracker
 
 
 T = TypeVar("T")

@@ -31,15 +31,15 @@ from megatron.bridge.models.gemma.gemma_provider import GemmaModelProvider
 from megatron.bridge.models.gpt_provider import GPTModelProvider
 from megatron.bridge.models.hybrid.hybrid_provider import HybridModelProvider
 from megatron.bridge.models.mla_provider import MLAModelProvider
-from megatron.bridge.training import megatron_lm_args
-from megatron.bridge.training.megatron_lm_args import (
+from megatron.bridge.training.release import args as release_args
+from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_args, megatron_lm_flags
+from megatron.bridge.training.release.args_table import (
     ARGUMENTS,
+    BUILT_IN_ROPE_SCALING_FACTOR,
     NO_ARGUMENT,
     OTHER_DEFAULTS,
-    megatron_lm_flags,
-    without_argument,
 )
-from megatron.bridge_release import checking
+from megatron.bridge_release import args_check
 
 
 # Fields of a provider that say how a run goes (where, how fast, from which initial weights, with which training
@@ -177,7 +177,7 @@ def test_the_defaults_for_hosts_without_the_parser_are_the_parsers():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_parser_makes_of_the_flags_what_the_args_say(name):
-    args = megatron_lm_args.megatron_lm_args(MODELS[name])
+    args = megatron_lm_args(MODELS[name])
     parsed = _parser().parse_args(megatron_lm_flags(args))
     for argument in ARGUMENTS:
         if argument.flag is not None:
@@ -190,17 +190,17 @@ def test_the_parser_makes_of_the_flags_what_the_args_say(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_without_the_parser_the_tables_give_the_same_flags(name, monkeypatch):
-    expected = megatron_lm_args.megatron_lm_args(MODELS[name])
+    expected = megatron_lm_args(MODELS[name])
     with monkeypatch.context() as patch:
-        patch.setattr(megatron_lm_args, "_parser_defaults", dict)
-        found = megatron_lm_args.megatron_lm_args(MODELS[name])
+        patch.setattr(release_args, "_parser_defaults", dict)
+        found = megatron_lm_args(MODELS[name])
     assert megatron_lm_flags(found) == megatron_lm_flags(expected)
     assert vars(found).items() <= vars(expected).items()
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_args_load_with_weights_only(name, tmp_path):
-    args = megatron_lm_args.megatron_lm_args(MODELS[name])
+    args = megatron_lm_args(MODELS[name])
     torch.save({"args": args}, tmp_path / "common.pt")
     # Megatron Core declares Namespace safe when it is imported.
     assert torch.load(tmp_path / "common.pt", weights_only=True)["args"] == args
@@ -209,7 +209,7 @@ def test_the_args_load_with_weights_only(name, tmp_path):
 @pytest.mark.parametrize("reader", ["printf '%s\\n' $(cat flags)", "xargs printf '%s\\n' < flags"])
 @pytest.mark.parametrize("name", MODELS)
 def test_a_shell_passes_the_flags_on_as_they_are(name, reader, tmp_path):
-    flags = megatron_lm_flags(megatron_lm_args.megatron_lm_args(MODELS[name]))
+    flags = megatron_lm_flags(megatron_lm_args(MODELS[name]))
     (tmp_path / "flags").write_text("".join(f"{flag}\n" for flag in flags))
     # Names that a bare [1]*26 would be taken for.
     for file in ("--moe-layer-freq=11", "--moe-layer-freq=(0+126)"):
@@ -220,9 +220,7 @@ def test_a_shell_passes_the_flags_on_as_they_are(name, reader, tmp_path):
 
 def test_the_vocabulary_is_padded_for_every_usual_tensor_parallel_size():
     for vocab_size, divisible_by, padded in ((1000, 1, 1024), (1024, 128, 1024), (1001, 3, 1152), (50257, 512, 50688)):
-        args = megatron_lm_args.megatron_lm_args(
-            _model(vocab_size=vocab_size, make_vocab_size_divisible_by=divisible_by)
-        )
+        args = megatron_lm_args(_model(vocab_size=vocab_size, make_vocab_size_divisible_by=divisible_by))
         assert args.padded_vocab_size == padded and padded % args.make_vocab_size_divisible_by == 0
         assert args.make_vocab_size_divisible_by % divisible_by == 0
 
@@ -251,20 +249,20 @@ def _own_layer_spec(config):
     ],
 )
 def test_what_megatron_lm_cannot_be_told_is_named(model, lacking):
-    assert without_argument(model) == lacking
+    assert fields_without_argument(model) == lacking
 
 
 def test_a_model_with_a_builder_of_its_own_is_named():
-    assert "GemmaModelProvider" in without_argument(_model(GemmaModelProvider))
-    assert without_argument(MODELS["hybrid"]) == ["HybridModelProvider"]
+    assert "GemmaModelProvider" in fields_without_argument(_model(GemmaModelProvider))
+    assert fields_without_argument(MODELS["hybrid"]) == ["HybridModelProvider"]
 
 
 def test_no_flag_gives_a_value_that_the_parser_refuses():
-    args = megatron_lm_args.megatron_lm_args(_model(rotary_base=10000.5, position_embedding_type="rope"))
+    args = megatron_lm_args(_model(rotary_base=10000.5, position_embedding_type="rope"))
     assert args.rotary_base == 10000.5
     assert [flag for flag in megatron_lm_flags(args) if flag.startswith("--rotary-base")] == []
 
 
 def test_check_knows_the_builders_factor_too():
     """Each of the two packages stands alone."""
-    assert checking.BUILT_IN_ROPE_SCALING_FACTOR == megatron_lm_args._BUILT_IN_ROPE_SCALING_FACTOR
+    assert args_check.BUILT_IN_ROPE_SCALING_FACTOR == BUILT_IN_ROPE_SCALING_FACTOR

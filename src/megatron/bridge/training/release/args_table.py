@@ -12,32 +12,15 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Megatron-LM's arguments of a model: what a release checkpoint carries as ``args``, and the flags.
+"""Megatron-LM's arguments of a model, as data: which field of a model provider gives which argument of its parser."""
 
-The tables below say which argument of Megatron-LM's parser each field of a model provider gives. From
-them come the ``argparse.Namespace`` in the common state of a release, the lines of
-``megatron_lm_args.txt``, and the flags that ``--use-checkpoint-args`` leaves to the command line.
-"""
-
-import argparse
-import functools
-import itertools
-import logging
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Callable
 
-import torch
 import torch.nn.functional as F
 from megatron.core.activations import squared_relu
 from megatron.core.fusions.fused_bias_geglu import quick_gelu
-from megatron.core.models.gpt.gpt_layer_specs import get_gpt_decoder_block_spec
-
-from megatron.bridge.models.gpt_provider import GPTModelProvider, default_layer_spec
-from megatron.bridge.models.mla_provider import MLAModelProvider
-
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,9 +31,9 @@ class Argument:
         name: The argument's name in the parsed namespace.
         flag: Its option, or None where it is not given on a command line.
         default: The parser's default. A flag of a bool takes no value: it stands for the other one.
-        of: Model fields that give it; the field of its own name where this is empty.
-        to: Makes the argument's value from the fields' values, in their order.
-        accepts: The types that the parser accepts; a value of another is given by no flag.
+        model_fields: Model fields that give it; the field of its own name where this is empty.
+        convert: Makes the argument's value from the fields' values, in their order.
+        types: The types that the parser accepts; a value of another is given by no flag.
         pattern: Whether a list is one value, a pattern of layers; else it is several values.
         restored: Whether ``--use-checkpoint-args`` takes it from the checkpoint in every Megatron-LM from
             core 0.14 to 0.19.
@@ -59,20 +42,20 @@ class Argument:
     name: str
     flag: str | None
     default: Any = None
-    of: tuple[str, ...] = ()
-    to: Callable[..., Any] = lambda value: value
-    accepts: type | tuple[type, ...] = object
+    model_fields: tuple[str, ...] = ()
+    convert: Callable[..., Any] = lambda value: value
+    types: type | tuple[type, ...] = object
     pattern: bool = False
     restored: bool = False
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The model fields that give the argument."""
-        return self.of or (self.name,)
+        return self.model_fields or (self.name,)
 
     def value(self, model: Any) -> Any:
         """Compute the argument of a model; a field that the model lacks counts as None."""
-        return self.to(*(getattr(model, field, None) for field in self.fields))
+        return self.convert(*(getattr(model, field, None) for field in self.fields))
 
 
 def _not(value: Any) -> bool:
@@ -100,7 +83,7 @@ def _padded_vocab_size(vocab_size: int | None, divisible_by: int | None) -> int 
     return None if vocab_size is None else -(-vocab_size // multiple) * multiple
 
 
-_MODEL = (
+MODEL = (
     Argument("num_layers", "--num-layers", restored=True),
     Argument("hidden_size", "--hidden-size", restored=True),
     Argument("ffn_hidden_size", "--ffn-hidden-size", restored=True),
@@ -116,17 +99,17 @@ _MODEL = (
     Argument("num_query_groups", "--num-query-groups", 1, restored=True),
     Argument("kv_channels", "--kv-channels", restored=True),
     Argument("seq_length", "--seq-length", restored=True),
-    Argument("max_position_embeddings", "--max-position-embeddings", of=("seq_length",), restored=True),
+    Argument("max_position_embeddings", "--max-position-embeddings", model_fields=("seq_length",), restored=True),
     Argument("position_embedding_type", "--position-embedding-type", "learned_absolute", restored=True),
-    Argument("rotary_base", "--rotary-base", 10000, to=_whole, accepts=int, restored=True),
+    Argument("rotary_base", "--rotary-base", 10000, convert=_whole, types=int, restored=True),
     Argument("rotary_percent", "--rotary-percent", 1.0, restored=True),
     Argument("rotary_interleaved", "--rotary-interleaved", False, restored=True),
     Argument(
         "rotary_seq_len_interpolation_factor",
         "--rotary-seq-len-interpolation-factor",
-        of=("seq_len_interpolation_factor",),
-        to=_whole,
-        accepts=int,
+        model_fields=("seq_len_interpolation_factor",),
+        convert=_whole,
+        types=int,
     ),
     Argument("normalization", "--normalization", "LayerNorm", restored=True),
     Argument("layernorm_epsilon", "--norm-epsilon", 1e-05),
@@ -157,13 +140,17 @@ _MODEL = (
     # --use-checkpoint-args needs neither of the first two: it restores the third.
     Argument("vocab_size", "--vocab-size", restored=True),
     Argument(
-        "make_vocab_size_divisible_by", "--make-vocab-size-divisible-by", 128, to=_vocabulary_multiple, restored=True
+        "make_vocab_size_divisible_by",
+        "--make-vocab-size-divisible-by",
+        128,
+        convert=_vocabulary_multiple,
+        restored=True,
     ),
     Argument(
         "padded_vocab_size",
         "--padded-vocab-size",
-        of=("vocab_size", "make_vocab_size_divisible_by"),
-        to=_padded_vocab_size,
+        model_fields=("vocab_size", "make_vocab_size_divisible_by"),
+        convert=_padded_vocab_size,
         restored=True,
     ),
     Argument("bf16", "--bf16", False),
@@ -176,10 +163,10 @@ _ROPE_SCALING = (
 )
 
 # Megatron-LM, up to core 0.19 at least, parses the flag, and its own builder does not pass it on.
-_BUILT_IN_ROPE_SCALING_FACTOR = 8.0
+BUILT_IN_ROPE_SCALING_FACTOR = 8.0
 
 _EXPERTS = (
-    Argument("num_experts", "--num-experts", of=("num_moe_experts",), restored=True),
+    Argument("num_experts", "--num-experts", model_fields=("num_moe_experts",), restored=True),
     Argument("moe_ffn_hidden_size", "--moe-ffn-hidden-size", restored=True),
     Argument("moe_layer_freq", "--moe-layer-freq", 1, pattern=True, restored=True),
     Argument("moe_router_topk", "--moe-router-topk", 2, restored=True),
@@ -224,12 +211,12 @@ _YARN = (
     Argument(
         "yarn_correction_range_round_to_int",
         "--no-yarn-correction-range-round-to-int",
-        to=lambda rounds: False if rounds is False else None,
+        convert=lambda rounds: False if rounds is False else None,
     ),
 )
 
 # Few models have these, and not every Megatron-LM knows the flags: they are given where they say something.
-_UNCOMMON = (
+UNCOMMON = (
     Argument("activation_func_clamp_value", "--activation-func-clamp-value"),
     Argument("apply_query_key_layer_scaling", "--apply-query-key-layer-scaling", False, restored=True),
     Argument("apply_residual_connection_post_layernorm", "--apply-residual-connection-post-layernorm", False),
@@ -275,7 +262,7 @@ _UNCOMMON = (
     Argument("softmax_type", "--softmax-type", "vanilla"),
     Argument("use_mup", "--use-mup", False),
     Argument("window_attn_skip_freq", "--window-attn-skip-freq", pattern=True),
-    Argument("window_size", "--window-size", to=lambda window: window and tuple(window)),
+    Argument("window_size", "--window-size", convert=lambda window: window and tuple(window)),
 )
 
 _HYBRID = (
@@ -303,9 +290,9 @@ _LAYOUT = (
     Argument("expert_tensor_parallel_size", None),
 )
 
-_MODEL_PARALLELISM = ("tensor_model", "pipeline_model", "context")
+MODEL_PARALLELISM = ("tensor_model", "pipeline_model", "context")
 
-ARGUMENTS = (*_MODEL, *_ROPE_SCALING, *_EXPERTS, *_MULTI_LATENT_ATTENTION, *_YARN, *_HYBRID, *_UNCOMMON, *_LAYOUT)
+ARGUMENTS = (*MODEL, *_ROPE_SCALING, *_EXPERTS, *_MULTI_LATENT_ATTENTION, *_YARN, *_HYBRID, *UNCOMMON, *_LAYOUT)
 
 # Names of those that say which model it is, not how a run is laid out.
 MODEL_ARGUMENTS = frozenset(argument.name for argument in ARGUMENTS if argument not in _LAYOUT)
@@ -352,99 +339,9 @@ OTHER_DEFAULTS: dict[str, Any] = {
 }
 
 
-def megatron_lm_args(model: Any) -> argparse.Namespace:
-    """Make the args with which Megatron-LM would have written a model's checkpoint.
-
-    The defaults are those of Megatron-LM's own parser where it can be imported, else those of the tables.
-    Values are plain (None, bool, int, float, str, lists and tuples of them, torch dtypes): every reader
-    loads them with ``weights_only=True``.
-
-    Args:
-        model: The model provider, with the model's own values.
-
-    Returns:
-        The args, without a tokenizer.
-    """
-    values = {argument.name: argument.default for argument in ARGUMENTS} | OTHER_DEFAULTS | _parser_defaults()
-    for argument in itertools.chain(*_tables(model)):
-        value = argument.value(model)
-        if value is not None:
-            values[argument.name] = value
-    world_size = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-    values |= {
-        "params_dtype": model.params_dtype,
-        "world_size": world_size,
-        "data_parallel_size": world_size // math.prod(values[f"{kind}_parallel_size"] for kind in _MODEL_PARALLELISM),
-        "ckpt_format": "torch_dist",
-        "no_save_optim": True,
-        "no_save_rng": True,
-        "iteration": 0,
-        "consumed_train_samples": 0,
-        "skipped_train_samples": 0,
-        "consumed_valid_samples": 0,
-    }
-    return argparse.Namespace(**values)
-
-
-def megatron_lm_flags(args: argparse.Namespace, *, restored: bool = True) -> list[str]:
-    """Give the command line with which Megatron-LM builds the model of a checkpoint's args.
-
-    Args:
-        args: Args as `megatron_lm_args` makes them.
-        restored: Whether to give also the flags that ``--use-checkpoint-args`` makes needless.
-
-    Returns:
-        Words: ``--flag``, ``--flag=value``, or a flag and each of its several values. None holds a blank, a
-        quote or a backslash, so that they go through ``$(cat ...)`` and ``xargs`` as they are.
-    """
-    words = []
-    for table in _tables(args):
-        for argument in table:
-            value = getattr(args, argument.name, None)
-            needless = argument.restored and not restored
-            if argument.flag is None or value is None or needless or not isinstance(value, argument.accepts):
-                continue
-            if isinstance(value, bool):
-                words += [argument.flag] if value != argument.default else []
-            elif value != argument.default or table is not _UNCOMMON:
-                words += _as_words(argument, value)
-    return words
-
-
-def without_argument(model: Any) -> list[str]:
-    """Name what a model has that Megatron-LM's own builder of GPT models cannot be told.
-
-    Args:
-        model: The model provider, with the model's own values.
-
-    Returns:
-        Names of fields, functions and classes; empty where the model that Megatron-LM builds of
-        `megatron_lm_flags` computes the same.
-    """
-    standard = {field.name: field.default for cls in (GPTModelProvider, MLAModelProvider) for field in fields(cls)}
-    names = [name for name in NO_ARGUMENT if getattr(model, name, standard[name]) != standard[name]]
-    for argument in itertools.chain(*_tables(model)):
-        value = argument.value(model)
-        if value is not None and not isinstance(value, argument.accepts):
-            names += argument.fields
-    if getattr(model, "rope_scaling", False) and model.rope_scaling_factor != _BUILT_IN_ROPE_SCALING_FACTOR:
-        names.append("rope_scaling_factor")
-    if not any(argument.value(model) for argument in _MODEL if "activation_func" in argument.fields):
-        if model.activation_func is not F.gelu or model.gated_linear_unit:
-            gated = "gated " if model.gated_linear_unit else ""
-            names.append(f"activation_func={gated}{getattr(model.activation_func, '__name__', model.activation_func)}")
-    spec = getattr(model, "transformer_layer_spec", default_layer_spec)
-    function = spec.func if isinstance(spec, functools.partial) else spec
-    if function not in (default_layer_spec, get_gpt_decoder_block_spec):
-        names.append(f"transformer_layer_spec={getattr(function, '__name__', function)}")
-    if getattr(type(model), "provide", None) is not GPTModelProvider.provide:
-        names.append(type(model).__name__)
-    return names
-
-
-def _tables(model: Any) -> list[tuple[Argument, ...]]:
+def tables_of(model: Any) -> list[tuple[Argument, ...]]:
     """Choose the tables that apply to a model provider or to its args."""
-    tables = [_MODEL, _UNCOMMON, _LAYOUT]
+    tables = [MODEL, UNCOMMON, _LAYOUT]
     if getattr(model, "rope_scaling", False) or getattr(model, "use_rope_scaling", False):
         tables.append(_ROPE_SCALING)
     if getattr(model, "num_moe_experts", None) or getattr(model, "num_experts", None):
@@ -456,36 +353,3 @@ def _tables(model: Any) -> list[tuple[Argument, ...]]:
     if getattr(model, "hybrid_layer_pattern", None):
         tables.append(_HYBRID)
     return tables
-
-
-@functools.cache
-def _parser_defaults() -> dict[str, Any]:
-    """Ask Megatron-LM's parser for its defaults; empty where it cannot be asked."""
-    try:
-        from megatron.training.arguments import add_megatron_arguments
-
-        defaults = vars(add_megatron_arguments(argparse.ArgumentParser()).parse_args([]))
-    except Exception as error:
-        # Another version's, or a patched one: whatever it raises, a release is written without it.
-        logger.info("Megatron-LM's parser gives no defaults (%s: %s); the tables do", type(error).__name__, error)
-        return {}
-    # The rank that writes is no property of the model, and enums are known to some readers alone.
-    return {name: value for name, value in defaults.items() if name != "local_rank" and _is_plain(value)}
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(_is_plain(item) for item in value)
-    return value is None or type(value) in (bool, int, float, str) or isinstance(value, torch.dtype)
-
-
-def _as_words(argument: Argument, value: Any) -> list[str]:
-    if isinstance(value, list) and not argument.pattern:
-        return [f"{argument.flag}", *(str(item) for item in value)]
-    if isinstance(value, list):
-        # Parentheses keep a shell from taking the brackets for the pattern of a file that exists.
-        runs = [f"[{item}]*{len(list(run))}" for item, run in itertools.groupby(value)]
-        value = f"({'+'.join(runs)})"
-    elif isinstance(value, tuple):
-        value = ",".join(str(item) for item in value)
-    return [f"{argument.flag}={value}"]

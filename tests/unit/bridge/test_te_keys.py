@@ -18,7 +18,7 @@ import pytest
 import torch
 from megatron.core.dist_checkpointing.mapping import ShardedObject, ShardedTensor
 
-from megatron.bridge.training.utils.transformer_engine_keys import (
+from megatron.bridge.training.release.te_keys import (
     add_transformer_engine_keys,
     transformer_engine_norm_key,
 )

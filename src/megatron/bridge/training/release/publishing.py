@@ -24,26 +24,17 @@ One process at a time writes into a root: it holds a lock, which the kernel rele
 holds the lock clears what dead processes left.
 """
 
-import ctypes
 import errno
-import fcntl
 import logging
 import os
-import shutil
 import socket
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable
 
-from megatron.bridge.training.utils.checkpoint_root import checkpoint_folders, tracker_text
-from megatron.bridge.training.utils.checkpoint_utils import (
-    TRACKER_PREFIX,
-    file_exists,
-    get_checkpoint_tracker_filename,
-    get_checkpoint_train_state_filename,
-)
-from megatron.bridge_release.layout import (
+from megatron.bridge.training.release.filesystem import Filesystem
+from megatron.bridge.training.release.integrity import files_of
+from megatron.bridge.training.release.layout import (
     LOCK,
     RELEASE,
     REPLACED_PREFIX,
@@ -54,8 +45,15 @@ from megatron.bridge_release.layout import (
     parse_tracker,
     repair_command,
 )
-from megatron.bridge_release.reading import Unreadable
-from megatron.bridge_release.source import read_source
+from megatron.bridge.training.release.plain_files import Unreadable
+from megatron.bridge.training.release.source import read_source
+from megatron.bridge.training.utils.checkpoint_root import checkpoint_folders, tracker_text
+from megatron.bridge.training.utils.checkpoint_utils import (
+    TRACKER_PREFIX,
+    file_exists,
+    get_checkpoint_tracker_filename,
+    get_checkpoint_train_state_filename,
+)
 
 
 logger = logging.getLogger(__name__)
@@ -63,79 +61,7 @@ logger = logging.getLogger(__name__)
 # In a staging folder: the root had no checkpoint and no tracker, so what this publication moves there is its own.
 _FIRST = "first"
 
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
 _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
-
-
-class Filesystem:
-    """What publishing does to a disk, one operation a method, so that tests can stop, fail and replay each."""
-
-    def make_folder(self, folder: Path) -> None:
-        """Make a folder that is not there."""
-        folder.mkdir(exist_ok=True)
-
-    def make_own_folder(self, root: Path, prefix: str) -> Path:
-        """Make a folder of a new name in the root."""
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=root))
-        # mkdtemp is for secrets; a checkpoint's folder has the mode of any other new folder.
-        umask = os.umask(0)
-        os.umask(umask)
-        folder.chmod(0o777 & ~umask)
-        return folder
-
-    def sync(self, path: Path) -> None:
-        """Have a file's bytes, or a folder's names, on the disk."""
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def link(self, file: Path, name: Path) -> None:
-        """Give a file a second name."""
-        os.link(file, name)
-
-    def rename(self, source: Path, target: Path) -> None:
-        """Rename a file, over another if there is one, or a folder."""
-        os.replace(source, target)
-
-    def exchange(self, one: Path, other: Path) -> None:
-        """Let two folders change names in one operation."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        if not hasattr(libc, "renameat2"):
-            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-        if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(one), None, str(other))
-
-    def unlink(self, file: Path) -> None:
-        """Remove a file."""
-        file.unlink()
-
-    def remove(self, folder: Path) -> None:
-        """Remove a folder and what is in it."""
-        shutil.rmtree(folder)
-
-    def lock(self, file: Path) -> int:
-        """Make a file and lock it, for as long as this process lives.
-
-        Raises:
-            BlockingIOError: If another process has it locked.
-        """
-        while True:
-            # Not through a link: what it leads to would be written over.
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(descriptor), file.stat()):
-                    return descriptor
-            except FileNotFoundError:
-                # Who had it locked has removed it since it was opened here.
-                pass
-            except BaseException:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)
 
 
 class Publication:
@@ -144,12 +70,11 @@ class Publication:
     Args:
         root: Checkpoint root; it need not exist.
         name: Name of the checkpoint folder, in the staging folder and in the root.
+        filesystem: What reaches the disk.
     """
 
-    filesystem = Filesystem()
-
-    def __init__(self, root: Path, name: str = RELEASE) -> None:
-        self._root, self._name = root, name
+    def __init__(self, root: Path, name: str = RELEASE, filesystem: Filesystem = Filesystem()) -> None:
+        self._root, self._name, self._filesystem = root, name, filesystem
         self._folder = root / name
         self._own_folders: list[Path] = []
         self._lock: int | None = None
@@ -171,17 +96,17 @@ class Publication:
         """
         self._new = [path for path in (self._root, *self._root.absolute().parents) if not path.exists()]
         for folder in reversed(self._new):
-            self.filesystem.make_folder(folder)
-            self.filesystem.sync(folder.absolute().parent)
+            self._filesystem.make_folder(folder)
+            self._filesystem.sync(folder.absolute().parent)
         try:
             self._acquire_lock()
             if self._lock is not None:
                 self._recover()
             check()
             first = not checkpoint_folders(str(self._root)) and not any(map(Path.exists, _trackers(self._root)))
-            self._own_folders.append(self.filesystem.make_own_folder(self._root, STAGING_PREFIX))
+            self._own_folders.append(self._filesystem.make_own_folder(self._root, STAGING_PREFIX))
             if first:
-                self.filesystem.make_folder(self._own_folders[0] / _FIRST)
+                self._filesystem.make_folder(self._own_folders[0] / _FIRST)
         except BaseException:
             self.end()
             raise
@@ -197,33 +122,78 @@ class Publication:
         staging = self._own_folders[0]
         for directory, _, files in os.walk(staging, topdown=False):
             for name in files:
-                self.filesystem.sync(Path(directory, name))
-            self.filesystem.sync(Path(directory))
+                self._filesystem.sync(Path(directory, name))
+            self._filesystem.sync(Path(directory))
         old, had = _identity(self._folder), [tracker for tracker in _trackers(self._root) if tracker.exists()]
         try:
             self._move_folder(staging, old)
             # Its old name is gone from the disk before its new one is there: a crash leaves one of them.
-            self.filesystem.sync(staging)
-            self.filesystem.sync(self._root)
+            self._filesystem.sync(staging)
+            self._filesystem.sync(self._root)
             for tracker in _trackers(self._root):
-                self.filesystem.rename(staging / tracker.name, tracker)
-                self.filesystem.sync(self._root)
+                self._filesystem.rename(staging / tracker.name, tracker)
+                self._filesystem.sync(self._root)
         except BaseException:
             if not self._try(f"give {self._root} back what it had", self._take_back, staging, old, had):
                 self._own_folders = []
             raise
         logger.info("Published the checkpoint %s", self._folder)
 
+    def link(self, source: Path) -> Path:
+        """Make the checkpoint folder in the staging folder, of second names of another folder's files.
+
+        Args:
+            source: The other checkpoint folder.
+
+        Returns:
+            The checkpoint folder.
+
+        Raises:
+            ValueError: If a file can get no second name.
+            OSError: If the filesystem refuses.
+        """
+        target = self._own_folders[0] / self._name
+        self._filesystem.make_folder(target)
+        made = {Path(".")}
+        for name in map(Path, files_of(source)):
+            for parent in reversed(name.parents):
+                if parent not in made:
+                    self._filesystem.make_folder(target / parent)
+                    made.add(parent)
+            try:
+                self._filesystem.link(source / name, target / name)
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.ENOTSUP):
+                    raise
+                raise ValueError(
+                    f"{source / name} can get no second name: its filesystem has no hard links, or it is another "
+                    "user's. Copy the root to where it can, then repair the copy."
+                ) from error
+        return target
+
+    def move_tracker(self) -> None:
+        """Let the root's text tracker be the staged one already, before the folder that it names is published."""
+        tracker = _trackers(self._root)[1]
+        self._filesystem.sync(self._own_folders[0] / tracker.name)
+        self._filesystem.rename(self._own_folders[0] / tracker.name, tracker)
+        self._filesystem.sync(self._root)
+
+    def retire(self, name: str) -> None:
+        """Take a checkpoint folder out of the root at once; it is removed with the staging folder."""
+        folder = self._root / name
+        self._filesystem.rename(folder, self._own_folders[0] / f"retired-{folder.name}")
+        self._filesystem.sync(folder.parent)
+
     def end(self) -> None:
         """Remove this process's own folders and release the lock. Errors are logged: they never hide a first one."""
         try:
             for folder in self._own_folders:
-                self._try(f"remove {folder}", self.filesystem.remove, folder)
+                self._try(f"remove {folder}", self._filesystem.remove, folder)
         finally:
             # Ctrl-C while they are removed leaves them to the next import, which this process may make.
             self._own_folders = []
             if self._lock is not None:
-                self._try(f"remove {self._root / LOCK}", self.filesystem.unlink, self._root / LOCK)
+                self._try(f"remove {self._root / LOCK}", self._filesystem.unlink, self._root / LOCK)
                 os.close(self._lock)
                 self._lock = None
         for folder in self._new:
@@ -238,7 +208,7 @@ class Publication:
             kind = "a link" if file.is_symlink() else "a folder" if file.is_dir() else "no file"
             raise ValueError(f"{file} is {kind}, which no import makes. Remove it.")
         try:
-            self._lock = self.filesystem.lock(file)
+            self._lock = self._filesystem.lock(file)
         except BlockingIOError:
             writer = find_writer(self._root) or "it has ended just now"
             raise RuntimeError(busy_message(self._root, writer)) from None
@@ -257,32 +227,32 @@ class Publication:
         for replaced in left_folders(self._root, REPLACED_PREFIX):
             if (replaced / RELEASE).exists() and not self._folder.exists():
                 # It died between the two renames of a filesystem that cannot exchange.
-                self.filesystem.rename(replaced / RELEASE, self._folder)
-                self.filesystem.sync(self._root)
-            self.filesystem.remove(replaced)
+                self._filesystem.rename(replaced / RELEASE, self._folder)
+                self._filesystem.sync(self._root)
+            self._filesystem.remove(replaced)
         for staging in left_folders(self._root, STAGING_PREFIX):
             moved = (staging / tracker.name).exists() and not (staging / RELEASE).exists()
             if (staging / _FIRST).exists() and moved and not tracker.exists() and self._folder.exists():
                 # It died between the folder and the tracker, in a root that had neither: no reader has seen them.
                 if train_state.exists():
-                    self.filesystem.unlink(train_state)
-                self.filesystem.rename(self._folder, staging / RELEASE)
-                self.filesystem.sync(self._root)
-            self.filesystem.remove(staging)
+                    self._filesystem.unlink(train_state)
+                self._filesystem.rename(self._folder, staging / RELEASE)
+                self._filesystem.sync(self._root)
+            self._filesystem.remove(staging)
 
     def _move_folder(self, staging: Path, old: int | None) -> None:
         if old is None:
-            self.filesystem.rename(staging / self._name, self._folder)
+            self._filesystem.rename(staging / self._name, self._folder)
             return
         try:
-            self.filesystem.exchange(staging / self._name, self._folder)
+            self._filesystem.exchange(staging / self._name, self._folder)
         except OSError as error:
             if error.errno not in _NOT_SUPPORTED:
                 raise
-            replaced = self.filesystem.make_own_folder(self._root, REPLACED_PREFIX)
+            replaced = self._filesystem.make_own_folder(self._root, REPLACED_PREFIX)
             self._own_folders.append(replaced)
-            self.filesystem.rename(self._folder, replaced / self._name)
-            self.filesystem.rename(staging / self._name, self._folder)
+            self._filesystem.rename(self._folder, replaced / self._name)
+            self._filesystem.rename(staging / self._name, self._folder)
 
     def _take_back(self, staging: Path, old: int | None, had: list[Path]) -> None:
         """Give the root what it had, from what is there: an operation that failed may have been done."""
@@ -291,16 +261,16 @@ class Publication:
             return
         for tracker in reversed(_trackers(self._root)):
             if tracker not in had and tracker.exists():
-                self.filesystem.unlink(tracker)
+                self._filesystem.unlink(tracker)
         if _identity(self._folder) == old:
             return
         if old is not None and _identity(staging / self._name) == old:
-            self.filesystem.exchange(staging / self._name, self._folder)
+            self._filesystem.exchange(staging / self._name, self._folder)
             return
         if self._folder.exists():
-            self.filesystem.rename(self._folder, staging / self._name)
+            self._filesystem.rename(self._folder, staging / self._name)
         if old is not None:
-            self.filesystem.rename(self._own_folders[-1] / self._name, self._folder)
+            self._filesystem.rename(self._own_folders[-1] / self._name, self._folder)
 
     def _try(self, what: str, step: Callable[..., None], *arguments: Any) -> bool:
         try:

@@ -81,7 +81,7 @@ def check_import(
     model = check_model(hf_model_id, keywords.get("revision"), keywords.get("trust_remote_code"))
     check_root(megatron_path)
     # It imports torch, which a look at a path can do without.
-    from megatron.bridge.training.utils.publishing import check_overwrite, was_interrupted
+    from megatron.bridge.training.release.publishing import check_overwrite, was_interrupted
 
     if not was_interrupted(Path(megatron_path)):
         check_overwrite(megatron_path, overwrite)

@@ -1,0 +1,171 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Megatron-LM's arguments of a model: what a release checkpoint carries as ``args``, and the flags.
+
+From the tables of `args_table` come the ``argparse.Namespace`` in the common state of a release, the lines of
+``megatron_lm_args.txt``, and the flags that ``--use-checkpoint-args`` leaves to the command line.
+"""
+
+import argparse
+import functools
+import itertools
+import logging
+import math
+from dataclasses import fields
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from megatron.core.models.gpt.gpt_layer_specs import get_gpt_decoder_block_spec
+
+from megatron.bridge.models.gpt_provider import GPTModelProvider, default_layer_spec
+from megatron.bridge.models.mla_provider import MLAModelProvider
+from megatron.bridge.training.release.args_table import (
+    ARGUMENTS,
+    BUILT_IN_ROPE_SCALING_FACTOR,
+    MODEL,
+    MODEL_PARALLELISM,
+    NO_ARGUMENT,
+    OTHER_DEFAULTS,
+    UNCOMMON,
+    Argument,
+    tables_of,
+)
+
+
+logger = logging.getLogger(__name__)
+
+
+def megatron_lm_args(model: Any) -> argparse.Namespace:
+    """Make the args with which Megatron-LM would have written a model's checkpoint.
+
+    The defaults are those of Megatron-LM's own parser where it can be imported, else those of the tables.
+    Values are plain (None, bool, int, float, str, lists and tuples of them, torch dtypes): every reader
+    loads them with ``weights_only=True``.
+
+    Args:
+        model: The model provider, with the model's own values.
+
+    Returns:
+        The args, without a tokenizer.
+    """
+    values = {argument.name: argument.default for argument in ARGUMENTS} | OTHER_DEFAULTS | _parser_defaults()
+    for argument in itertools.chain(*tables_of(model)):
+        value = argument.value(model)
+        if value is not None:
+            values[argument.name] = value
+    world_size = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+    values |= {
+        "params_dtype": model.params_dtype,
+        "world_size": world_size,
+        "data_parallel_size": world_size // math.prod(values[f"{kind}_parallel_size"] for kind in MODEL_PARALLELISM),
+        "ckpt_format": "torch_dist",
+        "no_save_optim": True,
+        "no_save_rng": True,
+        "iteration": 0,
+        "consumed_train_samples": 0,
+        "skipped_train_samples": 0,
+        "consumed_valid_samples": 0,
+    }
+    return argparse.Namespace(**values)
+
+
+def megatron_lm_flags(args: argparse.Namespace, *, restored: bool = True) -> list[str]:
+    """Give the command line with which Megatron-LM builds the model of a checkpoint's args.
+
+    Args:
+        args: Args as `megatron_lm_args` makes them.
+        restored: Whether to give also the flags that ``--use-checkpoint-args`` makes needless.
+
+    Returns:
+        Words: ``--flag``, ``--flag=value``, or a flag and each of its several values. None holds a blank, a
+        quote or a backslash, so that they go through ``$(cat ...)`` and ``xargs`` as they are.
+    """
+    words = []
+    for table in tables_of(args):
+        for argument in table:
+            value = getattr(args, argument.name, None)
+            needless = argument.restored and not restored
+            if argument.flag is None or value is None or needless or not isinstance(value, argument.types):
+                continue
+            if isinstance(value, bool):
+                words += [argument.flag] if value != argument.default else []
+            elif value != argument.default or table is not UNCOMMON:
+                words += _as_words(argument, value)
+    return words
+
+
+def fields_without_argument(model: Any) -> list[str]:
+    """Name what a model has that Megatron-LM's own builder of GPT models cannot be told.
+
+    Args:
+        model: The model provider, with the model's own values.
+
+    Returns:
+        Names of fields, functions and classes; empty where the model that Megatron-LM builds of
+        `megatron_lm_flags` computes the same.
+    """
+    standard = {field.name: field.default for cls in (GPTModelProvider, MLAModelProvider) for field in fields(cls)}
+    names = [name for name in NO_ARGUMENT if getattr(model, name, standard[name]) != standard[name]]
+    for argument in itertools.chain(*tables_of(model)):
+        value = argument.value(model)
+        if value is not None and not isinstance(value, argument.types):
+            names += argument.fields
+    if getattr(model, "rope_scaling", False) and model.rope_scaling_factor != BUILT_IN_ROPE_SCALING_FACTOR:
+        names.append("rope_scaling_factor")
+    if not any(argument.value(model) for argument in MODEL if "activation_func" in argument.fields):
+        if model.activation_func is not F.gelu or model.gated_linear_unit:
+            gated = "gated " if model.gated_linear_unit else ""
+            names.append(f"activation_func={gated}{getattr(model.activation_func, '__name__', model.activation_func)}")
+    spec = getattr(model, "transformer_layer_spec", default_layer_spec)
+    function = spec.func if isinstance(spec, functools.partial) else spec
+    if function not in (default_layer_spec, get_gpt_decoder_block_spec):
+        names.append(f"transformer_layer_spec={getattr(function, '__name__', function)}")
+    if getattr(type(model), "provide", None) is not GPTModelProvider.provide:
+        names.append(type(model).__name__)
+    return names
+
+
+@functools.cache
+def _parser_defaults() -> dict[str, Any]:
+    """Ask Megatron-LM's parser for its defaults; empty where it cannot be asked."""
+    try:
+        from megatron.training.arguments import add_megatron_arguments
+
+        defaults = vars(add_megatron_arguments(argparse.ArgumentParser()).parse_args([]))
+    except Exception as error:
+        # Another version's, or a patched one: whatever it raises, a release is written without it.
+        logger.info("Megatron-LM's parser gives no defaults (%s: %s); the tables do", type(error).__name__, error)
+        return {}
+    # The rank that writes is no property of the model, and enums are known to some readers alone.
+    return {name: value for name, value in defaults.items() if name != "local_rank" and _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    return value is None or type(value) in (bool, int, float, str) or isinstance(value, torch.dtype)
+
+
+def _as_words(argument: Argument, value: Any) -> list[str]:
+    if isinstance(value, list) and not argument.pattern:
+        return [f"{argument.flag}", *(str(item) for item in value)]
+    if isinstance(value, list):
+        # Parentheses keep a shell from taking the brackets for the pattern of a file that exists.
+        runs = [f"[{item}]*{len(list(run))}" for item, run in itertools.groupby(value)]
+        value = f"({'+'.join(runs)})"
+    elif isinstance(value, tuple):
+        value = ",".join(str(item) for item in value)
+    return [f"{argument.flag}={value}"]

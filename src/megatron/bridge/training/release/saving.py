@@ -1,0 +1,266 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Writes a converted model as the release checkpoint that Megatron-LM fine-tunes from.
+
+The checkpoint is written natively, into a staging folder that is laid out as the checkpoint root will be, and
+published when every file is in it (`publishing`): no ``iter_0000000`` exists at any moment.
+
+An object store (MultiStorageClient) has no rename: the files go to ``release/`` directly, and the tracker last.
+"""
+
+import argparse
+import functools
+import inspect
+import io
+import shlex
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+
+from megatron.core.dist_checkpointing.strategies.fully_parallel import FullyParallelSaveStrategyWrapper
+from megatron.core.msc_utils import MultiStorageClientFeature
+from megatron.core.process_groups_config import ProcessGroupCollection
+from megatron.core.utils import get_model_config
+
+from megatron.bridge.training.release.contents import (
+    TokenizerNotSaved,
+    complete_for_all_readers,
+    complete_for_megatron_lm,
+    require_tokenizer,
+    warn_of_what_no_flag_gives,
+)
+from megatron.bridge.training.release.destination import destination
+from megatron.bridge.training.release.layout import FLAGS_FILE, RELEASE
+from megatron.bridge.training.release.preflight import check_root
+from megatron.bridge.training.release.publishing import Publication, check_overwrite
+from megatron.bridge.training.release.streaming import weights_of
+from megatron.bridge.training.release.under_way import ReleaseSave, begin
+from megatron.bridge.training.release.writing import ReleaseSaveStrategy
+from megatron.bridge.training.utils.checkpoint_root import on_rank_0
+from megatron.bridge.training.utils.checkpoint_utils import (
+    file_exists,
+    get_checkpoint_name,
+    get_checkpoint_tracker_filename,
+    read_run_config,
+    read_train_state,
+)
+from megatron.bridge.training.utils.pg_utils import get_pg_collection
+from megatron.bridge.utils.common_utils import print_rank_0
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function that saves to ``path`` so that ``release=True`` publishes what it saved.
+
+    With ``release=True`` the function gets a staging folder as its ``path``; what it leaves there is
+    published to the caller's ``path`` when it returns, and removed when it raises. With
+    ``release=False``, and on an object store, it is called as it is. Collective, as the function is.
+
+    Args:
+        save: The function. It has a parameter ``path`` and a parameter ``release``.
+
+    Returns:
+        The decorated function.
+    """
+    signature = inspect.signature(save)
+
+    @functools.wraps(save)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        call = signature.bind(*args, **kwargs)
+        release, overwrite = (call.arguments.get(name, False) for name in ("release", "overwrite"))
+        call.arguments["path"] = destination(call.arguments["path"], release, overwrite)
+        if weights_of(call.arguments["model"]) is not None and not (release and _is_torch_dist(call)):
+            # Another writer would write what its memory holds, which is nothing.
+            raise ValueError(
+                "The weights of this model are in its Hugging Face files still: save it with release=True."
+            )
+        if not release:
+            return save(*args, **kwargs)
+        if MultiStorageClientFeature.is_enabled():
+            return _save_to_object_store(save, call, overwrite)
+        return _save_and_publish(save, call, overwrite)
+
+    return wrapper
+
+
+def _save_to_object_store(save: Callable[..., R], call: inspect.BoundArguments, overwrite: bool) -> R:
+    tracker = get_checkpoint_tracker_filename(call.arguments["path"])
+    on_rank_0(lambda: _open_object_store_root(call.arguments["path"], tracker, overwrite))
+    result = save(*call.args, **call.kwargs)
+    on_rank_0(lambda: _write_object(tracker, RELEASE))
+    return result
+
+
+def _save_and_publish(save: Callable[..., R], call: inspect.BoundArguments, overwrite: bool) -> R:
+    root = Path(call.arguments["path"])
+    on_rank_0(lambda: check_root(root))
+    publication = Publication(root)
+    staging = Path(on_rank_0(lambda: str(publication.begin(lambda: check_overwrite(root, overwrite)))))
+    try:
+        with begin(ReleaseSave(root, staging)) as release, _explained(root):
+            lacking = warn_of_what_no_flag_gives(get_model_config(call.arguments["model"][0]))
+            result = _write(save, call, release)
+            flags = None
+            if _is_torch_dist(call):
+                flags = on_rank_0(lambda: complete_for_megatron_lm(staging, _args_of(release)))
+            let_through = call.arguments.get("let_through", ())
+            on_rank_0(lambda: complete_for_all_readers(staging / RELEASE, let_through))
+            on_rank_0(publication.commit)
+    finally:
+        publication.end()
+    # Both are cached by file name, and the files of that name are new.
+    read_run_config.cache_clear()
+    read_train_state.cache_clear()
+    if flags is not None:
+        print_rank_0(
+            f"Start Megatron-LM from {root} with:\n"
+            f"  --load {shlex.quote(str(root))} --exit-on-missing-checkpoint --use-checkpoint-args {' '.join(flags)}\n"
+            f"or with the flags in {get_checkpoint_name(str(root), 0, release=True)}/{FLAGS_FILE}, which "
+            f"python -m megatron.bridge_release check {shlex.quote(str(root))} completes with those of the tokenizer"
+            + "".join(f"\nNote: {text}" for text in (lacking, *let_through) if text)
+        )
+    return result
+
+
+def _is_torch_dist(call: inspect.BoundArguments) -> bool:
+    return call.arguments.get("ckpt_format", "torch_dist") == "torch_dist"
+
+
+def _args_of(release: ReleaseSave) -> argparse.Namespace:
+    assert release.args is not None, "save_checkpoint makes the args of a release"
+    return release.args
+
+
+def _write(save: Callable[..., R], call: inspect.BoundArguments, release: ReleaseSave) -> R:
+    """Let the function save into the staging folder, with the tokenizer where there is one."""
+    call.arguments["path"] = release.staging
+    if _is_torch_dist(call):
+        # The writer of a release copies nothing that could be freed.
+        call.arguments["low_memory_save"] = False
+    result, not_saved = None, None
+    try:
+        with _ending_on_sigterm(release.root):
+            result = save(*call.args, **call.kwargs)
+    except TokenizerNotSaved as error:
+        not_saved = error
+    if call.arguments.get("hf_tokenizer_path") is not None:
+        on_rank_0(lambda: require_tokenizer(release.staging, not_saved))
+    return cast(R, result)
+
+
+@contextmanager
+def _explained(root: Path) -> Iterator[None]:
+    """Let what stops a save say what that means for the root."""
+    before = _inode(root / RELEASE)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"interrupted, and {_state(root, before)}") from error
+    except RuntimeError as error:
+        if "Connection closed by peer" in str(error) or "Connection reset by peer" in str(error):
+            raise RuntimeError(f"See another rank's own error: it has stopped, and {_state(root, before)}") from error
+        raise
+    except OSError as error:
+        # One of a write names no file.
+        if not isinstance(error, BrokenPipeError):
+            error.filename = error.filename or str(root)
+        if _inode(root / RELEASE) == before:
+            error.add_note(f"{root} is as it was; import again when this is mended.")
+        raise
+
+
+def _inode(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return None
+
+
+def _state(root: Path, before: int | None) -> str:
+    """Say, after a save that was stopped, whether its release stands, which no rank but the first was told."""
+    if _inode(root / RELEASE) == before:
+        return f"nothing is published: {root} is as it was. Import again."
+    return f"the release in {root} was published all the same."
+
+
+@contextmanager
+def _ending_on_sigterm(root: Path) -> Iterator[None]:
+    """Let SIGTERM end the process as Ctrl-C does, through what clears up; a program's own handler stays."""
+
+    def end(*_: object) -> None:
+        raise SystemExit(f"error: terminated, and nothing is published: {root} is as it was. Import again.")
+
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def checkpointing_context(model: list[Any], ckpt_format: str, release: bool) -> dict[str, Any] | None:
+    """Give `save_checkpoint` what writes a release.
+
+    Args:
+        model: The model.
+        ckpt_format: Format of the checkpoint.
+        release: Whether it is a release.
+
+    Returns:
+        The context; None where Megatron Core's own writer is to write: no release, another format, or an object
+        store.
+    """
+    weights = weights_of(model)
+    if not release or ckpt_format != "torch_dist" or MultiStorageClientFeature.is_enabled():
+        return None
+    strategy: Any = ReleaseSaveStrategy(weights)
+    if weights is None:
+        # What several ranks hold is written by one of them, each its share.
+        groups = get_pg_collection(model) if model else ProcessGroupCollection.use_mpu_process_groups(["dp_cp"])
+        strategy = FullyParallelSaveStrategyWrapper(strategy, groups.dp_cp)
+    return {"save_strategy": strategy}
+
+
+def open_tracker_object(filename: str, release: bool) -> Any:
+    """Open the tracker that is written to an object store with the other files.
+
+    Args:
+        filename: Path of the tracker.
+        release: Whether it is a release's, which `publishes_release` writes when all is there.
+
+    Returns:
+        A file to write to; for a release, one in memory.
+    """
+    return io.StringIO() if release else MultiStorageClientFeature.import_package().open(filename, "w")
+
+
+def _open_object_store_root(root: str | Path, tracker: str, overwrite: bool) -> None:
+    """Let a root in an object store be written in place: without a tracker, nobody reads it meanwhile."""
+    check_overwrite(root, overwrite)
+    if file_exists(tracker):
+        MultiStorageClientFeature.import_package().delete(tracker)
+
+
+def _write_object(filename: str, text: str) -> None:
+    with MultiStorageClientFeature.import_package().open(filename, "w") as file:
+        file.write(text)

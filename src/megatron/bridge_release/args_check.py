@@ -1,0 +1,80 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Compares Megatron-LM's args with the tensors of a checkpoint."""
+
+from typing import Any
+
+from megatron.bridge_release.reading import Metadata
+
+
+# What Megatron-LM asks of a checkpoint's args for any model, from core 0.14 to 0.19. Hooks write a few of them.
+NEEDED_ARGS = (
+    *("num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads", "num_query_groups"),
+    *("group_query_attention", "kv_channels", "seq_length", "max_position_embeddings", "position_embedding_type"),
+    *("rotary_base", "rotary_percent", "rotary_interleaved", "normalization", "add_bias_linear", "add_qkv_bias"),
+    *("swiglu", "squared_relu", "untie_embeddings_and_output_weights", "attention_dropout", "hidden_dropout"),
+    *("vocab_size", "make_vocab_size_divisible_by", "padded_vocab_size", "add_position_embedding"),
+    *("tokenizer_type", "tokenizer_model", "tensor_model_parallel_size", "pipeline_model_parallel_size"),
+)
+
+# What Megatron-LM's builder of GPT models takes, up to core 0.19 at least, whatever its arguments say.
+BUILT_IN_ROPE_SCALING_FACTOR = 8.0
+
+EMBEDDING = "embedding.word_embeddings.weight"
+
+
+def find_args_problem(args: dict[str, Any], metadata: Metadata | None) -> str | None:
+    """Compare Megatron-LM's args with the shapes of the tensors.
+
+    Args:
+        args: The args' values.
+        metadata: What the checkpoint's metadata says; None where it cannot be read.
+
+    Returns:
+        What is wrong with the args; None where nothing is.
+    """
+    if lacking := [name for name in NEEDED_ARGS if name not in args]:
+        return f"{len(lacking)} of Megatron-LM's args are missing ({', '.join(lacking[:3])}, ...)"
+    channels_name = "v_head_dim" if args.get("multi_latent_attention") else "kv_channels"
+    sizes = ("num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads", channels_name, "padded_vocab_size")
+    for name in sizes:
+        if type(args.get(name)) is not int:
+            return f"args.{name} is {args.get(name)!r}, no number"
+    if metadata is None:
+        return None
+    layers, hidden, ffn, heads, channels, vocabulary = (args[name] for name in sizes)
+    if EMBEDDING in metadata.tensors:
+        # A reader adds the rows of the padding that are not stored.
+        rows, words, multiple = (
+            metadata.tensors[EMBEDDING].shape[0],
+            args["vocab_size"],
+            args["make_vocab_size_divisible_by"],
+        )
+        if words is not None and words <= rows < vocabulary == -(-words // multiple) * multiple:
+            vocabulary = rows
+    for key, told in {
+        EMBEDDING: (vocabulary, hidden),
+        "output_layer.weight": (vocabulary, hidden),
+        # Layers that are alike share a key.
+        "decoder.layers.self_attention.linear_proj.weight": (layers, hidden, heads * channels),
+        "decoder.layers.mlp.linear_fc2.weight": (layers, hidden, ffn),
+    }.items():
+        if key in metadata.tensors and metadata.tensors[key].shape != told:
+            stored = " by ".join(map(str, metadata.tensors[key].shape))
+            return f"{key} is {stored}, and args say {' by '.join(map(str, told))}"
+    untied = args["untie_embeddings_and_output_weights"]
+    if EMBEDDING in metadata.tensors and untied is not ("output_layer.weight" in metadata.tensors):
+        return f"args.untie_embeddings_and_output_weights is {untied!r}, and the tensors are otherwise"
+    return None

@@ -1,0 +1,329 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Checks one checkpoint folder."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from megatron.bridge_release.args_check import BUILT_IN_ROPE_SCALING_FACTOR, find_args_problem
+from megatron.bridge_release.integrity import digests, files_of, read_manifest, read_sums
+from megatron.bridge_release.layout import (
+    COMMON_STATE,
+    FLAGS_FILE,
+    FORMAT_FILE,
+    INTEGRITY_FILE,
+    ITERATION_FOLDER,
+    METADATA,
+    RELEASE,
+    RUN_CONFIG,
+    SOURCE_FILE,
+    SUMS_FILE,
+    TOKENIZER,
+    TRAIN_STATE,
+    TRAIN_STATE_TRACKER,
+    Root,
+    repair_command,
+)
+from megatron.bridge_release.plain_files import Unreadable, load_yaml
+from megatron.bridge_release.reading import Metadata, read_common_entry, read_metadata, read_state, verify_entries
+from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM, File, Report
+from megatron.bridge_release.source import describe_run_config, read_source
+
+
+# What a repair writes anew.
+WRITTEN_BY_REPAIR = (COMMON_STATE, FLAGS_FILE, INTEGRITY_FILE, SOURCE_FILE, SUMS_FILE)
+
+
+class FolderCheck:
+    """The checks of one checkpoint folder."""
+
+    def __init__(self, report: Report, root: Root) -> None:
+        assert report.folder is not None
+        self._report, self._root, self._name = report, root, report.folder
+        self._path = root.path / report.folder
+        match = ITERATION_FOLDER.fullmatch(self._name)
+        report.layout = "release" if match is None else "import" if int(match[1]) == 0 else "training"
+        self._files: dict[str, File] = {}
+
+    def run(self) -> None:
+        """Find what is wrong with the folder, and for which readers."""
+        report, path = self._report, self._path
+        if not path.resolve().is_relative_to(self._root.path.resolve()):
+            self._beyond_repair(f"{path} is a link that leads out of the root. Put the checkpoint itself there.")
+            return
+        links = [link for link in path.rglob("*") if link.is_symlink() or not (link.is_file() or link.is_dir())]
+        for link in links[:3]:
+            self._beyond_repair(f"{link} is a link, or no file: it is not followed. Put the file itself there.")
+        if links[3:]:
+            self._beyond_repair(f"{path} holds {len(links) - 3} more links, or what is no file.")
+        if report.beyond_repair:
+            return
+        if not (path / METADATA).exists() and not (path / FORMAT_FILE).exists():
+            self._beyond_repair(f"{path} holds no checkpoint of the format torch_dist. Import the model again.")
+            return
+        self._files = {name: File(name, (path / name).stat().st_size) for name in files_of(path)}
+        self._check_format()
+        metadata = self._check_metadata()
+        self._check_bytes(metadata)
+        self._check_common_state(metadata)
+        self._check_bridge_files()
+        if report.layout == "import":
+            report.add_problem(
+                f"The tracker of {self._root.path} says {(report.tracker or '').strip()!r}, iteration 0, from which "
+                f"Megatron-LM does not start. {repair_command(self._root.path)}",
+                *(MEGATRON_LM, OLDER_MEGATRON_LM),
+            )
+        elif report.layout == "release":
+            report.stop("it knows no release checkpoints", UPSTREAM)
+        report.files = [self._files[name] for name in sorted(self._files)]
+        report.launch = self._launch()
+
+    def _beyond_repair(self, text: str, *readers: str) -> None:
+        self._report.add_problem(text, *readers)
+        self._report.beyond_repair.append(text)
+
+    def _file_problem(self, name: str, problem: str, *readers: str) -> None:
+        """Note what is wrong with a file, once."""
+        file = self._files.setdefault(name, File(name, None))
+        if file.problem is not None:
+            return
+        file.problem = problem
+        repairable = name in WRITTEN_BY_REPAIR or (name == TRAIN_STATE and file.size is None)
+        if repairable and self._report.layout != "training":
+            self._report.add_problem(f"{self._path / name} {problem}. {repair_command(self._root.path)}", *readers)
+        else:
+            what_next = "Restore it from a copy, or import the model again."
+            self._beyond_repair(f"{self._path / name} {problem}. {what_next}", *readers)
+
+    def _check_format(self) -> None:
+        if FORMAT_FILE not in self._files:
+            self._file_problem(FORMAT_FILE, "is missing")
+            return
+        try:
+            backend = json.loads((self._path / FORMAT_FILE).read_text())["sharded_backend"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            self._file_problem(FORMAT_FILE, f"is damaged ({error})")
+            return
+        if backend != "torch_dist":
+            self._beyond_repair(f"{self._path / FORMAT_FILE} says {backend!r}; only torch_dist is known here.")
+
+    def _check_metadata(self) -> Metadata | None:
+        if METADATA not in self._files:
+            self._file_problem(METADATA, "is missing")
+            return None
+        try:
+            metadata = read_metadata(self._path)
+        except Unreadable as error:
+            self._file_problem(METADATA, str(error).removeprefix(f"{METADATA} "))
+            return None
+        if lacking := metadata.not_stored():
+            self._file_problem(METADATA, f"tells of no place for {', '.join(lacking[:3])}")
+        for name, size in metadata.sizes().items():
+            if Path(name).name != name:
+                self._file_problem(METADATA, f"names a file out of the folder, {name!r}")
+                return None
+            file = self._files.setdefault(name, File(name, None))
+            file.expected = size
+            if file.size is None:
+                self._file_problem(name, "is missing")
+            elif file.size != size:
+                self._file_problem(name, f"has {file.size} bytes and should have {size}")
+        return metadata
+
+    def _check_bytes(self, metadata: Metadata | None) -> None:
+        checksums = next((name for name in (INTEGRITY_FILE, SUMS_FILE) if name in self._files), None)
+        if checksums is not None:
+            digests_of = self._read_checksums(checksums, metadata)
+            if digests_of is not None:
+                self._compare_checksums(digests_of)
+                return
+        elif self._report.layout == "release":
+            # Readers do without; who asks whether a file is as it was written cannot.
+            self._report.problems.append(
+                f"{self._path / INTEGRITY_FILE} is missing: not every damage can be seen, and Megatron-LM's "
+                f"--verify-integrity refuses it. {repair_command(self._root.path)}"
+            )
+        entries = [entry for entry in metadata.entries if self._files[entry.file].problem is None] if metadata else []
+        total = sum(entry.length for entry in entries)
+        with tqdm(desc="tensors", total=total, unit="B", unit_scale=True, disable=None, leave=False) as progress:
+            for entry, damage in verify_entries(self._path, entries):
+                progress.update(entry.length)
+                if damage is not None:
+                    self._file_problem(entry.file, f"is damaged in {entry.key} ({damage})")
+
+    def _read_checksums(self, checksums: str, metadata: Metadata | None) -> dict[str, str] | None:
+        try:
+            digests_of = (read_manifest if checksums == INTEGRITY_FILE else read_sums)(self._path)
+        except (ValueError, OSError) as error:
+            self._file_problem(checksums, f"is damaged ({error})")
+            return None
+        if checksums == SUMS_FILE:
+            self._report.notes.append(
+                f"{self._path / SUMS_FILE} stands for {INTEGRITY_FILE}, which Megatron-LM's --verify-integrity asks for. "
+                + repair_command(self._root.path)
+            )
+        own = {FORMAT_FILE, METADATA, COMMON_STATE, RUN_CONFIG, TRAIN_STATE, FLAGS_FILE, SOURCE_FILE}
+        own |= metadata.sizes().keys() if metadata else set()
+        foreign = []
+        for name in sorted(self._files.keys() - digests_of.keys() - {checksums}):
+            # What Megatron Core writes of a training's checkpoint names none but its own files.
+            if self._report.layout != "training" and (name in own or name.startswith(f"{TOKENIZER}/")):
+                self._file_problem(checksums, f"does not name {name}")
+                return None
+            foreign.append(name)
+        if foreign and self._report.layout != "training":
+            shown = ", ".join(foreign[:3]) + (f", ... ({len(foreign)} files)" if len(foreign) > 3 else "")
+            self._report.notes.append(
+                f"{self._path} holds files that {checksums} does not name, not the checkpoint's own: {shown}."
+            )
+        return digests_of
+
+    def _compare_checksums(self, digests_of: dict[str, str]) -> None:
+        there = [name for name in sorted(self._files) if name in digests_of and self._files[name].size is not None]
+        for name in sorted(digests_of.keys() - set(there)):
+            self._file_problem(name, "is missing")
+        for name, digest in digests(self._path, there).items():
+            if isinstance(digest, OSError):
+                self._file_problem(name, f"cannot be read ({digest.strerror})")
+            elif digest != digests_of[name]:
+                self._file_problem(name, "has another checksum than when it was written")
+            else:
+                self._files[name].verified = True
+
+    def _check_common_state(self, metadata: Metadata | None) -> None:
+        report = self._report
+        common: Any = None
+        if COMMON_STATE in self._files:
+            try:
+                common = read_state(self._path)
+            except Unreadable as error:
+                self._file_problem(COMMON_STATE, str(error).removeprefix(f"{COMMON_STATE} "))
+        else:
+            report.stop(f"{COMMON_STATE} is missing, which it reads", OLDER_MEGATRON_LM)
+            if report.layout == "release":
+                self._file_problem(COMMON_STATE, "is missing", OLDER_MEGATRON_LM)
+        if not isinstance(common, dict) and metadata is not None:
+            try:
+                common = read_common_entry(self._path, metadata)
+            except Unreadable as error:
+                self._beyond_repair(f"{self._path}: {error}. Restore it from a copy, or import the model again.")
+        args: dict[str, Any] = {}
+        if isinstance(common, dict) and isinstance(common.get("args"), Namespace):
+            args = dict(vars(common["args"]))
+        report.args = len(args) or None
+        report.args_problem = find_args_problem(args, metadata)
+        if report.layout == "training" and not args:
+            report.notes.append("It holds no args: give Megatron-LM all flags of the model.")
+        elif report.layout == "release" and report.args_problem is not None:
+            text = f"{self._path}: {report.args_problem}. {repair_command(self._root.path)}"
+            report.add_problem(text, MEGATRON_LM, OLDER_MEGATRON_LM)
+        if args.get("use_rope_scaling") and args.get("rope_scaling_factor") not in (
+            None,
+            BUILT_IN_ROPE_SCALING_FACTOR,
+        ):
+            report.notes.append(
+                f"Megatron-LM's own builder, up to core 0.19, ignores --rope-scaling-factor={args['rope_scaling_factor']} and "
+                f"takes {BUILT_IN_ROPE_SCALING_FACTOR:g}, which is another function: add to pretrain_gpt.py, after "
+                "gpt_config_from_args(args), model_cfg.rope_scaling_factor = args.rope_scaling_factor."
+            )
+        self._check_tokenizer_model(args.get("tokenizer_model"))
+
+    def _check_tokenizer_model(self, tokenizer: Any) -> None:
+        if not isinstance(tokenizer, str):
+            return
+        here = Path(tokenizer).is_absolute() and Path(tokenizer).exists()
+        # An ID of the Hub has one slash at the most.
+        if here or not (Path(tokenizer).is_absolute() or tokenizer.endswith(f"{RELEASE}/{TOKENIZER}")):
+            return
+        what_next = "give --tokenizer-model"
+        if self._report.layout == "release" and (self._path / TOKENIZER).is_dir():
+            self._report.tokenizer_moved = True
+            what_next = repair_command(self._root.path)
+        self._report.notes.append(f"args.tokenizer_model {tokenizer} is not there: {what_next}")
+
+    def _check_bridge_files(self) -> None:
+        report, path = self._report, self._path
+        config = path / RUN_CONFIG
+        if RUN_CONFIG not in self._files:
+            beside = self._root.path / RELEASE / RUN_CONFIG
+            if report.layout != "training":
+                self._file_problem(RUN_CONFIG, "is missing", BRIDGE, UPSTREAM)
+            elif not beside.exists():
+                report.stop(f"{RUN_CONFIG} is missing, here and in {RELEASE}/", BRIDGE)
+            if report.layout == "training":
+                report.stop(f"{RUN_CONFIG} is missing, which it reads", UPSTREAM)
+        else:
+            try:
+                if not isinstance(load_yaml(config)["model"], dict):
+                    raise ValueError("model is no mapping")
+            except (Unreadable, ValueError, KeyError, TypeError) as error:
+                why = error if isinstance(error, Unreadable) else f"{type(error).__name__}: {error}"
+                self._file_problem(RUN_CONFIG, f"is damaged ({why})", BRIDGE, UPSTREAM)
+        if report.layout == "training":
+            return
+        try:
+            if not isinstance(read_state(path, TRAIN_STATE)["step"], int):
+                raise Unreadable("has no step")
+        except (Unreadable, KeyError) as error:
+            self._file_problem(TRAIN_STATE, f"is no train state ({error})", BRIDGE, UPSTREAM)
+        for name in (name for name in self._files if name.startswith(f"{TOKENIZER}/") and name.endswith(".json")):
+            try:
+                json.loads((path / name).read_text())
+            except (ValueError, RecursionError) as error:
+                self._file_problem(name, f"is damaged ({error})", BRIDGE, UPSTREAM)
+        if not any(name.startswith(f"{TOKENIZER}/") for name in self._files):
+            report.notes.append("It holds no tokenizer: give --tokenizer-type and --tokenizer-model.")
+        if report.layout == "release":
+            if FLAGS_FILE not in self._files:
+                self._file_problem(FLAGS_FILE, "is missing", MEGATRON_LM)
+            self._check_train_state_tracker()
+            self._check_source()
+
+    def _check_source(self) -> None:
+        try:
+            source = read_source(self._path)
+        except Unreadable as error:
+            self._file_problem(SOURCE_FILE, str(error).removeprefix(f"{SOURCE_FILE} "))
+            return
+        if source is not None:
+            self._report.made_of = source.made_of
+            self._report.notes += [f"Let through when it was made: {text}" for text in source.let_through]
+        else:
+            what_next = "" if describe_run_config(self._path) is None else f" {repair_command(self._root.path)}"
+            self._report.notes.append(f"{self._path} does not say which model it was made of.{what_next}")
+
+    def _check_train_state_tracker(self) -> None:
+        tracker = self._root.path / TRAIN_STATE_TRACKER
+        if not self._root.has_train_state:
+            self._report.add_problem(f"{tracker} is missing. {repair_command(self._root.path)}", BRIDGE)
+        elif TRAIN_STATE in self._files and tracker.read_bytes() != (self._path / TRAIN_STATE).read_bytes():
+            self._report.add_problem(
+                f"{tracker} is not what {RELEASE}/{TRAIN_STATE} is. {repair_command(self._root.path)}", BRIDGE
+            )
+
+    def _launch(self) -> list[str]:
+        flags = self._root.path / RELEASE / FLAGS_FILE
+        if self._report.layout == "import" or not flags.is_file():
+            return []
+        if not flags.resolve().is_relative_to(self._root.path.resolve()):
+            return []
+        words, tokenizer = flags.read_text(errors="replace").split(), self._root.path / RELEASE / TOKENIZER
+        if tokenizer.is_dir():
+            words += ["--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(tokenizer)]
+        return [*words, "--load", str(self._root.path), "--exit-on-missing-checkpoint"]

@@ -1,0 +1,1 @@
+../bridge/training/release/plain_files.py

@@ -1,0 +1,112 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What a check finds, and for which readers."""
+
+from dataclasses import dataclass, field
+
+
+MEGATRON_LM = "Megatron-LM, megatron-core 0.19"
+OLDER_MEGATRON_LM = "Megatron-LM, megatron-core 0.14 to 0.18"
+BRIDGE = "Megatron-Bridge, this fork"
+UPSTREAM = "Megatron-Bridge 0.6.2, upstream's"
+
+
+@dataclass
+class File:
+    """A file of the checkpoint folder.
+
+    Attributes:
+        name: Its path in the folder.
+        size: Its size in bytes; None where it is not there.
+        expected: The size that the metadata gives, in bytes; None where it gives none.
+        verified: Whether its bytes were compared with checksums, and are right.
+        problem: What is wrong with it; None where nothing is.
+    """
+
+    name: str
+    size: int | None
+    expected: int | None = None
+    verified: bool = False
+    problem: str | None = None
+
+
+@dataclass
+class Reader:
+    """Who may load the checkpoint.
+
+    Attributes:
+        name: The reader.
+        loads: Whether it can.
+        why: Why it cannot; empty where it can.
+    """
+
+    name: str
+    loads: bool = True
+    why: str = ""
+
+
+@dataclass
+class Report:
+    """What a check found.
+
+    Attributes:
+        root: The checkpoint root.
+        layout: ``release``, ``training`` (an iteration over 0), ``import`` (upstream's ``iter_0000000``), or None.
+        tracker: Text of the tracker; None where there is none.
+        folder: Name of the checkpoint folder that was checked; None where there is none.
+        files: Its files.
+        made_of: The Hugging Face model that it was made of; None where it does not say.
+        args: Number of Megatron-LM's args in it; None where there are none.
+        readers: Who can load it.
+        launch: Words of a command line with which Megatron-LM starts from it.
+        args_problem: What is wrong with the args; None where nothing is.
+        tokenizer_moved: Whether the args name another place for the tokenizer than the one that it has.
+        problems: What is wrong, each with what to do; the checkpoint loads where there is none.
+        beyond_repair: Those of them that a repair cannot mend.
+        notes: What is worth knowing.
+    """
+
+    root: str
+    layout: str | None = None
+    tracker: str | None = None
+    folder: str | None = None
+    files: list[File] = field(default_factory=list)
+    made_of: str | None = None
+    args: int | None = None
+    readers: list[Reader] = field(
+        default_factory=lambda: [Reader(name) for name in (MEGATRON_LM, OLDER_MEGATRON_LM, BRIDGE, UPSTREAM)]
+    )
+    launch: list[str] = field(default_factory=list)
+    args_problem: str | None = None
+    tokenizer_moved: bool = False
+    problems: list[str] = field(default_factory=list)
+    beyond_repair: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def loadable(self) -> bool:
+        """Whether it loads, in the readers that its layout is for."""
+        return not self.problems
+
+    def add_problem(self, text: str, *readers: str) -> None:
+        """Add what is wrong, and stop the readers that it concerns: all of them where none is named."""
+        self.problems.append(text)
+        self.stop(text, *(readers or (MEGATRON_LM, OLDER_MEGATRON_LM, BRIDGE, UPSTREAM)))
+
+    def stop(self, why: str, *names: str) -> None:
+        """Say why readers cannot load it; the first reason stands."""
+        for reader in self.readers:
+            if reader.name in names and reader.loads:
+                reader.loads, reader.why = False, why

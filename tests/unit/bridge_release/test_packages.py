@@ -1,0 +1,42 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+"""megatron.bridge is upstream's to package, alone; megatron.bridge_release starts without its import."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+MEGATRON = Path(__file__).resolve().parents[3] / "src" / "megatron"
+# What both packages need stands in the one, and is linked into the other.
+SHARED = ("integrity", "layout", "plain_files", "source")
+
+
+def test_megatron_bridge_imports_nothing_of_megatron_bridge_release():
+    for path in (MEGATRON / "bridge").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.startswith("megatron.bridge_release") for name in names), path
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_what_both_need_is_the_same_in_the_wheel(name):
+    spec = importlib.util.find_spec("megatron")
+    (installed,) = [path for path in map(Path, spec.submodule_search_locations) if (path / "bridge_release").is_dir()]
+    copies = (
+        installed / "bridge_release" / f"{name}.py",
+        installed / "bridge" / "training" / "release" / f"{name}.py",
+    )
+    assert copies[0].read_text() == copies[1].read_text()
+
+
+def test_the_commands_start_without_megatron_bridge_and_torch():
+    code = "import sys, megatron.bridge_release.__main__; print({'torch', 'megatron.bridge'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
