@@ -37,18 +37,14 @@ def training_load(read: Callable[[GlobalState, list], object], **checkpoint: str
         provider.finalize()
         model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
         state = GlobalState()
+        not_trained = dict.fromkeys(("train", "ddp", "scheduler", "dataset", "tokenizer", "dist"))
         state.cfg = ConfigContainer(
-            model=provider,
-            train=None,
-            optimizer=OptimizerConfig(use_distributed_optimizer=False),
-            ddp=None,
-            scheduler=None,
-            dataset=None,
-            logger=LoggerConfig(),
-            tokenizer=None,
             checkpoint=CheckpointConfig(ckpt_format="torch_dist", **checkpoint),
-            dist=None,
+            optimizer=OptimizerConfig(use_distributed_optimizer=False),
+            logger=LoggerConfig(),
             rng=RNGConfig(),
+            model=provider,
+            **not_trained,
         )
         init_num_microbatches_calculator(0, None, 1, 1, 1)
         try:

@@ -118,21 +118,24 @@ def config_of(args: argparse.Namespace) -> TransformerConfig:
 
 def build(args: argparse.Namespace) -> GPTModel:
     """Build this rank's part of the model as Megatron-LM's builder does."""
-    return GPTModel(
-        config=config_of(args),
-        transformer_layer_spec=get_gpt_layer_local_spec(
-            qk_layernorm=args.qk_layernorm, normalization=args.normalization
-        ),
-        vocab_size=args.padded_vocab_size,
-        max_sequence_length=args.max_position_embeddings,
-        pre_process=parallel_state.is_pipeline_first_stage(),
-        post_process=parallel_state.is_pipeline_last_stage(),
-        share_embeddings_and_output_weights=not args.untie_embeddings_and_output_weights,
-        position_embedding_type=args.position_embedding_type,
-        rotary_percent=args.rotary_percent,
-        rotary_base=args.rotary_base,
+    spec = get_gpt_layer_local_spec(qk_layernorm=args.qk_layernorm, normalization=args.normalization)
+    rope = {name: getattr(args, name) for name in ("position_embedding_type", "rotary_base", "rotary_percent")}
+    stage = {
+        "pre_process": parallel_state.is_pipeline_first_stage(),
+        "post_process": parallel_state.is_pipeline_last_stage(),
+    }
+    tied = not args.untie_embeddings_and_output_weights
+    model = GPTModel(
+        config_of(args),
+        spec,
+        args.padded_vocab_size,
+        args.max_position_embeddings,
+        share_embeddings_and_output_weights=tied,
         rope_scaling=args.use_rope_scaling,
-    ).eval()
+        **rope,
+        **stage,
+    )
+    return model.eval()
 
 
 def load(model: GPTModel, root: Path) -> None:
