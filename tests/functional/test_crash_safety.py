@@ -18,8 +18,10 @@ The smaller parts, at many more operations and on more filesystems: tests/unit/b
 """
 
 import errno
+import gc
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -27,6 +29,7 @@ import signal
 import subprocess
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator
@@ -40,7 +43,9 @@ from torch.distributed import checkpoint
 from torch.distributed.checkpoint import FileSystemWriter
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.training.release.entry_file import EntryFile
 from megatron.bridge.training.release.publishing import Publication
+from megatron.bridge.training.release.streaming import StreamedWeights
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.checking import check
 
@@ -213,6 +218,26 @@ def test_an_error_of_a_thread_is_the_one_raised_and_the_old_stays(
         assert _bytes(root) == before and not list(root.glob(".release-*"))
         count("ENOSPC, EIO, of a write", "a real import", 1)
     assert not (tmp_path / "first").exists()
+
+
+def test_imports_that_fail_leave_nothing_in_their_process(other, tmp_path, monkeypatch):
+    """No descriptors, no threads and no models, one failure after the other."""
+
+    def left_by_a_failure() -> tuple[int, int, int]:
+        with suppress(OSError):
+            AutoBridge.import_ckpt(other.hf, tmp_path / "root", release=True)
+        gc.collect()
+        models = sum(isinstance(thing, StreamedWeights | EntryFile) for thing in gc.get_objects())
+        return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")), models
+
+    monkeypatch.setattr(os, "write", failing("write", 1, 0, errno.ENOSPC))
+    logging.disable()
+    try:
+        first, *others = [left_by_a_failure() for _ in range(4)]
+    finally:
+        logging.disable(logging.NOTSET)
+    assert others[-1][0] <= first[0] and others[-1][1] <= first[1] + 4 and others[-1][2] == 0
+    assert not (tmp_path / "root").exists()
 
 
 def test_what_the_kernel_takes_in_parts_is_written_whole(other, tmp_path, monkeypatch):

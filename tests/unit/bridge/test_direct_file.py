@@ -111,6 +111,12 @@ def test_an_error_names_the_file(number, tmp_path, monkeypatch):
     assert (raised.value.errno, raised.value.filename) == (number, str(tmp_path / "file"))
 
 
+def test_a_disk_that_takes_nothing_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "write", lambda *_: 0)
+    with pytest.raises(OSError, match="nothing is written.*file"):
+        _write(tmp_path / "file", [b"x"])
+
+
 def test_a_file_that_is_there_stays(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
     with pytest.raises(FileExistsError):

@@ -102,7 +102,10 @@ class DirectFile:
         view, done = memoryview(self._buffer), 0
         while done < self._filled:
             try:
-                done += os.write(self._descriptor, view[done : self._filled])
+                count = os.write(self._descriptor, view[done : self._filled])
+                if not count:
+                    raise OSError(errno.EIO, "nothing is written")
+                done += count
             except OSError as error:
                 if not self._direct or error.errno != errno.EINVAL:
                     raise

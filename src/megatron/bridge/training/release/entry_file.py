@@ -86,6 +86,9 @@ class EntryFile(DirectFile):
             except RuntimeError as error:
                 # torch raises an error of its own over one of the file's.
                 raise archive.failure or error from None
+            finally:
+                # The error's frames hold torch's writer, and that the archive: a ring that no collector sees through.
+                archive.failure = None
             if stands_for.nbytes:
                 archive.require_complete()
         length = self.size - begin

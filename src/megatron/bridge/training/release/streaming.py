@@ -215,11 +215,14 @@ class StreamedWeights:
                 return Unit([entry for entry, _ in entries], _size(entries), 0, lambda: self._copied(first, parts))
         names = tensors_of(first.task.mapping)
         source = sum(self._bytes(name) for name in names)
-        largest = max(parameter.task.param_weight.nbytes for parameter in distinct)
+        largest = max((parameter.task.param_weight for parameter in distinct), key=lambda weight: weight.nbytes)
+        # A mapping converts in the source's dtype, which may be wider; what it makes is rounded then.
+        headers = [self._accounted.headers[name] for name in names if name in self._accounted.headers]
+        width = max([largest.element_size(), *(DTYPES[header.dtype].itemsize for header in headers)])
         return Unit(
             [entry for entry, _ in entries],
             _size(entries),
-            source + 2 * largest,
+            source + largest.numel() * width + largest.nbytes,
             lambda: self._converted(distinct, parameters, entries),
         )
 

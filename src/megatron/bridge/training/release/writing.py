@@ -22,6 +22,7 @@ their way, and are written once; nothing is read a second time.
 import ctypes
 import os
 import pickle
+import re
 import sys
 import threading
 import time
@@ -299,7 +300,7 @@ class _Writer(FileSystemWriter):
 
 def _memory() -> int:
     text = os.environ.get(MEMORY_VARIABLE)
-    if text and not (text.isascii() and text.isdigit()):
+    if text and not re.fullmatch("[0-9]{1,18}", text):
         raise ValueError(f"{MEMORY_VARIABLE} is {text!r}. Give a number of bytes, such as {_MEMORY}.")
     return int(text) if text else _MEMORY
 
