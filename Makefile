@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 SOURCES := $(shell find src patches -name '*.py' -o -name '*.toml')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix large bench lint pr clean
+.PHONY: help demo test matrix large gpu bench lint pr clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
@@ -21,6 +21,9 @@ matrix: $(VENV)/installed  ## read releases with every current megatron-core, co
 
 large: $(VENV)/installed  ## import a Llama of a billion parameters, check it in every way, export it, print what each took
 	$(PYTHON) -W ignore -m pytest -q -s -m large tests/functional/test_large.py
+
+gpu: $(VENV)/installed  ## run the tests that need a CUDA device, and nothing else
+	$(PYTHON) -m pytest -q -m gpu
 
 bench: $(VENV)/installed  ## time imports beside a copy and upstream's import, print a table, draw it into docs
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check matplotlib

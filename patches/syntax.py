@@ -129,10 +129,11 @@ def change_imports(module: cst.Module, imports: Sequence[str], unused: Sequence[
         for node in m.findall(cst.parse_statement(line), m.ImportFrom()):
             for alias in node.names:  # type: ignore[attr-defined]
                 AddImportsVisitor.add_needed_import(add, full_name(node.module), alias.evaluated_name)  # type: ignore
-    # What follows the imports need not be looked at to add one.
-    end = max((at + 1 for at, node in enumerate(module.body) if m.matches(node, _IMPORT)), default=0)
-    head = AddImportsVisitor(add).transform_module(module.with_changes(body=module.body[:end]))
-    module = head.with_changes(body=[*head.body, *module.body[end:]])
+    if imports:
+        # What follows the imports need not be looked at.
+        end = max((at + 1 for at, node in enumerate(module.body) if m.matches(node, _IMPORT)), default=0)
+        head = AddImportsVisitor(add).transform_module(module.with_changes(body=module.body[:end]))
+        module = head.with_changes(body=[*head.body, *module.body[end:]])
     for name in unused:
         source, _, last = name.rpartition(".")
         RemoveImportsVisitor.remove_unused_import(remove, source or last, last if source else None)

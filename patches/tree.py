@@ -33,7 +33,7 @@ def attempt(series: Series, upstream: Upstream) -> list[Patched]:
     for change in series.changes:
         placed = [series.edits[key] for key in change.edits]
         attempts = [(each, _try(each, upstream, modules)) for each in placed]
-        files = {each.target: modules[each.target].bytes for each in placed if each.target in modules}
+        files = {path: modules[path].bytes for path in {each.target for each in placed} & modules.keys()}
         files |= {path: (series.root / ADDED / path).read_bytes() for path in change.adds}
         patched.append(Patched(change, attempts, files))
     return patched
