@@ -25,7 +25,6 @@ import queue
 import traceback
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, ParamSpec, TypeVar
-from unittest import mock
 
 import torch
 import torch.distributed as dist
@@ -209,12 +208,8 @@ def builds_without_cuda(build: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         if torch.cuda.is_available():
             return build(*args, **kwargs)
-        moves = torch.Tensor.cuda
-        torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[method-assign]
-        try:
+        with _replaced(torch.Tensor, "cuda", lambda self, *_, **__: self):
             return build(*args, **kwargs)
-        finally:
-            torch.Tensor.cuda = moves  # type: ignore[method-assign]
 
     return wrapper
 
@@ -237,6 +232,17 @@ def _is_for_want_of_transformer_engine(error: Exception) -> bool:
         "/mock.py",
     )
     return frames[-1].filename.endswith(places)
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Let an attribute of torch's or of Megatron Core's be another one meanwhile."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
 
 
 @contextmanager
@@ -290,8 +296,8 @@ def checkpointing_without_cuda() -> Iterator[None]:
         yield
         return
     with (
-        mock.patch.object(torch.cuda, "synchronize", lambda device=None: None),
-        mock.patch.object(torch.cuda, "current_device", lambda: "cpu"),
-        mock.patch.object(filesystem_async, "_results_queue", queue.Queue()),
+        _replaced(torch.cuda, "synchronize", lambda device=None: None),
+        _replaced(torch.cuda, "current_device", lambda: "cpu"),
+        _replaced(filesystem_async, "_results_queue", queue.Queue()),
     ):
         yield
