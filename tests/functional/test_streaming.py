@@ -538,6 +538,23 @@ def test_conversions_are_admitted_by_their_bytes(tmp_path, monkeypatch):
     _assert_equal(tmp_path / "root/release", tmp_path / "streamed/release")
 
 
+def test_what_a_wider_source_takes_is_counted(tmp_path, monkeypatch):
+    """The files' values, as they are converted, and rounded: of float32 for bfloat16, five times what is written."""
+    hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
+    file = hf / "model.safetensors"
+    save_file(_float32(load_file(file)), file, {"format": "pt"})
+    counted, units = [], writing._Writer._units
+
+    def noting(self: Any, items: Any) -> Any:
+        made = units(self, items)
+        counted.extend((unit.size, unit.memory) for unit in made if unit.memory)
+        return made
+
+    monkeypatch.setattr(writing._Writer, "_units", noting)
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    assert counted and all(memory >= 5 * size for size, memory in counted)
+
+
 @pytest.mark.parametrize("text", ["1GB", "-1", "٣"])
 def test_a_budget_that_is_no_number_is_refused(text, tmp_path, monkeypatch):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
