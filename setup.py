@@ -35,8 +35,8 @@ class BuildPatched(build_py):
     def run(self) -> None:
         """Build, from nothing that an earlier build has left."""
         # What they need is there for a build, not for the metadata alone.
-        from patches.errors import EditError
         from patches.series import SeriesError, load_series
+        from patches.syntax import EditError
         from patches.tree import patch, write_tree
         from patches.upstream import UpstreamError, open_upstream
 

@@ -9,9 +9,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from patches.errors import AlreadyApplied, Changed, EditError, NoMatch, SeveralMatches
 from patches.pull_request import GitError, make_pull_request
 from patches.series import SeriesError, load_series
+from patches.syntax import AlreadyApplied, Changed, EditError, NoMatch, SeveralMatches
 from patches.tree import Patched, attempt, patch, write_tree
 from patches.upstream import UpstreamError, open_upstream
 
@@ -21,7 +21,7 @@ STATES: dict[type, str] = {
     type(None): "applies",
     EditError: "no valid Python",
     NoMatch: "no match",
-    SeveralMatches: "several matches",
+    SeveralMatches: "{} matches",
     Changed: "changed",
     AlreadyApplied: "upstream has it",
 }
@@ -67,8 +67,8 @@ def _status(patched: list[Patched]) -> int:
     rows = [("change", "edit", "file", "symbol", "state")]
     for each in patched:
         for placed, error in each.attempts:
-            edit = placed.edit
-            rows.append((each.change.title, edit.name, placed.target, edit.symbol or "-", STATES[type(error)]))
+            edit, state = placed.edit, STATES[type(error)].format(error.found.split()[0] if error else "")
+            rows.append((each.change.title, edit.name, placed.target, edit.symbol or "-", state))
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())

@@ -10,21 +10,17 @@ from typing import Any
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
-from patches.errors import AlreadyApplied, Changed, EditError
 from patches.operations import Operation
-from patches.syntax import change_imports, change_symbol
+from patches.syntax import AlreadyApplied, Changed, EditError, change_imports, change_symbol, meaning
 from patches.upstream import VERSION
 
 
 @dataclass(frozen=True)
 class Edit:
-    """One edit to one file of upstream.
+    """One edit to one file of upstream, with a name of its own there, why it is there, and when it can go.
 
     Args:
-        name: A slug, unique in its file.
         symbol: The function or class in question, "" for the module.
-        why: Why the edit is there.
-        drop_when: When it can go.
         do: What it does, one thing after the other.
         imports: What it needs, as in `from a.b import c`.
         unused: Imported names that nothing uses when it is applied, as in `a.b.c`.
@@ -50,10 +46,11 @@ class Edit:
             raise
 
     def _change(self, scope: Any) -> Any:
-        changes = []
+        changes, meant = [], meaning(scope)
         for operation in self.do if isinstance(self.do, Sequence) else [self.do]:
-            before, scope = scope, operation(scope)
-            changes.append(scope is not before)
+            scope = operation(scope)
+            # A SyntaxError, where an operation and its place do not make Python together.
+            changes.append(meant != (meant := meaning(scope)))
         if not any(changes):
             raise AlreadyApplied("no such change yet", "it")
         if not all(changes):

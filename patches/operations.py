@@ -3,22 +3,34 @@
 
 """The vocabulary in which edits to upstream's files are written.
 
-An operation is called with the syntax tree of a function, a class or a module, and returns the changed one, or the same
-one where that has what it would bring. How the result is laid out is a formatter's business. `was` is the digest of what
+An operation is called with the syntax tree of a function, a class or a module, and returns the changed one, or one that
+means the same where that has what it would bring. How the result is laid out is a formatter's business. `was` is the digest of what
 an operation replaces: another one there is noticed.
 """
 
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import libcst as cst
 from libcst import matchers as m
 from libcst.helpers import get_full_name_for_node as full_name
 
-from patches.errors import Changed, NoMatch
-from patches.syntax import calls, digest, equal, holds, meaning, one, put, replace, statement_around, statements
+from patches.syntax import (
+    Changed,
+    NoMatch,
+    calls,
+    digest,
+    equal,
+    holds,
+    meaning,
+    one,
+    put,
+    replace,
+    statement_around,
+    statements,
+)
 
 
 Operation = Callable[[Any], Any]
@@ -51,7 +63,7 @@ class AddParameter:
         if "Args:" not in lines:
             raise NoMatch("a section 'Args:' in the docstring", "none")
         first, *rest = self.doc.split("\n")
-        return _add_to_section(lines, "Args:", [first, *(f"    {line}" for line in rest)])
+        return _add_to_section(lines, "Args:", [first, *(f"    {line}" if line else "" for line in rest)])
 
 
 @dataclass(frozen=True)
@@ -90,14 +102,11 @@ class ReplaceBody:
     was: str
 
     def __call__(self, scope: Any) -> Any:
-        new, first = statements(self.code), _docstring(scope) is not None
-        old = meaning(scope.body.body[first:])
-        if old == meaning(new):
-            return scope
-        if digest(old) != self.was:
+        new, (kept, body) = statements(self.code), _parted(scope)
+        old = meaning(body)
+        if old != meaning(new) and digest(old) != self.was:
             raise Changed(f"the body of {self.was}", f"that of {digest(old)}", [scope])
-        body = [*scope.body.body[:first], *new]
-        return scope.with_changes(body=scope.body.with_changes(body=body, footer=[]))
+        return scope.with_changes(body=scope.body.with_changes(body=[*kept, *new], footer=[]))
 
 
 @dataclass(frozen=True)
@@ -121,8 +130,9 @@ class ReplaceStatement:
             return scope
         if found and not old:
             raise Changed(f"the statement of {self.was}", f"that of {' and '.join(digests)}", found)
-        old = one(old, f"one statement with '{self.assigns or self.tests or self.imports}'")
-        return put(scope, new, "instead of", old)
+        return put(
+            scope, new, "instead of", one(old, f"one statement with '{self.assigns or self.tests or self.imports}'")
+        )
 
     def _fits(self, node: Any) -> bool:
         if isinstance(node, cst.If):
@@ -135,10 +145,9 @@ class ReplaceStatement:
 
 @dataclass(frozen=True)
 class InsertStatements:
-    """Insert statements below the docstring, or before or after the statement that calls a function."""
+    """Insert statements before or after the statement that calls a function; below the docstring where none is named."""
 
     code: str
-    at: Literal["start"] | None = None
     before_call: str = ""
     after_call: str = ""
 
@@ -146,11 +155,10 @@ class InsertStatements:
         new = statements(self.code)
         if holds(scope, new):
             return scope
-        if self.at:
-            first = _docstring(scope) is not None
-            body = [*scope.body.body[:first], *new, *scope.body.body[first:]]
-            return scope.with_changes(body=scope.body.with_changes(body=body))
         name = self.before_call or self.after_call
+        if not name:
+            kept, body = _parted(scope)
+            return scope.with_changes(body=scope.body.with_changes(body=[*kept, *new, *body]))
         old = statement_around(scope, one(calls(scope, name), f"one call of '{name}'"))
         return put(scope, new, "after" if self.after_call else "before", old)
 
@@ -165,22 +173,16 @@ class PassArgument:
 
     def __call__(self, scope: Any) -> Any:
         found = calls(scope, self.call)
-        one(
-            found,
-            f"{self.count} calls of '{self.call}'" if self.count > 1 else f"one call of '{self.call}'",
-            self.count,
-        )
+        one(found, f"{f'{self.count} calls' if self.count > 1 else 'one call'} of '{self.call}'", self.count)
         (new,) = cst.ensure_type(cst.parse_expression(f"f({self.argument})"), cst.Call).args
-        changes = {call: self._pass(call, new) for call in found}
-        return scope if all(changed is call for call, changed in changes.items()) else replace(scope, changes)
+        return replace(scope, found, lambda _, call: self._pass(call, new.deep_clone()))
 
     def _pass(self, call: cst.Call, new: cst.Arg) -> cst.Call:
         for at, arg in enumerate(call.args):
             if arg.keyword and new.keyword and arg.keyword.value == new.keyword.value:
-                same = meaning(arg.value) == meaning(new.value)
-                return call if same else call.with_changes(args=[*call.args[:at], new, *call.args[at + 1 :]])
+                return call.with_changes(args=[*call.args[:at], new, *call.args[at + 1 :]])
         at = next((at for at, arg in enumerate(call.args) if arg.star == "**"), len(call.args))
-        return call.with_changes(args=[*call.args[:at], new.deep_clone(), *call.args[at:]])
+        return call.with_changes(args=[*call.args[:at], new, *call.args[at:]])
 
 
 @dataclass(frozen=True)
@@ -200,10 +202,15 @@ class ReplaceExpression:
         old, template = cst.parse_expression(self.code.removesuffix("(...)")), cst.parse_expression(self.with_)
         found = calls(scope, self.code.removesuffix("(...)")) if is_call else self._find(scope, old)
         new: list[Any] = [m.replace(template, hole, node.deep_clone()) for node in found]
-        if any(self._find(scope, node) for node in new or [m.replace(template, hole, old)]):
+        brought = new if "__old__" in self.with_ else []
+        if any(self._find(scope, node) for node in (brought if found else [m.replace(template, hole, old)])):
             return scope
         one(found, f"{self.count} of '{self.code}'" if self.count > 1 else f"one '{self.code}'", self.count)
-        return replace(scope, dict(zip(found, new)))
+        # Where the parentheses say nothing, they are left out.
+        plain = replace(scope, found, lambda _, node: m.replace(template, hole, node))
+        template = template.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
+        safe = replace(scope, found, lambda _, node: m.replace(template, hole, node))
+        return plain if meaning(plain) == meaning(safe) else safe
 
     def _find(self, scope: Any, code: Any) -> list[Any]:
         if not self.guarding:
@@ -230,6 +237,14 @@ def _docstring(scope: Any) -> Any:
     text: Any = m.SaveMatchedNode(m.SimpleString(), "text")
     body = scope.body if isinstance(scope, cst.Module) else scope.body.body
     return (m.extract(body[0], m.SimpleStatementLine([m.Expr(text)])) or {}).get("text") if body else None
+
+
+def _parted(scope: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Return a body's docstring, and what is below it."""
+    if not isinstance(scope.body, cst.IndentedBlock):
+        raise NoMatch("a body of lines", "none")
+    first = _docstring(scope) is not None
+    return scope.body.body[:first], scope.body.body[first:]
 
 
 def _change_docstring(scope: Any, change: Callable[[list[str]], list[str]]) -> Any:

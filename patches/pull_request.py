@@ -25,10 +25,7 @@ class GitError(Exception):
 def make_pull_request(series: Series, checkout: Path, to: Path) -> list[Path]:
     """Commit each change to a new branch of a checkout, and write the commits as patches.
 
-    The branch starts from the checkout's HEAD; its work tree and its current branch stay as they are.
-
-    Raises:
-        GitError: If it is no git checkout of Megatron-Bridge, has the branch already, or git fails.
+    The branch starts from the checkout's HEAD; its work tree and its current branch stay as they are. Raises GitError.
     """
     refuse_full(to)
     if not (checkout / ".git").exists():

@@ -14,9 +14,7 @@ from typing import Any
 from patches.edit import Edit
 
 
-SERIES = Path("patches", "series.toml")
-EDITS = Path("patches", "edits")
-ADDED = Path("src")
+SERIES, EDITS, ADDED = Path("patches", "series.toml"), Path("patches", "edits"), Path("src")
 
 
 class SeriesError(Exception):

@@ -1,12 +1,12 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Finding, comparing and replacing parts of a syntax tree."""
+"""Finding, comparing and replacing parts of a syntax tree, and what is raised where that cannot be."""
 
 import ast
 import hashlib
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import libcst as cst
@@ -15,24 +15,54 @@ from libcst.codemod import CodemodContext
 from libcst.codemod.visitors import AddImportsVisitor, RemoveImportsVisitor
 from libcst.helpers import get_full_name_for_node as full_name
 
-from patches.errors import NoMatch, SeveralMatches
-
 
 _IMPORT = m.SimpleStatementLine([m.Import() | m.ImportFrom()])
 _STATEMENT = m.SimpleStatementLine() | m.If() | m.For() | m.While() | m.With() | m.Try() | m.FunctionDef()
+
+
+class EditError(Exception):
+    """An edit does not fit its file: what it expected, what is found instead, and the nodes where that is."""
+
+    def __init__(self, expected: str, found: str, nodes: Sequence[Any] = ()) -> None:
+        super().__init__(expected, found)
+        self.expected, self.found, self.nodes = expected, found, nodes
+        self.context = self.advice = ""
+
+    def __str__(self) -> str:
+        return f"{self.context}expected {self.expected}, found {self.found}{self.advice}"
+
+
+class NoMatch(EditError):
+    """The place that the edit names is gone."""
+
+
+class SeveralMatches(EditError):
+    """The place that the edit names is not unique."""
+
+
+class Changed(EditError):
+    """What stands in the place is not what the edit was written for."""
+
+
+class AlreadyApplied(EditError):
+    """The file has what the edit would bring."""
 
 
 def statements(code: str) -> list[Any]:
     """Parse statements; a comment above them is the first one's."""
     module = cst.parse_module(textwrap.dedent(code).strip("\n") + "\n")
     if not module.body:
+        if code.strip():
+            raise EditError("statements", "comments alone")
         return []
     first, *rest = module.body
     return [first.with_changes(leading_lines=[*module.header, *first.leading_lines]), *rest]
 
 
 def meaning(code: Any) -> str:
-    """Return what an expression, a node or its code, or what statements mean, whatever their layout is."""
+    """Return what an expression, a node or its code, a symbol or statements mean, whatever their layout is."""
+    if isinstance(code, cst.Module | cst.BaseStatement):
+        code = code.body if isinstance(code, cst.Module) else [code]
     if isinstance(code, cst.CSTNode):
         code = cst.Module([]).code_for_node(code)
     return ast.dump(ast.parse(f"(\n{code}\n)" if isinstance(code, str) else cst.Module(code).code))
@@ -77,17 +107,17 @@ def statement_around(scope: cst.CSTNode, node: cst.CSTNode) -> Any:
 
 
 class _Replacing(cst.CSTTransformer):
-    def __init__(self, changes: Mapping[cst.CSTNode, cst.CSTNode]) -> None:
+    def __init__(self, nodes: Sequence[cst.CSTNode], change: Callable[[Any, Any], Any]) -> None:
         super().__init__()
-        self._changes = changes
+        self._nodes, self._change = nodes, change
 
     def on_leave(self, original_node: Any, updated_node: Any) -> Any:
-        return self._changes.get(original_node, updated_node)
+        return self._change(original_node, updated_node) if original_node in self._nodes else updated_node
 
 
-def replace(scope: Any, changes: Mapping[cst.CSTNode, Any]) -> Any:
-    """Replace nodes by others."""
-    return scope.visit(_Replacing(changes))
+def replace(scope: Any, nodes: Sequence[cst.CSTNode], change: Callable[[Any, Any], Any]) -> Any:
+    """Replace nodes, one of which may hold another, by what is made of each, as it was and with the changes in it."""
+    return scope.visit(_Replacing(nodes, change))
 
 
 def put(scope: Any, new: Sequence[Any], where: Literal["before", "after", "instead of"], old: Any) -> Any:
@@ -99,15 +129,13 @@ def put(scope: Any, new: Sequence[Any], where: Literal["before", "after", "inste
         new = [*(node.with_changes(leading_lines=[*lines, *node.leading_lines]) for node in new[:1]), *new[1:]]
     nodes = {"before": [*new, old], "after": [old, *new], "instead of": new}[where]
     if nodes:
-        return replace(scope, {old: cst.FlattenSentinel(nodes)})
+        return replace(scope, [old], lambda *_: cst.FlattenSentinel(nodes))
     blocks: list[Any] = m.findall(scope, m.IndentedBlock())  # type: ignore[assignment]
-    (body,) = [block.body for block in blocks if old in block.body]
-    following = [
-        node for node in body[body.index(old) + 1 :][:1] if node.leading_lines[:1] and node.leading_lines[0].comment
-    ]
-    return replace(
-        scope, {old: cst.RemoveFromParent()} | {node: node.with_changes(leading_lines=[]) for node in following}
-    )
+    body = next(block.body for block in blocks if old in block.body)
+    # A comment right below belongs to what goes, as `# else: ...` does.
+    below = [node for node in body[body.index(old) + 1 :][:1] if any(line.comment for line in node.leading_lines[:1])]
+    gone = cst.RemoveFromParent()
+    return replace(scope, [old, *below], lambda node, now: gone if node is old else now.with_changes(leading_lines=[]))
 
 
 def change_symbol(scope: Any, names: Sequence[str], change: Callable[[Any], Any]) -> Any:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import libcst as cst
 
-from patches.errors import AlreadyApplied, EditError, NoMatch
 from patches.series import ADDED, Change, PlacedEdit, Series, SeriesError
+from patches.syntax import AlreadyApplied, EditError, NoMatch
 from patches.upstream import PACKAGE, Upstream
 
 

@@ -105,8 +105,7 @@ EDITS = (
                 megatron_path = destination(megatron_path, release, overwrite)
                 if release:
                     hf_model_id = check_import(hf_model_id, megatron_path, overwrite, kwargs)
-                """,
-                at="start",
+                """
             ),
         ),
         imports=(
@@ -231,8 +230,7 @@ EDITS = (
                         self, allow_unused_tensors, allow_config_fields, hf_tokenizer_path, hf_tokenizer_kwargs
                     ).let_through
                     require_own_config(self, model)
-                """,
-                at="start",
+                """
             ),
             PassArgument("save_megatron_model", "let_through=let_through"),
         ),

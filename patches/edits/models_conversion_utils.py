@@ -19,8 +19,7 @@ EDITS = (
             """
             if is_of_transformers(config):
                 return None
-            """,
-            at="start",
+            """
         ),
         imports=("from megatron.bridge.models.conversion.own_code import is_of_transformers",),
     ),

@@ -18,7 +18,7 @@ EDITS = (
         symbol="default_layer_spec",
         why=_WHY,
         drop_when="upstream's default layer spec does so.",
-        do=InsertStatements("if not has_transformer_engine():\n    return local_layer_spec(config)", at="start"),
+        do=InsertStatements("if not has_transformer_engine():\n    return local_layer_spec(config)"),
         imports=_HOST,
     ),
     Edit(

@@ -16,7 +16,7 @@ def _fit(name: str, symbol: str) -> Edit:
         symbol=symbol,
         why="Megatron Core refuses a config that its host cannot run; every model is finalized before it is built.",
         drop_when="upstream's finalize leaves what its host lacks out of the model and in the config.",
-        do=InsertStatements("fit_to_host(self)", at="start"),
+        do=InsertStatements("fit_to_host(self)"),
         imports=("from megatron.bridge.utils.host import fit_to_host",),
     )
 

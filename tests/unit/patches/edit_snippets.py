@@ -15,8 +15,8 @@ import libcst as cst
 import pytest
 
 from patches.edit import Edit
-from patches.errors import AlreadyApplied, Changed, NoMatch, SeveralMatches
 from patches.series import load_series
+from patches.syntax import AlreadyApplied, Changed, NoMatch, SeveralMatches
 
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -131,7 +131,7 @@ def test_status_shows_every_edit(project, upstream, capsys):
     [
         ("def save(path, release=False):\n    write(path)\n", ["upstream has it", "applies"]),
         ("def save(path):\n    pass\n", ["applies", "no match"]),
-        ("def save(path):\n    write(1)\n    write(2)\n", ["applies", "several matches"]),
+        ("def save(path):\n    write(1)\n    write(2)\n", ["applies", "2 matches"]),
         (EDITED, ["upstream has it", "upstream has it"]),
         ("", ["no match", "no match"]),
     ],
@@ -141,6 +141,45 @@ def test_status_shows_what_does_not_apply(project, upstream, capsys, code, state
     assert main(["status", "--upstream", str(upstream)], project) == 1
     rows = capsys.readouterr().out.splitlines()[1:]
     assert [row.rpartition("  ")[2] for row in rows] == states
+
+
+def refusal(project: Path, upstream: Path, code: str, capsys) -> str:
+    (upstream / "megatron/bridge/package.py").write_text(code)
+    assert main(["apply", "--upstream", str(upstream), "--to", str(project / "tree")], project) == 1
+    assert not (project / "tree").exists()
+    return capsys.readouterr().err
+
+
+def test_each_refusal_names_the_edit_both_versions_and_what_to_do(project, upstream, capsys):
+    several = "def save(path):\n    write(1)\n    write(2)\n"
+    assert refusal(project, upstream, several, capsys) == (
+        "error: megatron/bridge/package.py: edit 'argument' of save: expected one call of 'write', found 2 in lines 2, 3 "
+        "(upstream 0.6.2 given, 0.6.2 pinned). Look at megatron/bridge/package.py in the given upstream and mend "
+        "patches/edits/package.py; `python -m patches status --upstream PATH` shows every edit.\n"
+    )
+    there = "def save(path, release=False):\n    pass\n"
+    assert refusal(project, upstream, there, capsys) == (
+        "error: megatron/bridge/package.py: edit 'parameter' of save: expected no such change yet, found it "
+        "(upstream 0.6.2 given, 0.6.2 pinned). Upstream has it: remove the edit from patches/series.toml and "
+        "patches/edits/package.py.\n"
+    )
+    edits = project / "patches/edits/package.py"
+    edits.write_text(
+        edits.read_text()
+        .replace('AddParameter("release=False", "")', "ReplaceBody('pass', '0123456789ab')")
+        .replace("import AddParameter, PassArgument", "import PassArgument, ReplaceBody")
+    )
+    changed = refusal(project, upstream, "def save(path):\n    write(path)\n", capsys)
+    assert changed.startswith(
+        "error: megatron/bridge/package.py: edit 'parameter' of save: expected the body of 0123456789ab, found that of "
+    )
+    assert "see whether the edit is still right; if so, change its digest in patches/edits/package.py" in changed
+
+
+def test_what_is_not_python_is_a_refusal_too(project, upstream, capsys):
+    assert "expected valid Python in the edit and in the file" in refusal(project, upstream, "def save(:\n", capsys)
+    assert main(["status", "--upstream", str(upstream)], project) == 1
+    assert capsys.readouterr().out.count("no valid Python") == 2
 
 
 # pr

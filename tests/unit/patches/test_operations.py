@@ -5,11 +5,11 @@
 
 import ast
 
+import libcst as cst
 import pytest
 from edit_snippets import apply, fitted, laid_out
 
 from patches.edit import Edit
-from patches.errors import AlreadyApplied, Changed, EditError, NoMatch, SeveralMatches
 from patches.operations import (
     AddDecorator,
     AddParameter,
@@ -22,6 +22,7 @@ from patches.operations import (
     ReplaceExpression,
     ReplaceStatement,
 )
+from patches.syntax import AlreadyApplied, Changed, EditError, NoMatch, SeveralMatches
 
 
 def edit(do: Operation, symbol: str = "", **more) -> Edit:
@@ -120,10 +121,11 @@ class A:
         """
 '''
     check(
-        AddParameter("b=1", "b: The b,\nwhich goes on."),
+        AddParameter("b=1", "b: The b,\nwhich goes on.\n\nAnd on."),
         before,
         before.replace("a, **", "a, b=1, **").replace(
-            "            **", "            b: The b,\n                which goes on.\n            **"
+            "            **",
+            "            b: The b,\n                which goes on.\n\n                And on.\n            **",
         ),
         "A.f",
     )
@@ -218,6 +220,13 @@ def test_as_many_calls_are_given_it_as_are_expected():
         ("x = g(1)", "h(__old__)", "x = h(g(1))"),
         ("x = [g(1), 2]", "__old__ if y else None", "x = [g(1) if y else None, 2]"),
         ("x = g(\n    1,\n)", "h(__old__, 2)", "x = h(\n    g(\n        1,\n    ),\n    2,\n)"),
+        ("x = g(1) + 1", "__old__ if y else None", "x = (g(1) if y else None) + 1"),
+        ("x = g(1).a", "__old__ or y", "x = (g(1) or y).a"),
+        ("x = (g(1)).a", "__old__ or y", "x = ((g(1)) or y).a"),
+        ("h(*g(1))", "__old__ or y", "h(*g(1) or y)"),
+        ("x = not g(1)", "(a or b)", "x = not (a or b)"),
+        ("x = not g(1)", "a or b", "x = not (a or b)"),
+        ("x = g(1) or z", "__old__ and y", "x = g(1) and y or z"),
     ],
 )
 def test_a_call_is_replaced(before, with_, after):
@@ -234,7 +243,12 @@ def test_a_call_is_replaced(before, with_, after):
     ],
 )
 def test_an_expression_is_replaced_whatever_its_layout_is(before, after):
-    check(ReplaceExpression("a(b)", "__old__ and y"), before, after.replace("a(b)", "a(b)"))
+    check(ReplaceExpression("a(b)", "__old__ and y"), before, after)
+
+
+def test_a_call_in_another_one_is_changed_too():
+    check(ReplaceExpression("g(...)", "h(__old__)", count=2), "g(g(1), 2)\n", "h(g(h(g(1)), 2))\n")
+    check(PassArgument("g", "r=r", count=2), "g(g(1, r=1), 2)\n", "g(g(1, r=r), 2, r=r)\n")
 
 
 def test_an_expression_is_chosen_by_what_it_guards():
@@ -271,7 +285,7 @@ def f(a):
 @pytest.mark.parametrize(
     ("place", "old", "new"),
     [
-        ({"at": "start"}, '"""Do."""\n', '"""Do."""\n    # Why.\n    b()  # now\n'),
+        ({}, '"""Do."""\n', '"""Do."""\n    # Why.\n    b()  # now\n'),
         ({"before_call": "g"}, '"""Do."""\n', '"""Do."""\n\n    # Why.\n    b()  # now\n'),
         ({"after_call": "g"}, "x = g(a)\n", "x = g(a)\n    # Why.\n    b()  # now\n"),
         ({"before_call": "h"}, "x = g(a)\n", "x = g(a)\n\n    # Why.\n    b()  # now\n"),
@@ -286,7 +300,7 @@ def test_statements_are_inserted_in_the_innermost_block(place, old, new):
 
 def test_statements_go_first_where_there_is_no_docstring():
     check(
-        InsertStatements("if a:\n    b()", at="start"),
+        InsertStatements("if a:\n    b()"),
         "def f():\n    c()\n",
         "def f():\n    if a:\n        b()\n    c()\n",
         "f",
@@ -409,3 +423,24 @@ def test_imports_from_the_future_come_first():
 def test_lines_are_counted_in_the_file_past_letters_of_two_bytes():
     text = '"""Ä."""\n\n\nclass A:\n    """Ö."""\n\n    def f(self):\n        "ü"\n        g("ß")\n        g("é")\n'
     assert refused(SeveralMatches, PassArgument("g", "r=r"), text, "A.f").endswith("found 2 in lines 9, 10")
+
+
+# Code that does not parse
+
+
+def test_what_would_not_be_python_is_refused():
+    for do in (PassArgument("g", "r=1 2"), ReplaceExpression("g()", "(")):
+        with pytest.raises(cst.ParserSyntaxError):
+            apply(edit(do), "g()\n")
+
+
+@pytest.mark.parametrize("do", [InsertStatements("if a:\n    b()"), ReplaceBody("a()", "?")])
+def test_a_body_must_be_there(do):
+    assert refused(NoMatch, do, "def f(): pass\n", "f") == "expected a body of lines, found none"
+    refused(NoMatch, do, "x = 1\n")
+
+
+def test_comments_alone_are_not_inserted():
+    assert refused(EditError, InsertStatements("# Why."), "def f():\n    a()\n", "f") == (
+        "expected statements, found comments alone"
+    )
