@@ -12,38 +12,31 @@ TARGET = "megatron/bridge/training/model_load_save.py"
 _RESOLVE = "checkpoint_path = agree_on_checkpoint_folder(checkpoint_path)"
 _RESOLVE_IMPORTS = ("from megatron.bridge.training.utils.checkpoint_root import agree_on_checkpoint_folder",)
 _RESOLVE_DROP = "upstream's function resolves a checkpoint root."
-_RUN_CONFIG = (
-    InsertStatements(
-        "checkpoint_path = resolve_run_config_folder(checkpoint_path)",
-        before_call="get_checkpoint_run_config_filename",
-    ),
-    PassArgument("read_run_config", "broadcast=False"),
-)
-_RUN_CONFIG_WHY = (
-    "A user gives the checkpoint root, as to Megatron-LM, which may have saved into it since: without a run config. "
-    "It only looks at a checkpoint, which one rank may do alone."
-)
-_RUN_CONFIG_IMPORTS = ("from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder",)
 _CPU = "use_cpu_init = use_cpu_init or not torch.cuda.is_available()"
 _CONTEXT = "checkpointing_context=checkpointing_context(model, ckpt_format, release)"
 
+
+def _run_config(name: str, symbol: str) -> Edit:
+    return Edit(
+        name=name,
+        symbol=symbol,
+        why="A user gives the checkpoint root, as to Megatron-LM, which may have saved into it since: without a run "
+        "config. It only looks at a checkpoint, which one rank may do alone.",
+        drop_when=_RESOLVE_DROP,
+        do=(
+            InsertStatements(
+                "checkpoint_path = resolve_run_config_folder(checkpoint_path)",
+                before_call="get_checkpoint_run_config_filename",
+            ),
+            PassArgument("read_run_config", "broadcast=False"),
+        ),
+        imports=("from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder",),
+    )
+
+
 EDITS = (
-    Edit(
-        name="resolve-tokenizer",
-        symbol="load_tokenizer",
-        why=_RUN_CONFIG_WHY,
-        drop_when=_RESOLVE_DROP,
-        do=_RUN_CONFIG,
-        imports=_RUN_CONFIG_IMPORTS,
-    ),
-    Edit(
-        name="resolve-model-config",
-        symbol="load_model_config",
-        why=_RUN_CONFIG_WHY,
-        drop_when=_RESOLVE_DROP,
-        do=_RUN_CONFIG,
-        imports=_RUN_CONFIG_IMPORTS,
-    ),
+    _run_config("resolve-tokenizer", "load_tokenizer"),
+    _run_config("resolve-model-config", "load_model_config"),
     Edit(
         name="resolve-model",
         symbol="load_megatron_model",

@@ -102,8 +102,7 @@ class EntryFile(DirectFile):
         if self._stop.is_set():
             raise InterruptedError("another thread has stopped")
         self._sha256.update(view)
-        super().write(view)
-        return len(view)
+        return super().write(view)
 
     def pump(self, content: Content) -> int:
         """Write a content's bytes; give their CRC-32."""
