@@ -223,12 +223,16 @@ def test_an_error_of_a_thread_is_the_one_raised_and_the_old_stays(
 def test_imports_that_fail_leave_nothing_in_their_process(other, tmp_path, monkeypatch):
     """No descriptors, no threads and no models, one failure after the other."""
 
+    def models() -> int:
+        gc.collect()
+        return sum(isinstance(thing, StreamedWeights | EntryFile) for thing in gc.get_objects())
+
     def left_by_a_failure() -> tuple[int, int, int]:
         with suppress(OSError):
             AutoBridge.import_ckpt(other.hf, tmp_path / "root", release=True)
-        gc.collect()
-        models = sum(isinstance(thing, StreamedWeights | EntryFile) for thing in gc.get_objects())
-        return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")), models
+        return models(), len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+
+    before = models()  # what other tests hold
 
     monkeypatch.setattr(os, "write", failing("write", 1, 0, errno.ENOSPC))
     logging.disable()
@@ -236,7 +240,7 @@ def test_imports_that_fail_leave_nothing_in_their_process(other, tmp_path, monke
         first, *others = [left_by_a_failure() for _ in range(4)]
     finally:
         logging.disable(logging.NOTSET)
-    assert others[-1][0] <= first[0] and others[-1][1] <= first[1] + 4 and others[-1][2] == 0
+    assert others[-1][0] <= before and others[-1][1] <= first[1] and others[-1][2] <= first[2] + 4
     assert not (tmp_path / "root").exists()
 
 
