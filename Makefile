@@ -27,7 +27,7 @@ gpu: $(VENV)/installed  ## run the tests that need a CUDA device, and nothing el
 
 bench: $(VENV)/installed  ## time imports beside a copy and upstream's import, print a table, draw it into docs
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check matplotlib
-	PYTHONPATH=. $(PYTHON) -W ignore tests/functional/bench.py --to docs
+	PYTHONPATH=.:tests/support $(PYTHON) -W ignore tests/functional/bench.py --to docs
 
 lint: $(VENV)/installed  ## ruff and mypy
 	$(VENV)/bin/ruff format --check .

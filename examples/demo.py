@@ -35,7 +35,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPOSITORY / "examples"), str(REPOSITORY / "tests/functional")]
+sys.path[:0] = [str(REPOSITORY / "examples"), str(REPOSITORY / "tests/support")]
 # The libraries tell at length what this host lacks; here the result is to be seen.
 logging.disable(logging.WARNING)
 

@@ -14,7 +14,7 @@
 
 """Measures what an import takes, beside a copy of the same files and beside upstream's import: `make bench`.
 
-    python tests/functional/bench.py [--models NAME …] [--rounds N] [--to docs]
+    PYTHONPATH=.:tests/support python tests/functional/bench.py [--models NAME …] [--rounds N] [--to docs]
 
 Each round goes through all contenders of a model, in another order; a contender is a process of its own, and its source
 is in the page cache. Seconds count from when the Python imports are done. Memory is what a process and its children
@@ -254,7 +254,7 @@ def run(contender: str, hf: Path, folder: Path, upstream: Path) -> dict[str, flo
         command = [sys.executable, "-W", "ignore", *words, __file__, "--import", str(hf), str(target), str(out)]
         environment = dict(os.environ)
         if contender == "upstream":
-            environment["PYTHONPATH"] = str(upstream)
+            environment["PYTHONPATH"] = f"{upstream}:{environment['PYTHONPATH']}"
             command.append("--upstream")
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:

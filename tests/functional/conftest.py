@@ -15,8 +15,6 @@
 """Imports that the functional tests share: each model is converted once."""
 
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +22,7 @@ import pytest
 from models import FAMILIES, ODD_LLAMA, TINY_LLAMAS, make_tiny_llama, save_random_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, LlamaConfig
+from workers import run_worker
 
 
 @dataclass(frozen=True)
@@ -58,15 +57,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     tensors = load_file(less / "model.safetensors")
     del tensors["model.norm.weight"]
     save_file(tensors, less / "model.safetensors", {"format": "pt"})
-    worker = Path(__file__).with_name("parallel_worker.py")
-    run = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        + [str(argument) for argument in (worker, hf, out / "tp1", out / "experts", out)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
+    run_worker("parallel_worker", hf, out / "tp1", out / "experts", out, ranks=2)
     return out, hf
 
 
@@ -89,6 +80,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Imported:
     """One tiny model, imported with ``release=True``. Tests read it and leave it as it is."""
     folder = tmp_path_factory.mktemp("tiny")
     return _import(make_tiny_llama(folder / "hf", "gqa-untied"), folder / "root")
+
+
+@pytest.fixture
+def root(tiny: Imported, tmp_path: Path) -> Path:
+    """A release to spoil."""
+    return Path(shutil.copytree(tiny.root, tmp_path / "root"))
 
 
 @pytest.fixture(scope="session")

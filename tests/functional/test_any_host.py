@@ -21,10 +21,12 @@ import sys
 import pytest
 import torch
 import yaml
+from attention_backend import forget_attention_backend
 from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.serialization import load_sharded_metadata
 from megatron.core.models.gpt import gpt_layer_specs
 from models import save_random_model
+from roots import TRACKER
 from transformers import Gemma2Config, Gemma3TextConfig, GemmaConfig, LlamaConfig, Qwen3Config, Qwen3MoeConfig
 
 from megatron.bridge import AutoBridge
@@ -187,9 +189,7 @@ def test_a_transformer_engine_model_loads_a_release_written_without_it(tiny):
 @without_transformer_engine
 @pytest.mark.parametrize("config", [GemmaConfig, Gemma2Config, Gemma3TextConfig])
 def test_a_model_that_needs_transformer_engine_says_so_before_any_weight_is_read(tmp_path, monkeypatch, config):
-    # megatron-core leaves the attention backend of the last model in the environment, and minds another's.
-    for variable in ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN"):
-        monkeypatch.delenv(variable, raising=False)
+    forget_attention_backend(monkeypatch)
     # Gemma's norms add one to their weights, which the torch norms of Megatron Core's own layers cannot.
     hf = save_random_model(tmp_path / "hf", config(**SIZES))
     monkeypatch.setattr(MegatronModelBridge, "load_weights_hf_to_megatron", None)  # Nothing is read.
@@ -211,4 +211,4 @@ def test_a_plain_script_without_a_main_guard_imports(tiny, tmp_path):
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("once") == 1
-    assert (tmp_path / "root/latest_checkpointed_iteration.txt").read_text() == "release"
+    assert (tmp_path / "root" / TRACKER).read_text() == "release"

@@ -21,7 +21,9 @@ from typing import Callable
 import pytest
 import torch
 from bridge_training import training_load
+from hf_tensors import assert_exported
 from megatron.core import parallel_state
+from roots import TRACKER, TRAIN_STATE
 from safetensors.torch import load_file
 from transformers import AutoConfig
 
@@ -32,9 +34,6 @@ from megatron.bridge.training.model_load_save import load_megatron_model, load_m
 from megatron.bridge.training.post_training.checkpointing import _get_modelopt_checkpoint_path
 from megatron.bridge.training.state import GlobalState
 from megatron.bridge.training.utils.checkpoint_utils import checkpoint_exists
-
-
-TRACKER = "latest_checkpointed_iteration.txt"
 
 
 def _set_tracker(root: Path, text: str) -> None:
@@ -65,7 +64,7 @@ def _behind_the_highest(root: Path, one: Path, other: Path) -> Path:
 def _upstreams_import(root: Path, one: Path, other: Path) -> Path:
     shutil.copytree(one / "release", root / "iter_0000000")
     _set_tracker(root, "0")
-    shutil.copy(one / "latest_train_state.pt", root)
+    shutil.copy(one / TRAIN_STATE, root)
     return root / "iter_0000000"
 
 
@@ -129,9 +128,7 @@ def test_a_reader_loads_the_weights_of_the_checkpoint_that_the_tracker_names(sta
 
 def test_export_gives_the_checkpoint_that_the_tracker_names(state, tmp_path):
     root, _, hf = state
-    AutoBridge.from_hf_pretrained(hf).export_ckpt(root, tmp_path / "hf", show_progress=False)
-    expected, found = (load_file(folder / "model.safetensors") for folder in (hf, tmp_path / "hf"))
-    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    assert_exported(hf, root, tmp_path / "hf")
 
 
 def test_the_readers_of_metadata_follow_the_tracker(state):
@@ -214,7 +211,7 @@ def test_importing_again_and_reading_in_one_process_gives_the_new_content(tiny, 
         assert AutoBridge.get_hf_model_id_from_checkpoint(root) == str(source.hf)
         found = _embedding(READERS["load_megatron_model"](root, source.hf))
         assert torch.equal(found, load_file(source.hf / "model.safetensors")["model.embed_tokens.weight"])
-    assert sorted(path.name for path in root.iterdir()) == [TRACKER, "latest_train_state.pt", "release"]
+    assert sorted(path.name for path in root.iterdir()) == [TRACKER, TRAIN_STATE, "release"]
 
 
 def test_an_import_leaves_the_process_without_a_process_group(tiny, tmp_path):

@@ -29,8 +29,9 @@ import pytest
 import torch
 from megatron.core.dist_checkpointing.core import CheckpointingException
 from megatron.core.dist_checkpointing.validation import save_integrity_manifest, verify_integrity_manifest
-from megatron_lm import load, megatron_lm, shard
+from megatron_lm import load, megatron_lm, release_flags
 from models import make_tiny_llama
+from roots import TRACKER, shard
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint import FileSystemReader
 
@@ -49,15 +50,6 @@ from megatron.bridge_release.reading import Entry, read_metadata, read_state
 from megatron.bridge_release.repairing import repair
 from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
 from megatron.bridge_release.streamed_comparing import find_equal
-
-
-TRACKER = "latest_checkpointed_iteration.txt"
-
-
-@pytest.fixture
-def root(tiny, tmp_path) -> Path:
-    """A release to spoil."""
-    return Path(shutil.copytree(tiny.root, tmp_path / "root"))
 
 
 def _files(root: Path) -> list[Path]:
@@ -206,9 +198,7 @@ def test_megatron_cores_own_check_passes_and_fails_after_a_flipped_byte_of_any_f
 
 
 def test_megatron_lm_loads_it_with_verify_integrity_and_refuses_it_after_a_flipped_byte(root):
-    flags = [*(root / "release/megatron_lm_args.txt").read_text().split(), "--load", str(root), "--verify-integrity"]
-    flags = [*(flag for flag in flags if flag != "--bf16"), "--exit-on-missing-checkpoint"]
-    with megatron_lm(flags) as args:
+    with megatron_lm([*release_flags(root), "--verify-integrity"]) as args:
         assert load(args)[1] == 0
         for file in (root / "release").glob("*.distcp"):
             data = file.read_bytes()

@@ -27,10 +27,11 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from attention_backend import forget_attention_backend
 from megatron.core import parallel_state
 from megatron.training import global_vars
-from megatron_lm import shard
 from models import FAMILIES, TINY_LLAMAS, make_tiny_llama, save_random_model
+from roots import shard
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, PretrainedConfig, Qwen3MoeConfig
 
@@ -50,17 +51,9 @@ _OWN_MEMORY = 1 << 30
 def _import(folder: Path, config: PretrainedConfig) -> tuple[Path, Path]:
     hf = save_random_model(folder / "hf", config)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        # Megatron Core remembers a model's attention backend there and refuses another model's.
-        for name in ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN"):
-            monkeypatch.delenv(name, raising=False)
+        forget_attention_backend(monkeypatch)
         AutoBridge.import_ckpt(hf, folder / "root", release=True)
     return hf, folder / "root"
-
-
-@pytest.fixture
-def root(tiny, tmp_path) -> Path:
-    """A release to spoil."""
-    return Path(shutil.copytree(tiny.root, tmp_path / "root"))
 
 
 def _flags(root: Path, change: dict[str, str | None]) -> None:

@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from hf_logits import LOGITS_BOUND
 from models import FAMILIES as MODELS
-from models import LOGITS_BOUND, save_random_model
+from models import save_random_model
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.release.config_table import FAMILIES

@@ -37,10 +37,11 @@ from typing import Any, Iterator
 import pytest
 import torch
 from faults import Stepping, failing, kill_when_written, killed_at, run_forked
-from megatron_lm import contents, of_any_import, tree
-from safetensors.torch import load_file
+from hf_tensors import assert_exported
+from roots import TRACKER, TRAIN_STATE, of_any_import, tree, visible_contents
 from torch.distributed import checkpoint
 from torch.distributed.checkpoint import FileSystemWriter
+from workers import run_worker
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.release.entry_file import EntryFile
@@ -51,12 +52,6 @@ from megatron.bridge_release.checking import check
 
 
 EXAMPLE = Path(__file__).parents[2] / "examples/import_release.py"
-TRACKER = "latest_checkpointed_iteration.txt"
-
-
-def _bytes(root: Path) -> dict[str, bytes]:
-    """All that a reader may see of a root."""
-    return {name: data for name, data in contents(root).items() if not name.startswith(".release-")}
 
 
 # What is another one in each import: the ID in its files' names, and the staging folder and an ID in .metadata.
@@ -67,7 +62,7 @@ _OF_THIS_IMPORT = re.compile(
 
 def _bytes_of_any_import(root: Path) -> dict[str, bytes]:
     """All that a reader may see of a root, as each import to the same path writes it."""
-    found = _bytes(root)
+    found = visible_contents(root)
     if "release/.metadata" in found:
         digest = hashlib.sha256(found["release/.metadata"]).hexdigest().encode()
         assert found["release/integrity.json"].count(digest) == 1
@@ -93,7 +88,7 @@ def killed(request, tiny, other, tmp_path_factory) -> tuple[list[Path], dict[str
     root = folder / "root"
     if request.param == "release replaced":
         shutil.copytree(tiny.root, root)
-    old = _bytes(root) if root.exists() else {}
+    old = visible_contents(root) if root.exists() else {}
     left: list[Path] = []
     commit = Publication.commit
 
@@ -114,7 +109,7 @@ def killed(request, tiny, other, tmp_path_factory) -> tuple[list[Path], dict[str
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(Publication, "commit", killed_commits)
         AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
-    return left, old, _bytes(root)
+    return left, old, visible_contents(root)
 
 
 def test_killed_at_any_operation_every_byte_is_of_the_old_or_of_the_new(killed, count):
@@ -124,7 +119,7 @@ def test_killed_at_any_operation_every_byte_is_of_the_old_or_of_the_new(killed, 
     assert len(left) > 2 * len(new)
     seen = []
     for root in left:
-        found = _bytes(root)
+        found = visible_contents(root)
         published = TRACKER in found
         assert found in (old, new) if published else old == {}
         seen.append(published and found == new)
@@ -137,11 +132,8 @@ def test_after_every_kill_the_next_import_succeeds_and_clears_up(killed, tiny, t
     for root in dict.fromkeys([*left[:: len(left) // 4], left[-1]]):
         copy = Path(shutil.copytree(root, tmp_path / root.name))
         AutoBridge.import_ckpt(tiny.hf, copy, release=True, overwrite=True)
-        assert sorted(path.name for path in copy.iterdir()) == [TRACKER, "latest_train_state.pt", "release"]
-        exported = tmp_path / f"{root.name}-hf"
-        AutoBridge.from_hf_pretrained(tiny.hf).export_ckpt(copy, exported, show_progress=False)
-        expected, found = (load_file(folder / "model.safetensors") for folder in (tiny.hf, exported))
-        assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+        assert sorted(path.name for path in copy.iterdir()) == [TRACKER, TRAIN_STATE, "release"]
+        assert_exported(tiny.hf, copy, tmp_path / f"{root.name}-hf")
 
 
 @pytest.fixture(scope="module", params=["first release", "release replaced"])
@@ -154,7 +146,7 @@ def killed_writing(request, tiny, other, tmp_path_factory) -> tuple[dict[int, Pa
     root = folder / "root"
     if request.param == "release replaced":
         shutil.copytree(tiny.root, root)
-    old = _bytes(root) if root.exists() else {}
+    old = visible_contents(root) if root.exists() else {}
     size = sum(file.stat().st_size for file in (other.root / "release").glob("*.distcp"))
     left: dict[int, Path] = {}
     save = checkpoint.save
@@ -191,10 +183,10 @@ def test_killed_while_it_writes_the_old_stays_and_the_next_import_clears_up(kill
     count("SIGKILL", "a real import, after so many bytes", len(left))
     for written, root in left.items():
         assert sum(file.stat().st_size for file in root.glob(".release-staging-*/release/*.distcp")) == written
-        assert _bytes(root) == old and (root / ".release-lock").exists()
+        assert visible_contents(root) == old and (root / ".release-lock").exists()
     for root in list(left.values())[::3]:
         AutoBridge.import_ckpt(tiny.hf, root, release=True, overwrite=True)
-        assert sorted(path.name for path in root.iterdir()) == [TRACKER, "latest_train_state.pt", "release"]
+        assert sorted(path.name for path in root.iterdir()) == [TRACKER, TRAIN_STATE, "release"]
         assert tree(root) == tree(tiny.root) and main(["check", str(root), "--deep", str(tiny.hf)]) == 0
 
 
@@ -207,7 +199,7 @@ def test_an_error_of_a_thread_is_the_one_raised_and_the_old_stays(
     shutil.copytree(tiny.root, tmp_path / "replaced")
     monkeypatch.setattr(os, operation, failing(operation, number, at, error))
     for root in (tmp_path / "replaced", tmp_path / "first"):
-        before = _bytes(root)
+        before = visible_contents(root)
         with pytest.raises(OSError) as raised:
             AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
         assert raised.value.errno == error
@@ -215,7 +207,7 @@ def test_an_error_of_a_thread_is_the_one_raised_and_the_old_stays(
         assert re.fullmatch(file, raised.value.filename)
         shown = "".join(traceback.format_exception(raised.value))
         assert shown.count(os.strerror(error)) == 1 and shown.count(raised.value.filename) == 1
-        assert _bytes(root) == before and not list(root.glob(".release-*"))
+        assert visible_contents(root) == before and not list(root.glob(".release-*"))
         count("ENOSPC, EIO, of a write", "a real import", 1)
     assert not (tmp_path / "first").exists()
 
@@ -273,7 +265,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 )
 def test_a_signal_while_it_writes_ends_it_in_one_line_and_leaves_nothing(number, said, tiny, other, tmp_path, count):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
-    before = _bytes(root)
+    before = visible_contents(root)
     with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", SLOWLY, EXAMPLE, other.hf, root, "--overwrite"],
         stdout=subprocess.DEVNULL,
@@ -289,7 +281,7 @@ def test_a_signal_while_it_writes_ends_it_in_one_line_and_leaves_nothing(number,
     # Upstream logs one traceback, of an import of its own.
     assert error.splitlines()[-1] == said.format(root=root)
     assert "KeyboardInterrupt" not in error and "SystemExit" not in error and error.count("Traceback") <= 1
-    assert _bytes(root) == before and not list(root.glob(".release-*"))
+    assert visible_contents(root) == before and not list(root.glob(".release-*"))
     count("Ctrl-C, SIGTERM", "a real import", 1)
 
 
@@ -319,18 +311,18 @@ def _weights_size(hf: Path) -> int:
 
 def test_a_disk_smaller_than_the_weights_is_refused_before_the_work(small_disk, other, monkeypatch):
     root = small_disk / "root"
-    before = _bytes(root)
+    before = visible_contents(root)
     _leave_free(small_disk, _weights_size(other.hf) - os.sysconf("SC_PAGESIZE"))
     monkeypatch.setattr(AutoBridge, "from_hf_pretrained", None)
     with pytest.raises(ValueError, match=f"{root} has 0.0 GB free and the checkpoint needs 0.0 GB"):
         AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
-    assert _bytes(root) == before and not list(root.glob(".release-*"))
+    assert visible_contents(root) == before and not list(root.glob(".release-*"))
 
 
 def test_a_disk_that_is_full_half_way_is_the_error_and_the_old_stays(small_disk, other):
     """The weights alone would fit; what a checkpoint adds to them does not. As a user imports, from a shell."""
     root = small_disk / "root"
-    before = _bytes(root)
+    before = visible_contents(root)
     _leave_free(small_disk, _weights_size(other.hf) + os.sysconf("SC_PAGESIZE"))
     run = subprocess.run(
         [sys.executable, "-W", "ignore", EXAMPLE, other.hf, root, "--overwrite"],
@@ -342,13 +334,13 @@ def test_a_disk_that_is_full_half_way_is_the_error_and_the_old_stays(small_disk,
     file = rf"{re.escape(str(root))}/\.release-staging-\w{{8}}/release/__0_\d_[0-9a-f]{{8}}\.distcp"
     said = rf"error: \[Errno 28\] No space left on device: '{file}'. {root} is as it was; import again when this is mended\."
     assert re.fullmatch(said, run.stderr.splitlines()[-1])
-    assert _bytes(root) == before and not list(root.glob(".release-*"))
+    assert visible_contents(root) == before and not list(root.glob(".release-*"))
 
 
 def test_whichever_file_fills_the_disk_the_error_says_so_and_the_old_stays(small_disk, other):
     """From the weights' file to the last one, in steps of 16 KiB, until there is room for all."""
     root = small_disk / "root"
-    before, errors = _bytes(root), []
+    before, errors = visible_contents(root), []
     for free in range(_weights_size(other.hf) + 16384, 2 * _weights_size(other.hf), 16384):
         _leave_free(small_disk, free)
         try:
@@ -357,8 +349,8 @@ def test_whichever_file_fills_the_disk_the_error_says_so_and_the_old_stays(small
             errors.append(str(error))
         else:
             break
-        assert _bytes(root) == before and not list(root.glob(".release-*"))
-    assert _bytes(root) != before
+        assert visible_contents(root) == before and not list(root.glob(".release-*"))
+    assert visible_contents(root) != before
     assert all("No space left on device" in error for error in errors), errors
     # Those of the tensors, one of those after them, and the tokenizer.
     for file in (r"/__0_\d_[0-9a-f]{8}\.distcp'", rf"'{re.escape(str(root))}'", "tokenizer"):
@@ -379,15 +371,7 @@ class TwoRanks:
 def two(tiny, other, tmp_path_factory) -> TwoRanks:
     """Imports on two ranks that something happens to."""
     out = tmp_path_factory.mktemp("two")
-    worker = Path(__file__).with_name("killed_ranks_worker.py")
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", worker, other.hf, tiny.root, out],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
+    run_worker("killed_ranks_worker", other.hf, tiny.root, out, OMP_NUM_THREADS="1")
     ends = json.loads((out / "ends.json").read_text())
     *_, last = ends
     assert ends[last]["statuses"] == [0, 0]
@@ -450,7 +434,7 @@ def test_after_a_stop_it_is_said_whether_the_release_stands(
     root, commit = tmp_path / "root", Publication.commit
     if overwrite:
         shutil.copytree(tiny.root, root)
-    before = _bytes(root) if overwrite else {}
+    before = visible_contents(root) if overwrite else {}
 
     def stopped(publication: Publication) -> None:
         if published:
@@ -463,5 +447,5 @@ def test_after_a_stop_it_is_said_whether_the_release_stands(
     said = " ".join([str(raised.value), *getattr(raised.value, "__notes__", [])])
     assert (f"{root} is as it was" in said) != published
     assert ("published all the same" in said) == (published and not isinstance(error, OSError))
-    assert (_bytes(root) if root.exists() else {}) == before or published
+    assert (visible_contents(root) if root.exists() else {}) == before or published
     assert not published or check(root).loadable

@@ -14,9 +14,6 @@
 
 """With ``release=False`` the fork writes what unpatched upstream writes."""
 
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -24,8 +21,9 @@ import pytest
 import torch
 import yaml
 from megatron.core import dist_checkpointing
-from megatron_lm import tree
+from roots import tree
 from torch.distributed.checkpoint import FileSystemReader
+from workers import run_worker
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.utils.host import conversion_process_group
@@ -36,14 +34,7 @@ def roots(tiny, upstream_wheel, tmp_path_factory) -> tuple[Path, Path]:
     """The same model imported by unpatched upstream, in a process of its own, and by the fork's default."""
     folder = tmp_path_factory.mktemp("default")
     zipfile.ZipFile(upstream_wheel).extractall(folder / "upstream")
-    run = subprocess.run(
-        [sys.executable, Path(__file__).with_name("upstream_import.py"), tiny.hf, folder / "theirs"],
-        env=os.environ | {"PYTHONPATH": str(folder / "upstream")},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
+    run_worker("upstream_import", tiny.hf, folder / "theirs", PYTHONPATH=str(folder / "upstream"))
     AutoBridge.import_ckpt(tiny.hf, folder / "ours")
     return folder / "theirs", folder / "ours"
 

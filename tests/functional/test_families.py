@@ -21,10 +21,11 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from attention_backend import forget_attention_backend
+from hf_logits import hf_logits, load_hf, wrong_logits
+from hf_tensors import assert_exported
 from megatron_lm import load, logits, megatron_lm
-from models import FAMILIES, LOGITS_BOUND, save_random_model
-from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from models import FAMILIES, save_random_model
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.release.args_table import ARGUMENTS
@@ -48,12 +49,6 @@ class Converted(NamedTuple):
     forgotten: tuple[str, ...] = ()
 
 
-def _reset_attention_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Megatron Core remembers a model's attention backend in the environment and refuses another model's."""
-    for name in ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture(scope="module", params=FAMILIES)
 def converted(request, tmp_path_factory) -> Converted:
     """Each family's model, imported with ``release=True``."""
@@ -63,7 +58,7 @@ def converted(request, tmp_path_factory) -> Converted:
     folder = tmp_path_factory.mktemp("family")
     hf = save_random_model(folder / "hf", family.config)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        _reset_attention_environment(monkeypatch)
+        forget_attention_backend(monkeypatch)
         lines: list[str] = []
         monkeypatch.setattr("builtins.print", lambda *words, **_: lines.extend(str(words[0]).splitlines()))
         AutoBridge.import_ckpt(hf, folder / "root", release=True)
@@ -91,29 +86,20 @@ def _note_what_is_forgotten(request: pytest.FixtureRequest, converted: Converted
 
 def _assert_logits(converted: Converted, flags: list[str], device: str) -> None:
     """Compare in float32, where a difference is one of the function and not of the rounding."""
-    hf = AutoModelForCausalLM.from_pretrained(converted.hf, dtype=torch.float32).eval()
+    hf = load_hf(converted.hf)
     torch.manual_seed(1)
     tokens = torch.randint(hf.config.vocab_size, (1, LENGTH))
-    with torch.no_grad():
-        expected = hf(tokens).logits
     with megatron_lm([flag for flag in flags if flag != "--bf16"], device) as args:
         model, _ = load(args, **{name: getattr(args, name) for name in converted.forgotten})
         found = logits(model, tokens)[..., : hf.config.vocab_size]
-    torch.testing.assert_close(found, expected, rtol=0, atol=LOGITS_BOUND * float(expected.abs().max()))
-
-
-def _assert_export(converted: Converted, tmp_path: Path) -> None:
-    AutoBridge.from_hf_pretrained(converted.hf).export_ckpt(converted.root, tmp_path / "hf", show_progress=False)
-    expected, found = (load_file(folder / "model.safetensors") for folder in (converted.hf, tmp_path / "hf"))
-    assert found.keys() == expected.keys()
-    assert [name for name, tensor in expected.items() if not torch.equal(found[name], tensor)] == []
+    assert wrong_logits(found, hf_logits(hf, tokens)) == []
 
 
 @pytest.mark.cell("family", row="converted", column="`--use-checkpoint-args` and the printed flags")
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_printed_flags_give_hugging_faces_logits(request, converted, device, monkeypatch):
     _note_what_is_forgotten(request, converted)
-    _reset_attention_environment(monkeypatch)
+    forget_attention_backend(monkeypatch)
     assert "--use-checkpoint-args" in converted.printed and "--bf16" in converted.printed
     _assert_logits(converted, converted.printed, device)
 
@@ -122,12 +108,12 @@ def test_the_printed_flags_give_hugging_faces_logits(request, converted, device,
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_flags_file_alone_gives_hugging_faces_logits(request, converted, device, monkeypatch):
     _note_what_is_forgotten(request, converted)
-    _reset_attention_environment(monkeypatch)
+    forget_attention_backend(monkeypatch)
     _assert_logits(converted, _flags_file(converted), device)
 
 
 def test_the_args_are_what_megatron_lms_parser_makes_of_the_flags(converted, monkeypatch):
-    _reset_attention_environment(monkeypatch)
+    forget_attention_backend(monkeypatch)
     stored = torch.load(converted.root / "release/common.pt", weights_only=True)["args"]
     with megatron_lm(_flags_file(converted)) as parsed:
         for name in {argument.name for argument in ARGUMENTS} - SWITCHED_FOR_THE_HOST | {"params_dtype"}:
@@ -136,8 +122,8 @@ def test_the_args_are_what_megatron_lms_parser_makes_of_the_flags(converted, mon
 
 @pytest.mark.cell("family", row="converted", column="exported again, bit for bit")
 def test_the_export_is_the_model_bit_for_bit(converted, tmp_path, monkeypatch):
-    _reset_attention_environment(monkeypatch)
-    _assert_export(converted, tmp_path)
+    forget_attention_backend(monkeypatch)
+    assert_exported(converted.hf, converted.root, tmp_path / "hf")
 
 
 @pytest.mark.cell("family", row=EP2, column="`--use-checkpoint-args` and the printed flags")
@@ -154,11 +140,11 @@ def test_two_ranks_read_half_of_the_experts_each_with_the_flags_file(two_ranks):
 
 @pytest.mark.cell("family", row=EP2, column="`megatron_lm_args.txt` alone")
 def test_one_rank_reads_all_of_the_experts(two_ranks_experts, monkeypatch):
-    _reset_attention_environment(monkeypatch)
+    forget_attention_backend(monkeypatch)
     _assert_logits(two_ranks_experts, _flags_file(two_ranks_experts), "cpu")
 
 
 @pytest.mark.cell("family", row=EP2, column="exported again, bit for bit")
 def test_what_two_ranks_wrote_is_exported_bit_for_bit(two_ranks_experts, tmp_path, monkeypatch):
-    _reset_attention_environment(monkeypatch)
-    _assert_export(two_ranks_experts, tmp_path)
+    forget_attention_backend(monkeypatch)
+    assert_exported(two_ranks_experts.hf, two_ranks_experts.root, tmp_path / "hf")

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from megatron_lm import contents, of_any_import, tree
+from roots import TRACKER, TRAIN_STATE, contents, of_any_import, tree
 from transformers import PreTrainedTokenizerFast
 
 from megatron.bridge import AutoBridge
@@ -33,7 +33,6 @@ from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.writing import ReleaseSaveStrategy
 
 
-TRACKER = "latest_checkpointed_iteration.txt"
 EXAMPLE = Path(__file__).parents[2] / "examples/import_release.py"
 
 
@@ -331,7 +330,7 @@ def test_an_import_that_fails_half_way_leaves_the_checkpoint_that_was_there(
     assert contents(root) == before
     assert sorted(path.name for path in root.iterdir()) == [
         TRACKER,
-        "latest_train_state.pt",
+        TRAIN_STATE,
         "release",
     ]
 

@@ -25,9 +25,9 @@ from typing import Iterator
 
 import pytest
 import torch
+from hf_tensors import assert_same_tensors
 from memory import anonymous
 from models import LLAMA_1B, make_tiny_llama
-from safetensors import safe_open
 from transformers import LlamaConfig, LlamaForCausalLM
 
 
@@ -92,12 +92,6 @@ def test_a_billion_parameters(folder):
     shown = _run("check --compute", *check, "--compute", hf)
     assert f"Megatron-LM computes what {hf} does: with all 16 layers, the logits of 256 positions differ by" in shown
     _run("export", "-c", _EXPORT, hf, root, out)
-    compared = 0
-    for file in hf.glob("*.safetensors"):
-        with safe_open(file, "pt") as expected, safe_open(out / file.name, "pt") as found:
-            assert set(expected.keys()) == set(found.keys())
-            for name in expected.keys():
-                assert torch.equal(expected.get_tensor(name), found.get_tensor(name)), name
-                compared += 1
+    compared = assert_same_tensors(out, hf)
     print(f"\nexported again, bit for bit: {compared} tensors; {os.cpu_count()} cores")
     assert compared == 146

@@ -28,14 +28,17 @@ from typing import NamedTuple
 import pytest
 import torch
 from bridge_training import training_load
+from hf_logits import hf_logits, load_hf, wrong_logits
 from launcher_hook import before_training
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.training.checkpointing import save_checkpoint
-from megatron_lm import load, logits, megatron_lm
-from models import LOGITS_BOUND, make_tiny_llama
+from megatron_lm import load, logits, megatron_lm, release_flags
+from models import make_tiny_llama
+from roots import TRACKER
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
+from workers import SUPPORT
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.checkpointing import load_checkpoint
@@ -44,9 +47,7 @@ from megatron.bridge.training.utils.checkpoint_utils import get_hf_model_id_from
 from megatron.bridge.utils.host import conversion_process_group
 
 
-FUNCTIONAL = Path(__file__).parent
-EXAMPLES = FUNCTIONAL.parents[1] / "examples"
-TRACKER = "latest_checkpointed_iteration.txt"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 LENGTH = 64
 
 CHATS = (
@@ -86,9 +87,9 @@ def _stats(folder: Path) -> dict[str, tuple[int, int]]:
 def _example(name: str, *words: str | Path, path: str = "") -> list[dict]:
     """Run an example with the stand-in for Megatron-LM's script; what that printed of its iterations."""
     environment = os.environ | {
-        "MEGATRON_LM": str(FUNCTIONAL),
+        "MEGATRON_LM": str(SUPPORT),
         "PATH": f"{path}{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": f"{FUNCTIONAL}:{os.environ.get('PYTHONPATH', '')}",
+        "PYTHONPATH": f"{SUPPORT}:{os.environ.get('PYTHONPATH', '')}",
     }
     command = ["bash", str(EXAMPLES / name), *(str(word) for word in words)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
@@ -118,17 +119,11 @@ def trained(life) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     are rounded to it before the logits are computed.
     """
     tokens = AutoTokenizer.from_pretrained(life.hf)(CHATS[0][1], return_tensors="pt").input_ids
-    with megatron_lm(_flags(life.root)) as args:
+    with megatron_lm(release_flags(life.root)) as args:
         model, iteration = load(args)
         assert iteration == 6
         model.bfloat16().float()
         return tokens, logits(model, tokens), model.state_dict()["embedding.word_embeddings.weight"]
-
-
-def _flags(root: Path) -> list[str]:
-    """The release's flags, for float32."""
-    flags = (root / "release/megatron_lm_args.txt").read_text().split()
-    return [*(flag for flag in flags if flag != "--bf16"), "--load", str(root), "--exit-on-missing-checkpoint"]
 
 
 def test_fine_tuning_starts_at_the_release_and_goes_on_from_what_it_saved(life):
@@ -151,15 +146,14 @@ def test_the_loss_falls_from_hugging_faces(life):
     losses = [line["loss"] for run in life.runs for line in run[1:]]
     assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0] / 2
     # In Megatron-LM's default format every token counts but the padding's, which is the end of text here.
-    hf = AutoModelForCausalLM.from_pretrained(life.hf, dtype=torch.float32).eval()
+    hf = load_hf(life.hf)
     tokenizer = AutoTokenizer.from_pretrained(life.hf)
     assert tokenizer.pad_token_id is None
     each = []
     for line in life.chats.read_text().splitlines():
         tokens = tokenizer.apply_chat_template(json.loads(line)["messages"], return_tensors="pt").input_ids[:, :LENGTH]
         targets = tokens[0, 1:]
-        with torch.no_grad():
-            losses_of_tokens = cross_entropy(hf(tokens).logits[0, :-1], targets, reduction="none")
+        losses_of_tokens = cross_entropy(hf_logits(hf, tokens)[0, :-1], targets, reduction="none")
         each.append(losses_of_tokens[targets != tokenizer.eos_token_id])
     assert losses[0] == pytest.approx(float(torch.cat(each).mean()), rel=1e-4)
 
@@ -171,13 +165,9 @@ def test_the_release_stays_as_it_was(life):
 def test_bridge_exports_what_megatron_lm_saved_last(life, trained, tmp_path):
     tokens, expected, _ = trained
     AutoBridge.from_hf_pretrained(life.hf).export_ckpt(life.root, tmp_path / "hf", show_progress=False)
-    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "hf", dtype=torch.float32).eval()
-    with torch.no_grad():
-        found = exported(tokens).logits
-    torch.testing.assert_close(found, expected, rtol=0, atol=LOGITS_BOUND * float(expected.abs().max()))
-    before = AutoModelForCausalLM.from_pretrained(life.hf, dtype=torch.float32).eval()
-    with torch.no_grad():
-        assert float((before(tokens).logits - expected).abs().max()) > 1, "the training changed the model"
+    assert wrong_logits(hf_logits(load_hf(tmp_path / "hf"), tokens), expected) == []
+    before = hf_logits(load_hf(life.hf), tokens)
+    assert float((before - expected).abs().max()) > 1, "the training changed the model"
 
 
 def test_bridges_training_loads_what_megatron_lm_saved_last(life, trained):
@@ -196,24 +186,20 @@ def test_bridge_finds_the_tokenizer_and_the_model_of_what_megatron_lm_saved_last
 
 
 def test_a_new_run_takes_the_root_as_its_pretrained_checkpoint(tiny, tmp_path):
-    flags = _flags(tiny.root)
-    flags[flags.index(str(tiny.root))] = str(tmp_path)
-    hf = AutoModelForCausalLM.from_pretrained(tiny.hf, dtype=torch.float32).eval()
+    flags = release_flags(tiny.root, load_from=tmp_path)
     tokens = torch.arange(40)[None]
     with megatron_lm([*flags, "--pretrained-checkpoint", str(tiny.root)]) as args:
         model, iteration = load(args)
         assert iteration == 0
         found = logits(model, tokens)
-    with torch.no_grad():
-        expected = hf(tokens).logits
-    torch.testing.assert_close(found, expected, rtol=0, atol=LOGITS_BOUND * float(expected.abs().max()))
+    assert wrong_logits(found, hf_logits(load_hf(tiny.hf), tokens)) == []
 
 
 def test_the_padding_that_megatron_lm_saves_is_not_exported(tmp_path):
     hf, root = make_tiny_llama(tmp_path / "hf", "padded-vocabulary"), tmp_path / "root"
     AutoBridge.import_ckpt(hf, root, release=True)
     with megatron_lm(
-        [*_flags(root), "--save", str(root), "--save-interval", "1", "--no-save-optim", "--no-save-rng"]
+        [*release_flags(root), "--save", str(root), "--save-interval", "1", "--no-save-optim", "--no-save-rng"]
     ) as args:
         model, _ = load(args)
         embedding = model.state_dict()["embedding.word_embeddings.weight"]

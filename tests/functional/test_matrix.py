@@ -26,6 +26,7 @@ import pytest
 import torch
 from models import make_tiny_llama
 from smollm2 import CACHED
+from workers import run_worker
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.gpt_provider import GPTModelProvider
@@ -71,16 +72,8 @@ def _import(folder: Path, name: str) -> Path:
 
 def _read(core: str, ranks: int, layouts: tuple[str, ...], folders: list[Path], out: Path) -> dict:
     """Tell what `matrix_worker.py` finds with one megatron-core."""
-    worker = Path(__file__).with_name("matrix_worker.py")
-    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone"]
-    run = subprocess.run(
-        [*command, "--nproc-per-node", str(ranks), str(worker), str(out), ",".join(layouts), *map(str, folders)],
-        env=os.environ | {"PYTHONPATH": f"{_core(core)}:{os.environ.get('PYTHONPATH', '')}"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    path = f"{_core(core)}:{os.environ.get('PYTHONPATH', '')}"
+    run_worker("matrix_worker", out, ",".join(layouts), *folders, ranks=ranks, PYTHONPATH=path)
     outcome = json.loads(out.read_text())
     assert outcome["core"] == core
     return outcome

@@ -24,21 +24,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from hf_logits import hf_logits, load_hf, wrong_logits
 from megatron.core.dist_checkpointing.core import CheckpointingException
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.core.enums import ModelType
 from megatron.training.argument_utils import gpt_config_from_args
 from megatron.training.training import setup_model_and_optimizer
-from megatron_lm import build, load, logits, megatron_lm
-from models import FAMILIES, LOGITS_BOUND, make_tiny_llama, save_random_model
+from megatron_lm import build, load, logits, megatron_lm, release_flags
+from models import FAMILIES, make_tiny_llama, save_random_model
+from roots import TRACKER
 from torch.distributed.checkpoint.api import CheckpointException
-from transformers import AutoModelForCausalLM
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.utils.host import conversion_process_group
 
 
-TRACKER = "latest_checkpointed_iteration.txt"
 TRAINING = ["--clip-grad", "0"]
 TOKENS = torch.arange(64)[None]
 
@@ -52,13 +52,6 @@ def qk_norm(tmp_path_factory) -> tuple[Path, Path]:
     return hf, folder / "root"
 
 
-def _flags(root: Path, *, without: tuple[str, ...] = (), load_from: Path | None = None) -> list[str]:
-    """The release's flags, for float32, without those that begin so."""
-    flags = (root / "release/megatron_lm_args.txt").read_text().split()
-    flags = [flag for flag in flags if not flag.startswith(("--bf16", *without))]
-    return [*flags, "--load", str(load_from or root), "--exit-on-missing-checkpoint"]
-
-
 def _megatron(flags: list[str]) -> torch.Tensor:
     with megatron_lm(flags) as args:
         model, _ = load(args)
@@ -66,14 +59,11 @@ def _megatron(flags: list[str]) -> torch.Tensor:
 
 
 def _hugging_face(hf: Path) -> torch.Tensor:
-    model = AutoModelForCausalLM.from_pretrained(hf, dtype=torch.float32).eval()
-    with torch.no_grad():
-        return model(TOKENS).logits
+    return hf_logits(load_hf(hf), TOKENS)
 
 
 def _agree(found: torch.Tensor, expected: torch.Tensor) -> bool:
-    difference = (found[..., : expected.shape[-1]] - expected).abs().max()
-    return bool(difference < LOGITS_BOUND * expected.abs().max())
+    return not wrong_logits(found[..., : expected.shape[-1]], expected)
 
 
 def _start_training(flags: list[str]) -> int:
@@ -87,8 +77,8 @@ def test_an_iteration_0_lacks_an_optimizer_and_a_release_needs_none(tiny, tmp_pa
     AutoBridge.import_ckpt(tiny.hf, tmp_path / "upstreams")
     assert (tmp_path / "upstreams" / TRACKER).read_text() == "0"
     with pytest.raises(CheckpointException, match="optimizer.state.exp_avg"):
-        _start_training(_flags(tiny.root, load_from=tmp_path / "upstreams"))
-    assert _start_training(_flags(tiny.root)) == 0
+        _start_training(release_flags(tiny.root, load_from=tmp_path / "upstreams"))
+    assert _start_training(release_flags(tiny.root)) == 0
 
 
 def test_the_common_state_has_what_megatron_lm_before_core_0_16_reads_with_no_default(tiny):
@@ -116,22 +106,24 @@ def test_use_checkpoint_args_restores_a_part_and_the_printed_flags_the_rest(qk_n
     hf, root = qk_norm
     with megatron_lm(["--load", str(root), "--use-checkpoint-args"]) as args:
         assert args.num_layers == 2 and not args.qk_layernorm
-    assert _agree(_megatron([*_flags(root), "--use-checkpoint-args"]), _hugging_face(hf))
+    assert _agree(_megatron([*release_flags(root), "--use-checkpoint-args"]), _hugging_face(hf))
 
 
 def test_no_flag_of_the_model_names_a_tokenizer_and_use_checkpoint_args_takes_the_releases(tiny):
     command_line = ["--tokenizer-type", "SFTTokenizer", "--use-checkpoint-args"]
-    with megatron_lm([*_flags(tiny.root), *command_line]) as args:
+    with megatron_lm([*release_flags(tiny.root), *command_line]) as args:
         assert args.tokenizer_type == "HuggingFaceTokenizer"
         assert args.tokenizer_model == str(tiny.root / "release/tokenizer")
-    with megatron_lm([*_flags(tiny.root), *command_line, "--no-use-tokenizer-model-from-checkpoint-args"]) as args:
+    with megatron_lm(
+        [*release_flags(tiny.root), *command_line, "--no-use-tokenizer-model-from-checkpoint-args"]
+    ) as args:
         assert args.tokenizer_type == "SFTTokenizer"
-    assert not any("tokenizer" in flag for flag in _flags(tiny.root)[: -len(["--load", "", ""])])
+    assert not any("tokenizer" in flag for flag in release_flags(tiny.root)[: -len(["--load", "", ""])])
 
 
 def test_a_missing_qk_layernorm_is_ignored_unless_strictness_is_raise_all(qk_norm):
     hf, root = qk_norm
-    wrong = _flags(root, without=("--qk-layernorm",))
+    wrong = release_flags(root, without=("--qk-layernorm",))
     assert not _agree(_megatron(wrong), _hugging_face(hf))
     strict = ["--dist-ckpt-strictness", "raise_all"]
     with pytest.raises(CheckpointingException) as refused:
@@ -139,7 +131,7 @@ def test_a_missing_qk_layernorm_is_ignored_unless_strictness_is_raise_all(qk_nor
     assert "q_layernorm.weight" in str(refused.value) and "k_layernorm.weight" in str(refused.value)
     # The right model takes every weight; only Transformer Engine's modules take the rest.
     with pytest.raises(CheckpointingException) as left:
-        _megatron([*_flags(root), *strict])
+        _megatron([*release_flags(root), *strict])
     assert ".weight" not in str(left.value) and "_extra_state" in str(left.value)
 
 
@@ -147,27 +139,27 @@ def test_a_missing_qk_layernorm_is_ignored_unless_strictness_is_raise_all(qk_nor
 def test_a_wrong_vocabulary_is_cut_or_filled_with_zeros_in_silence(tiny, size):
     expected = _hugging_face(tiny.hf)
     assert expected.shape[-1] == 512
-    wrong = [*_flags(tiny.root, without=("--vocab-size", "--padded-vocab-size")), "--vocab-size", str(size)]
+    wrong = [*release_flags(tiny.root, without=("--vocab-size", "--padded-vocab-size")), "--vocab-size", str(size)]
     with megatron_lm(wrong) as args:
         model, _ = load(args)
         rows = model.state_dict()["embedding.word_embeddings.weight"]
     assert len(rows) == size and not rows[512:].any()
-    assert _agree(_megatron(_flags(tiny.root)), expected)
+    assert _agree(_megatron(release_flags(tiny.root)), expected)
 
 
 @pytest.mark.parametrize("wrong", [["--norm-epsilon", "1e-3"], ["--rotary-base", "500000"]])
 def test_a_wrong_epsilon_or_rotary_base_is_taken_in_silence(tiny, wrong):
     expected = _hugging_face(tiny.hf)
     strict = ["--dist-ckpt-strictness", "raise_unexpected"]
-    assert not _agree(_megatron([*_flags(tiny.root), *strict, *wrong]), expected)
-    assert _agree(_megatron([*_flags(tiny.root), *strict]), expected)
+    assert not _agree(_megatron([*release_flags(tiny.root), *strict, *wrong]), expected)
+    assert _agree(_megatron([*release_flags(tiny.root), *strict]), expected)
 
 
 def test_megatron_lms_builder_forgets_a_rope_scaling_factor_and_the_import_says_so(tmp_path):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 3.2 (rope scaling, tied)"].config)
     with pytest.warns(UserWarning, match="no flag gives it rope_scaling_factor"):
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
-    with megatron_lm(_flags(tmp_path / "root")) as args:
+    with megatron_lm(release_flags(tmp_path / "root")) as args:
         assert args.rope_scaling_factor == 32
         assert gpt_config_from_args(args).rope_scaling_factor == 8
 
@@ -176,22 +168,22 @@ def test_a_missing_rope_scaling_is_taken_in_silence(tmp_path):
     hf = make_tiny_llama(tmp_path / "hf", "llama3-rope")
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
     expected = _hugging_face(hf)
-    assert not _agree(_megatron(_flags(tmp_path / "root", without=("--use-rope-scaling",))), expected)
-    assert _agree(_megatron(_flags(tmp_path / "root")), expected)
+    assert not _agree(_megatron(release_flags(tmp_path / "root", without=("--use-rope-scaling",))), expected)
+    assert _agree(_megatron(release_flags(tmp_path / "root")), expected)
 
 
 def test_a_torn_tracker_ends_megatron_lm_with_status_0_and_is_an_error_in_bridge(tiny, tmp_path):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
     (root / TRACKER).write_text("relea")
     with pytest.raises(SystemExit) as end:
-        _megatron(_flags(root))
+        _megatron(release_flags(root))
     assert not end.value.code
     with pytest.raises(ValueError, match="holds 'relea', neither 'release' nor an iteration number"):
         AutoBridge.from_hf_pretrained(tiny.hf).load_megatron_model(root)
 
 
 def test_a_missing_checkpoint_is_ignored_without_the_flag_that_the_import_prints(tiny, tmp_path):
-    flags = _flags(tiny.root, load_from=tmp_path)
+    flags = release_flags(tiny.root, load_from=tmp_path)
     assert not _agree(
         _megatron([flag for flag in flags if flag != "--exit-on-missing-checkpoint"]), _hugging_face(tiny.hf)
     )

@@ -28,8 +28,8 @@ from typing import Any
 
 import pytest
 import torch
-from megatron_lm import tree
 from models import FAMILIES, save_random_model
+from roots import tree
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 

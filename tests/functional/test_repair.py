@@ -26,12 +26,13 @@ from pathlib import Path
 import pytest
 import torch
 from faults import LosingPower, Stepping, killed_at
+from hf_logits import hf_logits, load_hf, wrong_logits
+from hf_tensors import assert_exported
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.core.dist_checkpointing.validation import verify_integrity_manifest
-from megatron_lm import load, logits, megatron_lm, tree
-from models import LOGITS_BOUND, megatron_tensors
-from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from megatron_lm import load, logits, megatron_lm
+from models import megatron_tensors
+from roots import TRACKER, TRAIN_STATE, contents, tree
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.release import publishing
@@ -43,12 +44,7 @@ from megatron.bridge_release.checking import check
 from megatron.bridge_release.repairing import repair, revert
 
 
-TRACKER = "latest_checkpointed_iteration.txt"
 SHARD = "__0_0.distcp"
-
-
-def _bytes(root: Path) -> dict[str, bytes]:
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def _few_args(root: Path, folder: str) -> None:
@@ -103,7 +99,7 @@ def _bridge_before_0_2(root: Path) -> None:
 
 
 def _no_train_state(root: Path) -> None:
-    (root / "latest_train_state.pt").unlink()
+    (root / TRAIN_STATE).unlink()
     (root / "iter_0000000" / "train_state.pt").unlink()
 
 
@@ -137,22 +133,22 @@ def _args(root: Path) -> dict:
 
 
 def test_every_state_becomes_what_an_import_writes_and_no_tensor_is_rewritten(state, tiny, capsys):
-    before, (shard,) = _bytes(state), state.rglob(SHARD)
+    before, (shard,) = contents(state), state.rglob(SHARD)
     inode = shard.stat().st_ino
     assert not check(state).loadable
 
     assert main(["repair", str(state), "--dry-run"]) == 0
     plan = capsys.readouterr().out
-    assert _bytes(state) == before
+    assert contents(state) == before
 
     assert main(["repair", str(state)]) == 0
     assert capsys.readouterr().out == plan != ""
-    after = _bytes(state)
+    after = contents(state)
     # Upstream writes its tensors to one file.
     assert after.keys() == {name for name in tree(tiny.root) if not name.endswith(".distcp")} | {f"release/{SHARD}"}
     assert (after[TRACKER], (state / "release" / SHARD).stat().st_ino) == (b"release", inode)
     assert _args(state) == _args(tiny.root)
-    assert after["release/megatron_lm_args.txt"] == _bytes(tiny.root)["release/megatron_lm_args.txt"]
+    assert after["release/megatron_lm_args.txt"] == contents(tiny.root)["release/megatron_lm_args.txt"]
     kept = ("release/.metadata", f"release/{SHARD}", "release/run_config.yaml", "release/tokenizer/tokenizer.json")
     assert {after[name] for name in kept} <= set(before.values())
     report = check(state)
@@ -160,12 +156,12 @@ def test_every_state_becomes_what_an_import_writes_and_no_tensor_is_rewritten(st
 
     assert main(["repair", str(state)]) == 0
     assert capsys.readouterr().out == "nothing to do\n"
-    assert _bytes(state) == after
+    assert contents(state) == after
 
 
 def test_megatron_lm_and_bridge_read_a_repaired_root_bit_by_bit(state, tiny, tmp_path):
     repair(state)
-    hf = AutoModelForCausalLM.from_pretrained(tiny.hf, dtype=torch.float32).eval()
+    hf = load_hf(tiny.hf)
     flags = ["--load", str(state), "--exit-on-missing-checkpoint", "--use-checkpoint-args", "--norm-epsilon=1e-06"]
     with megatron_lm(flags) as args:
         model, iteration = load(args)
@@ -173,15 +169,8 @@ def test_megatron_lm_and_bridge_read_a_repaired_root_bit_by_bit(state, tiny, tmp
         assert iteration == 0 and found.keys() == expected.keys()
         assert all(torch.equal(found[name].float(), tensor) for name, tensor in expected.items())
         tokens = torch.arange(48)[None]
-        with torch.no_grad():
-            right = hf(tokens).logits
-        torch.testing.assert_close(
-            logits(model, tokens)[..., :512], right, rtol=0, atol=LOGITS_BOUND * float(right.abs().max())
-        )
-    AutoBridge.from_hf_pretrained(tiny.hf).export_ckpt(state, tmp_path / "hf", show_progress=False)
-    source, exported = (load_file(folder / "model.safetensors") for folder in (tiny.hf, tmp_path / "hf"))
-    assert source.keys() == exported.keys()
-    assert all(torch.equal(exported[name], tensor) for name, tensor in source.items())
+        assert wrong_logits(logits(model, tokens)[..., :512], hf_logits(hf, tokens)) == []
+    assert_exported(tiny.hf, state, tmp_path / "hf")
 
 
 def test_a_tokenizer_that_was_given_relative_to_another_folder_is_the_copy_in_the_release(tiny, tmp_path, monkeypatch):
@@ -208,7 +197,7 @@ def test_a_vocabulary_that_upstream_does_not_pad_is_recorded_as_it_is(two_ranks,
     flags = ["--load", str(tmp_path / "root"), "--exit-on-missing-checkpoint", "--use-checkpoint-args"]
     with megatron_lm([*flags, "--norm-epsilon=1e-06"]) as args:
         model, _ = load(args)
-        expected = megatron_tensors(AutoModelForCausalLM.from_pretrained(hf, dtype=torch.float32), 500)
+        expected = megatron_tensors(load_hf(hf), 500)
         found = dict(model.named_parameters())
         assert all(torch.equal(found[name].float(), tensor) for name, tensor in expected.items())
 
@@ -216,16 +205,16 @@ def test_a_vocabulary_that_upstream_does_not_pad_is_recorded_as_it_is(two_ranks,
 def test_revert_gives_upstreams_import_back_byte_for_byte(default, tmp_path, capsys):
     root = Path(shutil.copytree(default, tmp_path / "root"))
     repair(root)
-    repaired = _bytes(root)
+    repaired = contents(root)
     assert main(["revert", str(root), "--dry-run"]) == 0
-    assert _bytes(root) == repaired
+    assert contents(root) == repaired
     assert main(["revert", str(root)]) == 0
-    assert _bytes(root) == _bytes(default)
+    assert contents(root) == contents(default)
     capsys.readouterr()
     assert main(["revert", str(root)]) == 0
     assert capsys.readouterr().out == "nothing to do\n"
     repair(root)
-    assert _bytes(root) == repaired
+    assert contents(root) == repaired
 
 
 def test_an_import_that_is_reverted_has_upstreams_files_and_bridge_reads_it(tiny, default, tmp_path):
@@ -233,11 +222,9 @@ def test_an_import_that_is_reverted_has_upstreams_files_and_bridge_reads_it(tiny
     revert(root)
     # Upstream writes its tensors to one file.
     tensors = {f"iter_0000000/{file.name}" for file in (tiny.root / "release").glob("*.distcp")}
-    assert _bytes(root).keys() == _bytes(default).keys() - {f"iter_0000000/{SHARD}"} | tensors
+    assert contents(root).keys() == contents(default).keys() - {f"iter_0000000/{SHARD}"} | tensors
     assert (root / TRACKER).read_text() == "0"
-    AutoBridge.from_hf_pretrained(tiny.hf).export_ckpt(root, tmp_path / "hf", show_progress=False)
-    source, exported = (load_file(folder / "model.safetensors") for folder in (tiny.hf, tmp_path / "hf"))
-    assert all(torch.equal(exported[name], tensor) for name, tensor in source.items())
+    assert_exported(tiny.hf, root, tmp_path / "hf")
 
 
 def _trained(root: Path) -> None:
@@ -353,11 +340,11 @@ REFUSED = {
 def test_what_is_no_whole_import_alone_is_refused_and_nothing_changes(spoil, default, tmp_path, capsys):
     root = Path(shutil.copytree(default, tmp_path / "root"))
     spoil(root)
-    before, names = _bytes(root), {path.name for path in root.iterdir()}
+    before, names = contents(root), {path.name for path in root.iterdir()}
     assert main(["repair", str(root)]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ") and REFUSED[spoil] in error
-    assert _bytes(root) == before
+    assert contents(root) == before
     assert {path.name for path in root.iterdir()} == names
 
 
@@ -382,13 +369,13 @@ def test_a_root_where_an_import_is_at_work_is_left_alone(default, tmp_path, caps
             assert shown.out == ""
     finally:
         publication.end()
-    assert _bytes(root) == _bytes(default)
+    assert contents(root) == contents(default)
 
 
 def test_what_an_overwrite_without_exchange_was_cut_short_in_is_taken_back(default, tmp_path, capsys):
     root = Path(shutil.copytree(default, tmp_path / "root"))
     repair(root)
-    expected = _bytes(root)
+    expected = contents(root)
     (root / ".release-replaced-x").mkdir()
     (root / "release").rename(root / ".release-replaced-x" / "release")
     assert main(["check", str(root)]) == 1
@@ -397,13 +384,13 @@ def test_what_an_overwrite_without_exchange_was_cut_short_in_is_taken_back(defau
     for command in (["repair", str(root), "--dry-run"], ["repair", str(root)]):
         assert main(command) == 0
         assert capsys.readouterr().out == took
-    assert _bytes(root) == expected
+    assert contents(root) == expected
 
 
 def test_a_release_whose_revert_died_stays_where_its_tracker_is_lost(default, tmp_path):
     root = Path(shutil.copytree(default, tmp_path / "root"))
     repair(root)
-    expected = _bytes(root)
+    expected = contents(root)
     publication = Publication(root, "iter_0000000")
     staging = publication.begin()
     shutil.copytree(root / "release", staging / "iter_0000000", copy_function=os.link)
@@ -411,7 +398,7 @@ def test_a_release_whose_revert_died_stays_where_its_tracker_is_lost(default, tm
     os.close(publication._lock)
     (root / TRACKER).unlink()
     repair(root)
-    assert _bytes(root) == expected
+    assert contents(root) == expected
 
 
 def test_where_a_file_can_get_no_second_name_nothing_changes(default, tmp_path, monkeypatch, capsys):
@@ -422,7 +409,7 @@ def test_where_a_file_can_get_no_second_name_nothing_changes(default, tmp_path, 
     monkeypatch.setattr(Filesystem, "link", no_links)
     assert main(["repair", str(root)]) == 1
     assert "can get no second name: its filesystem has no hard links, or it is" in capsys.readouterr().err
-    assert _bytes(root) == _bytes(default)
+    assert contents(root) == contents(default)
 
 
 def test_no_link_of_a_publications_name_is_followed(default, tmp_path, capsys):
@@ -484,7 +471,7 @@ def _prepare(name: str, default: Path, root: Path) -> Callable[[Path], object]:
 
 def _ends_as(root: Path) -> dict[str, bytes]:
     """What there is at the end; but the args name the root, which is another one each time."""
-    found = _bytes(root)
+    found = contents(root)
     return {name: found[name] for name in found if not name.endswith(("common.pt", "integrity.json"))}
 
 

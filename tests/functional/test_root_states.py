@@ -23,15 +23,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from roots import TRACKER, TRAIN_STATE, visible_contents
 
 from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.checking import check
 from megatron.bridge_release.repairing import repair, revert
 
-
-TRACKER = "latest_checkpointed_iteration.txt"
-TRAIN_STATE = "latest_train_state.pt"
 
 # What may stand under a checkpoint folder's name.
 CONTENTS = ("a release", "an import", "another import", "nothing", "a part", "a file", "a link", "a dangling link")
@@ -123,22 +121,9 @@ def _make(root: Path, contents: dict[str, str], left: set[str], lacking: str | N
         file.unlink()
 
 
-def _found(root: Path) -> dict[str, bytes | str]:
-    """All that is there, but for what a dead import left."""
-    return {
-        path.relative_to(root).as_posix(): os.readlink(path) if path.is_symlink() else path.read_bytes()
-        for path in root.rglob("*")
-        if (path.is_symlink() or path.is_file()) and not path.relative_to(root).parts[0].startswith(".release-")
-    }
-
-
 def _shards(root: Path) -> set[bytes]:
     """Every checkpoint's tensors, whatever its folder is called."""
-    return {
-        path.read_bytes()
-        for path in root.rglob("*.distcp")
-        if not path.relative_to(root).parts[0].startswith(".release-")
-    }
+    return {data for name, data in visible_contents(root).items() if name.endswith(".distcp")}
 
 
 @settings(
@@ -151,7 +136,7 @@ def test_any_root_is_resolved_checked_and_repaired_or_refused_with_one_error(
     count("any mixture", "resolve", 1)
     root = tmp_path / uuid.uuid4().hex
     _make(root, contents, left, lacking, sources)
-    before, shards = _found(root), _shards(root)
+    before, shards = visible_contents(root), _shards(root)
     kept = {source: _shards(folder) for source, folder in sources.items()}
 
     try:
@@ -162,19 +147,19 @@ def test_any_root_is_resolved_checked_and_repaired_or_refused_with_one_error(
     assert main(["check", str(root), "--json"]) == (0 if report.loadable else 1)
     assert report.loadable or all(problem.strip() for problem in report.problems)
     assert main(["repair", str(root), "--dry-run"]) in (0, 1)
-    assert _found(root) == before
+    assert visible_contents(root) == before
 
     try:
         repair(root)
     except (ValueError, RuntimeError, OSError) as error:
         event("refused")
         assert str(root) in str(error)
-        assert _found(root) == before
+        assert visible_contents(root) == before
     else:
         event("repaired")
         assert check(root).loadable, check(root).problems
-        after = _found(root)
-        assert repair(root) == [] and _found(root) == after
+        after = visible_contents(root)
+        assert repair(root) == [] and visible_contents(root) == after
         assert _shards(root) == shards
         foreign = {name for name in before if name.startswith("notes")}
         assert foreign <= after.keys()

@@ -19,8 +19,6 @@ import io
 import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -28,11 +26,14 @@ from typing import Any
 
 import pytest
 import torch
+from attention_backend import forget_attention_backend
+from hf_tensors import same_bits
 from megatron.core import parallel_state
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.core.msc_utils import MultiStorageClientFeature
 from memory import anonymous
 from models import FAMILIES, save_random_model
+from roots import TRACKER
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint import CheckpointException, FileSystemReader
 from torch.distributed.checkpoint.metadata import (
@@ -43,6 +44,7 @@ from torch.distributed.checkpoint.metadata import (
 )
 from torch.distributed.checkpoint.planner import TensorWriteData, WriteItem, WriteItemType
 from transformers import LlamaConfig
+from workers import run_worker
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.conversion.mapping_registry import MegatronMappingRegistry
@@ -91,8 +93,7 @@ def _assert_equal(one: Path, other: Path, world_size: int = 1) -> None:
     for key, entry in entries.items():
         if isinstance(entry, torch.Tensor):
             tensors += 1
-            assert others[key].dtype == entry.dtype and others[key].shape == entry.shape, key
-            assert torch.equal(others[key].view(torch.uint8), entry.view(torch.uint8)), key
+            assert same_bits(others[key], entry), key
     assert tensors > 10
     commons = [load_common_state_dict(str(folder)) for folder in (one, other)]
     sizes = dict.fromkeys(("world_size", "data_parallel_size", "inprocess_active_world_size"), world_size)
@@ -126,8 +127,7 @@ def streams(monkeypatch) -> list[Any]:
 
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if not family.needs])
 def test_each_family_s_streamed_release_is_the_saved_one(name, tmp_path, monkeypatch, streams):
-    for variable in ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN"):
-        monkeypatch.delenv(variable, raising=False)
+    forget_attention_backend(monkeypatch)
     hf = save_random_model(tmp_path / "hf", FAMILIES[name].config)
     # To one path: args.tokenizer_model and the metadata name it.
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
@@ -141,7 +141,7 @@ def test_each_family_s_streamed_release_is_the_saved_one(name, tmp_path, monkeyp
     assert entries.keys() <= others.keys()
     for key, entry in entries.items():
         if isinstance(entry, torch.Tensor):
-            assert torch.equal(others[key].view(torch.uint8), entry.view(torch.uint8)), key
+            assert same_bits(others[key], entry), key
 
 
 def _float32(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -172,14 +172,7 @@ def ranks(tmp_path_factory) -> Path:
     """A model with experts, imported by one, two, three and four ranks."""
     out = tmp_path_factory.mktemp("ranks")
     hf = save_random_model(out / "hf", FAMILIES["Qwen3-MoE (experts, qk-norm)"].config)
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", Path(__file__).with_name("ranks_worker.py"), hf, out, "1", "2", "3", "4"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
+    run_worker("ranks_worker", hf, out, 1, 2, 3, 4, OMP_NUM_THREADS="1")
     return out
 
 
@@ -459,7 +452,7 @@ def test_an_object_store_is_written_by_megatron_core_and_takes_no_nan(name, tmp_
     else:
         with pytest.raises(ValueError, match="decoder.final_layernorm.weight has values that are no numbers"):
             AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
-        assert not (tmp_path / "root/latest_checkpointed_iteration.txt").exists()
+        assert not (tmp_path / "root" / TRACKER).exists()
 
 
 @pytest.mark.parametrize("times", [-1, 1])
@@ -587,8 +580,7 @@ def test_tensors_of_files_are_those_of_safetensors(tmp_path):
     files = HuggingFaceFiles(tmp_path, read_headers(tmp_path))
     found = files.load_tensors(list(tensors))
     for name, tensor in tensors.items():
-        assert found[name].shape == tensor.shape and found[name].dtype == tensor.dtype
-        assert torch.equal(found[name].flatten().view(torch.uint8), tensor.flatten().view(torch.uint8))
+        assert same_bits(found[name], tensor)
     files.require_unchanged()
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from roots import TRACKER, TRAIN_STATE
 
 from megatron.bridge.training.utils.checkpoint_root import (
     checkpoint_folder,
@@ -30,16 +31,13 @@ from megatron.bridge.training.utils.checkpoint_root import (
 from megatron.bridge_release.layout import parse_tracker
 
 
-TRACKER = "latest_checkpointed_iteration.txt"
-
-
 def _root(path: Path, *folders: str, tracker: str | None = None, step: int | None = None) -> str:
     for folder in folders:
         (path / folder).mkdir()
     if tracker is not None:
         (path / TRACKER).write_text(tracker)
     if step is not None:
-        torch.save({"step": torch.tensor(step, dtype=torch.int32)}, path / "latest_train_state.pt")
+        torch.save({"step": torch.tensor(step, dtype=torch.int32)}, path / TRAIN_STATE)
     return str(path)
 
 

@@ -26,14 +26,13 @@ from pathlib import Path
 
 import pytest
 from faults import LosingPower, Stepping, killed_at
+from roots import TRACKER, TRAIN_STATE
 
 from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.publishing import Publication, check_overwrite, was_interrupted
 from megatron.bridge_release.layout import find_writer
 
 
-TRACKER = "latest_checkpointed_iteration.txt"
-TRAIN_STATE = "latest_train_state.pt"
 FILES = (".metadata", "__0_0.distcp", "tokenizer/tokenizer.json")
 FOREIGN = ("notes.txt", "iter_0000005/kept", ".release-notes")
 

@@ -38,10 +38,6 @@ from transformers import (
 )
 
 
-# Both models compute in float32 from the same bfloat16 weights, so that only the order of additions
-# differs: this much of the largest logit, about a hundredth of one bfloat16 rounding step (2**-8).
-LOGITS_BOUND = 4e-5
-
 _LLAMA3_ROPE = {
     "rope_type": "llama3",
     "rope_theta": 500000.0,

@@ -29,10 +29,11 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from hf_logits import hf_logits, load_hf, wrong_logits
 from layout import wrong
 from megatron.core import parallel_state
 from megatron_lm import llama_flags, load, logits, megatron_lm
-from models import LOGITS_BOUND, megatron_tensors
+from models import megatron_tensors
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from megatron.bridge import AutoBridge
@@ -97,17 +98,12 @@ def read_experts(hf: str, root: Path, flags: list[str]) -> list[str]:
     """Load a release with half of its experts on each rank; say where the logits are not Hugging Face's."""
     flags = [*(flag for flag in flags if flag != "--bf16"), "--load", str(root)]
     tokens = torch.arange(48)[None]
-    hf_model = AutoModelForCausalLM.from_pretrained(hf, dtype=torch.float32).eval()
-    with torch.no_grad():
-        expected = hf_model(tokens).logits
+    expected = hf_logits(load_hf(hf), tokens)
     with megatron_lm([*flags, "--expert-model-parallel-size", "2"]) as args:
         model, _ = load(args)
         experts = sum(".experts.local_experts." in name for name, _ in model.named_parameters())
         found = logits(model, tokens)[..., : expected.shape[-1]]
-    difference = float((found - expected).abs().max())
-    problems = (
-        [] if difference < LOGITS_BOUND * float(expected.abs().max()) else [f"logits differ by {difference:.1e}"]
-    )
+    problems = wrong_logits(found, expected)
     # Two linear layers for each of two experts of each of two layers.
     return problems if experts == 8 else [*problems, f"{experts} parameters of experts"]
 

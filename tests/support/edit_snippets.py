@@ -19,7 +19,7 @@ from patches.series import load_series
 from patches.syntax import AlreadyApplied, Changed, NoMatch, SeveralMatches
 
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 _SERIES = load_series(ROOT)
 
 

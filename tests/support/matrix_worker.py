@@ -42,13 +42,13 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from cpu_host import on_this_host
+from hf_logits import hf_logits, load_hf, wrong_logits
 from layout import wrong
 from megatron.core import dist_checkpointing, parallel_state
 from megatron.core.models.gpt import GPTModel
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
 from megatron.core.transformer import TransformerConfig
-from models import LOGITS_BOUND, megatron_tensors
-from transformers import AutoModelForCausalLM
+from models import megatron_tensors
 
 
 try:
@@ -167,7 +167,7 @@ def logits(model: GPTModel, tokens: torch.Tensor, hidden_size: int) -> torch.Ten
 
 def compare(folder: Path, tp: int, pp: int, way: str) -> list[str]:
     """Load the release at one layout; name what is wrong on this rank."""
-    hf_model = AutoModelForCausalLM.from_pretrained(folder / "hf", dtype=torch.float32).eval()
+    hf_model = load_hf(folder / "hf")
     args = (stored if arguments is None else parsed)(folder, tp, pp, way)
     model = build(args)
     load(model, folder / "root")
@@ -176,11 +176,7 @@ def compare(folder: Path, tp: int, pp: int, way: str) -> list[str]:
     tokens = torch.randint(hf_model.config.vocab_size, (1, 512))
     found = logits(model, tokens, hf_model.config.hidden_size)
     if found is not None:
-        with torch.no_grad():
-            expected = hf_model(tokens).logits
-        difference = float((found[..., : expected.shape[-1]] - expected).abs().max())
-        if not difference < LOGITS_BOUND * float(expected.abs().max()):
-            differences.append(f"logits differ by {difference:.1e}")
+        differences += wrong_logits(found[..., : hf_model.config.vocab_size], hf_logits(hf_model, tokens))
     return differences
 
 

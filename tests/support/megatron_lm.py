@@ -18,7 +18,6 @@ All of it is the code of the installed megatron-core wheel. On a host without CU
 ask for a device are answered with the CPU; nothing that a test looks at is changed.
 """
 
-import re
 import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -38,6 +37,8 @@ from megatron.training.arguments import parse_args, validate_args
 from megatron.training.checkpointing import load_args_from_checkpoint, load_checkpoint
 from megatron.training.models import GPTModelBuilder
 from transformers import LlamaConfig
+
+from megatron.bridge_release.layout import FLAGS_FILE
 
 
 # What a Megatron-LM run needs besides the model and the checkpoint, for Megatron-LM's own modules.
@@ -77,6 +78,19 @@ def llama_flags(config: LlamaConfig, padded_vocab_size: int | None = None) -> li
     if rope["rope_type"] == "llama3":
         switches.append("--use-rope-scaling")
     return [word for flag, value in flags.items() for word in (flag, str(value))] + switches
+
+
+def release_flags(root: Path, without: tuple[str, ...] = (), load_from: Path | None = None) -> list[str]:
+    """Give the flags that a release carries and those that load it, for float32.
+
+    Args:
+        root: The release's root.
+        without: How flags begin that are left out.
+        load_from: Another root to load.
+    """
+    flags = (root / "release" / FLAGS_FILE).read_text().split()
+    flags = [flag for flag in flags if not flag.startswith(("--bf16", *without))]
+    return [*flags, "--load", str(load_from or root), "--exit-on-missing-checkpoint"]
 
 
 @contextmanager
@@ -181,28 +195,3 @@ def greedy(model: torch.nn.Module, tokens: torch.Tensor, count: int, vocab_size:
         best = logits(model, tokens)[:, -1, :vocab_size].argmax(-1, keepdim=True)
         tokens = torch.cat([tokens, best], dim=1)
     return tokens[0, -count:].tolist()
-
-
-# The ID of an import, which its files carry.
-_ID = re.compile(r"_[0-9a-f]{8}(?=\.distcp$)")
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    """Read the files of a checkpoint root, by their names, relative to it."""
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
-def of_any_import(name: str) -> str:
-    """Name a file as any import names it."""
-    return _ID.sub("", name)
-
-
-def tree(root: Path) -> list[str]:
-    """Name the files of a checkpoint root, relative to it, each as any import names it."""
-    return sorted(of_any_import(str(path.relative_to(root))) for path in root.rglob("*") if path.is_file())
-
-
-def shard(folder: Path, rank: int = 0, number: int = 0) -> Path:
-    """Find a file of tensors in a checkpoint folder."""
-    (path,) = [path for path in folder.glob("*.distcp") if of_any_import(path.name) == f"__{rank}_{number}.distcp"]
-    return path

@@ -1,0 +1,65 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Checkpoint roots as files: their names and their bytes."""
+
+import os
+import re
+from pathlib import Path
+
+
+TRACKER = "latest_checkpointed_iteration.txt"
+TRAIN_STATE = "latest_train_state.pt"
+
+# The ID of an import, which its files carry.
+_ID = re.compile(r"_[0-9a-f]{8}(?=\.distcp$)")
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Read all that a checkpoint root holds, by its name relative to it.
+
+    Args:
+        root: The root, or any folder.
+
+    Returns:
+        The bytes of each file; of a link, an arrow and where it leads.
+    """
+    return {
+        path.relative_to(root).as_posix(): (
+            b"-> " + os.readlink(os.fsencode(path)) if path.is_symlink() else path.read_bytes()
+        )
+        for path in root.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
+
+
+def visible_contents(root: Path) -> dict[str, bytes]:
+    """Read what a reader may see of a checkpoint root: all but what an import has for itself."""
+    return {name: data for name, data in contents(root).items() if not name.startswith(".release-")}
+
+
+def of_any_import(name: str) -> str:
+    """Name a file as any import names it."""
+    return _ID.sub("", name)
+
+
+def tree(root: Path) -> list[str]:
+    """Name the files of a checkpoint root, relative to it, each as any import names it."""
+    return sorted(of_any_import(str(path.relative_to(root))) for path in root.rglob("*") if path.is_file())
+
+
+def shard(folder: Path, rank: int = 0, number: int = 0) -> Path:
+    """Find a file of tensors in a checkpoint folder."""
+    (path,) = [path for path in folder.glob("*.distcp") if of_any_import(path.name) == f"__{rank}_{number}.distcp"]
+    return path
