@@ -14,7 +14,9 @@
 
 """Imports that the functional tests share: each model is converted once."""
 
+import functools
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +98,14 @@ def default(tiny: Imported, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("default") / "root"
     AutoBridge.import_ckpt(tiny.hf, root)
     return root
+
+
+@pytest.fixture(scope="session")
+def families(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A model of each family, made when it is first asked for. Tests read it and leave it as it is."""
+    return functools.cache(
+        lambda name: save_random_model(tmp_path_factory.mktemp("family") / "hf", FAMILIES[name].config)
+    )
 
 
 @pytest.fixture(scope="session")

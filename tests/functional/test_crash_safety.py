@@ -14,13 +14,12 @@
 
 """A real import that is killed, or whose disk fails, leaves the old checkpoint or the new one, bit by bit.
 
-The smaller parts, at many more operations and on more filesystems: tests/unit/bridge/test_publishing.py.
+On a disk that is full: test_full_disk.py; on two ranks: test_killed_ranks.py. The smaller parts, at many more operations
+and on more filesystems: tests/unit/bridge/test_publishing.py.
 """
 
 import errno
 import gc
-import hashlib
-import json
 import logging
 import os
 import re
@@ -30,18 +29,17 @@ import subprocess
 import sys
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 import torch
 from faults import Stepping, failing, kill_when_written, killed_at, run_forked
 from hf_tensors import assert_exported
-from roots import TRACKER, TRAIN_STATE, of_any_import, tree, visible_contents
+from roots import TRACKER, TRAIN_STATE, tree, visible_contents
 from torch.distributed import checkpoint
 from torch.distributed.checkpoint import FileSystemWriter
-from workers import run_worker
+from workers import EXAMPLES
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.release.entry_file import EntryFile
@@ -49,27 +47,6 @@ from megatron.bridge.training.release.publishing import Publication
 from megatron.bridge.training.release.streaming import StreamedWeights
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.checking import check
-
-
-EXAMPLE = Path(__file__).parents[2] / "examples/import_release.py"
-
-
-# What is another one in each import: the ID in its files' names, and the staging folder and an ID in .metadata.
-_OF_THIS_IMPORT = re.compile(
-    rb"\.release-staging-\w{8}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=\d)_[0-9a-f]{8}(?=\.distcp)"
-)
-
-
-def _bytes_of_any_import(root: Path) -> dict[str, bytes]:
-    """All that a reader may see of a root, as each import to the same path writes it."""
-    found = visible_contents(root)
-    if "release/.metadata" in found:
-        digest = hashlib.sha256(found["release/.metadata"]).hexdigest().encode()
-        assert found["release/integrity.json"].count(digest) == 1
-        found["release/integrity.json"] = found["release/integrity.json"].replace(digest, b"")
-        for name in ("release/.metadata", "release/integrity.json"):
-            found[name] = _OF_THIS_IMPORT.sub(b"", found[name])
-    return {of_any_import(name): data for name, data in found.items()}
 
 
 def _restore(root: Path, snapshot: Path) -> None:
@@ -267,7 +244,7 @@ def test_a_signal_while_it_writes_ends_it_in_one_line_and_leaves_nothing(number,
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
     before = visible_contents(root)
     with subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", SLOWLY, EXAMPLE, other.hf, root, "--overwrite"],
+        [sys.executable, "-W", "ignore", "-c", SLOWLY, EXAMPLES / "import_release.py", other.hf, root, "--overwrite"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -283,142 +260,6 @@ def test_a_signal_while_it_writes_ends_it_in_one_line_and_leaves_nothing(number,
     assert "KeyboardInterrupt" not in error and "SystemExit" not in error and error.count("Traceback") <= 1
     assert visible_contents(root) == before and not list(root.glob(".release-*"))
     count("Ctrl-C, SIGTERM", "a real import", 1)
-
-
-@pytest.fixture
-def small_disk(tiny, tmp_path) -> Iterator[Path]:
-    """A disk of its own, with a release at ``root``; a test says how much room there is besides."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", disk], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"this host lets nobody mount a tmpfs here: {mounted.stderr.strip()}")
-    try:
-        shutil.copytree(tiny.root, disk / "root")
-        yield disk
-    finally:
-        subprocess.run(["umount", disk], check=True)
-
-
-def _leave_free(disk: Path, free: int) -> None:
-    size = shutil.disk_usage(disk).used + free
-    subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
-
-
-def _weights_size(hf: Path) -> int:
-    return (hf / "model.safetensors").stat().st_size
-
-
-def test_a_disk_smaller_than_the_weights_is_refused_before_the_work(small_disk, other, monkeypatch):
-    root = small_disk / "root"
-    before = visible_contents(root)
-    _leave_free(small_disk, _weights_size(other.hf) - os.sysconf("SC_PAGESIZE"))
-    monkeypatch.setattr(AutoBridge, "from_hf_pretrained", None)
-    with pytest.raises(ValueError, match=f"{root} has 0.0 GB free and the checkpoint needs 0.0 GB"):
-        AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
-    assert visible_contents(root) == before and not list(root.glob(".release-*"))
-
-
-def test_a_disk_that_is_full_half_way_is_the_error_and_the_old_stays(small_disk, other):
-    """The weights alone would fit; what a checkpoint adds to them does not. As a user imports, from a shell."""
-    root = small_disk / "root"
-    before = visible_contents(root)
-    _leave_free(small_disk, _weights_size(other.hf) + os.sysconf("SC_PAGESIZE"))
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", EXAMPLE, other.hf, root, "--overwrite"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 1
-    file = rf"{re.escape(str(root))}/\.release-staging-\w{{8}}/release/__0_\d_[0-9a-f]{{8}}\.distcp"
-    said = rf"error: \[Errno 28\] No space left on device: '{file}'. {root} is as it was; import again when this is mended\."
-    assert re.fullmatch(said, run.stderr.splitlines()[-1])
-    assert visible_contents(root) == before and not list(root.glob(".release-*"))
-
-
-def test_whichever_file_fills_the_disk_the_error_says_so_and_the_old_stays(small_disk, other):
-    """From the weights' file to the last one, in steps of 16 KiB, until there is room for all."""
-    root = small_disk / "root"
-    before, errors = visible_contents(root), []
-    for free in range(_weights_size(other.hf) + 16384, 2 * _weights_size(other.hf), 16384):
-        _leave_free(small_disk, free)
-        try:
-            AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
-        except (OSError, RuntimeError) as error:
-            errors.append(str(error))
-        else:
-            break
-        assert visible_contents(root) == before and not list(root.glob(".release-*"))
-    assert visible_contents(root) != before
-    assert all("No space left on device" in error for error in errors), errors
-    # Those of the tensors, one of those after them, and the tokenizer.
-    for file in (r"/__0_\d_[0-9a-f]{8}\.distcp'", rf"'{re.escape(str(root))}'", "tokenizer"):
-        assert any(re.search(file, error) for error in errors), (file, errors)
-
-
-@dataclass(frozen=True)
-class TwoRanks:
-    """What `killed_ranks_worker.py` left: the roots, how the ranks ended, and a root before and after an import."""
-
-    out: Path
-    ends: dict[str, dict[str, list]]
-    old: dict[str, bytes]
-    new: dict[str, bytes]
-
-
-@pytest.fixture(scope="module")
-def two(tiny, other, tmp_path_factory) -> TwoRanks:
-    """Imports on two ranks that something happens to."""
-    out = tmp_path_factory.mktemp("two")
-    run_worker("killed_ranks_worker", other.hf, tiny.root, out, OMP_NUM_THREADS="1")
-    ends = json.loads((out / "ends.json").read_text())
-    *_, last = ends
-    assert ends[last]["statuses"] == [0, 0]
-    return TwoRanks(out, ends, _bytes_of_any_import(tiny.root), _bytes_of_any_import(out / last))
-
-
-def test_where_rank_0_is_killed_the_other_ends_and_every_byte_is_of_the_old_or_of_the_new(two, count):
-    killed = [name for name, end in two.ends.items() if end["statuses"][0] == -signal.SIGKILL]
-    count("SIGKILL", "rank 0", len(killed))
-    # Every file and folder is synced; then the renames.
-    assert len(killed) > len(two.new)
-    seen = []
-    for name in killed:
-        found = _bytes_of_any_import(two.out / name)
-        assert found in (two.old, two.new)
-        seen.append(found == two.new)
-        # It learns of the death from the connection; where it waits for nothing more, it has succeeded.
-        status, error = two.ends[name]["statuses"][1], two.ends[name]["errors"][1]
-        assert (status, bool(error)) == (1, True) or (status == 0 and seen[-1])
-    assert seen == sorted(seen) and seen[-1] and not seen[0]
-
-
-def test_after_rank_0_was_killed_the_next_import_succeeds_and_clears_up(two, tiny, tmp_path):
-    killed = [name for name, end in two.ends.items() if end["statuses"][0] == -signal.SIGKILL]
-    for name in dict.fromkeys([*killed[:: len(killed) // 3], killed[-1]]):
-        root = Path(shutil.copytree(two.out / name, tmp_path / name))
-        AutoBridge.import_ckpt(tiny.hf, root, release=True, overwrite=True)
-        assert tree(root) == tree(tiny.root)
-
-
-@pytest.mark.parametrize("moment", ["kill_before_saving", "kill_while_writing", "kill_before_publishing"])
-def test_where_rank_1_is_killed_the_other_ends_with_an_error_and_leaves_nothing_half(two, moment, count):
-    count("SIGKILL", "rank 0", 1)
-    assert two.ends[moment]["statuses"] == [1, -signal.SIGKILL]
-    # The last it hears of the other may be before rank 0 has published, or after.
-    assert _bytes_of_any_import(two.out / moment) in ({}, two.new)
-    assert not list((two.out / moment).glob(".release-*"))
-
-
-def test_where_the_writer_of_one_rank_fails_every_rank_names_the_first_cause(two):
-    end = two.ends["write_small_files_only"]
-    assert end["statuses"] == [1, 1]
-    (error,) = set(end["errors"])
-    file = rf"{re.escape(str(two.out))}/root/\.release-staging-\w{{8}}/release/__1_\d_[0-9a-f]{{8}}\.distcp"
-    assert re.fullmatch(rf"OSError: \[Errno 27\] File too large: '{file}'", error)
-    # The root was made for nothing.
-    assert not (two.out / "write_small_files_only").exists()
 
 
 @pytest.mark.parametrize("published", [False, True])

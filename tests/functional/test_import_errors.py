@@ -25,15 +25,13 @@ from types import SimpleNamespace
 import pytest
 from roots import TRACKER, TRAIN_STATE, contents, of_any_import, tree
 from transformers import PreTrainedTokenizerFast
+from workers import EXAMPLES
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training import model_load_save
 from megatron.bridge.training.release import preflight
 from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.writing import ReleaseSaveStrategy
-
-
-EXAMPLE = Path(__file__).parents[2] / "examples/import_release.py"
 
 
 def _no_config(hf: Path) -> None:
@@ -336,7 +334,9 @@ def test_an_import_that_fails_half_way_leaves_the_checkpoint_that_was_there(
 
 
 def test_the_example_names_the_shells_option(hf, tiny):
-    run = subprocess.run([sys.executable, EXAMPLE, hf, tiny.root], capture_output=True, text=True, timeout=300)
+    run = subprocess.run(
+        [sys.executable, EXAMPLES / "import_release.py", hf, tiny.root], capture_output=True, text=True, timeout=300
+    )
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1] == (
         f"error: {tiny.root} already holds a checkpoint of {tiny.hf}: release, the tracker 'release'. "
@@ -346,7 +346,10 @@ def test_the_example_names_the_shells_option(hf, tiny):
 
 def test_the_example_says_what_is_wrong_in_one_line_and_exits_with_1(tmp_path):
     run = subprocess.run(
-        [sys.executable, EXAMPLE, tmp_path / "nothing", tmp_path / "root"], capture_output=True, text=True, timeout=300
+        [sys.executable, EXAMPLES / "import_release.py", tmp_path / "nothing", tmp_path / "root"],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1] == (

@@ -38,7 +38,7 @@ from roots import TRACKER
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer
-from workers import SUPPORT
+from workers import EXAMPLES, SUPPORT
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.checkpointing import load_checkpoint
@@ -47,7 +47,6 @@ from megatron.bridge.training.utils.checkpoint_utils import get_hf_model_id_from
 from megatron.bridge.utils.host import conversion_process_group
 
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 LENGTH = 64
 
 CHATS = (

@@ -21,6 +21,7 @@ from pathlib import Path
 
 
 SUPPORT = Path(__file__).parent
+EXAMPLES = SUPPORT.parents[1] / "examples"
 
 
 def run_worker(name: str, *words: object, ranks: int = 0, **environment: str) -> None:

@@ -1,0 +1,163 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""`check --deep` compares every tensor with the Hugging Face model, and names what differs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from models import make_tiny_llama
+from safetensors.torch import load_file, save_file
+
+from megatron.bridge import AutoBridge
+from megatron.bridge.utils.host import conversion_process_group
+from megatron.bridge_release import comparing
+from megatron.bridge_release.__main__ import main
+from megatron.bridge_release.comparing import compare
+from megatron.bridge_release.reading import read_metadata
+from megatron.bridge_release.repairing import repair
+from megatron.bridge_release.streamed_comparing import find_equal
+
+
+def test_deep_finds_the_one_value_that_differs(tiny, root, tmp_path, capsys):
+    assert main(["check", str(root), "--deep", str(tiny.hf), "--json"]) == 0
+    source = load_file(tiny.hf / "model.safetensors")
+    report = json.loads(capsys.readouterr().out)
+    assert report["notes"] == [f"{len(source)} tensors are bit by bit those of {tiny.hf}."]
+    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+    name = "model.layers.1.mlp.up_proj.weight"
+    source[name].view(torch.int16)[3, 5] ^= 1
+    save_file(source, hf / "model.safetensors", metadata={"format": "pt"})
+    assert main(["check", str(root), "--deep", str(hf), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["problems"] == [f"{name} differs from {hf} in 1 of {source[name].numel()} values"]
+    assert report["notes"] == [f"{len(source) - 1} tensors are bit by bit those of {hf}."]
+
+
+def test_deep_tells_a_model_of_another_shape_and_one_that_is_not_there(root, tmp_path, capsys):
+    other = make_tiny_llama(tmp_path / "hf", "eight-heads")
+    assert main(["check", str(root), "--deep", str(other)]) == 1
+    shown = capsys.readouterr().out
+    assert f"Not compared with {other}: the checkpoint is not of this model: Global shape mis" in shown
+    for path, expected in {
+        tmp_path / "nothing": "does not exist. Give a Hugging Face model ID or a model's folder.",
+        tmp_path: "is not a Hugging Face model: it has no config.json.",
+    }.items():
+        assert main(["check", str(root), "--deep", str(path)]) == 1
+        assert f"Not compared with {path}: The model {path} {expected}" in capsys.readouterr().out
+
+
+def test_deep_sees_without_loading_it_that_a_release_is_what_an_import_writes(tiny, tmp_path):
+    source = load_file(tiny.hf / "model.safetensors")
+    with conversion_process_group():
+        equal = find_equal(tiny.root / "release", AutoBridge.from_hf_pretrained(tiny.hf))
+    assert equal.tensors == source.keys() and len(equal.parameters) == 3 + 2 * 6
+    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+    layer = "model.layers.1.self_attn."
+    source[f"{layer}k_proj.weight"].view(torch.int16)[3, 5] ^= 1
+    save_file(source, hf / "model.safetensors", metadata={"format": "pt"})
+    with conversion_process_group():
+        less = find_equal(tiny.root / "release", AutoBridge.from_hf_pretrained(hf))
+    assert equal.parameters - less.parameters == {"decoder.layers.1.self_attention.linear_qkv.weight"}
+    assert equal.tensors - less.tensors == {f"{layer}{name}_proj.weight" for name in "qkv"}
+    # What was not seen to be equal is compared by names.
+    count = source[f"{layer}k_proj.weight"].numel()
+    assert compare(tiny.root / "release", str(hf)) == (
+        len(source) - 1,
+        [f"{layer}k_proj.weight differs from {hf} in 1 of {count} values"],
+    )
+
+
+def test_deep_finds_a_tensor_of_which_the_checkpoint_has_only_the_beginning(tiny, tmp_path):
+    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+    source, name = load_file(hf / "model.safetensors"), "lm_head.weight"
+    shape = source[name].shape
+    source[name] = torch.cat([source[name], source[name][:8]])
+    save_file(source, hf / "model.safetensors", metadata={"format": "pt"})
+    assert compare(tiny.root / "release", str(hf)) == (
+        len(source) - 1,
+        [f"{name} is {tuple(shape)}, and {tuple(source[name].shape)} in {hf}"],
+    )
+
+
+def test_deep_compares_a_padded_vocabulary_and_takes_a_nan_for_itself(tmp_path):
+    hf = make_tiny_llama(tmp_path / "hf", "padded-vocabulary")
+    source = load_file(hf / "model.safetensors")
+    source["model.layers.0.mlp.up_proj.weight"][2, 3] = float("nan")
+    source["lm_head.weight"][-1, -1] = float("nan")
+    save_file(source, hf / "model.safetensors", metadata={"format": "pt"})
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    with conversion_process_group():
+        models = []
+        for rows in (500, 512):
+            provider = bridge.to_megatron_provider(load_weights=rows == 500)
+            provider.vocab_size = rows
+            provider.finalize()
+            models.append(provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True))
+        weights = dict(models[0][0].named_parameters())
+        for name, parameter in models[1][0].named_parameters():
+            parameter.data.zero_()[: len(weights[name])] = weights[name].data
+        # A release of such values is refused; what a repair makes one of is not.
+        bridge.save_megatron_model(models[1], tmp_path / "root", hf_tokenizer_path=hf)
+    repair(tmp_path / "root")
+    assert read_metadata(tmp_path / "root" / "release").tensors["output_layer.weight"].shape[0] == 512
+    assert compare(tmp_path / "root" / "release", str(hf)) == (len(source), [])
+
+
+@pytest.mark.parametrize("batch", [1, 20_000, 1 << 30])
+def test_deep_names_what_only_one_of_the_two_has_however_little_it_loads_at_a_time(tiny, tmp_path, monkeypatch, batch):
+    monkeypatch.setattr(comparing, "_BATCH", batch)
+    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+    source = load_file(hf / "model.safetensors")
+    del source["model.layers.1.mlp.down_proj.weight"]
+    source["model.layers.0.self_attn.q_norm.weight"] = torch.ones(16)
+    save_file(source, hf / "model.safetensors", metadata={"format": "pt"})
+    equal, problems = compare(tiny.root / "release", str(hf))
+    assert equal == len(source) - 1
+    assert problems == [
+        f"Of the checkpoint, without a source in {hf}: decoder.layers.1.mlp.linear_fc2.weight.",
+        f"Of {hf}, not in the checkpoint: model.layers.0.self_attn.q_norm.weight.",
+    ]
+
+
+def test_deep_ignores_what_an_import_ignores_and_says_what_one_may_let_go(tmp_path):
+    hf, root = make_tiny_llama(tmp_path / "hf", "gqa-tied"), tmp_path / "root"
+    source = load_file(hf / "model.safetensors")
+    ignored = (
+        "model.rotary_emb.inv_freq",
+        *(f"model.layers.0.self_attn.rotary_emb.{it}_cached" for it in ("cos", "sin")),
+    )
+    let_go = [f"model.layers.{layer}.self_attn.q_norm.weight" for layer in (0, 1)]
+    # A copy of the embedding, which is tied.
+    own = source | {"lm_head.weight": source["model.embed_tokens.weight"].clone()}
+    stored = own | {name: torch.ones(8) for name in (*ignored, *let_go)}
+    save_file(stored, hf / "model.safetensors", metadata={"format": "pt"})
+    AutoBridge.import_ckpt(hf, root, release=True, allow_unused_tensors=["*.q_norm.weight"])
+    equal, problems = compare(root / "release", str(hf))
+    assert equal == len(own)
+    assert problems == [
+        f"Of {hf}, not in the checkpoint: model.layers.0…1.self_attn.q_norm.weight (2). Megatron's model has no place "
+        "for it; an import lets go what allow_unused_tensors names."
+    ]
+
+
+def test_deep_reads_no_checkpoint_of_which_the_common_state_is_damaged(tiny, root, capsys):
+    (root / "release/common.pt").write_bytes(b"x")
+    assert main(["check", str(root), "--deep", str(tiny.hf), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert all(problem.endswith(f"repair {root}") for problem in report["problems"])
+    assert f"Not compared with {tiny.hf}: the problems come first." in report["notes"]

@@ -1,0 +1,174 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""`check` finds every file that is damaged, cut or missing, by the checksums and without them."""
+
+import io
+import shutil
+import struct
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+from megatron.core.dist_checkpointing.core import CheckpointingException
+from megatron.core.dist_checkpointing.validation import save_integrity_manifest, verify_integrity_manifest
+from megatron_lm import load, megatron_lm, release_flags
+from roots import TRACKER, contents, shard
+
+from megatron.bridge_release.__main__ import main
+from megatron.bridge_release.checking import check
+from megatron.bridge_release.layout import INTEGRITY_FILE, SUMS_FILE
+from megatron.bridge_release.reading import Entry, read_metadata
+from megatron.bridge_release.repairing import repair
+
+
+def _damages(data: bytes) -> list[tuple[str, bytes | None]]:
+    """Ways to spoil a file."""
+    size = len(data)
+    damages: list[tuple[str, bytes | None]] = [("removed", None)]
+    damages += [(f"truncated to {end}", data[:end]) for end in sorted({0, size // 2, size - 1})]
+    # As many, whatever the size: some files hold the path of the folder that a test runs in.
+    for at in sorted({*(part * size // 24 for part in range(24)), size - 1}):
+        for mask in (0x01, 0x80):
+            damages.append((f"byte {at} ^ {mask}", data[:at] + bytes([data[at] ^ mask]) + data[at + 1 :]))
+    return damages
+
+
+def test_every_file_removed_truncated_or_with_a_byte_flipped_is_found(root, count):
+    cases, missed = 0, []
+    for file, whole in contents(root).items():
+        for damage, data in _damages(whole):
+            if data is None:
+                (root / file).unlink()
+            else:
+                (root / file).write_bytes(data)
+            cases += 1
+            report = check(root)
+            # A checksum that is damaged accuses the file that it is of.
+            name = Path(file).name
+            named = name == INTEGRITY_FILE or any(name in problem for problem in report.problems)
+            if report.loadable or not named:
+                missed.append(f"{file} {damage}: {report.problems}")
+        (root / file).write_bytes(whole)
+    count("every file", "check", cases)
+    assert missed == []
+    assert check(root).loadable
+
+
+def _value_of(data: bytes, entry: Entry) -> int:
+    """Tell where the first byte of a stored tensor's values is, by the ZIP format."""
+    archive = zipfile.ZipFile(io.BytesIO(data[entry.offset : entry.offset + entry.length]))
+    (values,) = (info for info in archive.infolist() if info.filename.endswith("/data/0"))
+    header = entry.offset + values.header_offset
+    return header + 30 + sum(struct.unpack("<HH", data[header + 26 : header + 30]))
+
+
+def test_megatron_cores_own_check_passes_and_fails_after_a_flipped_byte_of_any_file(root):
+    verify_integrity_manifest(str(root / "release"))
+    for file, data in contents(root / "release").items():
+        if file == INTEGRITY_FILE:
+            continue
+        (root / "release" / file).write_bytes(bytes([data[0] ^ 1]) + data[1:])
+        with pytest.raises(CheckpointingException, match=f"for 1 file.*\n  {file}: hash mismatch"):
+            verify_integrity_manifest(str(root / "release"))
+        (root / "release" / file).write_bytes(data)
+
+
+def test_megatron_lm_loads_it_with_verify_integrity_and_refuses_it_after_a_flipped_byte(root):
+    with megatron_lm([*release_flags(root), "--verify-integrity"]) as args:
+        assert load(args)[1] == 0
+        for file in (root / "release").glob("*.distcp"):
+            data = file.read_bytes()
+            file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+            with pytest.raises(CheckpointingException, match=f"{file.name}: hash mismatch"):
+                load(args)
+            file.write_bytes(data)
+        assert load(args)[1] == 0
+
+
+def _as_before_the_manifest(root: Path) -> None:
+    """Give a release the checksums that it had before."""
+    folder = root / "release"
+    (folder / INTEGRITY_FILE).unlink()
+    command = ["sha256sum", *contents(folder)]
+    sums = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+    (folder / SUMS_FILE).write_text(sums)
+
+
+def test_a_release_with_the_checksums_of_before_is_read_and_repaired(tiny, root, capsys):
+    _as_before_the_manifest(root)
+    report = check(root)
+    assert report.loadable and all(file.verified for file in report.files if file.name != SUMS_FILE)
+    (note,) = report.notes
+    assert "--verify-integrity" in note and note.endswith(f"python -m megatron.bridge_release repair {root}")
+    for file in (root / "release").glob("*.distcp"):
+        data = file.read_bytes()
+        file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        assert f"{file.name} has another checksum than when it was written" in check(root).problems[0]
+        file.write_bytes(data)
+    assert main(["repair", str(root)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "write release/integrity.json",
+        "remove release/SHA256SUMS, whose place integrity.json takes",
+    ]
+    assert contents(root).keys() == contents(tiny.root).keys() and check(root).loadable and not check(root).notes
+    verify_integrity_manifest(str(root / "release"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"files": []}', '{"algorithm": "md5", "files": {}}', '{"files": {"common.pt": "abc"}}']
+    + ['{"files": {}}', "[" * 100_000, "\N{SNOWMAN}"],
+    ids=range(10),
+)
+def test_a_manifest_that_is_damaged_or_incomplete_is_a_problem_that_repair_mends(root, text):
+    (root / "release" / INTEGRITY_FILE).write_text(text)
+    (problem,) = check(root).problems
+    assert problem.startswith(f"{root}/release/integrity.json ") and "\n" not in problem
+    assert problem.endswith(f"python -m megatron.bridge_release repair {root}")
+    repair(root)
+    assert check(root).loadable
+
+
+def test_the_manifest_that_megatron_lm_writes_of_a_training_names_what_it_saved(root):
+    """It names its own files alone, and repair, which refuses a training, is not offered."""
+    folder = root / "iter_0000005"
+    (root / "release").rename(folder)
+    (root / TRACKER).write_text("5")
+    (folder / INTEGRITY_FILE).unlink()
+    save_integrity_manifest(str(folder))
+    assert check(root).loadable and not check(root).notes
+    (folder / INTEGRITY_FILE).write_text("{}")
+    (problem,) = check(root).problems
+    assert "Restore it from a copy" in problem
+
+
+def test_without_checksums_a_missing_or_cut_shard_and_a_flipped_bit_in_any_tensor_are_found(default, tmp_path):
+    root = Path(shutil.copytree(default, tmp_path / "root"))
+    file = shard(root / "iter_0000000")
+    whole = file.read_bytes()
+    assert not check(root).beyond_repair
+    for data in (None, b"", whole[:-1], whole + b"\0"):
+        file.unlink() if data is None else file.write_bytes(data)
+        assert any("__0_0.distcp" in problem for problem in check(root).beyond_repair)
+    tensors = [entry for entry in read_metadata(root / "iter_0000000").entries if entry.at is not None]
+    assert len(tensors) > 10
+    for entry in tensors:
+        at = _value_of(whole, entry)
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        (problem,) = check(root).beyond_repair
+        assert f"is damaged in {entry.key} (archive/data/0 has another checksum)" in problem
+    file.write_bytes(whole)
+    assert not check(root).beyond_repair

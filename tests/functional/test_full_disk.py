@@ -1,0 +1,101 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A real import whose disk is too small, or gets full, says so and leaves the old checkpoint, bit by bit."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+from roots import visible_contents
+from workers import EXAMPLES
+
+from megatron.bridge import AutoBridge
+
+
+@pytest.fixture
+def small_disk(tiny, tmp_path) -> Iterator[Path]:
+    """A disk of its own, with a release at ``root``; a test says how much room there is besides."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"this host lets nobody mount a tmpfs here: {mounted.stderr.strip()}")
+    try:
+        shutil.copytree(tiny.root, disk / "root")
+        yield disk
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def _leave_free(disk: Path, free: int) -> None:
+    size = shutil.disk_usage(disk).used + free
+    subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
+
+
+def _weights_size(hf: Path) -> int:
+    return (hf / "model.safetensors").stat().st_size
+
+
+def test_a_disk_smaller_than_the_weights_is_refused_before_the_work(small_disk, other, monkeypatch):
+    root = small_disk / "root"
+    before = visible_contents(root)
+    _leave_free(small_disk, _weights_size(other.hf) - os.sysconf("SC_PAGESIZE"))
+    monkeypatch.setattr(AutoBridge, "from_hf_pretrained", None)
+    with pytest.raises(ValueError, match=f"{root} has 0.0 GB free and the checkpoint needs 0.0 GB"):
+        AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
+    assert visible_contents(root) == before and not list(root.glob(".release-*"))
+
+
+def test_a_disk_that_is_full_half_way_is_the_error_and_the_old_stays(small_disk, other):
+    """The weights alone would fit; what a checkpoint adds to them does not. As a user imports, from a shell."""
+    root = small_disk / "root"
+    before = visible_contents(root)
+    _leave_free(small_disk, _weights_size(other.hf) + os.sysconf("SC_PAGESIZE"))
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", EXAMPLES / "import_release.py", other.hf, root, "--overwrite"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 1
+    file = rf"{re.escape(str(root))}/\.release-staging-\w{{8}}/release/__0_\d_[0-9a-f]{{8}}\.distcp"
+    said = rf"error: \[Errno 28\] No space left on device: '{file}'. {root} is as it was; import again when this is mended\."
+    assert re.fullmatch(said, run.stderr.splitlines()[-1])
+    assert visible_contents(root) == before and not list(root.glob(".release-*"))
+
+
+def test_whichever_file_fills_the_disk_the_error_says_so_and_the_old_stays(small_disk, other):
+    """From the weights' file to the last one, in steps of 16 KiB, until there is room for all."""
+    root = small_disk / "root"
+    before, errors = visible_contents(root), []
+    for free in range(_weights_size(other.hf) + 16384, 2 * _weights_size(other.hf), 16384):
+        _leave_free(small_disk, free)
+        try:
+            AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
+        except (OSError, RuntimeError) as error:
+            errors.append(str(error))
+        else:
+            break
+        assert visible_contents(root) == before and not list(root.glob(".release-*"))
+    assert visible_contents(root) != before
+    assert all("No space left on device" in error for error in errors), errors
+    # Those of the tensors, one of those after them, and the tokenizer.
+    for file in (r"/__0_\d_[0-9a-f]{8}\.distcp'", rf"'{re.escape(str(root))}'", "tokenizer"):
+        assert any(re.search(file, error) for error in errors), (file, errors)

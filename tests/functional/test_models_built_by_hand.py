@@ -1,0 +1,111 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A model that was built by hand is saved as the release of its source where it computes what that does, or not at all."""
+
+import re
+from typing import Any
+
+import pytest
+import torch
+from odd_models import make_odd, with_more
+from transformers import AutoConfig
+
+from megatron.bridge import AutoBridge
+from megatron.bridge.models.hf_pretrained.causal_lm import PreTrainedCausalLM
+from megatron.bridge.training.model_load_save import save_megatron_model, temporary_distributed_context
+from megatron.bridge_release.checking import check
+from megatron.bridge_release.comparing import compare
+
+
+def test_a_save_of_a_model_that_was_loaded_from_less_is_refused(families, tmp_path):
+    hf = make_odd(families("Llama 2"), tmp_path, with_more(self_attn__q_norm__weight=(16,)), {})
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    with pytest.raises(ValueError, match="Not used"):
+        bridge.save_megatron_model([], tmp_path / "root", hf_tokenizer_path=hf, release=True)
+    assert not (tmp_path / "root").exists()
+
+
+def _built(bridge: AutoBridge, **fields: Any) -> list:
+    """Build a model by hand, as upstream's documentation does."""
+    provider = bridge.to_megatron_provider(load_weights=isinstance(bridge.hf_pretrained, PreTrainedCausalLM))
+    for name, value in fields.items():
+        setattr(provider, name, value)
+    provider.finalize()
+    return provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
+
+
+_EXPERTS = "Qwen3-MoE (experts, qk-norm)"
+
+OTHERS = {
+    "another epsilon": ("Llama 2", {"layernorm_epsilon": 0.1}, "layernorm_epsilon is 0.1, not 1e-05"),
+    "another base": ("Llama 2", {"rotary_base": 500000}, "rotary_base is 500000, not 10000"),
+    "another activation": ("Llama 2", {"activation_func": torch.nn.functional.gelu}, "swiglu is False, not True"),
+    "a softmax scale of its own": ("Llama 2", {"softmax_scale": 0.5}, "softmax_scale is set"),
+    "jitter": (_EXPERTS, {"moe_input_jitter_eps": 0.5}, "moe_input_jitter_eps is 0.5, not None"),
+    "another method of routing": (
+        _EXPERTS,
+        {"moe_router_load_balancing_type": "sinkhorn"},
+        "moe_router_load_balancing_type is True, not False",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_model_built_by_hand_that_computes_something_else_is_refused(families, tmp_path, name):
+    family, fields, told = OTHERS[name]
+    hf = families(family)
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    with temporary_distributed_context(backend="gloo"):
+        model = _built(bridge, **fields)
+        with pytest.raises(ValueError, match=re.escape(f"The model is not {hf}: ")) as refused:
+            bridge.save_megatron_model(model, tmp_path / "root", hf_tokenizer_path=hf, release=True)
+        assert told in str(refused.value) and "\n" not in str(refused.value)
+        assert not (tmp_path / "root").exists()
+        # A model of one's own is published as such.
+        save_megatron_model(model, tmp_path / "root", hf_tokenizer_path=hf, release=True)
+    assert not check(tmp_path / "root").problems
+
+
+def test_a_model_built_by_hand_for_a_training_is_the_source_s(families, tmp_path):
+    hf = families("Llama 2")
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    with temporary_distributed_context(backend="gloo"):
+        model = _built(bridge, seq_length=32, attention_dropout=0.1, hidden_dropout=0.1)
+        bridge.save_megatron_model(model, tmp_path / "root", hf_tokenizer_path=hf, release=True)
+    assert torch.load(tmp_path / "root/release/common.pt", weights_only=True)["args"].seq_length == 32
+    equal, problems = compare(tmp_path / "root/release", str(hf))
+    assert problems == [] and equal == 21
+
+
+def test_a_model_with_values_that_are_no_numbers_is_refused(families, tmp_path):
+    hf = families("Llama 2")
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    with temporary_distributed_context(backend="gloo"):
+        model = _built(bridge)
+        with torch.no_grad():
+            model[0].module.output_layer.weight[3, 5] = float("nan")
+        with pytest.raises(ValueError, match="output_layer.weight has values that are no numbers"):
+            bridge.save_megatron_model(model, tmp_path / "root", hf_tokenizer_path=hf, release=True)
+    assert not (tmp_path / "root/release").exists()
+
+
+def test_a_config_alone_is_accounted_for_too(families, tmp_path):
+    config = AutoConfig.from_pretrained(families("Llama 2"))
+    config.hidden_act = "gelu"
+    bridge = AutoBridge.from_hf_config(config)
+    with temporary_distributed_context(backend="gloo"):
+        with pytest.raises(ValueError, match="hidden_act is 'gelu'"):
+            bridge.save_megatron_model(_built(bridge), tmp_path / "root", release=True)
+    assert not (tmp_path / "root").exists()

@@ -1,0 +1,168 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Folders that hold no whole model are refused, in one line and before any weight is read."""
+
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from odd_models import assert_refused, make_odd
+from safetensors.torch import load_file, save_file
+
+
+INDEX = "model.safetensors.index.json"
+
+
+def _truncate(hf: Path) -> None:
+    with open(hf / "model.safetensors", "r+b") as file:
+        file.truncate((hf / "model.safetensors").stat().st_size - 100)
+
+
+def _lengthen(hf: Path) -> None:
+    with open(hf / "model.safetensors", "ab") as file:
+        file.write(b"\0" * 100)
+
+
+def _pointer(hf: Path) -> None:
+    (hf / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+
+
+def _huge_header(hf: Path) -> None:
+    (hf / "model.safetensors").write_bytes(struct.pack("<Q", 10**12) + b"{}")
+
+
+def _two_files(hf: Path, names: tuple[str, str] = ("a", "b")) -> dict[str, str]:
+    tensors = load_file(hf / "model.safetensors")
+    (hf / "model.safetensors").unlink()
+    half = len(tensors) // 2
+    files = {name: f"model-{names[i >= half]}.safetensors" for i, name in enumerate(tensors)}
+    for file in set(files.values()):
+        save_file({name: tensors[name] for name in tensors if files[name] == file}, hf / file)
+    (hf / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": files}))
+    return files
+
+
+def _missing_shard(hf: Path) -> None:
+    _two_files(hf)
+    (hf / "model-b.safetensors").unlink()
+
+
+def _index_of_more(hf: Path) -> None:
+    files = _two_files(hf)
+    (hf / INDEX).write_text(json.dumps({"weight_map": files | {"model.layers.9.x": "model-a.safetensors"}}))
+
+
+def _stale_tensor(hf: Path) -> None:
+    _two_files(hf)
+    stale = load_file(hf / "model-a.safetensors")
+    name = next(iter(stale))
+    save_file(load_file(hf / "model-b.safetensors") | {name: stale[name] + 1}, hf / "model-b.safetensors")
+
+
+def _fifo(hf: Path) -> None:
+    (hf / "model.safetensors").unlink()
+    os.mkfifo(hf / "model.safetensors")
+
+
+def _no_index(hf: Path) -> None:
+    _two_files(hf, ("00001-of-00002", "00002-of-00002"))
+    (hf / INDEX).unlink()
+
+
+def _another_name(hf: Path) -> None:
+    (hf / "model.safetensors").rename(hf / "weights.safetensors")
+
+
+def _broken_index(hf: Path) -> None:
+    _no_index(hf)
+    (hf / INDEX).symlink_to("gone")
+
+
+def _index_that_is_a_folder(hf: Path) -> None:
+    _no_index(hf)
+    (hf / INDEX).mkdir()
+
+
+def _torn_index(hf: Path) -> None:
+    _two_files(hf)
+    (hf / INDEX).write_text('{"weight_map": {')
+
+
+def _two_models(hf: Path) -> None:
+    shutil.copyfile(hf / "model.safetensors", hf / "kept")
+    _two_files(hf)
+    (hf / "kept").rename(hf / "model.safetensors")
+
+
+def _pickled(hf: Path) -> None:
+    torch.save(load_file(hf / "model.safetensors"), hf / "pytorch_model.bin")
+    (hf / "model.safetensors").unlink()
+
+
+def _no_tokenizer(hf: Path) -> None:
+    for file in hf.glob("tokenizer*"):
+        file.unlink()
+
+
+def _larger_tokenizer(hf: Path) -> None:
+    values = json.loads((hf / "tokenizer.json").read_text())
+    values["model"]["vocab"]["more"] = 500
+    (hf / "tokenizer.json").write_text(json.dumps(values))
+
+
+def _token_without_end(hf: Path) -> None:
+    values = json.loads((hf / "tokenizer.json").read_text())
+    values["model"]["vocab"]["more"] = 2**32
+    (hf / "tokenizer.json").write_text(json.dumps(values))
+
+
+FOLDERS: dict[Callable[[Path], Any], str] = {
+    _truncate: "model.safetensors is no whole safetensors file",
+    _lengthen: "model.safetensors is no whole safetensors file",
+    _pointer: "model.safetensors is a Git LFS pointer.*git lfs pull",
+    _huge_header: "model.safetensors is no whole safetensors file",
+    _missing_shard: "names model-b.safetensors, which is no file there: .* tensors are missing",
+    _index_of_more: "names 1 tensors that its files do not hold: model.layers.9.x",
+    _stale_tensor: "model-b.safetensors holds the tensor .*, which .* does not give it",
+    _fifo: "model.safetensors is no file",
+    _no_index: "has model-00001-of-00002.safetensors, .* and no model.safetensors.index.json says",
+    _another_name: "has neither model.safetensors nor .* rename it to model.safetensors",
+    _broken_index: "index.json is no file, or a link to none",
+    _index_that_is_a_folder: "index.json is no file, or a link to none",
+    _torn_index: "index.json is damaged",
+    _two_models: "holds two models",
+    _pickled: "no safetensors files, but pytorch_model.bin",
+    _no_tokenizer: "has no tokenizer",
+    _larger_tokenizer: "goes up to the ID 500, and the embedding has 500 rows",
+    _token_without_end: "goes up to the ID 4294967296, and the embedding has 500 rows",
+}
+
+
+@pytest.mark.parametrize("spoil", FOLDERS, ids=lambda spoil: spoil.__name__.strip("_"))
+def test_a_folder_that_is_not_whole_is_refused(families, tmp_path, spoil):
+    hf = make_odd(families("Llama 2"), tmp_path, None, {})
+    spoil(hf)
+    assert_refused(hf, tmp_path / "root", FOLDERS[spoil])
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "no-such-organization/model", "a/b/c", "~/no such model", "-x"])
+def test_a_name_that_is_no_model_is_one_attempt_and_one_line(tmp_path, name):
+    assert_refused(name, tmp_path / "root", "does not exist|the Hugging Face Hub does not give it")

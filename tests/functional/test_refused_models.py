@@ -1,0 +1,303 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Models that are not what their config says are refused, in one line and before any weight is read."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from models import FAMILIES
+from odd_models import ATTENTION, YARN, Tensors, assert_refused, make_odd, with_more, without
+
+
+_LLAMA3 = FAMILIES["Llama 3.1 (rope scaling)"].config.rope_parameters
+
+
+def _renamed(old: str, new: str) -> Callable[[Tensors], Tensors]:
+    return lambda tensors: {new + name.removeprefix(old): tensor for name, tensor in tensors.items()}
+
+
+def _projections(change: Callable[[torch.Tensor], torch.Tensor], suffix: str = "") -> Callable[[Tensors], Tensors]:
+    """Quantize the projections, and give each a scale where there is a suffix for its name."""
+
+    def quantize(tensors: Tensors) -> Tensors:
+        names = [name for name in tensors if "_proj" in name]
+        scales = {f"{name}{suffix}": torch.ones(1, 1) for name in names} if suffix else {}
+        return tensors | {name: change(tensors[name]) for name in names} | scales
+
+    return quantize
+
+
+def _gptq(tensors: Tensors) -> Tensors:
+    whole = {name: tensor for name, tensor in tensors.items() if "_proj" not in name}
+    parts = {
+        name.replace("weight", part): torch.zeros(8, 8, dtype=torch.int32)
+        for name in tensors
+        for part in ("qweight", "qzeros", "scales", "g_idx")
+        if "_proj" in name
+    }
+    return whole | parts
+
+
+def _shaped(**shapes: tuple[int, ...]) -> Callable[[Tensors], Tensors]:
+    changed = {f"model.layers.0.{name.replace('__', '.')}": torch.ones(shape) for name, shape in shapes.items()}
+    return lambda tensors: tensors | changed
+
+
+_FP8 = torch.float8_e4m3fn
+_LAYERS = "model.layers.0…1."
+
+# Family, what is done to the tensors, what the config says otherwise, what the error says.
+REFUSED: dict[str, tuple[str, Callable[[Tensors], Tensors] | None, dict[str, Any], str]] = {
+    "a tensor missing": ("Llama 2", without(f"{ATTENTION}q_proj.weight"), {}, f"Missing: {ATTENTION}q_proj.weight"),
+    "no norm": ("Llama 2", without("model.norm.weight"), {}, "Missing: model.norm.weight"),
+    "no embedding": (
+        "Qwen2.5 (QKV bias, tied)",
+        without("model.embed_tokens.weight"),
+        {},
+        "model.embed_tokens.weight",
+    ),
+    "no output layer": ("Llama 2", without("lm_head.weight"), {}, "Missing: lm_head.weight.*tie_word_embeddings"),
+    "an expert missing": (
+        "Qwen3-MoE (experts, qk-norm)",
+        without("model.layers.1.mlp.experts.3.up_proj.weight"),
+        {},
+        "Missing: model.layers.1.mlp.experts.3.up_proj.weight",
+    ),
+    "a bias missing": (
+        "Qwen2 (QKV bias)",
+        without(f"{ATTENTION}k_proj.bias"),
+        {},
+        f"Missing: {ATTENTION}k_proj.bias",
+    ),
+    "more layers in the config": (
+        "Llama 2",
+        None,
+        {"num_hidden_layers": 4},
+        r"model.layers.2…3.mlp.down_proj.weight \(2\).*says 4 layers and the files hold 2",
+    ),
+    "fewer layers in the config": ("Llama 2", None, {"num_hidden_layers": 1}, "Not used: .*says 1 layers"),
+    "no prefix": ("Llama 2", _renamed("model.", ""), {}, "another prefix: .* for model"),
+    "another prefix": ("Llama 2", _renamed("", "x."), {}, "another prefix: x.lm_head.weight for lm_head.weight"),
+    "q_norm in a Llama": (
+        "Llama 2",
+        with_more(self_attn__q_norm__weight=(16,)),
+        {},
+        rf"Not used: {_LAYERS}self_attn.q_norm.weight \(2\)",
+    ),
+    "a bias that the config does not name": (
+        "Llama 2",
+        with_more(self_attn__q_proj__bias=(64,)),
+        {},
+        rf"Not used: {_LAYERS}self_attn.q_proj.bias \(2\)",
+    ),
+    "an adapter": ("Llama 2", with_more(self_attn__q_proj__lora_A__weight=(4, 64)), {}, "an adapter's: merge it"),
+    "GPTQ": ("Llama 2", _gptq, {"quantization_config": {"quant_method": "gptq", "bits": 4}}, r"quantized \(gptq\)"),
+    "compressed-tensors": (
+        "Qwen3 (qk-norm)",
+        _projections(lambda tensor: tensor.to(_FP8), "_scale"),
+        {"quantization_config": {"quant_method": "compressed-tensors"}},
+        r"quantized \(compressed-tensors\)",
+    ),
+    "FP8 in blocks": (
+        "Qwen3 (qk-norm)",
+        _projections(lambda tensor: tensor.to(_FP8), "_scale_inv"),
+        {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}},
+        r"quantized \(fp8\)",
+    ),
+    "FP8 that nobody names": ("Llama 2", _projections(lambda tensor: tensor.to(_FP8)), {}, "Quantized in a way"),
+    "int8 that nobody names": (
+        "Llama 2",
+        _projections(lambda tensor: tensor.to(torch.int8)),
+        {},
+        "Quantized in a way",
+    ),
+    "another hidden size": ("Llama 2", None, {"hidden_size": 128, "head_dim": 16}, "is 64, not 128"),
+    "another MLP": ("Llama 2", None, {"intermediate_size": 100}, "is 96 by 64, not 100 by 64"),
+    "other groups": ("Llama 2", None, {"num_key_value_heads": 2}, "k_proj.weight.* is 64 by 64, not 32 by 64"),
+    "other experts": ("Qwen3-MoE (experts, qk-norm)", None, {"num_local_experts": 8, "num_experts": 8}, "experts.4…7"),
+    "a larger vocabulary": ("Llama 2", None, {"vocab_size": 512}, "is 500 by 64, not 512 by 64"),
+    "gate and up of sizes that add up": (
+        "Llama 2",
+        _shaped(mlp__gate_proj__weight=(90, 64), mlp__up_proj__weight=(102, 64)),
+        {},
+        "gate_proj.weight is 90 by 64, not 96 by 64; .*up_proj.weight is 102 by 64",
+    ),
+    "a transposed projection": (
+        "Llama 2",
+        _shaped(mlp__down_proj__weight=(96, 64)),
+        {},
+        "down_proj.weight is 96 by 64, not 64 by 96",
+    ),
+    "a norm that is one number": (
+        "Llama 2",
+        lambda tensors: tensors | {"model.norm.weight": torch.tensor(1.0)},
+        {},
+        "model.norm.weight is a single number, not 64",
+    ),
+    "a complex norm": (
+        "Llama 2",
+        lambda tensors: tensors | {"model.norm.weight": torch.ones(64, dtype=torch.complex64)},
+        {},
+        r"Of a type that no weight has \(C64\): model.norm.weight.$",
+    ),
+    "a number that is a string": (
+        "Llama 2",
+        None,
+        {"rms_norm_eps": "1e-6"},
+        "config.json is no config .*rms_norm_eps",
+    ),
+    "no layers": ("Llama 2", None, {"num_hidden_layers": 0}, "builds no model of the config"),
+    "two rope types": (
+        "Llama 2",
+        None,
+        {"rope_parameters": {"type": "yarn", "rope_type": "default", "rope_theta": 10000.0, "factor": 4.0}},
+        "says type 'yarn' and rope_type 'default'",
+    ),
+    "another model type": ("Llama 2", None, {"model_type": "mistral"}, "whose architecture is MistralForCausalLM"),
+    "not causal": ("Llama 2", None, {"is_causal": False}, "is_causal is False"),
+    "perhaps causal": ("Llama 2", None, {"is_causal": None}, "is_causal is None"),
+    "layer types that make it another family's": (
+        "Mistral (sliding window)",
+        None,
+        {"layer_types": ["full_attention", "sliding_attention"]},
+        "reads the model_type 'ministral' from it, whose architecture is MinistralForCausalLM, not Mistral",
+    ),
+    "a truth for a number": (
+        "Llama 3.1 (rope scaling)",
+        None,
+        {"rope_parameters": _LLAMA3 | {"factor": True}},
+        "rope_parameters.factor is True",
+    ),
+    "no probability": ("Llama 2", None, {"attention_dropout": float("nan")}, "attention_dropout is nan"),
+    "yarn of the base 1": (
+        "Llama 2",
+        None,
+        {"rope_parameters": YARN | {"rope_theta": 1}},
+        "rope_parameters.rope_theta is 1",
+    ),
+    "yarn with a truth for a number": (
+        "Llama 2",
+        None,
+        {"rope_parameters": YARN | {"beta_fast": True}},
+        "rope_parameters.beta_fast is True",
+    ),
+    "a field that Bridge alone reads": (
+        "Qwen3-MoE (experts, qk-norm)",
+        None,
+        {"routed_scaling_factor": 2.5},
+        "routed_scaling_factor is 2.5, which Megatron-Bridge reads",
+    ),
+    "a negative base": (
+        "Llama 2",
+        None,
+        {"rope_parameters": {"rope_type": "default", "rope_theta": -10000.0}},
+        "rope_theta is -10000.0",
+    ),
+    "more experts for a token than there are": (
+        "Qwen3-MoE (experts, qk-norm)",
+        None,
+        {"num_experts_per_tok": 5},
+        "num_experts_per_tok is 5",
+    ),
+    "a tied model without its embedding": (
+        "Llama 2",
+        without("model.embed_tokens.weight"),
+        {"tie_word_embeddings": True},
+        "Missing: model.embed_tokens.weight",
+    ),
+    "a tied head that differs": ("Llama 2", None, {"tie_word_embeddings": True}, "lm_head.weight differs from"),
+    "float64 in the config": ("Llama 2", None, {"dtype": "float64"}, "dtype torch.float64"),
+    "a tied head in float32 that differs": (
+        "Qwen2.5 (QKV bias, tied)",
+        lambda tensors: tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"].float() * (1 + 2**-20)},
+        {},
+        "lm_head.weight differs from",
+    ),
+    "a tied pair that is one number each": (
+        "Qwen2.5 (QKV bias, tied)",
+        lambda tensors: (
+            tensors | {name: torch.tensor(1.0) for name in ("lm_head.weight", "model.embed_tokens.weight")}
+        ),
+        {},
+        "embed_tokens.weight is a single number, not 500 by 64",
+    ),
+    "a name of two lines": ("Llama 2", lambda tensors: tensors | {"a\nb": torch.ones(1)}, {}, r"Not used: 'a\\nb'\. "),
+    "no name": ("Llama 2", lambda tensors: tensors | {"": torch.ones(1)}, {}, r"Not used: ''\. "),
+    "silu by another name": (
+        "Llama 2",
+        None,
+        {"hidden_act": "swish"},
+        "hidden_act is 'swish'.*They are one: write silu",
+    ),
+    "yarn without a factor": (
+        "Llama 2",
+        None,
+        {"rope_parameters": YARN | {"factor": None}},
+        "factor is None.*For none, transformers takes 32.0: write that number",
+    ),
+    "another attention factor": (
+        "Llama 2",
+        None,
+        {"rope_parameters": YARN | {"attention_factor": 1.1386}},
+        "attention_factor is 1.1386",
+    ),
+    "a text_config that is none": (
+        "Llama 2",
+        None,
+        {"text_config": {}},
+        "has a text_config, or a part like it, and llama has none",
+    ),
+    "an odd head": (
+        "Llama 2",
+        lambda tensors: {
+            name: torch.ones(60, 64)
+            if name.split(".")[-2] in ("q_proj", "k_proj", "v_proj")
+            # The output projection is as wide as the heads are.
+            else torch.ones(64, 60)
+            if "o_proj" in name
+            else tensor
+            for name, tensor in tensors.items()
+        },
+        {"head_dim": 15},
+        "asks for heads of 15 numbers, which rotary embedding takes in pairs",
+    ),
+    "padding beyond the vocabulary": (
+        "Llama 2",
+        None,
+        {"pad_token_id": 500},
+        "has the pad_token_id 500, and the embedding has 500 rows",
+    ),
+    "a quantization of plain weights": (
+        "Llama 2",
+        None,
+        {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+        r"has a quantization_config \(gptq\), .* the files hold none. Take it out of config.json",
+    ),
+    "a quantization without a method": (
+        "Llama 2",
+        None,
+        {"quantization_config": {"bits": 4}},
+        r"has a quantization_config \(an unnamed method\)",
+    ),
+    "a type that no release has": ("Llama 2", None, {"dtype": "int4"}, "dtype torch.int4"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_model_that_is_not_what_its_config_says_is_refused(families, tmp_path, name):
+    family, tensors, config, match = REFUSED[name]
+    assert_refused(make_odd(families(family), tmp_path, tensors, config), tmp_path / "root", match)
