@@ -38,7 +38,7 @@ from roots import TRACKER
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer
-from workers import EXAMPLES, SUPPORT
+from workers import EXAMPLES, SUPPORT, WITHOUT_CUDA
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.checkpointing import load_checkpoint
@@ -85,11 +85,15 @@ def _stats(folder: Path) -> dict[str, tuple[int, int]]:
 
 def _example(name: str, *words: str | Path, path: str = "") -> list[dict]:
     """Run an example with the stand-in for Megatron-LM's script; what that printed of its iterations."""
-    environment = os.environ | {
-        "MEGATRON_LM": str(SUPPORT),
-        "PATH": f"{path}{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": f"{SUPPORT}:{os.environ.get('PYTHONPATH', '')}",
-    }
+    environment = (
+        os.environ
+        | WITHOUT_CUDA
+        | {
+            "MEGATRON_LM": str(SUPPORT),
+            "PATH": f"{path}{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": f"{SUPPORT}:{os.environ.get('PYTHONPATH', '')}",
+        }
+    )
     command = ["bash", str(EXAMPLES / name), *(str(word) for word in words)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]

@@ -12,28 +12,47 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The stand-ins that let Megatron-LM run without CUDA change nothing that a test looks at."""
+"""The stand-ins that let Megatron-LM run on the CPU change nothing that a test looks at."""
 
 import sys
 
 import pytest
 import torch
 import torch.distributed as dist
-from cpu_host import on_this_host
+from cpu_host import on_the_cpu
+from hf_logits import hf_logits, load_hf, wrong_logits
 from megatron.core import parallel_state
 from megatron.training import global_vars
-from megatron_lm import llama_flags, load, megatron_lm
+from megatron_lm import llama_flags, load, logits, megatron_lm, release_flags
 from transformers import AutoConfig
 
 
 def test_what_asks_for_cuda_gets_the_cpu_inside_alone():
-    if torch.cuda.is_available():
-        pytest.skip("this host has CUDA; nothing stands in")
-    before = (torch.cuda.current_device, torch.cuda.synchronize, torch.cuda.get_rng_state)
-    with on_this_host():
+    before = (torch.cuda.is_available, torch.cuda.current_device, torch.cuda.synchronize, torch.cuda.get_rng_state)
+    with on_the_cpu():
         assert torch.ones(2, device="cuda").device.type == "cpu"
+        assert torch.ones(2).cuda().device.type == "cpu"
         assert torch.ones(2, dtype=torch.bfloat16).dtype == torch.bfloat16
-    assert (torch.cuda.current_device, torch.cuda.synchronize, torch.cuda.get_rng_state) == before
+        assert not torch.cuda.is_available() and torch.cuda.current_device() == "cpu"
+    after = (torch.cuda.is_available, torch.cuda.current_device, torch.cuda.synchronize, torch.cuda.get_rng_state)
+    assert after == before
+
+
+def test_on_the_cpu_megatron_lm_asks_nothing_of_a_device_that_is_there(tiny, monkeypatch):
+    """A host with CUDA and no kernels for it, as far as Megatron-LM sees."""
+
+    def asked(*_, **__):
+        raise AssertionError("CUDA was asked for")
+
+    tokens = torch.arange(40)[None]
+    expected = hf_logits(load_hf(tiny.hf), tokens)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name in ("device_count", "current_device", "synchronize", "get_rng_state", "get_device_properties"):
+        monkeypatch.setattr(torch.cuda, name, asked)
+    with megatron_lm(release_flags(tiny.root)) as args:
+        model, iteration = load(args)
+        assert iteration == 0 and {parameter.device.type for parameter in model.parameters()} == {"cpu"}
+        assert wrong_logits(logits(model, tokens), expected) == []
 
 
 def test_megatron_lm_ends_as_it_was_started(tiny):

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Stand-ins that let Megatron-LM, of any version, run on a host without CUDA."""
+"""Stand-ins that let Megatron-LM, of any version, run on the CPU, with CUDA on the host or without it."""
 
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
@@ -39,12 +39,11 @@ class _CpuForCuda(TorchFunctionMode):
 
 
 @contextmanager
-def on_this_host() -> Iterator[None]:
-    """Let Megatron-LM run where there is no CUDA; with CUDA this does nothing."""
-    if torch.cuda.is_available():
-        yield
-        return
+def on_the_cpu() -> Iterator[None]:
+    """Let Megatron-LM run as on a host without CUDA, and answer what asks for a device with the CPU."""
     with (
+        mock.patch.object(torch.cuda, "is_available", lambda: False),
+        mock.patch.object(torch.cuda, "device_count", lambda: 0),
         mock.patch.object(torch.cuda, "current_device", lambda: "cpu"),
         mock.patch.object(torch.cuda, "synchronize", lambda device=None: None),
         mock.patch.object(torch.Tensor, "cuda", lambda self, *_, **__: self),

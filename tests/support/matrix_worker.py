@@ -41,7 +41,7 @@ import megatron.core
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from cpu_host import on_this_host
+from cpu_host import on_the_cpu
 from hf_logits import hf_logits, load_hf, wrong_logits
 from layout import wrong
 from megatron.core import dist_checkpointing, parallel_state
@@ -199,7 +199,7 @@ def main() -> None:
     out, layouts, models = Path(sys.argv[1]), sys.argv[2].split(","), [Path(folder) for folder in sys.argv[3:]]
     dist.init_process_group("gloo")
     differences: dict[str, list[str]] = {}
-    with on_this_host():
+    with on_the_cpu():
         for layout in layouts:
             tp, pp = (int(size.partition("=")[2]) for size in layout.split())
             mine = [

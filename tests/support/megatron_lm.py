@@ -14,8 +14,8 @@
 
 """Megatron-LM's own argument parser, model builder and checkpoint loader, for the tests.
 
-All of it is the code of the installed megatron-core wheel. On a host without CUDA the few calls that
-ask for a device are answered with the CPU; nothing that a test looks at is changed.
+All of it is the code of the installed megatron-core wheel. On the CPU the few calls that ask for a device are answered
+with it; nothing that a test looks at is changed.
 """
 
 import sys
@@ -26,10 +26,11 @@ from unittest import mock
 
 import torch
 import torch.distributed as dist
-from cpu_host import on_this_host
+from cpu_host import on_the_cpu
 from megatron.core import parallel_state
 from megatron.core.num_microbatches_calculator import destroy_num_microbatches_calculator
 from megatron.core.process_groups_config import ProcessGroupCollection
+from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
 from megatron.core.tokenizers.utils.build_tokenizer import vocab_size_with_padding
 from megatron.training import global_vars
 from megatron.training.argument_utils import gpt_config_from_args
@@ -94,6 +95,17 @@ def release_flags(root: Path, without: tuple[str, ...] = (), load_from: Path | N
 
 
 @contextmanager
+def _in_float32() -> Iterator[None]:
+    """Multiply float32 matrices in float32, where an image has switched TF32 on: its ten bits are beyond any bound."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
 def megatron_lm(flags: list[str], device: str = "cpu") -> Iterator:
     """Start Megatron-LM as far as a checkpoint needs, and end it again.
 
@@ -108,15 +120,16 @@ def megatron_lm(flags: list[str], device: str = "cpu") -> Iterator:
     """
     run_flags = _RUN_FLAGS + (_CPU_FLAGS if device == "cpu" else [])
     with ExitStack() as stack:
-        stack.enter_context(on_this_host())
+        stack.enter_context(on_the_cpu() if device == "cpu" else _in_float32())
         stack.enter_context(mock.patch.object(sys, "argv", ["pretrain_gpt.py", *run_flags, *flags]))
         args = parse_args()
         if args.use_checkpoint_args:
             load_args_from_checkpoint(args, load_arg="pretrained_checkpoint")
             load_args_from_checkpoint(args)
+        # Only Transformer Engine's experts are multiplied in groups; what is computed is the same.
+        args.moe_grouped_gemm = False
         if device == "cpu":
-            # They need Transformer Engine and CUDA streams, and compute the same.
-            args.moe_grouped_gemm = False
+            # The other one needs CUDA streams.
             args.moe_token_dispatcher_type = "allgather"
         started = not dist.is_initialized()
         if started:
@@ -130,6 +143,9 @@ def megatron_lm(flags: list[str], device: str = "cpu") -> Iterator:
             pipeline_model_parallel_size=args.pipeline_model_parallel_size,
             expert_model_parallel_size=args.expert_model_parallel_size,
         )
+        if device == "cuda":
+            # Megatron Core draws a new model's weights from generators of its own, which are not there before this.
+            model_parallel_cuda_manual_seed(args.seed)
         global_vars.set_global_variables(args, build_tokenizer=False)
         if args.padded_vocab_size is None:
             args.padded_vocab_size = vocab_size_with_padding(args.vocab_size, args)

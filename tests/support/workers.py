@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Runs the workers of this folder, each in processes of its own."""
+"""Runs the workers of this folder, each in processes of its own, as on a host without CUDA."""
 
 import os
 import subprocess
@@ -21,11 +21,14 @@ from pathlib import Path
 
 
 SUPPORT = Path(__file__).parent
+WITHOUT_CUDA = {"CUDA_VISIBLE_DEVICES": ""}
 EXAMPLES = SUPPORT.parents[1] / "examples"
 
 
 def run_worker(name: str, *words: object, ranks: int = 0, **environment: str) -> None:
     """Run a worker to its end, and fail with what it said where it fails.
+
+    It sees no CUDA: its ranks may be more than the host has devices, and NCCL takes no two of one device.
 
     Args:
         name: Its file, without the suffix.
@@ -36,7 +39,7 @@ def run_worker(name: str, *words: object, ranks: int = 0, **environment: str) ->
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks else []
     run = subprocess.run(
         [sys.executable, "-W", "ignore", *torchrun, str(SUPPORT / f"{name}.py"), *map(str, words)],
-        env=os.environ | environment,
+        env=os.environ | WITHOUT_CUDA | environment,
         capture_output=True,
         text=True,
         timeout=600,
