@@ -21,7 +21,7 @@ import pytest
 import torch
 import yaml
 from megatron.core import dist_checkpointing
-from roots import tree
+from roots import TRACKER, TRAIN_STATE, tree
 from torch.distributed.checkpoint import FileSystemReader
 from workers import run_worker
 
@@ -47,9 +47,9 @@ def test_the_files_have_the_same_names(roots):
 
 def test_the_reproducible_files_are_byte_for_byte_the_same(roots):
     theirs, ours = roots
-    for name in tree(theirs):
-        if name.endswith(("run_config.yaml", "/.metadata")):
-            continue
+    names = [name for name in tree(theirs) if not name.endswith(("run_config.yaml", "/.metadata"))]
+    assert {TRACKER, TRAIN_STATE, "iter_0000000/__0_0.distcp", "iter_0000000/metadata.json"} < set(names)
+    for name in names:
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
 
 

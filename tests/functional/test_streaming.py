@@ -17,6 +17,7 @@
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -257,11 +258,26 @@ def test_the_checksums_made_while_writing_are_those_of_the_files(tiny):
 
 def test_conversions_are_admitted_by_their_bytes(tmp_path, monkeypatch):
     """With no room at all, each conversion is alone, and all of them are made."""
+    converted, under_way, most = streaming.StreamedWeights._converted, [], 0
+
+    def counted(self: streaming.StreamedWeights, *arguments: Any) -> Any:
+        nonlocal most
+        under_way.append(self)
+        most = max(most, len(under_way))
+        # Long enough for the other threads to come to theirs.
+        time.sleep(0.01)
+        yield from converted(self, *arguments)
+        under_way.pop()
+
+    monkeypatch.setattr(streaming.StreamedWeights, "_converted", counted)
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    assert most > 1
     (tmp_path / "root").rename(tmp_path / "streamed")
     monkeypatch.setenv("MEGATRON_BRIDGE_IMPORT_MEMORY", "1")
+    most = 0
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    assert most == 1
     assert_same_checkpoint(tmp_path / "root/release", tmp_path / "streamed/release")
 
 

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 from megatron.core.dist_checkpointing.strategies import filesystem_async
 
 from megatron.bridge.utils import host
@@ -113,17 +114,32 @@ def test_the_backend_is_nccl_with_cuda_and_gloo_without(monkeypatch):
         assert host.distributed_backend() == backend
 
 
+def test_the_backend_of_this_host_adds_up_tensors_of_its_device():
+    dist.init_process_group(host.distributed_backend(), store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        tensor = torch.full((3,), 2.0, device="cuda" if torch.cuda.is_available() else "cpu")
+        dist.all_reduce(tensor)
+        assert tensor.tolist() == [2.0, 2.0, 2.0]
+    finally:
+        dist.destroy_process_group()
+
+
 def test_the_stand_ins_for_cuda_are_gone_afterwards(bare):
     before = (torch.cuda.synchronize, torch.cuda.current_device, filesystem_async._results_queue)
     with host.checkpointing_without_cuda():
         assert torch.cuda.current_device() == "cpu"
+        torch.cuda.synchronize()
+        # A queue of this process: what is put there is what is got, by its identity.
+        thing = object()
+        filesystem_async._results_queue.put(thing)
+        assert filesystem_async._results_queue.get(timeout=5) is thing
     assert (torch.cuda.synchronize, torch.cuda.current_device, filesystem_async._results_queue) == before
 
 
 def test_with_cuda_nothing_stands_in(full):
-    before = torch.cuda.current_device
+    before = (torch.cuda.synchronize, torch.cuda.current_device, filesystem_async._results_queue)
     with host.checkpointing_without_cuda():
-        assert torch.cuda.current_device is before
+        assert (torch.cuda.synchronize, torch.cuda.current_device, filesystem_async._results_queue) == before
 
 
 def test_an_error_that_has_nothing_to_do_with_transformer_engine_passes_through(bare):

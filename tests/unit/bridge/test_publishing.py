@@ -199,6 +199,7 @@ def test_an_error_of_any_operation_is_the_one_reported_and_the_old_stays(tmp_pat
 
 
 def test_an_error_that_stays_hides_no_first_one_and_loses_nothing(tmp_path):
+    reported = 0
     for step in range(_count(tmp_path, "old", True)):
         root = _root(tmp_path / str(step), "old")
 
@@ -212,11 +213,16 @@ def test_an_error_that_stays_hides_no_first_one_and_loses_nothing(tmp_path):
         try:
             _publish(root, "new", Stepping(fail), overwrite=True)
         except OSError as raised:
-            assert raised.errno == errno.EIO
-        assert _found(root) in ("old", "new")
+            # What is done cannot be taken back while the error stays.
+            assert raised.errno == errno.EIO and _found(root) in ("old", "new")
+            reported += 1
+        else:
+            assert _found(root) == "new"
+        assert raised_before
         _publish(root, "next", overwrite=True)
         assert _found(root) == "next"
         _assert_clean(root, "old")
+    assert reported > 20
 
 
 def test_of_two_at_one_root_one_wins_and_the_other_is_told(tmp_path, count):
@@ -224,7 +230,7 @@ def test_of_two_at_one_root_one_wins_and_the_other_is_told(tmp_path, count):
     for number in range(100):
         root = tmp_path / str(number)
         ready, go = os.pipe()
-        children = []
+        children = {}
         for content in ("one", "other"):
             child = os.fork()
             if not child:
@@ -238,13 +244,13 @@ def test_of_two_at_one_root_one_wins_and_the_other_is_told(tmp_path, count):
                     status = 1 if "already holds" in str(error) or "Another import" in str(error) else 2
                 finally:
                     os._exit(status)
-            children.append(child)
+            children[child] = content
         os.close(ready)
         os.close(go)
-        ends = sorted(os.WEXITSTATUS(os.waitpid(child, 0)[1]) for child in children)
-        assert ends == [0, 1]
+        ends = {content: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child, content in children.items()}
+        assert sorted(ends.values()) == [0, 1]
         told += 1
-        assert _found(root) in ("one", "other")
+        assert ends[_found(root)] == 0
         assert _names(root) == {"release", TRACKER, TRAIN_STATE}
     count("two imports", "publishing", told)
 
@@ -253,20 +259,29 @@ def test_a_reader_that_polls_sees_nothing_or_a_whole_checkpoint(tmp_path, count)
     """As the first release appears."""
     times = 100
     count("a reader", "publishing", times)
+    before = 0
     for number in range(times):
         root = tmp_path / str(number)
         root.mkdir()
         child = os.fork()
         if not child:
+            status = 1
             try:
                 _publish(root, "new")
+                status = 0
             finally:
-                os._exit(0)
-        seen = set()
-        while "new" not in seen:
-            seen.add(_found(root))
-        os.waitpid(child, 0)
-        assert seen <= {None, "new"}
+                os._exit(status)
+        seen, ended = [_found(root)], False
+        while not ended:
+            # It looks once more when the other process has ended.
+            ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+            seen.append(_found(root))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert set(seen) <= {None, "new"} and seen[-1] == "new"
+        # What was there once stays there.
+        assert seen == sorted(seen, key=lambda found: found == "new")
+        before += seen[0] is None
+    assert before, "it never looked before there was anything"
 
 
 def test_who_publishes_into_a_locked_root_is_told_by_whom(tmp_path):

@@ -87,7 +87,7 @@ def test_an_added_file_that_does_not_exist_is_named(project):
 def test_compiled_files_are_no_added_files(project):
     (project / "src/megatron/__pycache__").mkdir()
     (project / "src/megatron/__pycache__/x.pyc").touch()
-    load_series(project)
+    assert [path for change in load_series(project).changes for path in change.adds] == ["megatron/bridge/added.py"]
 
 
 def test_a_copied_file_must_exist(project):
