@@ -47,8 +47,11 @@ _RUN_FLAGS = [
     *("--micro-batch-size", "1", "--train-iters", "1", "--lr", "1e-4", "--tokenizer-type", "NullTokenizer"),
     *("--transformer-impl", "local", "--no-persist-layer-norm", "--no-masked-softmax-fusion", "--no-rope-fusion"),
     *("--no-gradient-accumulation-fusion", "--no-bias-swiglu-fusion", "--no-bias-dropout-fusion"),
+    # On a GPU, too, whose powers differ from the CPU's in the last places: at a thousand positions the rotary angles
+    # make that as large as the bound of the logits.
+    "--use-cpu-initialization",
 ]
-_CPU_FLAGS = ["--distributed-backend", "gloo", "--use-cpu-initialization"]
+_BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 
 
 def llama_flags(config: LlamaConfig, padded_vocab_size: int | None = None) -> list[str]:
@@ -118,7 +121,7 @@ def megatron_lm(flags: list[str], device: str = "cpu") -> Iterator:
     Yields:
         Megatron-LM's validated arguments.
     """
-    run_flags = _RUN_FLAGS + (_CPU_FLAGS if device == "cpu" else [])
+    run_flags = [*_RUN_FLAGS, "--distributed-backend", _BACKENDS[device]]
     with ExitStack() as stack:
         stack.enter_context(on_the_cpu() if device == "cpu" else _in_float32())
         stack.enter_context(mock.patch.object(sys, "argv", ["pretrain_gpt.py", *run_flags, *flags]))
@@ -133,23 +136,22 @@ def megatron_lm(flags: list[str], device: str = "cpu") -> Iterator:
             args.moe_token_dispatcher_type = "allgather"
         started = not dist.is_initialized()
         if started:
-            backend = "gloo" if device == "cpu" else "nccl"
-            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
-        with mock.patch.dict("os.environ", CUDA_DEVICE_MAX_CONNECTIONS="1"):
-            args.rank, args.world_size = dist.get_rank(), dist.get_world_size()
-            validate_args(args)
-        parallel_state.initialize_model_parallel(
-            tensor_model_parallel_size=args.tensor_model_parallel_size,
-            pipeline_model_parallel_size=args.pipeline_model_parallel_size,
-            expert_model_parallel_size=args.expert_model_parallel_size,
-        )
-        if device == "cuda":
-            # Megatron Core draws a new model's weights from generators of its own, which are not there before this.
-            model_parallel_cuda_manual_seed(args.seed)
-        global_vars.set_global_variables(args, build_tokenizer=False)
-        if args.padded_vocab_size is None:
-            args.padded_vocab_size = vocab_size_with_padding(args.vocab_size, args)
+            dist.init_process_group(_BACKENDS[device], store=dist.HashStore(), rank=0, world_size=1)
         try:
+            with mock.patch.dict("os.environ", CUDA_DEVICE_MAX_CONNECTIONS="1"):
+                args.rank, args.world_size = dist.get_rank(), dist.get_world_size()
+                validate_args(args)
+            parallel_state.initialize_model_parallel(
+                tensor_model_parallel_size=args.tensor_model_parallel_size,
+                pipeline_model_parallel_size=args.pipeline_model_parallel_size,
+                expert_model_parallel_size=args.expert_model_parallel_size,
+            )
+            if device == "cuda":
+                # Dropout asks for Megatron Core's own generators, even where nothing is dropped.
+                model_parallel_cuda_manual_seed(args.seed)
+            global_vars.set_global_variables(args, build_tokenizer=False)
+            if args.padded_vocab_size is None:
+                args.padded_vocab_size = vocab_size_with_padding(args.vocab_size, args)
             yield args
         finally:
             global_vars.destroy_global_vars()
@@ -188,7 +190,7 @@ def load(args, **forgotten) -> tuple[torch.nn.Module, int]:
         This rank's model and the iteration.
     """
     model = build(args, **forgotten).eval()
-    if not args.use_cpu_initialization:
+    if args.distributed_backend == _BACKENDS["cuda"]:
         model.cuda()
     iteration, _ = load_checkpoint([model], None, None)
     return model, iteration
