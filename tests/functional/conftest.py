@@ -63,18 +63,26 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return out, hf
 
 
+@pytest.fixture(scope="session")
+def kept() -> dict[str, Imported]:
+    """What `imported` has made, for the next file that goes through it."""
+    return {}
+
+
 @pytest.fixture(scope="session", params=[*TINY_LLAMAS, "smollm2", "tp2", "pp2", "dp2"])
-def imported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Imported:
-    """Each model in turn, imported with ``release=True``; and one model as two ranks wrote it."""
-    if request.param in ("tp2", "pp2", "dp2"):
+def imported(
+    request: pytest.FixtureRequest, kept: dict[str, Imported], tmp_path_factory: pytest.TempPathFactory
+) -> Imported:
+    """Each model in turn, imported with ``release=True``; and one model as two ranks wrote it. Tests leave them so."""
+    name = request.param
+    if name in ("tp2", "pp2", "dp2"):
         out, hf = request.getfixturevalue("two_ranks")
-        return _imported(hf, out / request.param)
-    folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "smollm2":
-        hf = request.getfixturevalue("smollm2")
-    else:
-        hf = make_tiny_llama(folder / "hf", request.param)
-    return _import(hf, folder / "root")
+        return _imported(hf, out / name)
+    if name not in kept:
+        folder = tmp_path_factory.mktemp(name)
+        hf = request.getfixturevalue("smollm2") if name == "smollm2" else make_tiny_llama(folder / "hf", name)
+        kept[name] = _import(hf, folder / "root")
+    return kept[name]
 
 
 @pytest.fixture(scope="session")

@@ -73,11 +73,10 @@ def _start_training(flags: list[str]) -> int:
         return args.iteration
 
 
-def test_an_iteration_0_lacks_an_optimizer_and_a_release_needs_none(tiny, tmp_path):
-    AutoBridge.import_ckpt(tiny.hf, tmp_path / "upstreams")
-    assert (tmp_path / "upstreams" / TRACKER).read_text() == "0"
+def test_an_iteration_0_lacks_an_optimizer_and_a_release_needs_none(tiny, default):
+    assert (default / TRACKER).read_text() == "0"
     with pytest.raises(CheckpointException, match="optimizer.state.exp_avg"):
-        _start_training(release_flags(tiny.root, load_from=tmp_path / "upstreams"))
+        _start_training(release_flags(tiny.root, load_from=default))
     assert _start_training(release_flags(tiny.root)) == 0
 
 

@@ -25,7 +25,7 @@ from hf_tensors import assert_exported
 from hook_states import SHARD, STATES
 from megatron.core.dist_checkpointing.validation import verify_integrity_manifest
 from megatron_lm import load, logits, megatron_lm
-from models import megatron_tensors
+from models import make_tiny_llama, megatron_tensors
 from roots import TRACKER, contents, tree
 
 from megatron.bridge import AutoBridge
@@ -103,8 +103,8 @@ def test_a_tokenizer_that_was_given_relative_to_another_folder_is_the_copy_in_th
     assert check(root).loadable and check(root).made_of == "hf"
 
 
-def test_a_vocabulary_that_upstream_does_not_pad_is_recorded_as_it_is(two_ranks, tmp_path):
-    _, hf = two_ranks
+def test_a_vocabulary_that_upstream_does_not_pad_is_recorded_as_it_is(tmp_path):
+    hf = make_tiny_llama(tmp_path / "hf", "padded-vocabulary")
     AutoBridge.import_ckpt(hf, tmp_path / "root")
     repair(tmp_path / "root")
     args = _args(tmp_path / "root")

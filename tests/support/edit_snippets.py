@@ -1,7 +1,7 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the tests of the edits share: each edit is tried on a small snippet of our own."""
+"""What the tests of the edits and of their operations share: each is tried on a small snippet of our own."""
 
 import ast
 import dataclasses
@@ -15,8 +15,9 @@ import libcst as cst
 import pytest
 
 from patches.edit import Edit
+from patches.operations import Operation
 from patches.series import load_series
-from patches.syntax import AlreadyApplied, Changed, NoMatch, SeveralMatches
+from patches.syntax import AlreadyApplied, Changed, EditError, NoMatch, SeveralMatches
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,3 +124,27 @@ class EditSnippets:
     def test_the_edit_is_refused_the_second_time(self, edit, snippet):
         with pytest.raises(AlreadyApplied):
             apply(edit, apply(edit, snippet.side("-")))
+
+
+def edit(do: Operation, symbol: str = "", **more) -> Edit:
+    """Give an edit of a snippet by one operation."""
+    return Edit("tiny", symbol, "Because.", "Never.", do, **more)
+
+
+def check(do: Operation, before: str, after: str, symbol: str = "", **more) -> None:
+    """Assert that an operation turns one snippet into the other, and refuses to do so twice."""
+    fit = fitted(edit(do, symbol, **more), before)
+    result = apply(fit, before)
+    assert laid_out(result) == laid_out(after)
+    with pytest.raises(AlreadyApplied):
+        apply(fit, result)
+    with pytest.raises(AlreadyApplied):
+        apply(fit, ast.unparse(ast.parse(result)) + "\n")
+
+
+def refused(kind: type[EditError], do: Operation, before: str, symbol: str = "") -> str:
+    """Assert that an operation refuses a snippet with this kind of error; give what it says."""
+    with pytest.raises(kind) as caught:
+        apply(edit(do, symbol), before)
+    assert type(caught.value) is kind
+    return str(caught.value)
