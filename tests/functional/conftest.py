@@ -93,6 +93,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Imported:
 
 
 @pytest.fixture
+def hf(tiny: Imported, tmp_path: Path) -> Path:
+    """A copy of the tiny model, to spoil."""
+    return Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+
+
+@pytest.fixture
 def root(tiny: Imported, tmp_path: Path) -> Path:
     """A release to spoil."""
     return Path(shutil.copytree(tiny.root, tmp_path / "root"))

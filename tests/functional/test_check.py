@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from roots import TRACKER, contents, shard
+from roots import TRACKER, contents, shard, stored_args
 from torch.distributed.checkpoint import FileSystemReader
 
 from megatron.bridge import AutoBridge
@@ -98,7 +98,7 @@ def test_what_it_reads_of_the_metadata_is_what_torch_reads(tiny):
 
 
 def test_what_it_reads_of_the_args_is_what_torch_reads(tiny):
-    expected = vars(torch.load(tiny.root / "release" / "common.pt", weights_only=True)["args"])
+    expected = vars(stored_args(tiny.root))
     found = vars(read_state(tiny.root / "release")["args"])
     assert found == {name: str(value) if isinstance(value, torch.dtype) else value for name, value in expected.items()}
     assert set(NEEDED_ARGS) <= found.keys()
@@ -245,7 +245,7 @@ def test_args_that_are_not_the_tensors_are_found_and_derived_anew(root, changes,
     assert expected in problem
     repair(root)
     assert check(root).loadable
-    found = vars(torch.load(root / "release" / "common.pt", weights_only=True)["args"])
+    found = vars(stored_args(root))
     assert found == right | {"tokenizer_model": str(root / "release" / "tokenizer")}
 
 

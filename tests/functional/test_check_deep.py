@@ -15,8 +15,6 @@
 """`check --deep` compares every tensor with the Hugging Face model, and names what differs."""
 
 import json
-import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -33,12 +31,11 @@ from megatron.bridge_release.repairing import repair
 from megatron.bridge_release.streamed_comparing import find_equal
 
 
-def test_deep_finds_the_one_value_that_differs(tiny, root, tmp_path, capsys):
+def test_deep_finds_the_one_value_that_differs(tiny, hf, root, capsys):
     assert main(["check", str(root), "--deep", str(tiny.hf), "--json"]) == 0
     source = load_file(tiny.hf / "model.safetensors")
     report = json.loads(capsys.readouterr().out)
     assert report["notes"] == [f"{len(source)} tensors are bit by bit those of {tiny.hf}."]
-    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
     name = "model.layers.1.mlp.up_proj.weight"
     source[name].view(torch.int16)[3, 5] ^= 1
     save_file(source, hf / "model.safetensors", metadata={"format": "pt"})
@@ -61,12 +58,11 @@ def test_deep_tells_a_model_of_another_shape_and_one_that_is_not_there(root, tmp
         assert f"Not compared with {path}: The model {path} {expected}" in capsys.readouterr().out
 
 
-def test_deep_sees_without_loading_it_that_a_release_is_what_an_import_writes(tiny, tmp_path):
+def test_deep_sees_without_loading_it_that_a_release_is_what_an_import_writes(tiny, hf):
     source = load_file(tiny.hf / "model.safetensors")
     with conversion_process_group():
         equal = find_equal(tiny.root / "release", AutoBridge.from_hf_pretrained(tiny.hf))
     assert equal.tensors == source.keys() and len(equal.parameters) == 3 + 2 * 6
-    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
     layer = "model.layers.1.self_attn."
     source[f"{layer}k_proj.weight"].view(torch.int16)[3, 5] ^= 1
     save_file(source, hf / "model.safetensors", metadata={"format": "pt"})
@@ -82,8 +78,7 @@ def test_deep_sees_without_loading_it_that_a_release_is_what_an_import_writes(ti
     )
 
 
-def test_deep_finds_a_tensor_of_which_the_checkpoint_has_only_the_beginning(tiny, tmp_path):
-    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+def test_deep_finds_a_tensor_of_which_the_checkpoint_has_only_the_beginning(tiny, hf):
     source, name = load_file(hf / "model.safetensors"), "lm_head.weight"
     shape = source[name].shape
     source[name] = torch.cat([source[name], source[name][:8]])
@@ -119,9 +114,8 @@ def test_deep_compares_a_padded_vocabulary_and_takes_a_nan_for_itself(tmp_path):
 
 
 @pytest.mark.parametrize("batch", [1, 20_000, 1 << 30])
-def test_deep_names_what_only_one_of_the_two_has_however_little_it_loads_at_a_time(tiny, tmp_path, monkeypatch, batch):
+def test_deep_names_what_only_one_of_the_two_has_however_little_it_loads_at_a_time(tiny, hf, monkeypatch, batch):
     monkeypatch.setattr(comparing, "_BATCH", batch)
-    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
     source = load_file(hf / "model.safetensors")
     del source["model.layers.1.mlp.down_proj.weight"]
     source["model.layers.0.self_attn.q_norm.weight"] = torch.ones(16)

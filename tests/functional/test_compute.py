@@ -172,8 +172,7 @@ def test_a_longer_window_is_reached_where_it_can_be_and_named_where_not(tmp_path
     assert prove(root, hf, positions=64).agrees
 
 
-def test_one_tensor_of_another_model_is_seen(tiny, other, tmp_path):
-    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+def test_one_tensor_of_another_model_is_seen(tiny, hf, other):
     name = "model.layers.1.self_attn.v_proj.weight"
     tensors, others = (load_file(folder / "model.safetensors") for folder in (tiny.hf, other.hf))
     save_file(tensors | {name: others[name]}, hf / "model.safetensors", metadata={"format": "pt"})
@@ -185,8 +184,7 @@ def test_one_tensor_of_another_model_is_seen(tiny, other, tmp_path):
     assert not proof.agrees and proof.difference == float("inf")
 
 
-def test_a_model_without_one_of_its_tensors_is_not_made_up(tiny, tmp_path):
-    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+def test_a_model_without_one_of_its_tensors_is_not_made_up(tiny, hf):
     tensors = load_file(hf / "model.safetensors")
     del tensors["model.layers.1.mlp.up_proj.weight"]
     save_file(tensors, hf / "model.safetensors", metadata={"format": "pt"})
@@ -295,8 +293,7 @@ def _field(**values: Any) -> Callable[[Path], None]:
         ","
     ),
 )
-def test_a_folder_that_is_not_the_models_is_a_problem_of_one_line(tiny, tmp_path, spoil, expected, capsys):
-    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+def test_a_folder_that_is_not_the_models_is_a_problem_of_one_line(tiny, hf, spoil, expected, capsys):
     spoil(hf)
     assert main(["check", str(tiny.root), "--compute", str(hf), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
@@ -305,14 +302,12 @@ def test_a_folder_that_is_not_the_models_is_a_problem_of_one_line(tiny, tmp_path
     assert "proof" not in report
 
 
-def test_an_index_with_metadata_is_read(tiny, tmp_path):
-    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+def test_an_index_with_metadata_is_read(tiny, hf):
     _index(metadata={})(hf)
     _assert_agrees(prove(tiny.root, hf), 2)
 
 
-def test_what_transformers_cannot_load_is_not_proven(tiny, tmp_path, capsys):
-    hf = Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
+def test_what_transformers_cannot_load_is_not_proven(tiny, hf, capsys):
     _field(hidden_act="no-such")(hf)
     assert main(["check", str(tiny.root), "--compute", str(hf)]) == 3
     assert "does: transformers cannot load it here (KeyError: 'no-such').\n" in capsys.readouterr().out

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import torch
 from hf_logits import LOGITS_BOUND
 from models import FAMILIES as MODELS
 from models import save_random_model
+from roots import stored_args
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.release.config_table import FAMILIES
@@ -279,7 +279,7 @@ def test_what_is_refused_computes_another_function(tmp_path, case):
 
 
 def _dropout(root: Path) -> float:
-    return torch.load(root / "release/common.pt", weights_only=True)["args"].attention_dropout
+    return stored_args(root).attention_dropout
 
 
 def _has(hf: Path, name: str) -> bool:

@@ -26,6 +26,7 @@ from hf_logits import hf_logits, load_hf, wrong_logits
 from hf_tensors import assert_exported
 from megatron_lm import load, logits, megatron_lm
 from models import FAMILIES, save_random_model
+from roots import stored_args
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.release.args_table import ARGUMENTS
@@ -114,7 +115,7 @@ def test_the_flags_file_alone_gives_hugging_faces_logits(request, converted, dev
 
 def test_the_args_are_what_megatron_lms_parser_makes_of_the_flags(converted, monkeypatch):
     forget_attention_backend(monkeypatch)
-    stored = torch.load(converted.root / "release/common.pt", weights_only=True)["args"]
+    stored = stored_args(converted.root)
     with megatron_lm(_flags_file(converted)) as parsed:
         for name in {argument.name for argument in ARGUMENTS} - SWITCHED_FOR_THE_HOST | {"params_dtype"}:
             assert getattr(stored, name) == getattr(parsed, name), name

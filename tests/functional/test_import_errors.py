@@ -109,12 +109,6 @@ BAD_MODELS = {
 }
 
 
-@pytest.fixture
-def hf(tiny, tmp_path) -> Path:
-    """A copy of the model, to be spoilt."""
-    return Path(shutil.copytree(tiny.hf, tmp_path / "hf"))
-
-
 def _fails(hf: str | Path, root: str | Path, match: str) -> None:
     with pytest.raises(ValueError, match=match) as error:
         AutoBridge.import_ckpt(hf, root, release=True)

@@ -23,8 +23,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-import torch
 from models import make_tiny_llama
+from roots import stored_args
 from smollm2 import CACHED
 from workers import run_worker
 
@@ -65,7 +65,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def _import(folder: Path, name: str) -> Path:
     AutoBridge.import_ckpt(make_tiny_llama(folder / "hf", name), folder / "root", release=True)
-    args = torch.load(folder / "root/release/common.pt", weights_only=True)["args"]
+    args = stored_args(folder / "root")
     (folder / "printed_flags.txt").write_text(" ".join(megatron_lm_flags(args, restored=False)))
     return folder
 

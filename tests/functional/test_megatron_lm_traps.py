@@ -32,7 +32,7 @@ from megatron.training.argument_utils import gpt_config_from_args
 from megatron.training.training import setup_model_and_optimizer
 from megatron_lm import build, load, logits, megatron_lm, release_flags
 from models import FAMILIES, make_tiny_llama, save_random_model
-from roots import TRACKER
+from roots import TRACKER, stored_args
 from torch.distributed.checkpoint.api import CheckpointException
 
 from megatron.bridge import AutoBridge
@@ -81,7 +81,7 @@ def test_an_iteration_0_lacks_an_optimizer_and_a_release_needs_none(tiny, defaul
 
 
 def test_the_common_state_has_what_megatron_lm_before_core_0_16_reads_with_no_default(tiny):
-    args = torch.load(tiny.root / "release/common.pt", weights_only=True)["args"]
+    args = stored_args(tiny.root)
     assert (args.tensor_model_parallel_size, args.pipeline_model_parallel_size) == (1, 1)
     assert (args.iteration, args.consumed_train_samples, args.no_save_optim, args.no_save_rng) == (0, 0, True, True)
 

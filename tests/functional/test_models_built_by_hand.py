@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import torch
 from odd_models import make_odd, with_more
+from roots import stored_args
 from transformers import AutoConfig
 
 from megatron.bridge import AutoBridge
@@ -84,7 +85,7 @@ def test_a_model_built_by_hand_for_a_training_is_the_source_s(families, tmp_path
     with temporary_distributed_context(backend="gloo"):
         model = _built(bridge, seq_length=32, attention_dropout=0.1, hidden_dropout=0.1)
         bridge.save_megatron_model(model, tmp_path / "root", hf_tokenizer_path=hf, release=True)
-    assert torch.load(tmp_path / "root/release/common.pt", weights_only=True)["args"].seq_length == 32
+    assert stored_args(tmp_path / "root").seq_length == 32
     equal, problems = compare(tmp_path / "root/release", str(hf))
     assert problems == [] and equal == 21
 

@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 import torch
 from odd_models import ATTENTION, YARN, Tensors, assert_refused, make_odd, with_more, without
-from roots import tree
+from roots import stored_args, tree
 from safetensors.torch import load_file, save_file
 
 from megatron.bridge import AutoBridge
@@ -182,7 +182,7 @@ def test_a_release_has_the_dtype_that_the_config_or_the_weights_say(families, tm
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
     texts = {str(warning.message) for warning in caught if "rounded" in str(warning.message)}
     assert texts == ({f"{said}, as the config says."} if said else set())
-    assert torch.load(tmp_path / "root/release/common.pt", weights_only=True)["args"].params_dtype is dtype
+    assert stored_args(tmp_path / "root").params_dtype is dtype
     equal, problems = compare(tmp_path / "root/release", str(hf))
     assert problems == [] and equal == 21
 

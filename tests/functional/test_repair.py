@@ -26,7 +26,7 @@ from hook_states import SHARD, STATES
 from megatron.core.dist_checkpointing.validation import verify_integrity_manifest
 from megatron_lm import load, logits, megatron_lm
 from models import make_tiny_llama, megatron_tensors
-from roots import TRACKER, contents, tree
+from roots import TRACKER, contents, stored_args, tree
 
 from megatron.bridge import AutoBridge
 from megatron.bridge_release.__main__ import main
@@ -43,7 +43,7 @@ def state(request, default, tmp_path) -> Path:
 
 
 def _args(root: Path) -> dict:
-    args = vars(torch.load(root / "release" / "common.pt", weights_only=True)["args"])
+    args = vars(stored_args(root))
     assert args.pop("tokenizer_model") == str(root / "release" / "tokenizer")
     return args
 
@@ -98,7 +98,7 @@ def test_a_tokenizer_that_was_given_relative_to_another_folder_is_the_copy_in_th
     monkeypatch.chdir(tmp_path / "elsewhere")
     repair(Path("../here/root"))
     root = tmp_path / "here/root"
-    args = torch.load(root / "release/common.pt", weights_only=True)["args"]
+    args = stored_args(root)
     assert os.path.isabs(args.tokenizer_model) and os.path.samefile(args.tokenizer_model, root / "release/tokenizer")
     assert check(root).loadable and check(root).made_of == "hf"
 

@@ -49,6 +49,7 @@ from megatron.core.models.gpt import GPTModel
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
 from megatron.core.transformer import TransformerConfig
 from models import megatron_tensors
+from roots import stored_args
 
 
 try:
@@ -90,7 +91,7 @@ def parsed(folder: Path, tp: int, pp: int, way: str) -> argparse.Namespace:
 
 def stored(folder: Path, tp: int, pp: int, way: str) -> argparse.Namespace:
     """Take the args that the release carries, for a wheel without Megatron-LM's parser."""
-    args = torch.load(folder / "root/release/common.pt", weights_only=True)["args"]
+    args = stored_args(folder / "root")
     args.tensor_model_parallel_size, args.pipeline_model_parallel_size = tp, pp
     args.bf16, args.params_dtype = False, torch.float32
     return args

@@ -34,6 +34,7 @@ from layout import wrong
 from megatron.core import parallel_state
 from megatron_lm import llama_flags, load, logits, megatron_lm
 from models import megatron_tensors
+from roots import stored_args
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from megatron.bridge import AutoBridge
@@ -87,7 +88,7 @@ def read(hf: str, root: str) -> dict[str, list[str]]:
 
 def flags_of(root: Path) -> dict[str, list[str]]:
     """The two ways to start Megatron-LM from a release."""
-    args = torch.load(root / "release/common.pt", weights_only=True)["args"]
+    args = stored_args(root)
     return {
         "printed flags": ["--use-checkpoint-args", *megatron_lm_flags(args, restored=False)],
         "flags file": (root / "release" / FLAGS_FILE).read_text().split(),

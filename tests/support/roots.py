@@ -12,11 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Checkpoint roots as files: their names and their bytes."""
+"""Checkpoint roots as files: their names and their bytes, and the args that a release carries."""
 
 import os
 import re
+from argparse import Namespace
 from pathlib import Path
+
+import torch
 
 
 TRACKER = "latest_checkpointed_iteration.txt"
@@ -63,3 +66,8 @@ def shard(folder: Path, rank: int = 0, number: int = 0) -> Path:
     """Find a file of tensors in a checkpoint folder."""
     (path,) = [path for path in folder.glob("*.distcp") if of_any_import(path.name) == f"__{rank}_{number}.distcp"]
     return path
+
+
+def stored_args(root: Path) -> Namespace:
+    """Read the args of Megatron-LM that a release carries for megatron-core before 0.19."""
+    return torch.load(root / "release/common.pt", weights_only=True)["args"]
