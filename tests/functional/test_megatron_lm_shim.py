@@ -15,6 +15,7 @@
 """The stand-ins that let Megatron-LM run on the CPU change nothing that a test looks at."""
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 import torch
@@ -22,8 +23,9 @@ import torch.distributed as dist
 from cpu_host import on_the_cpu
 from hf_logits import hf_logits, load_hf, wrong_logits
 from megatron.core import parallel_state
+from megatron.core.tensor_parallel.random import CudaRNGStatesTracker
 from megatron.training import global_vars
-from megatron_lm import llama_flags, load, logits, megatron_lm, release_flags
+from megatron_lm import BACKENDS, llama_flags, load, logits, megatron_lm, release_flags
 from transformers import AutoConfig
 
 
@@ -53,6 +55,31 @@ def test_on_the_cpu_megatron_lm_asks_nothing_of_a_device_that_is_there(tiny, mon
         model, iteration = load(args)
         assert iteration == 0 and {parameter.device.type for parameter in model.parameters()} == {"cpu"}
         assert wrong_logits(logits(model, tokens), expected) == []
+
+
+def test_on_cuda_the_generators_are_there_and_float32_is_multiplied_as_such(tiny, monkeypatch):
+    """As far as it shows without CUDA: the same steps, with the CPU for a device and gloo for NCCL."""
+    forked: list[str] = []
+    tokens, before = torch.arange(40)[None], torch.get_float32_matmul_precision()
+    monkeypatch.setitem(BACKENDS, "cuda", "gloo")
+    torch.set_float32_matmul_precision("high")
+    try:
+        with on_the_cpu():
+
+            def fork(self: CudaRNGStatesTracker, name: str = "model-parallel-rng") -> AbstractContextManager:
+                assert name in self.get_states()
+                forked.append(name)
+                return nullcontext()
+
+            monkeypatch.setattr(CudaRNGStatesTracker, "fork", fork)
+            with megatron_lm(release_flags(tiny.root), "cuda") as args:
+                assert torch.get_float32_matmul_precision() == "highest"
+                found = logits(load(args)[0], tokens)
+            monkeypatch.undo()
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert forked and wrong_logits(found, hf_logits(load_hf(tiny.hf), tokens)) == []
 
 
 def test_megatron_lm_ends_as_it_was_started(tiny):

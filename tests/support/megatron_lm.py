@@ -51,7 +51,8 @@ _RUN_FLAGS = [
     # make that as large as the bound of the logits.
     "--use-cpu-initialization",
 ]
-_BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
+# What torch.distributed and Megatron-LM work with on each device.
+BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 
 
 def llama_flags(config: LlamaConfig, padded_vocab_size: int | None = None) -> list[str]:
@@ -121,7 +122,7 @@ def megatron_lm(flags: list[str], device: str = "cpu") -> Iterator:
     Yields:
         Megatron-LM's validated arguments.
     """
-    run_flags = [*_RUN_FLAGS, "--distributed-backend", _BACKENDS[device]]
+    run_flags = [*_RUN_FLAGS, "--distributed-backend", BACKENDS[device]]
     with ExitStack() as stack:
         stack.enter_context(on_the_cpu() if device == "cpu" else _in_float32())
         stack.enter_context(mock.patch.object(sys, "argv", ["pretrain_gpt.py", *run_flags, *flags]))
@@ -136,7 +137,7 @@ def megatron_lm(flags: list[str], device: str = "cpu") -> Iterator:
             args.moe_token_dispatcher_type = "allgather"
         started = not dist.is_initialized()
         if started:
-            dist.init_process_group(_BACKENDS[device], store=dist.HashStore(), rank=0, world_size=1)
+            dist.init_process_group(BACKENDS[device], store=dist.HashStore(), rank=0, world_size=1)
         try:
             with mock.patch.dict("os.environ", CUDA_DEVICE_MAX_CONNECTIONS="1"):
                 args.rank, args.world_size = dist.get_rank(), dist.get_world_size()
@@ -190,7 +191,7 @@ def load(args, **forgotten) -> tuple[torch.nn.Module, int]:
         This rank's model and the iteration.
     """
     model = build(args, **forgotten).eval()
-    if args.distributed_backend == _BACKENDS["cuda"]:
+    if args.distributed_backend == BACKENDS["cuda"]:
         model.cuda()
     iteration, _ = load_checkpoint([model], None, None)
     return model, iteration
