@@ -119,7 +119,7 @@ EDITS = (
         why="An import leaves the process as it found it, so that an export or another import can follow.",
         drop_when="the pinned upstream's import_ckpt makes a temporary process group (perf #5154).",
         do=AddDecorator("@conversion_process_group()", innermost=True),
-        imports=("from megatron.bridge.utils.host import conversion_process_group",),
+        imports=("from megatron.bridge.utils.conversion_group import conversion_process_group",),
     ),
     Edit(
         name="import-allow-tensors",

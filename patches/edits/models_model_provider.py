@@ -4,14 +4,14 @@
 """Edits to upstream's models/model_provider.py."""
 
 from patches.edit import Edit
-from patches.operations import AddDecorator, ReplaceExpression, ReplaceStatement
+from patches.operations import AddDecorator, InsertStatements, ReplaceExpression, ReplaceStatement
 
 
 TARGET = "megatron/bridge/models/model_provider.py"
 
 _DEVICE = ReplaceExpression("torch.cuda.set_device(...)", "set_local_device()")
 _BACKEND = ReplaceExpression('"nccl"', "distributed_backend()")
-_HOST = ("from megatron.bridge.utils.host import distributed_backend, set_local_device",)
+_HOST = ("from megatron.bridge.utils.without_cuda import distributed_backend, set_local_device",)
 _WHY = "A host without CUDA has no device to set, and its process group is gloo's."
 _DROP = "upstream's provider runs on a host without CUDA."
 
@@ -55,8 +55,8 @@ EDITS = (
         symbol="_create_model",
         why="A model that cannot do without Transformer Engine says so, and what to install, before any weight is read.",
         drop_when="upstream's models say so themselves.",
-        do=AddDecorator("@explains_missing_transformer_engine"),
-        imports=("from megatron.bridge.utils.host import explains_missing_transformer_engine",),
+        do=InsertStatements("require_transformer_engine(model_provider)"),
+        imports=("from megatron.bridge.utils.transformer_engine_need import require_transformer_engine",),
     ),
     Edit(
         name="tied-without-cuda",
@@ -64,6 +64,6 @@ EDITS = (
         why="Megatron Core moves a tied embedding to a CUDA device where pipeline stages share it.",
         drop_when="megatron-core builds tied models in pipeline stages without CUDA.",
         do=AddDecorator("@builds_without_cuda"),
-        imports=("from megatron.bridge.utils.host import builds_without_cuda",),
+        imports=("from megatron.bridge.utils.without_cuda import builds_without_cuda",),
     ),
 )

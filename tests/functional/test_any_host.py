@@ -32,7 +32,7 @@ from transformers import Gemma2Config, Gemma3TextConfig, GemmaConfig, LlamaConfi
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
 from megatron.bridge.utils import host
-from megatron.bridge.utils.host import conversion_process_group
+from megatron.bridge.utils.conversion_group import conversion_process_group
 
 
 without_transformer_engine = pytest.mark.skipif(
@@ -74,8 +74,7 @@ def test_a_model_built_for_the_gpu_is_on_the_cpu_and_its_config_remembers_what_w
         provider.finalize()
         model = provider.provide_distributed_model(wrap_with_ddp=False)
     assert {parameter.device.type for parameter in model[0].parameters()} == {"cpu"}
-    with host.model_values(provider):
-        assert provider.use_cpu_initialization is False
+    assert host.without_host_values(provider).use_cpu_initialization is False
     assert provider.use_cpu_initialization is True
 
 

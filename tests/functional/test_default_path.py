@@ -26,7 +26,7 @@ from torch.distributed.checkpoint import FileSystemReader
 from workers import run_worker
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.utils.host import conversion_process_group
+from megatron.bridge.utils.conversion_group import conversion_process_group
 
 
 @pytest.fixture(scope="module")

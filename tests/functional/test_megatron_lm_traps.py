@@ -36,7 +36,7 @@ from roots import TRACKER, stored_args
 from torch.distributed.checkpoint.api import CheckpointException
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.utils.host import conversion_process_group
+from megatron.bridge.utils.conversion_group import conversion_process_group
 
 
 TRAINING = ["--clip-grad", "0"]

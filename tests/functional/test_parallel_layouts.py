@@ -21,7 +21,7 @@ import pytest
 from safetensors.torch import load_file
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.utils.host import conversion_process_group
+from megatron.bridge.utils.conversion_group import conversion_process_group
 from megatron.bridge_release.checking import check
 from megatron.bridge_release.comparing import compare
 from megatron.bridge_release.computing import prove

@@ -157,7 +157,7 @@ class TestEdits(EditSnippets):
         ),
         "import-process-group": Snippet(
             """
-+from megatron.bridge.utils.host import conversion_process_group
++from megatron.bridge.utils.conversion_group import conversion_process_group
 +
 +
  class AutoBridge:

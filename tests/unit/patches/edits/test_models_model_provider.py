@@ -26,17 +26,18 @@ class TestEdits(EditSnippets):
         ),
         "without-transformer-engine": Snippet(
             """
-+from megatron.bridge.utils.host import explains_missing_transformer_engine
++from megatron.bridge.utils.transformer_engine_need import require_transformer_engine
 +
 +
-+@explains_missing_transformer_engine
- def _create_model(): ...
+ def _create_model(model_provider):
++    require_transformer_engine(model_provider)
+     return model_provider.provide()
 """,
             ("_create_model", "_create"),
         ),
         "tied-without-cuda": Snippet(
             """
-+from megatron.bridge.utils.host import builds_without_cuda
++from megatron.bridge.utils.without_cuda import builds_without_cuda
 +
 +
 +@builds_without_cuda
@@ -47,7 +48,7 @@ class TestEdits(EditSnippets):
         "provide-without-cuda": Snippet(
             """
 -from megatron.bridge.utils.common_utils import get_local_rank_preinit
-+from megatron.bridge.utils.host import distributed_backend, set_local_device
++from megatron.bridge.utils.without_cuda import distributed_backend, set_local_device
 
 
  class ModelProviderMixin:
@@ -62,7 +63,7 @@ class TestEdits(EditSnippets):
         ),
         "parallel-without-cuda": Snippet(
             """
-+from megatron.bridge.utils.host import distributed_backend, set_local_device
++from megatron.bridge.utils.without_cuda import distributed_backend, set_local_device
 +
 +
  class ModelProviderMixin:

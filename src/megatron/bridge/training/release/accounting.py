@@ -45,11 +45,9 @@ from megatron.bridge.training.release.causes import (
 )
 from megatron.bridge.training.release.headers import Header
 from megatron.bridge.training.release.meta_source import DTYPES, PLAIN, MetaSource
-from megatron.bridge.utils.host import (
-    attention_backend_forgotten,
-    explains_missing_transformer_engine,
-    has_transformer_engine,
-)
+from megatron.bridge.utils.conversion_group import attention_backend_forgotten
+from megatron.bridge.utils.host import has_transformer_engine
+from megatron.bridge.utils.transformer_engine_need import require_transformer_engine
 
 
 # Computed of the config, by transformers and by Megatron Core: what a file holds of it is not read by either.
@@ -141,7 +139,7 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
 
 @contextmanager
 def _alone() -> Iterator[ProcessGroupCollection]:
-    """Give process groups of this process alone, beside those that there are."""
+    """Make process groups of this process alone, beside the existing ones."""
     started = not dist.is_initialized()
     if started:
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
@@ -156,35 +154,42 @@ def _alone() -> Iterator[ProcessGroupCollection]:
 
 def _build_on_meta(bridge: Any, groups: ProcessGroupCollection) -> tuple[Any, torch.nn.Module]:
     """Build Megatron's model of a config, without memory."""
-    try:
+    name = bridge.hf_pretrained.model_name_or_path
+    with _explained(name):
         provider = bridge.to_megatron_provider(load_weights=False)
         provider.perform_initialization = False
         provider.use_cpu_initialization = True
         provider.init_model_with_meta_device = True
         provider.finalize()
         provider._pg_collection = groups
-        return provider, _build(provider)
+    require_transformer_engine(provider)
+    with _explained(name):
+        return provider, provider.provide(pre_process=True, post_process=True)
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn whatever Megatron-Bridge or Megatron Core raises into one line that names the model."""
+    try:
+        yield
     except Exception as error:
-        # Whatever a model's config makes Megatron Core's modules raise.
-        reason, name = " ".join(str(error).split()) or type(error).__name__, bridge.hf_pretrained.model_name_or_path
-        if "without Transformer Engine" in reason:
-            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
         if not torch.cuda.is_available() and ("NVIDIA driver" in reason or "CUDA" in reason):
             raise RuntimeError(
                 f"{name} cannot be built without CUDA ({reason}). Convert it on a host with a GPU."
             ) from error
         raise ValueError(
             f"Megatron-Bridge builds no model of the config of {name}: {reason}. Is a field of it wrong?"
+            + (
+                ""
+                if has_transformer_engine()
+                else " Or does the model need Transformer Engine, which is not usable here?"
+            )
         ) from error
 
 
-@explains_missing_transformer_engine
-def _build(provider: Any) -> torch.nn.Module:
-    return provider.provide(pre_process=True, post_process=True)
-
-
 def _sources(model_bridge: Any, model: torch.nn.Module) -> dict[str, list[str] | None]:
-    """Name the tensors that each parameter's mapping asks for; none where there is no mapping."""
+    """Return the tensors that each parameter's mapping asks for; None where there is no mapping."""
     registry = model_bridge.mapping_registry()
     sources: dict[str, list[str] | None] = {}
     for name, _ in (*model.named_parameters(), *persistent_buffers(model)):
@@ -202,17 +207,17 @@ def _sources(model_bridge: Any, model: torch.nn.Module) -> dict[str, list[str] |
 
 
 def tensors_of(mapping: Any) -> list[str]:
-    """Name the tensors that a mapping asks for."""
+    """Return the names of the tensors that a mapping asks for."""
     return [mapping.hf_param] if isinstance(mapping.hf_param, str) else list(mapping.hf_param.values())
 
 
 def group_of(mapping: Any) -> str:
-    """Name the tensor of all experts of which a mapping takes one; empty where it is no such mapping."""
+    """Return the name of the tensor of all experts from which a mapping takes one; empty for any other mapping."""
     return str(mapping.hf_param) if getattr(mapping, "is_grouped_export", False) else ""
 
 
 def _tied_names(model_bridge: Any, provider: Any, headers: Mapping[str, Header]) -> dict[str, str]:
-    """Give the output layer's tensor, where the embedding stands for it and the files hold both."""
+    """Return the output layer's tensor, where the embedding stands for it and the files hold both."""
     if not model_bridge._share_embeddings_and_output_weights(provider):
         return {}
     registry = model_bridge.mapping_registry()
@@ -225,7 +230,7 @@ def _tied_names(model_bridge: Any, provider: Any, headers: Mapping[str, Header])
 
 
 def is_ignored(name: str, config: Any) -> bool:
-    """Tell whether a model does without one of its files' tensors.
+    """Return whether a model does without one of its files' tensors.
 
     Args:
         name: The tensor's name.
@@ -339,7 +344,7 @@ class _Conversions:
         return other
 
     def _is_dequantized(self, name: str, read: list[str]) -> bool:
-        """Tell whether a tensor is plain, or was read together with the scales that it needs."""
+        """Return whether a tensor is plain, or was read together with the scales that it needs."""
         header = self._headers[name]
         if DTYPES[header.dtype] in PLAIN or "scale" in name:
             return True
@@ -353,7 +358,7 @@ class _Conversions:
 def _copied(
     mapping: Any, weights: Any, converted: torch.Tensor, read: Sequence[tuple[str, torch.Tensor]]
 ) -> list[str]:
-    """Name the tensors whose bytes are a conversion's, one after the other; none where it makes other ones."""
+    """Return the tensors whose bytes, one after the other, are a conversion's result; none where it makes other bytes."""
     if any(tensor._version for _, tensor in read):
         # Changed in its place, it is no longer what the file holds.
         return []

@@ -15,6 +15,7 @@
 """What a release holds beyond an iteration's checkpoint: args, run config, flags, ``common.pt``, source, checksums."""
 
 import argparse
+import copy
 import io
 import os
 from collections.abc import Sequence
@@ -35,14 +36,10 @@ from megatron.bridge.training.release.layout import COMMON_STATE, FLAGS_FILE, IN
 from megatron.bridge.training.release.source import describe, describe_run_config, write_source
 from megatron.bridge.training.release.te_keys import add_transformer_engine_keys
 from megatron.bridge.training.release.under_way import under_way
-from megatron.bridge.training.release.writing import together
+from megatron.bridge.training.utils.all_ranks import together
 from megatron.bridge.training.utils.checkpoint_utils import get_checkpoint_name
 from megatron.bridge.utils.common_utils import warn_rank_0
-from megatron.bridge.utils.host import model_values
-
-
-class TokenizerNotSaved(RuntimeError):
-    """Rank 0, which saves a release's tokenizer, could not; the other ranks do not know of it yet."""
+from megatron.bridge.utils.host import without_host_values
 
 
 def prepare_release_state_dict(state_dict: dict[str, Any], cfg: ConfigContainer) -> None:
@@ -52,8 +49,8 @@ def prepare_release_state_dict(state_dict: dict[str, Any], cfg: ConfigContainer)
         state_dict: The state dict to be saved, changed in place.
         cfg: The configuration that is saved with it.
     """
-    with model_values(cfg.model):
-        args = release_args(cfg.model, cfg.checkpoint.ckpt_format, cfg.tokenizer, _root(cfg))
+    model = without_host_values(cfg.model)
+    args = release_args(model, cfg.checkpoint.ckpt_format, cfg.tokenizer, _root(cfg))
     state_dict["args"] = args
     if (save := under_way()) is not None:
         save.args = args
@@ -105,8 +102,7 @@ def warn_of_what_no_flag_gives(model: Any) -> str:
     Returns:
         What the warning says; empty where there is none.
     """
-    with model_values(model):
-        lacking = fields_without_argument(model)
+    lacking = fields_without_argument(without_host_values(model))
     if not lacking:
         return ""
     text = (
@@ -124,13 +120,11 @@ def write_run_config(cfg: ConfigContainer, filename: str) -> None:
         cfg: The configuration to write.
         filename: Path of the file.
     """
-    saved_to = cfg.checkpoint.save
-    try:
-        cfg.checkpoint.save = _root(cfg)
-        with model_values(cfg.model):
-            cfg.to_yaml(filename)
-    finally:
-        cfg.checkpoint.save = saved_to
+    written = copy.copy(cfg)
+    written.checkpoint = copy.copy(cfg.checkpoint)
+    written.checkpoint.save = _root(cfg)
+    written.model = without_host_values(cfg.model)
+    written.to_yaml(filename)
 
 
 def save_object(state: object, filename: str | Path) -> None:
@@ -188,24 +182,7 @@ def complete_for_all_readers(folder: Path, let_through: Sequence[str]) -> None:
     write_manifest(folder, read_manifest(folder) if (folder / INTEGRITY_FILE).is_file() else {})
 
 
-def require_tokenizer(staging: Path, not_saved: TokenizerNotSaved | None) -> None:
-    """Refuse a release without its tokenizer.
-
-    Args:
-        staging: The folder, laid out as a root, that holds the release.
-        not_saved: The error that saving it ended in.
-
-    Raises:
-        RuntimeError: If it is not there.
-    """
-    if not_saved is not None:
-        raise not_saved
-    tokenizer = Path(get_checkpoint_name(str(staging), 0, release=True)) / "tokenizer"
-    if not tokenizer.is_dir() or not any(tokenizer.iterdir()):
-        raise RuntimeError("The tokenizer could not be saved, so nothing is published; the log says why.")
-
-
 def _root(cfg: ConfigContainer) -> str:
-    """Tell the checkpoint root that the user gave, while the checkpoint is staged too."""
+    """Return the checkpoint root that the user gave, while the checkpoint is staged too."""
     save = under_way()
     return str(save.root) if save is not None else cfg.checkpoint.save

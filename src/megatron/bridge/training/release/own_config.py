@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Tells a Megatron model that a caller built from the one that its Hugging Face config asks for."""
+"""Compares a Megatron model that a caller built with the one that its Hugging Face config asks for."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from megatron.core.utils import get_model_config
 
 from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_args
 from megatron.bridge.training.release.args_table import MODEL_ARGUMENTS
-from megatron.bridge.utils.host import model_values
+from megatron.bridge.utils.host import without_host_values
 
 
 # What a caller may choose for a training: lengths, dropout, dtypes, precision, and the balance of experts. The tensors,
@@ -67,22 +67,22 @@ def require_own_config(bridge: Any, model: Any) -> None:
     parts = model if isinstance(model, list) else [model]
     if not parts:
         raise ValueError("There is no model to save: the list is empty.")
-    given, own = get_model_config(parts[0]), bridge.to_megatron_provider(load_weights=False)
+    own = bridge.to_megatron_provider(load_weights=False)
     own.finalize()
-    with model_values(given), model_values(own):
-        values, expected = (vars(megatron_lm_args(config)) for config in (given, own))
-        for args in (values, expected):
-            # A method of routing; the others are losses.
-            args["moe_router_load_balancing_type"] = "sinkhorn" in args["moe_router_load_balancing_type"]
-        names = sorted(MODEL_ARGUMENTS - _CHOSEN_FOR_TRAINING)
-        differing = [
-            f"{name} is {values.get(name)!r}, not {expected.get(name)!r}"
-            for name in names
-            if values.get(name) != expected.get(name)
-        ]
-        differing += [
-            f"{name} is set" for name in fields_without_argument(given) if name not in fields_without_argument(own)
-        ]
+    given, own = without_host_values(get_model_config(parts[0])), without_host_values(own)
+    values, expected = (vars(megatron_lm_args(config)) for config in (given, own))
+    for args in (values, expected):
+        # A method of routing; the others are losses.
+        args["moe_router_load_balancing_type"] = "sinkhorn" in args["moe_router_load_balancing_type"]
+    names = sorted(MODEL_ARGUMENTS - _CHOSEN_FOR_TRAINING)
+    differing = [
+        f"{name} is {values.get(name)!r}, not {expected.get(name)!r}"
+        for name in names
+        if values.get(name) != expected.get(name)
+    ]
+    differing += [
+        f"{name} is set" for name in fields_without_argument(given) if name not in fields_without_argument(own)
+    ]
     if differing:
         raise ValueError(
             f"The model is not {getattr(own, 'hf_model_id', 'the one of the config')}: {'; '.join(differing)}. A model of your own "

@@ -1,0 +1,63 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The process group in which a single process converts a model."""
+
+import os
+from contextlib import contextmanager
+from typing import Iterator
+
+import torch.distributed as dist
+from megatron.core import parallel_state
+
+
+_ATTENTION_BACKENDS = ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN")
+
+
+@contextmanager
+def conversion_process_group() -> Iterator[None]:
+    """Run a conversion in a process group of its own, where the process is alone and has none.
+
+    The group is taken away afterwards, so that an export or another import can follow. A process group that is
+    there is used as it is. Under torchrun the model provider sets one up over its ranks, which stays:
+    torch.distributed cannot set up a second one in the same rendezvous.
+    """
+    # model_load_save imports the bridges, whose module imports this one.
+    from megatron.bridge.training.model_load_save import temporary_distributed_context
+
+    if dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        yield
+    else:
+        try:
+            with attention_backend_forgotten(), temporary_distributed_context(backend="gloo"):
+                yield
+        except BaseException:
+            # The context takes away what it has made whole; this, what was stopped half-way.
+            parallel_state.destroy_model_parallel()
+            if dist.is_initialized():
+                dist.destroy_process_group()
+            raise
+
+
+@contextmanager
+def attention_backend_forgotten() -> Iterator[None]:
+    """Leave the environment as it is, in which Megatron Core notes a model's attention backend and refuses another's."""
+    before = {name: os.environ.get(name) for name in _ATTENTION_BACKENDS}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value

@@ -1,0 +1,111 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A model that needs Transformer Engine is known from its provider, before it is built."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+import torch
+from megatron.core.extensions import transformer_engine
+from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
+from megatron.core.transformer import ModuleSpec
+from megatron.core.transformer.torch_norm import WrappedTorchNorm
+
+from megatron.bridge.utils import host, transformer_engine_need
+from megatron.bridge.utils.transformer_engine_need import require_transformer_engine
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch):
+    """A host without CUDA and without Transformer Engine."""
+    for module in (host, transformer_engine_need):
+        monkeypatch.setattr(module, "HAVE_TE", False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def _provider(spec=None, **fields) -> SimpleNamespace:
+    return SimpleNamespace(transformer_layer_spec=spec, hf_model_id="org/model", **fields)
+
+
+def _local(config) -> ModuleSpec:
+    return get_gpt_layer_local_spec(qk_layernorm=True, normalization="RMSNorm")
+
+
+def _missing(config) -> ModuleSpec:
+    return TESpecProvider()  # noqa: F821
+
+
+def _none(config) -> ModuleSpec:
+    return (lambda: None)()()
+
+
+def _with(module) -> ModuleSpec:
+    inner = ModuleSpec(module=object, params={"norm": [partial(WrappedTorchNorm, norm=module)]})
+    return ModuleSpec(module=object, submodules=SimpleNamespace(), params={"inner": inner})
+
+
+@pytest.mark.parametrize(
+    "provider",
+    [
+        _provider(),
+        SimpleNamespace(),
+        _provider(_local),
+        _provider(lambda config, vp_stage: _local(config)),
+        _provider(_local(None)),
+        _provider(_with(WrappedTorchNorm)),
+        _provider(_with(None)),
+        _provider(_local, multi_latent_attention=False, layernorm_zero_centered_gamma=False),
+    ],
+)
+def test_a_model_of_megatron_core_s_own_modules_passes(provider):
+    require_transformer_engine(provider)
+
+
+@pytest.mark.parametrize(
+    ("provider", "reason"),
+    [
+        (_provider(_local, multi_latent_attention=True), "multi_latent_attention"),
+        (_provider(_local, layernorm_zero_centered_gamma=True), "layernorm_zero_centered_gamma"),
+        (_provider(_with(transformer_engine.TENorm)), "TENorm"),
+        (_provider(_with(transformer_engine.TEDotProductAttention)), "TEDotProductAttention"),
+        (_provider(lambda config, vp_stage: _with(transformer_engine.TELinear)), "TELinear"),
+        (_provider(_missing), "TESpecProvider"),
+        (_provider(_none), "NoneType"),
+    ],
+)
+def test_a_model_that_needs_it_says_why_and_what_to_install(provider, reason):
+    with pytest.raises(RuntimeError, match=rf"^org/model cannot be built .*{reason}.*'megatron-bridge\[te\]'$"):
+        require_transformer_engine(provider)
+
+
+def test_transformer_engine_without_cuda_is_not_used_and_the_gpu_is_asked_for(monkeypatch):
+    monkeypatch.setattr(transformer_engine_need, "HAVE_TE", True)
+    with pytest.raises(RuntimeError, match="It is installed and needs CUDA: convert on a host with a GPU"):
+        require_transformer_engine(_provider(_local, multi_latent_attention=True))
+
+
+def test_where_it_can_be_used_every_model_passes(monkeypatch):
+    monkeypatch.setattr(host, "HAVE_TE", True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    require_transformer_engine(_provider(_missing, multi_latent_attention=True))
+
+
+def test_an_error_of_a_specification_that_has_another_cause_passes_through():
+    def spec(config):
+        raise ValueError("num_layers must be divisible")
+
+    with pytest.raises(ValueError, match="^num_layers must be divisible$"):
+        require_transformer_engine(_provider(spec))
