@@ -165,7 +165,7 @@ class InsertStatements:
 
 @dataclass(frozen=True)
 class PassArgument:
-    """Give as many calls of a function as there must be an argument, as in `name=value`, or another value for it."""
+    """Pass an argument, as in `name=value`, to as many calls of a function as there must be, or change its value there."""
 
     call: str
     argument: str

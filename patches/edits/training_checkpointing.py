@@ -87,7 +87,7 @@ EDITS = (
         why="Megatron Core's torch_dist writer asks CUDA for a device that a conversion does not use.",
         drop_when="megatron-core's writer runs on a host without CUDA.",
         do=AddDecorator("@checkpointing_without_cuda()"),
-        imports=("from megatron.bridge.utils.host import checkpointing_without_cuda",),
+        imports=("from megatron.bridge.utils.without_cuda import checkpointing_without_cuda",),
     ),
     Edit(
         name="tokenizer-required",
@@ -107,7 +107,7 @@ EDITS = (
                 before_call="get_rank_safe",
             ),
         ),
-        imports=("from megatron.bridge.training.release.contents import TokenizerNotSaved",),
+        imports=("from megatron.bridge.training.release.tokenizer import TokenizerNotSaved",),
     ),
     Edit(
         name="rng-state-without-cuda",
@@ -140,7 +140,10 @@ EDITS = (
                 was="1edef62578d8",
             ),
         ),
-        imports=("from megatron.bridge.training.utils.checkpoint_root import on_rank_0, read_tracker_file",),
+        imports=(
+            "from megatron.bridge.training.utils.all_ranks import on_rank_0",
+            "from megatron.bridge.training.utils.checkpoint_root import read_tracker_file",
+        ),
     ),
     Edit(
         name="resolve-iteration",
@@ -165,7 +168,7 @@ EDITS = (
             ),
             ReplaceDocstring(
                 """
-                Tell which checkpoint to load. Collective, unless ``load_dir`` is a checkpoint folder.
+                Find the checkpoint to load. Collective, unless ``load_dir`` is a checkpoint folder.
 
                 Args:
                     load_dir: Checkpoint root, or a checkpoint folder itself.
@@ -184,7 +187,8 @@ EDITS = (
             ),
         ),
         imports=(
-            "from megatron.bridge.training.utils.checkpoint_root import checkpoint_folder, on_rank_0, read_tracker",
+            "from megatron.bridge.training.utils.all_ranks import on_rank_0",
+            "from megatron.bridge.training.utils.checkpoint_root import checkpoint_folder, read_tracker",
         ),
     ),
     Edit(

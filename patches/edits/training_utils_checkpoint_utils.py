@@ -39,7 +39,7 @@ EDITS = (
             ),
             ReplaceDocstring(
                 """
-                Tell the Hugging Face model that a checkpoint was made of. Not collective.
+                Return the Hugging Face model that a checkpoint was made of. Not collective.
 
                 Args:
                     path: Checkpoint root, which stands for the checkpoint that its tracker names, or a checkpoint folder.

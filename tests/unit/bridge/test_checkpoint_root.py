@@ -23,7 +23,6 @@ from roots import TRACKER, TRAIN_STATE
 from megatron.bridge.training.utils.checkpoint_root import (
     checkpoint_folder,
     checkpoint_folders,
-    on_rank_0,
     read_tracker,
     resolve_checkpoint_folder,
     resolve_run_config_folder,
@@ -116,12 +115,6 @@ def test_a_missing_folder_is_an_error_that_lists_those_there(tmp_path):
 def test_a_step_that_was_asked_for_is_named_as_such(tmp_path):
     with pytest.raises(FileNotFoundError, match="The ckpt_step of .* names .* iter_0000005.*there: none"):
         checkpoint_folder(str(tmp_path), 5, release=False, named_by="ckpt_step")
-
-
-def test_without_a_process_group_rank_0_is_this_process():
-    assert on_rank_0(lambda: 3) == 3
-    with pytest.raises(KeyError):
-        on_rank_0(lambda: {}["missing"])
 
 
 @pytest.mark.parametrize("with_config, expected", [(["release"], "release"), (["release", "iter_0000005"], None)])

@@ -83,7 +83,7 @@ class TestEdits(EditSnippets):
         ),
         "save-without-cuda": Snippet(
             """
-+from megatron.bridge.utils.host import checkpointing_without_cuda
++from megatron.bridge.utils.without_cuda import checkpointing_without_cuda
 +
 +
 +@checkpointing_without_cuda()
@@ -95,7 +95,7 @@ class TestEdits(EditSnippets):
         "tokenizer-required": Snippet(
             '''
 -def save_tokenizer_assets(tokenizer):
-+from megatron.bridge.training.release.contents import TokenizerNotSaved
++from megatron.bridge.training.release.tokenizer import TokenizerNotSaved
 +
 +
 +def save_tokenizer_assets(tokenizer, required: bool = False):
@@ -128,7 +128,8 @@ class TestEdits(EditSnippets):
         ),
         "read-metadata": Snippet(
             '''
-+from megatron.bridge.training.utils.checkpoint_root import on_rank_0, read_tracker_file
++from megatron.bridge.training.utils.all_ranks import on_rank_0
++from megatron.bridge.training.utils.checkpoint_root import read_tracker_file
 +
 +
  def read_metadata(tracker_filename):
@@ -151,12 +152,13 @@ class TestEdits(EditSnippets):
         ),
         "resolve-iteration": Snippet(
             '''
-+from megatron.bridge.training.utils.checkpoint_root import checkpoint_folder, on_rank_0, read_tracker
++from megatron.bridge.training.utils.all_ranks import on_rank_0
++from megatron.bridge.training.utils.checkpoint_root import checkpoint_folder, read_tracker
 +
 +
  def _resolve_checkpoint_iteration(load_dir):
 -    """Find it.
-+    """Tell which checkpoint to load. Collective, unless ``load_dir`` is a checkpoint folder.
++    """Find the checkpoint to load. Collective, unless ``load_dir`` is a checkpoint folder.
 
 -    Somehow.
 +    Args:

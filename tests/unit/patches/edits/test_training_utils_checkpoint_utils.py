@@ -20,7 +20,7 @@ class TestEdits(EditSnippets):
  def get_hf_model_id_from_checkpoint(path):
      """
 -    Find it.
-+    Tell the Hugging Face model that a checkpoint was made of. Not collective.
++    Return the Hugging Face model that a checkpoint was made of. Not collective.
 +
 +    Args:
 +        path: Checkpoint root, which stands for the checkpoint that its tracker names, or a checkpoint folder.

@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"(?<=\.)(?:0|[1-9][0-9]{0,17})(?=\.|$)")
 
 
 def readable(name: str) -> str:
-    """Give a name as it can stand in a line: an empty one, or one with line breaks and their like, in quotes.
+    """Return a name as it can stand in a line: in quotes where it is empty or has line breaks and their like.
 
     Args:
         name: Name of a tensor or a file.

@@ -12,13 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Tells whose code makes a model: transformers', or its own, which its config names as ``auto_map``."""
+"""Finds whose code makes a model: transformers', or its own, which its config names as ``auto_map``."""
 
 from typing import Any
 
 
 def is_of_transformers(config: Any) -> bool:
-    """Tell whether transformers has read a config with a class of its own.
+    """Return whether transformers has read a config with a class of its own.
 
     It does so for each model type that it knows, whatever code the config names, unless ``trust_remote_code`` is given.
     Then its own class makes the model too.

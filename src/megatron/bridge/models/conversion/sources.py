@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Tells of Megatron's parameters that no Hugging Face tensor is converted to."""
+"""Finds Megatron's parameters that no Hugging Face tensor is converted to."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -83,7 +83,7 @@ def megatron_lm_args(model: Any) -> argparse.Namespace:
 
 
 def megatron_lm_flags(args: argparse.Namespace, *, restored: bool = True) -> list[str]:
-    """Give the command line with which Megatron-LM builds the model of a checkpoint's args.
+    """Return the command line with which Megatron-LM builds the model of a checkpoint's args.
 
     Args:
         args: Args as `megatron_lm_args` makes them.
@@ -108,7 +108,7 @@ def megatron_lm_flags(args: argparse.Namespace, *, restored: bool = True) -> lis
 
 
 def fields_without_argument(model: Any) -> list[str]:
-    """Name what a model has that Megatron-LM's own builder of GPT models cannot be told.
+    """Return what a model has that no argument tells Megatron-LM's own builder of GPT models.
 
     Args:
         model: The model provider, with the model's own values.

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Says what usually causes tensors to be missing or unused, and what to do."""
+"""The usual causes of missing and unused tensors, with what to do about each."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ _QUANTIZED = re.compile(
 
 
 def quantization_method(config: Any) -> str | None:
-    """Give the name of the method by which a config says that its model is quantized.
+    """Return the quantization method that a config names.
 
     Args:
         config: The model's config.
@@ -50,7 +50,7 @@ def quantization_method(config: Any) -> str | None:
 
 
 def plain_under_quantization(config: Any, headers: Iterable[Header]) -> str:
-    """Say that a config speaks of quantized weights where none is, which transformers would not load as they are.
+    """Explain that a config names quantized weights where the files hold none, which transformers would not load as they are.
 
     Args:
         config: The model's config.
@@ -76,7 +76,7 @@ def plain_under_quantization(config: Any, headers: Iterable[Header]) -> str:
 
 
 def cause_of_missing(missing: Sequence[str], unused: Sequence[str], headers: Mapping[str, Header], config: Any) -> str:
-    """Say why tensors may be missing.
+    """Explain why tensors may be missing.
 
     Args:
         missing: Names of the tensors that the model needs and the files do not hold.
@@ -104,7 +104,7 @@ def cause_of_missing(missing: Sequence[str], unused: Sequence[str], headers: Map
 
 
 def cause_of_unused(unused: Sequence[str], missing: Sequence[str], headers: Mapping[str, Header], config: Any) -> str:
-    """Say why tensors may be unused.
+    """Explain why tensors may be unused.
 
     Args:
         unused: Names of the tensors that the files hold and the model does not need.
@@ -142,7 +142,7 @@ def _quantized(unused: Sequence[str], config: Any) -> str:
 
 
 def _other_prefix(missing: Sequence[str], unused: Sequence[str]) -> str:
-    """Tell how the names of the files differ from those of the model, where a prefix is all."""
+    """Describe the prefix by which the files' names differ from the model's, where that is the only difference."""
     for longer, shorter, told in ((unused, set(missing), "{0} for {1}"), (missing, set(unused), "{1} for {0}")):
         for name in longer:
             rest = name

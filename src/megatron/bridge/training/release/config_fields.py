@@ -112,7 +112,7 @@ def _require_what_transformers_builds(config: Any) -> None:
 
 
 def _instead(rule: Field, value: Any, config: Any) -> str:
-    """Say what carries another value, or how to write this one."""
+    """Return what carries another value, or how to write this one."""
     rope = getattr(config, _ROPE, None) or {}
     original = rope.get("original_max_position_embeddings")
     if rule.name == "hidden_act" and value == "swish" and rule.carries("silu", config):

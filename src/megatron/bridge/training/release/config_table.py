@@ -106,7 +106,7 @@ def _topk(value: Any, config: Any) -> bool:
 
 
 def _is_usual_attention_factor(value: Any, config: Any) -> bool:
-    """Tell whether it is what transformers and Megatron Core compute where the config has none."""
+    """Return whether it is what transformers and Megatron Core compute where the config has none."""
     if value is None:
         return True
     rope = config.rope_parameters

@@ -25,7 +25,7 @@ _DEEPEST = (".release-staging-xxxxxxxx", "tokenizer", "special_tokens_map.json.t
 
 
 def destination(path: str | Path, release: bool, overwrite: bool) -> str | Path:
-    """Tell where to save, and refuse what would be ignored.
+    """Return where to save, and refuse what would be ignored.
 
     Args:
         path: Checkpoint root that the user gave.

@@ -15,7 +15,6 @@
 
 """Sees to it that a release holds the Hugging Face model, all of it, as Megatron-LM will compute it, or none is made."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,19 +23,19 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from safetensors import safe_open
-from transformers import AutoTokenizer, PretrainedConfig
+from transformers import PretrainedConfig
 
 from megatron.bridge.models.conversion.names import grouped
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
 from megatron.bridge.training.release.accounting import Account, account_for_tensors
-from megatron.bridge.training.release.config_fields import account_for_config
+from megatron.bridge.training.release.config_fields import Fields, account_for_config
 from megatron.bridge.training.release.headers import Header, read_headers
 from megatron.bridge.training.release.meta_source import DTYPES, PLAIN
+from megatron.bridge.training.release.tied_output import tied_problems
+from megatron.bridge.training.release.tokenizer import check_tokenizer, tokenizer_keywords
 from megatron.bridge.utils.common_utils import warn_rank_0
 
 
-_ROWS = 4096
 # By bridge, what it was accounted for with and what came of it: a save does not do again what its import has done.
 _ACCOUNTED: WeakKeyDictionary[Any, tuple[tuple[Any, ...], "Accounted"]] = WeakKeyDictionary()
 
@@ -86,12 +85,7 @@ def require_faithful(
             value is not carried, or the tokenizer is missing or too large. One line, which names all of it.
         RuntimeError: If the model cannot be built here, for want of Transformer Engine or CUDA.
     """
-    for keyword, given in {
-        "allow_unused_tensors": allow_unused_tensors,
-        "allow_config_fields": allow_config_fields,
-    }.items():
-        if isinstance(given, str) or not isinstance(given, Sequence):
-            raise ValueError(f"{keyword} takes a list of names, not {given!r}.")
+    _require_lists(allow_unused_tensors=allow_unused_tensors, allow_config_fields=allow_config_fields)
     asked = (tuple(allow_unused_tensors), tuple(allow_config_fields), str(tokenizer_path))
     accounted = _ACCOUNTED.get(bridge)
     if accounted is not None and accounted[0] == asked:
@@ -109,8 +103,21 @@ def require_faithful(
     headers = _headers(bridge.hf_pretrained.state.source) if has_weights else {}
     account = _account(bridge, name, headers, allow_unused_tensors) if has_weights else Account()
     if tokenizer_path is not None:
-        keywords = _tokenizer_keywords(bridge) if tokenizer_kwargs is None else tokenizer_kwargs
-        _check_tokenizer(tokenizer_path, keywords, config)
+        keywords = tokenizer_keywords(bridge) if tokenizer_kwargs is None else tokenizer_kwargs
+        check_tokenizer(tokenizer_path, keywords, config)
+    let_through = _warn_of_what_is_lost(name, config, fields, account)
+    _ACCOUNTED[bridge] = asked, Accounted(let_through, headers, account)
+    return _ACCOUNTED[bridge][1]
+
+
+def _require_lists(**keywords: Any) -> None:
+    for keyword, given in keywords.items():
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            raise ValueError(f"{keyword} takes a list of names, not {given!r}.")
+
+
+def _warn_of_what_is_lost(name: str, config: Any, fields: Fields, account: Account) -> tuple[str, ...]:
+    """Warn of what the caller lets through and of what is not proven; return what is let through."""
     let_through = []
     if fields.let_through:
         let_through.append(f"Megatron-LM computes another function than {name}: {' '.join(fields.let_through)}")
@@ -125,8 +132,7 @@ def require_faithful(
             f"That Megatron-LM computes what the config of {name} says was not proven: "
             f"{config.model_type} is not among the families that are tried."
         )
-    _ACCOUNTED[bridge] = asked, Accounted(tuple(let_through), headers, account)
-    return _ACCOUNTED[bridge][1]
+    return tuple(let_through)
 
 
 def _account(bridge: Any, name: str, headers: Mapping[str, Header], allow_unused_tensors: Sequence[str]) -> Account:
@@ -134,7 +140,7 @@ def _account(bridge: Any, name: str, headers: Mapping[str, Header], allow_unused
     source = bridge.hf_pretrained.state.source
     _settle_dtype(bridge.hf_pretrained, headers)
     account = account_for_tensors(bridge, headers, allow_unused_tensors)
-    account.problems += _tied_problems(source, account, headers)
+    account.problems += tied_problems(source, account, headers)
     if account.problems:
         raise ValueError(f"{name} cannot be imported as it is. {' '.join(account.problems)}")
     _say_what_is_rounded(bridge.hf_pretrained.config, account, headers)
@@ -177,96 +183,6 @@ def _settle_dtype(hf_pretrained: Any, headers: Mapping[str, Header]) -> None:
             "have. Let its dtype be bfloat16, float16 or float32."
         )
     config.dtype = known
-
-
-def _tied_problems(source: Any, account: Account, headers: Mapping[str, Header]) -> list[str]:
-    """Compare what the files hold of a tied output layer with the embedding, byte by byte, in the wider dtype."""
-    problems = []
-    for name, embedding in account.tied.items():
-        one, other = headers[name], headers[embedding]
-        if one.shape != other.shape or (one.dtype != other.dtype and not _are_plain(one, other)):
-            equal = False
-        elif isinstance(source, SafeTensorsStateSource):
-            equal = _equal_rows(source.path, headers, name, embedding)
-        else:
-            tensors = source.load_tensors([name, embedding])
-            equal = _are_equal(tensors[name], tensors[embedding])
-        if not equal:
-            problems.append(
-                f"{name} differs from {embedding}, and the config says tie_word_embeddings: true, by which Megatron-LM "
-                "has one for both. Let the config say false, or take the tensor that the model does not use away."
-            )
-    return problems
-
-
-def _equal_rows(folder: Path, headers: Mapping[str, Header], one: str, other: str) -> bool:
-    with (
-        safe_open(folder / headers[one].file, framework="pt") as first,
-        safe_open(folder / headers[other].file, framework="pt") as second,
-    ):
-        if not headers[one].shape:
-            return _are_equal(first.get_tensor(one), second.get_tensor(other))
-        slices = first.get_slice(one), second.get_slice(other)
-        for row in range(0, headers[one].shape[0], _ROWS):
-            if not _are_equal(*(part[row : row + _ROWS] for part in slices)):
-                return False
-    return True
-
-
-def _are_plain(*headers: Header) -> bool:
-    return all(DTYPES.get(header.dtype) in PLAIN for header in headers)
-
-
-def _are_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
-    if one.dtype != other.dtype:
-        wider = torch.promote_types(one.dtype, other.dtype)
-        one, other = one.to(wider), other.to(wider)
-    return torch.equal(*(tensor.reshape(-1).contiguous().view(torch.uint8) for tensor in (one, other)))
-
-
-def _tokenizer_keywords(bridge: Any) -> dict[str, Any]:
-    own: dict[str, Any] = getattr(bridge._model_bridge, "get_hf_tokenizer_kwargs", dict)() or {}
-    given = {
-        "revision": bridge.hf_model_revision,
-        "trust_remote_code": getattr(bridge.hf_pretrained, "trust_remote_code", None),
-    }
-    return {name: value for name, value in given.items() if value} | own
-
-
-def _check_tokenizer(path: str | Path, keywords: Mapping[str, Any], config: Any) -> None:
-    rows = config.get_text_config().vocab_size
-    # First as the file has it: transformers counts up to a token of a great number, which takes minutes.
-    largest, kind = _largest_written_token(Path(path) / "tokenizer.json"), "tokenizer"
-    if largest < rows:
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(path, **keywords)
-            vocabulary = tokenizer.get_vocab()
-            last = max(vocabulary, key=vocabulary.__getitem__, default="")
-            # transformers' class of a family may add tokens of its own.
-            largest, kind = vocabulary.get(last, -1), f"{type(tokenizer).__name__}, with {last!r} the last token,"
-        except Exception as error:
-            # transformers raises many kinds, some with advice on packages that have nothing to do with it.
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ValueError(
-                f"{path} has no tokenizer that transformers can load ({reason}). Put the model's tokenizer files "
-                "(tokenizer.json, tokenizer_config.json, ...) there."
-            ) from error
-    if largest >= rows:
-        raise ValueError(
-            f"The {kind} of {path} goes up to the ID {largest}, and the embedding has {rows} rows, 0 to {rows - 1}. Take "
-            "that tokenizer which the model was made with, or enlarge the embedding with transformers' "
-            "resize_token_embeddings first."
-        )
-
-
-def _largest_written_token(file: Path) -> int:
-    """Read the largest token of a vocabulary; -1 where the file does not say."""
-    try:
-        tokens = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"].values()
-    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        # Another kind of tokenizer; or a damaged file, of which transformers tells.
-        return -1
-    return max((token for token in tokens if isinstance(token, int)), default=-1)
 
 
 def _say_what_is_rounded(config: Any, account: Account, headers: Mapping[str, Header]) -> None:

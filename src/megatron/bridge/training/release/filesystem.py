@@ -52,7 +52,7 @@ class Filesystem:
             os.close(descriptor)
 
     def link(self, file: Path, name: Path) -> None:
-        """Give a file a second name."""
+        """Link a file under a second name."""
         os.link(file, name)
 
     def rename(self, source: Path, target: Path) -> None:

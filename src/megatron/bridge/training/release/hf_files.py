@@ -50,7 +50,7 @@ class FileRange:
     length: int
 
     def cut(self, offset: int, length: int) -> "FileRange":
-        """Give a part of this part."""
+        """Return a part of this part."""
         return replace(self, offset=self.offset + offset, length=length)
 
     def read(self) -> bytearray:
@@ -102,7 +102,7 @@ class FileRange:
 
 
 def stamp(status: os.stat_result) -> tuple[int, ...]:
-    """Tell a file from any other, and from itself before it was written to."""
+    """Return what distinguishes a file from any other, and from itself before it was written to."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
@@ -123,7 +123,7 @@ class HuggingFaceFiles(StateSource):
         return self._names
 
     def place(self, name: str) -> FileRange:
-        """Tell where the bytes of a tensor are.
+        """Return where the bytes of a tensor are.
 
         Args:
             name: Name of the tensor.

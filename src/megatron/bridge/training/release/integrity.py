@@ -35,7 +35,7 @@ _BLOCK = 1 << 20
 
 
 def files_of(folder: Path) -> list[str]:
-    """Name all files of a checkpoint folder, by their paths in it; links and what they lead to are not among them.
+    """List the files of a checkpoint folder by their paths in it, without links and what they lead to.
 
     Raises:
         OSError: If a folder in it cannot be read.

@@ -78,7 +78,7 @@ def parse_tracker(text: str, tracker_filename: str) -> tuple[int, bool]:
 
 
 def is_checkpoint_folder(name: str) -> bool:
-    """Tell a checkpoint folder's name; those of half-written and foreign ones do not match."""
+    """Return whether a name is a checkpoint folder's; those of half-written and foreign ones do not match."""
     return name == RELEASE or ITERATION_FOLDER.fullmatch(name) is not None
 
 
@@ -154,12 +154,12 @@ def read_root(path: Path) -> Root:
 
 
 def repair_command(root: str | Path) -> str:
-    """Give the command that repairs a root."""
+    """Return the command that repairs a root."""
     return f"python -m megatron.bridge_release repair {shlex.quote(str(root))}"
 
 
 def find_writer(root: Path) -> str | None:
-    """Tell who is writing into a root.
+    """Return who is writing into a root.
 
     Args:
         root: Checkpoint root; it need not exist.
@@ -184,7 +184,7 @@ def find_writer(root: Path) -> str | None:
 
 
 def busy_message(root: Path, writer: str) -> str:
-    """Say that a root has a writer, and what to do."""
+    """Return the message that a root has a writer, with what to do."""
     return f"Another import is writing into {root} ({writer}). Wait for it to end, or give another folder."
 
 

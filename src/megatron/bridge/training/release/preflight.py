@@ -137,7 +137,7 @@ def check_root(megatron_path: str | Path) -> None:
 
 
 def _may_be_on_the_hub(name: str) -> bool:
-    """Tell whether a name can be a model ID, ``name`` or ``organization/name``; else it can only be a folder's."""
+    """Return whether a name can be a model ID, ``name`` or ``organization/name``; else it can only be a folder's."""
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -235,18 +235,8 @@ def _check_architecture(model: Path, values: Mapping[str, Any], trust_remote_cod
             f"The Python code of {model} itself ({', '.join(map(str, own_code.values()))}) is none that Megatron-Bridge "
             f"knows. Leave trust_remote_code out to import the model as transformers' own {architectures}."
         )
-    if "AutoConfig" in own_code and not native and not trust_remote_code:
-        raise ValueError(
-            f"The config of {model} is read by its own Python code ({own_code['AutoConfig']}). Look at it, and give "
-            "trust_remote_code=True to have it run."
-        )
-    repository, elsewhere, name = str(own_code.get("AutoConfig", "")).rpartition("--")
-    if trust_remote_code and elsewhere:
-        if reason := _why_not_on_the_hub(repository, f"{name.split('.')[0]}.py"):
-            raise ValueError(
-                f"The config of {model} is read by Python code of {repository}, which the Hugging Face Hub does not give "
-                f"({reason}). Put it beside config.json, and take '{repository}--' out of the auto_map."
-            )
+    if "AutoConfig" in own_code:
+        _check_config_code(model, str(own_code["AutoConfig"]), native, trust_remote_code)
     try:
         # Bridge tries four times, and then thinks of the network.
         config = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code)
@@ -258,6 +248,23 @@ def _check_architecture(model: Path, values: Mapping[str, Any], trust_remote_cod
         ) from error
     if not _has_bridge(AutoBridge, config):
         raise ValueError(unsupported)
+
+
+def _check_config_code(model: Path, code: str, native: bool, trust_remote_code: bool) -> None:
+    """Check that the Python code that reads a config may run where it is needed, and can be had."""
+    if not trust_remote_code:
+        if not native:
+            raise ValueError(
+                f"The config of {model} is read by its own Python code ({code}). Look at it, and give "
+                "trust_remote_code=True to have it run."
+            )
+        return
+    repository, elsewhere, name = code.rpartition("--")
+    if elsewhere and (reason := _why_not_on_the_hub(repository, f"{name.split('.')[0]}.py")):
+        raise ValueError(
+            f"The config of {model} is read by Python code of {repository}, which the Hugging Face Hub does not give "
+            f"({reason}). Put it beside config.json, and take '{repository}--' out of the auto_map."
+        )
 
 
 def _has_bridge(auto_bridge: Any, config: Any) -> bool:

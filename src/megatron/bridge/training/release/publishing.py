@@ -255,7 +255,7 @@ class Publication:
             self._filesystem.rename(staging / self._name, self._folder)
 
     def _take_back(self, staging: Path, old: int | None, had: list[Path]) -> None:
-        """Give the root what it had, from what is there: an operation that failed may have been done."""
+        """Restore the root from what is there: an operation that reported a failure may have been done."""
         if old is None and _trackers(self._root)[1] in had and not _trackers(staging)[1].exists():
             # The tracker has left another checkpoint folder for this one, which is whole.
             return
@@ -317,7 +317,7 @@ def check_overwrite(root: str | Path, overwrite: bool) -> None:
 
 
 def _is_import(folders: list[str], tracked: str | None) -> bool:
-    """Tell what a repair may turn into a release: no training has gone on from it."""
+    """Return whether a repair may turn it into a release: no training has gone on from it."""
     try:
         iteration, _ = parse_tracker(tracked or "0", "")
     except ValueError:
@@ -326,7 +326,7 @@ def _is_import(folders: list[str], tracked: str | None) -> bool:
 
 
 def _made_of(root: Path) -> str:
-    """Say which model a root's release was made of, where it says so."""
+    """Return which model a root's release was made of, where it says so."""
     try:
         source = read_source(root / RELEASE)
     except Unreadable:
@@ -335,7 +335,7 @@ def _made_of(root: Path) -> str:
 
 
 def was_interrupted(root: Path) -> bool:
-    """Tell whether a process died while it wrote the first checkpoint of a root, or is writing it now.
+    """Return whether a process died while it wrote the first checkpoint of a root, or is writing it now.
 
     Args:
         root: Checkpoint root; it need not exist.
@@ -347,12 +347,12 @@ def was_interrupted(root: Path) -> bool:
 
 
 def _identity(folder: Path) -> int | None:
-    """Tell one folder from another that takes its name."""
+    """Return what distinguishes a folder from another that takes its name."""
     return folder.stat().st_ino if folder.exists() else None
 
 
 def _trackers(root: Path) -> tuple[Path, Path]:
-    """Name Bridge's tracker and the text tracker, in the order in which they are written."""
+    """Return Bridge's tracker and the text tracker, in the order in which they are written."""
     return (
         Path(get_checkpoint_train_state_filename(str(root), prefix=TRACKER_PREFIX)),
         Path(get_checkpoint_tracker_filename(str(root))),

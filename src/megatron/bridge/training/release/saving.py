@@ -38,10 +38,8 @@ from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.utils import get_model_config
 
 from megatron.bridge.training.release.contents import (
-    TokenizerNotSaved,
     complete_for_all_readers,
     complete_for_megatron_lm,
-    require_tokenizer,
     warn_of_what_no_flag_gives,
 )
 from megatron.bridge.training.release.destination import destination
@@ -49,9 +47,10 @@ from megatron.bridge.training.release.layout import FLAGS_FILE, RELEASE
 from megatron.bridge.training.release.preflight import check_root
 from megatron.bridge.training.release.publishing import Publication, check_overwrite
 from megatron.bridge.training.release.streaming import weights_of
+from megatron.bridge.training.release.tokenizer import TokenizerNotSaved, require_tokenizer
 from megatron.bridge.training.release.under_way import ReleaseSave, begin
 from megatron.bridge.training.release.writing import ReleaseSaveStrategy
-from megatron.bridge.training.utils.checkpoint_root import on_rank_0
+from megatron.bridge.training.utils.all_ranks import on_rank_0
 from megatron.bridge.training.utils.checkpoint_utils import (
     file_exists,
     get_checkpoint_name,
@@ -219,7 +218,7 @@ def _ending_on_sigterm(root: Path) -> Iterator[None]:
 
 
 def checkpointing_context(model: list[Any], ckpt_format: str, release: bool) -> dict[str, Any] | None:
-    """Give `save_checkpoint` what writes a release.
+    """Return the checkpointing context with which `save_checkpoint` writes a release.
 
     Args:
         model: The model.

@@ -90,7 +90,7 @@ def describe(hf_model: str | Path) -> Source:
 
 
 def describe_run_config(folder: Path) -> Source | None:
-    """Tell the model that a checkpoint folder's run config names; of its content that tells nothing.
+    """Return the model that a checkpoint folder's run config names; its content is not looked at.
 
     Args:
         folder: Checkpoint folder.
@@ -201,7 +201,7 @@ def require_source(root: str | Path, hf_model: str | Path) -> None:
 
 
 def _is_path(hf_model: str | Path) -> bool:
-    """Tell a folder, there or not, from an ID, which is "name" or "organization/name"."""
+    """Return whether a name is a folder's, there or not, and no ID, which is "name" or "organization/name"."""
     return str(hf_model).startswith((".", "/", "~")) or str(hf_model).count("/") > 1
 
 
@@ -220,7 +220,7 @@ def _digest_config(file: Path) -> str:
 
 
 def _fingerprint(folder: Path) -> str | None:
-    """Tell a folder's weights from others; None where it has no safetensors."""
+    """Return a digest of a folder's weights; None where it has no safetensors."""
     if (folder / _INDEX).is_file():
         names = {name for name in _read_json(folder / _INDEX).get("weight_map", {}).values() if isinstance(name, str)}
     else:
@@ -238,7 +238,7 @@ def _fingerprint(folder: Path) -> str | None:
 
 
 def _samples(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    """Give a safetensors file's size, its header, and the beginning and the end of each of its tensors."""
+    """Return a safetensors file's size, its header, and the beginning and the end of each of its tensors."""
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
     header = file.read(length) if 8 + length <= size else b""

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Gives the weights of a Hugging Face model to a save piece by piece, when each is written.
+"""Streams the weights of a Hugging Face model into a save, each piece when it is written.
 
 The model that is saved is built without touching its memory. An entry of its state dict is a view of a parameter, found
 by the storage of both; what the parameter would hold is converted of the source's tensors when the entry's turn comes.
@@ -100,19 +100,19 @@ def try_streamed_model(bridge: Any, accounted: Accounted) -> tuple[list[Any] | N
 
 
 def weights_of(model: Sequence[Any]) -> "StreamedWeights | None":
-    """Give the weights of a model that `streamed_model` built; None for any other."""
+    """Return the weights of a model that `streamed_model` built; None for any other."""
     return _STREAMED.get(model[0]) if model else None
 
 
 def entries_of(module: Any) -> list[ShardedTensor]:
-    """Give the tensors of a model's sharded state dict, as they are written."""
+    """Yield the tensors of a model's sharded state dict, as they are written."""
     state = module.sharded_state_dict()
     apply_factories(state)
     return [entry for entry in nested_values(state) if isinstance(entry, ShardedTensor)]
 
 
 def _obstacle(bridge: Any, provider: Any) -> str:
-    """Tell why a model's weights are more than its parameters' conversions make of them."""
+    """Return why a model's weights are more than its parameters' conversions make of them; empty where they are not."""
     loads = type(bridge._model_bridge).load_weights_hf_to_megatron
     if loads is not MegatronModelBridge.load_weights_hf_to_megatron:
         return f"{type(bridge._model_bridge).__name__} loads it in its own way"
@@ -170,7 +170,7 @@ class StreamedWeights:
         self._by_storage: dict[int, _Parameter] = {}
 
     def obstacle(self, model: Sequence[Any]) -> str:
-        """Tell why the entries of a model cannot be found in its parameters; empty where they can."""
+        """Return why the entries of a model cannot be found in its parameters; empty where they can."""
         self._by_storage = {parameter.storage: parameter for parameter in self._parameters}
         if len(self._by_storage) != len(self._parameters):
             return "some of its parameters share their memory"
@@ -189,12 +189,12 @@ class StreamedWeights:
         return ""
 
     def group(self, tensor: torch.Tensor) -> str | int | None:
-        """Tell which entries are converted together: those of an equal group. None where nothing is converted."""
+        """Return the group of an entry, all of which is converted together; None where nothing is converted."""
         parameter = self._by_storage.get(tensor.untyped_storage().data_ptr())
         return parameter.group if parameter is not None else None
 
     def parameter(self, tensor: torch.Tensor) -> str:
-        """Name the parameter that a view is of, of those that are converted."""
+        """Return the name of the converted parameter that a view belongs to."""
         return str(self._by_storage[tensor.untyped_storage().data_ptr()].task.param_name)
 
     def unit(self, entries: list[tuple[Any, torch.Tensor]]) -> Unit:
@@ -252,13 +252,13 @@ class StreamedWeights:
         return self.files.place(name).length if name in self._accounted.headers else 0
 
     def _ranges(self, parameter: _Parameter) -> list[FileRange]:
-        """Give the parts of the source's files that a parameter is, one after the other; none where it is converted."""
+        """Return the parts of the source's files that make a parameter, in order; none where it is converted."""
         names = self._accounted.account.copied.get(parameter.task.param_name, [])
         dtypes = {parameter.dtype, *(DTYPES[self._accounted.headers[name].dtype] for name in names)}
         return [self.files.place(name) for name in names] if dtypes == {parameter.task.param_weight.dtype} else []
 
     def _cut(self, ranges: Sequence[FileRange], tensor: torch.Tensor) -> list[FileRange] | None:
-        """Give the parts of files that a view is; None where its bytes do not follow each other."""
+        """Return the parts of files that make a view; None where its bytes are not contiguous."""
         if not tensor.is_contiguous():
             return None
         begin, parts = tensor.storage_offset() * tensor.itemsize, []

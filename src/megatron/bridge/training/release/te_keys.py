@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Gives a checkpoint written without Transformer Engine the keys a Transformer Engine model asks for.
+"""The keys that a Transformer Engine model asks for, added to a checkpoint written without it.
 
 Megatron Core has two sets of modules for the same model. Their parameters have the same values, but
 some have other keys in a checkpoint:
@@ -46,7 +46,7 @@ _FUSED = (
 
 
 def transformer_engine_norm_key(key: str, keys: set[str]) -> str | None:
-    """Give the key that a norm's parameter has in a Transformer Engine model.
+    """Return the key that a norm's parameter has in a Transformer Engine model.
 
     Args:
         key: Key of a parameter in a checkpoint written without Transformer Engine.

@@ -39,7 +39,7 @@ class Content:
     source: torch.Tensor | Sequence[FileRange]
 
     def chunks(self, buffer: memoryview) -> Iterator[memoryview]:
-        """Give its bytes.
+        """Return its bytes.
 
         Args:
             buffer: Where to read files to; each piece overwrites the one before.

@@ -21,7 +21,6 @@ their way, and are written once; nothing is read a second time.
 
 import ctypes
 import os
-import pickle
 import re
 import sys
 import threading
@@ -29,7 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import torch
@@ -54,7 +53,7 @@ from megatron.bridge.training.release.integrity import write_manifest
 from megatron.bridge.training.release.source import describe
 from megatron.bridge.training.release.streaming import StreamedWeights
 from megatron.bridge.training.release.units import Content, Unit, share
-from megatron.bridge.training.utils.checkpoint_root import on_rank_0
+from megatron.bridge.training.utils.all_ranks import gather, on_rank_0, sendable, together
 from megatron.bridge.utils.common_utils import print_rank_0
 
 
@@ -126,56 +125,16 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):
                 entry.replica_id = 0
 
 
-def _gather(mine: T) -> list[T]:
-    if not dist.is_initialized():
-        return [mine]
-    ranks: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(ranks, mine)
-    return ranks
-
-
-def together(action: Callable[[], T]) -> T:
-    """Run what needs no other rank on every rank. Collective.
-
-    Args:
-        action: What to run.
-
-    Returns:
-        What it returns on this rank.
-
-    Raises:
-        Exception: The first rank's error, on all of them.
-    """
-    result, failure = None, None
-    try:
-        result = action()
-    except Exception as error:
-        failure = _for_all_ranks(error)
-    for other in _gather(failure):
-        if other is not None:
-            raise other
-    return cast(T, result)
-
-
 def _require_one_source(weights: StreamedWeights) -> None:
     """Refuse ranks that read different models, each from its own disk perhaps."""
     if dist.get_world_size() == 1:
         return
-    sources = _gather(together(lambda: describe(weights.folder)))
+    sources = gather(together(lambda: describe(weights.folder)))
     for rank, source in enumerate(sources):
         if (source.config_sha256, source.weights_sha256) != (sources[0].config_sha256, sources[0].weights_sha256):
             raise ValueError(
                 f"Rank {rank} reads another model than rank 0, from {source.made_of}. Give all ranks the same files."
             )
-
-
-def _for_all_ranks(error: BaseException) -> BaseException:
-    """Give an error that can be sent to other ranks; of one that cannot, what it says."""
-    try:
-        pickle.loads(pickle.dumps(error))
-        return error
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _run(threads: Sequence[threading.Thread], stop: threading.Event) -> None:
@@ -220,7 +179,7 @@ class _Writer(FileSystemWriter):
         try:
             return self._write([(item, planner.resolve_data(item)) for item in plan.items])
         except BaseException as error:
-            raise _for_all_ranks(error) from None
+            raise sendable(error) from None
 
     def _write(self, items: Sequence[tuple[WriteItem, Any]]) -> Future[list[WriteResult]]:
         units = self._units(items)
@@ -271,7 +230,7 @@ class _Writer(FileSystemWriter):
 
     def conclude(self) -> None:
         """Check that the source was read as it was accounted for, and write the checksums."""
-        ranks = _gather((self._digests, self._bytes, self._weights and self._weights.read))
+        ranks = gather((self._digests, self._bytes, self._weights and self._weights.read))
         if self._weights is not None:
             self._weights.require_all_read([read for _, _, read in ranks])
         digests = {name: digest for own, _, _ in ranks for name, digest in own.items()}

@@ -25,12 +25,11 @@ rank 0 sees (`agree_on_checkpoint_folder`).
 """
 
 import os
-from typing import Callable, TypeVar
 
-import torch
 from megatron.core.msc_utils import maybe_msc
 
 from megatron.bridge.training.release.layout import ITERATION_FOLDER, is_checkpoint_folder, parse_tracker
+from megatron.bridge.training.utils.all_ranks import on_rank_0
 from megatron.bridge.training.utils.checkpoint_utils import (
     TRACKER_PREFIX,
     file_exists,
@@ -40,39 +39,6 @@ from megatron.bridge.training.utils.checkpoint_utils import (
     get_checkpoint_train_state_filename,
     is_checkpoint_iteration_directory,
 )
-
-
-T = TypeVar("T")
-
-
-def on_rank_0(action: Callable[[], T]) -> T:
-    """Run ``action`` on rank 0 and give its result, or its error, to every rank.
-
-    The ranks of a job must not decide from what each of them sees of a shared filesystem: one of them
-    may still see the previous tracker. Collective where torch.distributed is initialized.
-
-    Args:
-        action: What rank 0 runs. Its result is sent with pickle.
-
-    Returns:
-        What ``action`` returned on rank 0.
-
-    Raises:
-        Exception: What ``action`` raised on rank 0, on every rank.
-    """
-    if not torch.distributed.is_initialized():
-        return action()
-
-    outcome: list = [None, None]
-    if torch.distributed.get_rank() == 0:
-        try:
-            outcome[0] = action()
-        except Exception as error:
-            outcome[1] = error
-    torch.distributed.broadcast_object_list(outcome, src=0)
-    if outcome[1] is not None:
-        raise outcome[1]
-    return outcome[0]
 
 
 def read_tracker_file(tracker_filename: str) -> tuple[int, bool]:
@@ -91,7 +57,7 @@ def read_tracker_file(tracker_filename: str) -> tuple[int, bool]:
 
 
 def read_tracker(root: str) -> tuple[int, bool] | None:
-    """Tell which checkpoint the trackers of a root name.
+    """Return the checkpoint that the trackers of a root name.
 
     Args:
         root: Checkpoint root.
@@ -120,7 +86,7 @@ def read_tracker(root: str) -> tuple[int, bool] | None:
 
 
 def checkpoint_folder(root: str, iteration: int, release: bool, named_by: str = "tracker") -> str:
-    """Give the folder of a checkpoint that a tracker named, which must be there.
+    """Return the folder of a checkpoint that a tracker named, which must be there.
 
     Args:
         root: Checkpoint root.
@@ -225,7 +191,7 @@ def tracker_text(tracker_filename: str) -> str:
 
 
 def checkpoint_folders(root: str) -> list[str]:
-    """Name the checkpoint folders of a root; half-written and foreign ones do not match.
+    """List the checkpoint folders of a root; half-written and foreign ones do not match.
 
     Args:
         root: Checkpoint root; it need not exist.
