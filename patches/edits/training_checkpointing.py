@@ -66,9 +66,10 @@ EDITS = (
     Edit(
         name="save-run-config",
         symbol="save_checkpoint",
-        why="run_config.yaml describes the model and the place it is published at, not the host that converted it.",
-        drop_when="upstream builds models on any host without changing the config that it saves.",
-        do=ReplaceExpression("cfg.to_yaml(...)", "write_run_config(cfg, config_filename)"),
+        why="run_config.yaml names the place where a release is published, not the staging folder, and describes the model, "
+        "not the host that converted it.",
+        drop_when=_RELEASE_DROP,
+        do=ReplaceExpression("cfg.to_yaml(...)", "write_run_config(cfg, config_filename) if release else __old__"),
         imports=("from megatron.bridge.training.release.contents import write_run_config",),
     ),
     Edit(

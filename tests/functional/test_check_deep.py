@@ -22,7 +22,7 @@ from models import make_tiny_llama
 from safetensors.torch import load_file, save_file
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.utils.host import conversion_process_group
+from megatron.bridge.utils.conversion_group import conversion_process_group
 from megatron.bridge_release import comparing
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.comparing import compare

@@ -52,6 +52,7 @@ def test_a_host_with_everything_changes_nothing(full):
     config = _config()
     host.fit_to_host(config)
     assert config == _config()
+    assert host.without_host_values(config) is config
 
 
 def test_a_bare_host_switches_off_what_it_lacks_and_writes_what_the_model_has(bare):

@@ -129,11 +129,12 @@ def without_host_values(config: T) -> T:
         config: Model config or provider.
 
     Returns:
-        A shallow copy of the config.
+        The config itself where nothing was switched, else a shallow copy.
     """
-    written = copy.copy(config)
+    written = config
     for field, (own, host) in _SWITCHED.get(config, {}).items():
         if getattr(config, field) is host:
+            written = copy.copy(config) if written is config else written
             # A distillation's config hands what is set on it to its teacher's.
             vars(written)[field] = own
     return written

@@ -63,7 +63,7 @@ class TestEdits(EditSnippets):
 +
  def save_checkpoint():
 -    cfg.to_yaml(1)
-+    write_run_config(cfg, config_filename)
++    write_run_config(cfg, config_filename) if release else cfg.to_yaml(1)
 """,
             ("to_yaml", "to_json"),
             "    cfg.to_yaml(1)\n",
