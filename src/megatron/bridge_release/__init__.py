@@ -13,8 +13,8 @@
 # limitations under the License.
 
 
-"""Checks and repairs release checkpoints.
+"""Checks, repairs and reverts release checkpoints.
 
-It stands beside `megatron.bridge`, whose import takes many seconds: what looks at files needs neither torch nor
-that package, and starts at once.
+This package stands beside `megatron.bridge`, whose import takes many seconds. What only looks at files needs neither
+torch nor that package, and starts at once.
 """

@@ -36,7 +36,7 @@ from megatron.bridge_release.layout import (
     parse_tracker,
 )
 from megatron.bridge_release.plain_files import Unreadable
-from megatron.bridge_release.reading import Metadata, read_common_entry, read_metadata, read_state
+from megatron.bridge_release.reading import read_common_entry, read_metadata, read_state
 from megatron.bridge_release.source import Source, describe_run_config
 
 
@@ -48,15 +48,15 @@ class Plan:
     """What a repair or a revert does.
 
     Attributes:
-        source: The checkpoint folder whose files are kept.
+        source: Name of the checkpoint folder whose files are kept.
         publish: Whether a folder is published.
         write: Names of the files that are written anew.
-        reads_common_state: Whether ``common.pt`` is there and whole.
-        drop_sums: Whether the checksums that releases had before the manifest are removed.
-        move_tokenizer: Whether the args get the place of the tokenizer, which has moved.
-        record: What the run config tells of the model that it was made of; None where it tells nothing.
+        reads_common_state: Whether ``common.pt`` is there and undamaged.
+        drop_sums: Whether to remove the checksums that releases had before the manifest.
+        move_tokenizer: Whether the args get the new path of a tokenizer that has moved.
+        record: The model that the run config names; None if it names none.
         derive: Whether the args are derived from the run config.
-        retire: Names of checkpoint folders whose files have a second name then, and that are removed.
+        retire: Names of the checkpoint folders to remove, whose files have a second name by then.
         steps: All of it, in words.
     """
 
@@ -73,25 +73,27 @@ class Plan:
 
 
 def plan_repair(root: Root) -> Plan:
-    """Plan what turns a root's import into a release; raise ValueError where nothing can."""
-    path = root.path
+    """Plan how to turn a root's import into a release.
+
+    Args:
+        root: The root.
+
+    Returns:
+        The plan; without steps if the root holds a release that needs no repair.
+
+    Raises:
+        ValueError: If the root holds no checkpoint, a damaged one, more than one, or one of a training run.
+        OSError: If a file cannot be read.
+    """
     _refuse_training(root)
     source = _choose_source(root)
-    folder = path / source
     report = check_folder(root, source)
     for problem in report.beyond_repair:
         raise ValueError(problem)
-    _refuse_trained(folder, read_metadata(folder))
-    for empty in root.empty:
-        if not source.startswith(f"{empty}/") and any((path / empty).iterdir()):
-            raise ValueError(f"{path / empty} holds no checkpoint, but files. Move it away, then repair again.")
-    if "/" in source and (others := sorted(child.name for child in folder.parent.iterdir() if child != folder)):
-        raise ValueError(
-            f"{folder.parent} holds {', '.join(others)} beside the checkpoint {folder.name}. Move away what is not "
-            "the checkpoint's, then repair again."
-        )
-    damaged = {file.name for file in report.files if file.problem}
+    _refuse_trained(root.path / source)
+    _refuse_other_files(root, source)
     there = {file.name for file in report.files if file.size is not None}
+    damaged = {file.name for file in report.files if file.problem is not None}
     same = {name.partition("/")[0] for name in root.checkpoints if _is_in(root, name, source)}
     plan = Plan(
         source,
@@ -100,34 +102,45 @@ def plan_repair(root: Root) -> Plan:
         derive=report.args_problem is not None,
         retire=sorted(same - {RELEASE}),
     )
-    _step(plan, source != RELEASE or folder.is_symlink(), f"{RELEASE}/ gets the files of {source}/, as hard links")
-    whole = there - damaged
-    plan.write = [COMMON_STATE] if plan.derive or plan.move_tokenizer or COMMON_STATE not in whole else []
-    plan.write += [FLAGS_FILE] if plan.derive or FLAGS_FILE not in whole else []
-    plan.record = describe_run_config(folder)
-    plan.write += [SOURCE_FILE] if SOURCE_FILE in damaged or (plan.record and SOURCE_FILE not in there) else []
-    plan.write += [TRAIN_STATE] if TRAIN_STATE not in there else []
-    plan.write += [INTEGRITY_FILE] if plan.publish or plan.write or INTEGRITY_FILE not in whole else []
-    for name in plan.write:
-        _step(plan, True, f"write {RELEASE}/{name}{_told_of(plan, name)}")
-    # What stands beside the manifest is nobody's.
-    plan.drop_sums = SUMS_FILE in there and INTEGRITY_FILE not in there
-    _step(plan, plan.drop_sums, f"remove {RELEASE}/{SUMS_FILE}, whose place {INTEGRITY_FILE} takes")
-    _step(plan, (root.tracker or "").strip() != RELEASE, f"{TRACKER}: {root.tracker!r} becomes {RELEASE!r}")
-    train_state = path / TRAIN_STATE_TRACKER
-    _step(
-        plan,
-        not train_state.exists()
-        or TRAIN_STATE not in there
-        or train_state.read_bytes() != (folder / TRAIN_STATE).read_bytes(),
-        f"write {TRAIN_STATE_TRACKER}",
-    )
+    is_link = (root.path / source).is_symlink()
+    _step(plan, source != RELEASE or is_link, f"{RELEASE}/ gets the files of {source}/, as hard links")
+    _plan_files(plan, root.path / source, there, damaged)
+    _plan_trackers(plan, root, there)
     _plan_removals(plan, RELEASE)
     return plan
 
 
-def _told_of(plan: Plan, name: str) -> str:
-    """Say what a file that is written gets, where that is not what it always has."""
+def _plan_files(plan: Plan, folder: Path, there: set[str], damaged: set[str]) -> None:
+    """Plan which files of a release are written anew.
+
+    Args:
+        plan: The plan, which is added to.
+        folder: Checkpoint folder whose files are kept.
+        there: Names of the files that it has.
+        damaged: Names of the files that are damaged, or missing and named by the manifest.
+    """
+    whole = there - damaged
+    plan.record = describe_run_config(folder)
+    new_args = plan.derive or plan.move_tokenizer
+    needed = {
+        COMMON_STATE: new_args or COMMON_STATE not in whole,
+        FLAGS_FILE: plan.derive or FLAGS_FILE not in whole,
+        # A damaged record goes, even if there is nothing to write in its place.
+        SOURCE_FILE: SOURCE_FILE in damaged or (SOURCE_FILE not in there and plan.record is not None),
+        TRAIN_STATE: TRAIN_STATE not in there,
+    }
+    plan.write = [name for name, write in needed.items() if write]
+    if plan.publish or plan.write or INTEGRITY_FILE not in whole:
+        plan.write.append(INTEGRITY_FILE)
+    for name in plan.write:
+        _step(plan, True, f"write {RELEASE}/{name}{_describe_content(plan, name)}")
+    # Beside a manifest, a file of that name is not ours.
+    plan.drop_sums = SUMS_FILE in there and INTEGRITY_FILE not in there
+    _step(plan, plan.drop_sums, f"remove {RELEASE}/{SUMS_FILE}, whose place {INTEGRITY_FILE} takes")
+
+
+def _describe_content(plan: Plan, name: str) -> str:
+    """Return what is special about the content of a file that is written; an empty string if nothing is."""
     if name == COMMON_STATE and (plan.derive or plan.move_tokenizer):
         return f", with args from {RUN_CONFIG}" if plan.derive else ", with the tokenizer's place"
     if name == SOURCE_FILE:
@@ -135,8 +148,44 @@ def _told_of(plan: Plan, name: str) -> str:
     return ""
 
 
+def _plan_trackers(plan: Plan, root: Root, there: set[str]) -> None:
+    """Plan which trackers are written, given the names of the files that the source has."""
+    _step(plan, (root.tracker or "").strip() != RELEASE, f"{TRACKER}: {root.tracker!r} becomes {RELEASE!r}")
+    tracker, state = root.path / TRAIN_STATE_TRACKER, root.path / plan.source / TRAIN_STATE
+    same = tracker.exists() and TRAIN_STATE in there and tracker.read_bytes() == state.read_bytes()
+    _step(plan, not same, f"write {TRAIN_STATE_TRACKER}")
+
+
+def _refuse_other_files(root: Root, source: str) -> None:
+    """Refuse a root in which files that belong to no checkpoint stand where a repair removes folders.
+
+    Raises:
+        ValueError: If there are such files.
+    """
+    folder = root.path / source
+    for empty in root.empty:
+        if not source.startswith(f"{empty}/") and any((root.path / empty).iterdir()):
+            raise ValueError(f"{root.path / empty} holds no checkpoint, but files. Move it away, then repair again.")
+    if "/" in source and (others := sorted(child.name for child in folder.parent.iterdir() if child != folder)):
+        raise ValueError(
+            f"{folder.parent} holds {', '.join(others)} beside the checkpoint {folder.name}. Move away what is not "
+            "the checkpoint's, then repair again."
+        )
+
+
 def plan_revert(root: Root) -> Plan:
-    """Plan what gives a root's release upstream's layout back; raise ValueError where nothing can."""
+    """Plan how to give a root's release upstream's layout back.
+
+    Args:
+        root: The root.
+
+    Returns:
+        The plan; without steps if the root has that layout.
+
+    Raises:
+        ValueError: If the root holds no release, a damaged one, another checkpoint, or one of a training run.
+        OSError: If a file cannot be read.
+    """
     path = root.path
     _refuse_training(root)
     tracker = (root.tracker or "").strip()
@@ -152,10 +201,10 @@ def plan_revert(root: Root) -> Plan:
         raise ValueError(f"{path} has no {TRACKER}. Repair it first.")
     for problem in check_folder(root, RELEASE).beyond_repair:
         raise ValueError(problem)
-    _refuse_trained(path / RELEASE, read_metadata(path / RELEASE))
+    _refuse_trained(path / RELEASE)
     plan = Plan(RELEASE, retire=list(root.checkpoints))
     if tracker == "0" and UPSTREAM_FOLDER in root.checkpoints:
-        # A run that died has published it.
+        # A revert that died has published it.
         plan.retire = [RELEASE]
         if not _is_in(root, RELEASE, UPSTREAM_FOLDER):
             raise ValueError(f"{path / RELEASE} holds files that {UPSTREAM_FOLDER} has not. Move one of them away.")
@@ -167,7 +216,7 @@ def plan_revert(root: Root) -> Plan:
 
 
 def _step(plan: Plan, needed: bool, text: str) -> None:
-    """Plan a step of what is published together."""
+    """Add a step that publishing takes, if it is needed."""
     if needed:
         plan.publish = True
         plan.steps.append(text)
@@ -178,6 +227,11 @@ def _plan_removals(plan: Plan, name: str) -> None:
 
 
 def _refuse_training(root: Root) -> None:
+    """Refuse a root in which training has gone on, by the names of its folders and its tracker.
+
+    Raises:
+        ValueError: If it has.
+    """
     trained = [
         name
         for name in (*root.checkpoints, *root.empty)
@@ -188,7 +242,7 @@ def _refuse_training(root: Root) -> None:
     try:
         iteration, _ = parse_tracker(root.tracker or "", TRACKER)
     except ValueError:
-        # A torn one is written anew.
+        # A repair writes a torn tracker anew.
         return
     if iteration > 0:
         raise ValueError(
@@ -198,10 +252,10 @@ def _refuse_training(root: Root) -> None:
 
 
 def _choose_source(root: Root) -> str:
-    """Tell which checkpoint is the one that was imported.
+    """Return the path, in the root, of the checkpoint that was imported.
 
     Raises:
-        ValueError: If there is none, or if nothing tells which of several it is.
+        ValueError: If there is none, or if nothing says which of several it is.
     """
     if not root.checkpoints:
         left = f", but what a dead process left ({', '.join(root.leftovers)})" if root.leftovers else ""
@@ -220,9 +274,9 @@ def _choose_source(root: Root) -> str:
 
 
 def _is_in(root: Root, name: str, kept: str) -> bool:
-    """Tell whether all files of a checkpoint folder have a second name in another, as a repair that died leaves them.
+    """Return whether all files of a checkpoint folder have a second name in another one.
 
-    But for those that a repair writes anew.
+    A repair that died leaves them so. Files that a repair writes anew do not count.
     """
     if name == kept:
         return True
@@ -234,7 +288,14 @@ def _is_in(root: Root, name: str, kept: str) -> bool:
     )
 
 
-def _refuse_trained(folder: Path, metadata: Metadata) -> None:
+def _refuse_trained(folder: Path) -> None:
+    """Refuse a checkpoint folder that a training run has written, by what is in it.
+
+    Raises:
+        ValueError: If it holds optimizer state, or is at an iteration over 0.
+        Unreadable: If neither can be read.
+    """
+    metadata = read_metadata(folder)
     if any("optimizer" in key.split(".") for key in (*metadata.tensors, *metadata.objects)):
         raise ValueError(f"{folder} is a checkpoint of a training: it holds optimizer state.")
     try:

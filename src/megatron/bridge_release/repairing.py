@@ -15,14 +15,15 @@
 
 """Turns imports that upstream or a hook has left into releases, and back, without rewriting a tensor.
 
-A checkpoint folder's files get a second name in a staging folder (hard links), what is missing is written beside
+The files of a checkpoint folder get a second name in a staging folder (hard links), missing files are written beside
 them, and the staging folder is published as an import's is. Only then are the first names removed. So whatever stops
-it, a reader finds what it found before or the release, and the next run goes on.
+it, a reader finds either what it found before or the release, and the next run completes the work.
 """
 
 import io
 import pickle
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
@@ -52,17 +53,17 @@ def repair(path: Path, *, dry_run: bool = False) -> list[str]:
 
     Args:
         path: Checkpoint root.
-        dry_run: Whether to change nothing.
+        dry_run: Whether to return the steps and change nothing.
 
     Returns:
-        What is done, a step a line; empty where the root holds a release that is as an import writes it.
+        The steps taken, in words; empty if the root holds a release as an import writes it.
 
     Raises:
-        ValueError: If the root holds no checkpoint, a damaged one, more than one, or one of a training.
+        ValueError: If the root holds no checkpoint, a damaged one, more than one, or one of a training run.
         RuntimeError: If another process is writing into the root.
         OSError: If the filesystem refuses.
     """
-    return _carry_out(path, plan_repair, RELEASE, "release", _complete, dry_run)
+    return _convert(path, _Layout(RELEASE, "release", plan_repair, _complete), dry_run)
 
 
 def revert(path: Path, *, dry_run: bool = False) -> list[str]:
@@ -70,76 +71,108 @@ def revert(path: Path, *, dry_run: bool = False) -> list[str]:
 
     Args:
         path: Checkpoint root.
-        dry_run: Whether to change nothing.
+        dry_run: Whether to return the steps and change nothing.
 
     Returns:
-        What is done, a step a line; empty where the root has that layout.
+        The steps taken, in words; empty if the root has that layout.
 
     Raises:
         ValueError: If the root holds no release, a damaged one, or if training has gone on in it.
         RuntimeError: If another process is writing into the root.
         OSError: If the filesystem refuses.
     """
-    return _carry_out(path, plan_revert, UPSTREAM_FOLDER, "0", _strip, dry_run)
+    return _convert(path, _Layout(UPSTREAM_FOLDER, "0", plan_revert, _strip), dry_run)
 
 
-def _carry_out(
-    path: Path,
-    make_plan: Callable[[Root], Plan],
-    name: str,
-    tracker: str,
-    prepare: Callable[[Path, Path, Plan], None],
-    dry_run: bool,
-) -> list[str]:
+@dataclass(frozen=True)
+class _Layout:
+    """A layout that a root is given.
+
+    Attributes:
+        folder: Name of its checkpoint folder.
+        tracker: Text of its tracker.
+        make_plan: Plans how to give it to a root.
+        prepare: Makes the layout's files of those linked into a staging folder, given the root, the linked
+            checkpoint folder and the plan.
+    """
+
+    folder: str
+    tracker: str
+    make_plan: Callable[[Root], Plan]
+    prepare: Callable[[Path, Path, Plan], None]
+
+
+def _convert(path: Path, layout: _Layout, dry_run: bool) -> list[str]:
+    """Give a root a layout, and return the steps taken, in words."""
     root = read_root(path)
     if root.writer is not None:
         raise RuntimeError(busy_message(path, root.writer))
-    clearing = [f"remove {left}, which a dead process left" for left in root.leftovers if left != root.replaced]
-    if root.replaced is not None:
-        clearing.insert(
-            0, f"take {RELEASE}/ back from {root.replaced}/, where an overwrite that was cut short left it"
-        )
-        if dry_run:
-            return clearing
+    clearing = _clearing_steps(root)
+    if dry_run and root.replaced is not None:
+        # What is to be done after that is known only when the release is back.
+        return clearing
     stamps = _stamps(root)
-    plan = make_plan(root) if dry_run or not clearing else None
+    plan = layout.make_plan(root) if dry_run or not clearing else None
     if plan is not None and (dry_run or not plan.steps):
         return plan.steps + clearing
+    return _execute(path, layout, plan, stamps).steps + clearing
+
+
+def _clearing_steps(root: Root) -> list[str]:
+    """Return what a publication does first with what dead processes left in a root, in words."""
+    steps = [f"remove {left}, which a dead process left" for left in root.leftovers if left != root.replaced]
+    if root.replaced is None:
+        return steps
+    return [f"take {RELEASE}/ back from {root.replaced}/, where an overwrite that was cut short left it", *steps]
+
+
+def _execute(path: Path, layout: _Layout, plan: Plan | None, stamps: dict[Path, tuple[int, int, int]]) -> Plan:
+    """Carry out a plan under the root's lock.
+
+    Args:
+        path: Checkpoint root.
+        layout: The layout that it is given.
+        plan: The plan; None if it can be made only once leftovers are cleared.
+        stamps: The `_stamps` of the root that it was made for.
+
+    Returns:
+        The plan that was carried out.
+    """
     # They import torch and all of Bridge, which takes many seconds.
     from megatron.bridge.training.release.preflight import check_root
     from megatron.bridge.training.release.publishing import Publication
 
     check_root(path)
-    publication = Publication(path, name)
+    publication = Publication(path, layout.folder)
     staging = publication.begin()
     try:
-        # What dead processes left is gone, or taken back, and nobody else changes the root. A plan takes a reading of
-        # all files: it is made again only where they are others by now.
+        # Leftovers are cleared or taken back by now, and nobody else changes the root. Making a plan reads all files,
+        # so it is made again only if they have changed.
         root = read_root(path)
         if plan is None or _stamps(root) != stamps:
-            plan = make_plan(root)
-        target = path / name
-        if name in plan.retire:
-            # What a run that died has published already; no tracker names it.
-            publication.retire(name)
+            plan = layout.make_plan(root)
+        if layout.folder in plan.retire:
+            # A run that died has published this folder already; no tracker names it.
+            publication.retire(layout.folder)
         if plan.publish:
-            prepare(path, publication.link(path / plan.source), plan)
-            _write_trackers(staging, staging / name, tracker)
-            if target.exists() and plan.source.startswith(name):
+            folder = publication.link(path / plan.source)
+            layout.prepare(path, folder, plan)
+            _write_trackers(staging, folder, layout.tracker)
+            if (path / layout.folder).exists() and plan.source.startswith(layout.folder):
                 # Readers find what they found before, or nothing as before, and from now on what is published.
                 publication.move_tracker()
-                _write_trackers(staging, staging / name, tracker)
+                _write_trackers(staging, folder, layout.tracker)
             publication.commit()
         for retired in plan.retire:
-            if retired != name:
+            if retired != layout.folder:
                 publication.retire(retired)
     finally:
         publication.end()
-    return plan.steps + clearing
+    return plan
 
 
 def _stamps(root: Root) -> dict[Path, tuple[int, int, int]]:
-    """Tell what changes where a file of a root's checkpoints, or a tracker, does."""
+    """Return inode, size and modification time of every file of a root's checkpoints, and of its trackers."""
     folders = [root.path / name for name in (*root.checkpoints, *root.empty)]
     files = [folder / name for folder in folders for name in files_of(folder)]
     trackers = [file for file in (root.path / TRACKER, root.path / TRAIN_STATE_TRACKER) if file.exists()]
@@ -153,7 +186,7 @@ def _write_trackers(staging: Path, folder: Path, tracker: str) -> None:
 
 
 def _complete(path: Path, folder: Path, plan: Plan) -> None:
-    """Write what a release has and its source has not. A file that is replaced gets a new inode: the source stays."""
+    """Write what a release has and its source lacks. A file that is replaced gets a new inode: the source's stays."""
     from megatron.bridge.training.release.contents import save_object, write_flags
     from megatron.bridge.training.state import TrainState
     from megatron.bridge_release.integrity import write_manifest
@@ -162,7 +195,7 @@ def _complete(path: Path, folder: Path, plan: Plan) -> None:
     if plan.derive:
         common["args"] = derive_args(path, path / plan.source)
     elif plan.move_tokenizer:
-        # The args among the tensors keep the old place: no reader takes them where there is a common.pt.
+        # The args among the tensors keep the old path: no reader takes them if there is a common.pt.
         common["args"].tokenizer_model = tokenizer_of(path)
     for name in plan.write:
         (folder / name).unlink(missing_ok=True)
@@ -180,7 +213,7 @@ def _complete(path: Path, folder: Path, plan: Plan) -> None:
 
 
 def _strip(path: Path, folder: Path, plan: Plan) -> None:
-    """Take away what a release adds to upstream's layout."""
+    """Remove what a release adds to upstream's layout."""
     for name in (FLAGS_FILE, INTEGRITY_FILE, SOURCE_FILE, SUMS_FILE):
         (folder / name).unlink(missing_ok=True)
     if read_metadata(folder).common_entry() is not None:
@@ -188,9 +221,20 @@ def _strip(path: Path, folder: Path, plan: Plan) -> None:
 
 
 def _load_common_state(folder: Path, reads_file: bool) -> dict[str, Any]:
-    """Load the common state, of plain values and Megatron Core's own classes alone (``weights_only``).
+    """Load the common state with ``weights_only``: plain values and Megatron Core's own classes alone.
 
-    A hook may have written ``common.pt`` with less in it than Megatron Core has stored among the tensors.
+    A hook may have written a ``common.pt`` that holds less than what Megatron Core has stored among the tensors, so
+    both are read.
+
+    Args:
+        folder: Checkpoint folder.
+        reads_file: Whether to read ``common.pt``.
+
+    Returns:
+        The common state.
+
+    Raises:
+        ValueError: If ``common.pt`` cannot be loaded.
     """
     import torch
 
