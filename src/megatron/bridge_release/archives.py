@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Reads what ``torch.save`` has written without torch, and without running anything that it names."""
+"""Reads files that ``torch.save`` wrote, without torch and without running anything that they name."""
 
 import io
 import pickle
@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 _DTYPES = ("bfloat16", "bool", "float16", "float32", "float64", "float8_e4m3fn", "float8_e5m2") + (
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 )
-# What torch.load takes with weights_only=True, and Megatron Core's own list (megatron.core.safe_globals).
+# The classes that torch.load takes with weights_only=True, and those of megatron.core.safe_globals.
 _STATE_CLASSES = {
     ("_codecs", "encode"),
     ("_io", "BytesIO"),
@@ -53,12 +53,12 @@ _STATE_CLASSES = {
     ("torch._utils", "_rebuild_tensor_v2"),
     ("types", "SimpleNamespace"),
 }
-# Where a file of an archive says the length of its name, and then of what is between that and its bytes.
+# Offset, in the header of an archive's member, of the lengths of its name and of the padding after that.
 _NAME_LENGTH = 26
 
 
 class StandIn:
-    """Takes the place of a class or a function: keeps what the pickle would give it."""
+    """Stands in for a class or a function: keeps what the pickle would pass to it."""
 
     arguments: tuple = ()
     state: Any = None
@@ -75,11 +75,11 @@ class StandIn:
         self.state = state
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Take the items of an OrderedDict."""
+        """Ignore the items of an OrderedDict."""
 
 
 class Unpickler(pickle.Unpickler):
-    """Unpickles what names a few classes alone, for which there are stand-ins.
+    """Unpickles data that names a few classes alone, with stand-ins for them.
 
     Args:
         file: The pickle.
@@ -91,7 +91,7 @@ class Unpickler(pickle.Unpickler):
         self._classes = classes
 
     def find_class(self, module: str, name: str) -> Any:
-        # Its values are set, nothing of it runs.
+        # A pickle only sets its attributes; nothing of it runs.
         if (module, name) == ("argparse", "Namespace"):
             return Namespace
         if (module, name) in self._classes:
@@ -106,12 +106,12 @@ class Unpickler(pickle.Unpickler):
 
 @dataclass(frozen=True)
 class Values:
-    """Where a tensor's values stand in a file, one after the other.
+    """The place of a tensor's values in a file, where they follow each other.
 
     Attributes:
-        storage: Name of torch's class for storages of its type, such as ``BFloat16Storage``.
-        shape: Its shape.
-        offset: First byte in the file.
+        storage: Name of torch's storage class for the tensor's type, such as ``BFloat16Storage``.
+        shape: Shape of the tensor.
+        offset: Position of the first byte in the file.
         length: Number of bytes.
     """
 
@@ -122,15 +122,15 @@ class Values:
 
 
 def locate_values(file: BinaryIO, offset: int, length: int) -> Values | None:
-    """Tell where the values of a tensor are that ``torch.save`` wrote into a part of a file.
+    """Find the values of a tensor that ``torch.save`` wrote into a part of a file.
 
     Args:
         file: The file.
-        offset: First byte of the part.
+        offset: Position of the part's first byte.
         length: Number of its bytes.
 
     Returns:
-        The place; None where they do not follow each other there as the tensor has them.
+        Their place; None if the part holds no tensor, or not its values in their order, uncompressed.
 
     Raises:
         Exception: If the part is damaged.
@@ -150,13 +150,13 @@ def locate_values(file: BinaryIO, offset: int, length: int) -> Values | None:
 
 
 def read_archive(file: BinaryIO) -> Any:
-    """Read what a file holds; a whole-number tensor of one value is given as that value.
+    """Read the content of a file that ``torch.save`` wrote.
 
     Args:
         file: The file.
 
     Returns:
-        What it holds: plain values, and stand-ins for the rest.
+        Its content: plain values, integer tensors of one value as that value, and stand-ins for the rest.
 
     Raises:
         Exception: If it is damaged, or names what torch does not load with ``weights_only=True``.
@@ -174,6 +174,7 @@ def read_archive(file: BinaryIO) -> Any:
 
 
 def _unpickled(file: BinaryIO, archive: zipfile.ZipFile) -> tuple[str, Any]:
+    """Return the name of an archive's pickle, and its content."""
     # Beside each other: archive/data.pkl, archive/data/0, archive/data/1, ...
     pickled = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
     return pickled, Unpickler(io.BytesIO(_read(file, archive, pickled)), _STATE_CLASSES).load()
@@ -183,13 +184,13 @@ def _read(file: BinaryIO, archive: zipfile.ZipFile, name: str) -> bytes:
     member = archive.getinfo(name)
     if member.CRC or member.compress_type != zipfile.ZIP_STORED:
         return archive.read(member)
-    # Where torch was told to write no checksum, it is 0, which zipfile would take for one.
+    # If torch was told to write no checksum, it is 0, which zipfile would take for a wrong one.
     file.seek(_begin(file, member))
     return file.read(member.file_size)
 
 
 def _begin(file: BinaryIO, member: zipfile.ZipInfo) -> int:
-    """Tell where the bytes of an archive's file are, which the directory at the archive's end does not say."""
+    """Return the position of a member's first byte, which the directory at the archive's end does not give."""
     file.seek(member.header_offset + _NAME_LENGTH)
     name, padding = (int.from_bytes(file.read(2), "little") for _ in range(2))
     return member.header_offset + _NAME_LENGTH + 4 + name + padding
@@ -200,11 +201,11 @@ def open_part(file: BinaryIO, offset: int, length: int) -> BinaryIO:
 
     Args:
         file: The file.
-        offset: First byte of the part.
+        offset: Position of the part's first byte.
         length: Number of its bytes.
 
     Returns:
-        What reads it.
+        A file of its own, which is read through the other one.
     """
     return io.BufferedReader(_Part(file, offset, length), 1 << 20)
 

@@ -19,7 +19,7 @@ from typing import Any
 from megatron.bridge_release.reading import Metadata
 
 
-# What Megatron-LM asks of a checkpoint's args for any model, from core 0.14 to 0.19. Hooks write a few of them.
+# The args that Megatron-LM asks of a checkpoint for any model, from core 0.14 to 0.19. Hooks write a few of them.
 NEEDED_ARGS = (
     *("num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads", "num_query_groups"),
     *("group_query_attention", "kv_channels", "seq_length", "max_position_embeddings", "position_embedding_type"),
@@ -29,7 +29,7 @@ NEEDED_ARGS = (
     *("tokenizer_type", "tokenizer_model", "tensor_model_parallel_size", "pipeline_model_parallel_size"),
 )
 
-# What Megatron-LM's builder of GPT models takes, up to core 0.19 at least, whatever its arguments say.
+# The factor that Megatron-LM's builder of GPT models takes, up to core 0.19 at least, whatever its arguments say.
 BUILT_IN_ROPE_SCALING_FACTOR = 8.0
 
 EMBEDDING = "embedding.word_embeddings.weight"
@@ -39,14 +39,15 @@ def find_args_problem(args: dict[str, Any], metadata: Metadata | None) -> str | 
     """Compare Megatron-LM's args with the shapes of the tensors.
 
     Args:
-        args: The args' values.
-        metadata: What the checkpoint's metadata says; None where it cannot be read.
+        args: The args, by their names.
+        metadata: The checkpoint's metadata; None if it cannot be read.
 
     Returns:
-        What is wrong with the args; None where nothing is.
+        What is wrong with the args, without a full stop; None if nothing is.
     """
     if lacking := [name for name in NEEDED_ARGS if name not in args]:
-        return f"{len(lacking)} of Megatron-LM's args are missing ({', '.join(lacking[:3])}, ...)"
+        more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+        return f"args that Megatron-LM needs are missing: {', '.join(lacking[:3])}{more}"
     channels_name = "v_head_dim" if args.get("multi_latent_attention") else "kv_channels"
     sizes = ("num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads", channels_name, "padded_vocab_size")
     for name in sizes:
@@ -56,7 +57,7 @@ def find_args_problem(args: dict[str, Any], metadata: Metadata | None) -> str | 
         return None
     layers, hidden, ffn, heads, channels, vocabulary = (args[name] for name in sizes)
     if EMBEDDING in metadata.tensors:
-        # A reader adds the rows of the padding that are not stored.
+        # A reader adds rows of padding that are not stored.
         rows, words, multiple = (
             metadata.tensors[EMBEDDING].shape[0],
             args["vocab_size"],
@@ -64,17 +65,17 @@ def find_args_problem(args: dict[str, Any], metadata: Metadata | None) -> str | 
         )
         if words is not None and words <= rows < vocabulary == -(-words // multiple) * multiple:
             vocabulary = rows
-    for key, told in {
+    for key, expected in {
         EMBEDDING: (vocabulary, hidden),
         "output_layer.weight": (vocabulary, hidden),
         # Layers that are alike share a key.
         "decoder.layers.self_attention.linear_proj.weight": (layers, hidden, heads * channels),
         "decoder.layers.mlp.linear_fc2.weight": (layers, hidden, ffn),
     }.items():
-        if key in metadata.tensors and metadata.tensors[key].shape != told:
+        if key in metadata.tensors and metadata.tensors[key].shape != expected:
             stored = " by ".join(map(str, metadata.tensors[key].shape))
-            return f"{key} is {stored}, and args say {' by '.join(map(str, told))}"
+            return f"{key} is {stored}, and args say {' by '.join(map(str, expected))}"
     untied = args["untie_embeddings_and_output_weights"]
     if EMBEDDING in metadata.tensors and untied is not ("output_layer.weight" in metadata.tensors):
-        return f"args.untie_embeddings_and_output_weights is {untied!r}, and the tensors are otherwise"
+        return f"args.untie_embeddings_and_output_weights is {untied!r}, and the tensors say otherwise"
     return None

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Checks whether a checkpoint loads: what is there, what is damaged, who can read it and why not."""
+"""Checks whether a checkpoint loads: what is there, what is damaged, who can read it, and why others cannot."""
 
 from pathlib import Path
 
@@ -32,13 +32,13 @@ from megatron.bridge_release.report import Report
 def check(path: Path) -> Report:
     """Check the checkpoint that the tracker of a root names.
 
-    Every file is read once, to compare it with its checksum; with progress on a terminal.
+    Every file is read once, to compare it with its checksum. A terminal shows the progress.
 
     Args:
         path: Checkpoint root.
 
     Returns:
-        What was found. Nothing is raised for what is wrong with the checkpoint.
+        What was found. Problems of the checkpoint are reported in it, not raised.
     """
     report = Report(str(path))
     try:
@@ -57,7 +57,7 @@ def check_folder(root: Root, name: str) -> Report:
 
     Args:
         root: The root.
-        name: Path of the checkpoint folder in it.
+        name: Path, in the root, of the checkpoint folder.
 
     Returns:
         What was found.
@@ -71,7 +71,11 @@ def check_folder(root: Root, name: str) -> Report:
 
 
 def _choose_folder(report: Report, root: Root) -> str | None:
-    """Tell which folder to check, and what is wrong with how it is found."""
+    """Choose the folder to check, and report what is wrong with the way to it.
+
+    Returns:
+        Path, in the root, of the checkpoint folder; None if there is none to check.
+    """
     for name in root.checkpoints:
         if "/" in name:
             report.add_problem(
@@ -84,7 +88,7 @@ def _choose_folder(report: Report, root: Root) -> str | None:
         )
         return None
     if root.writer is not None:
-        report.notes.append(f"An import is writing into it now ({root.writer}): what is told here may change.")
+        report.notes.append(f"An import is writing into it now ({root.writer}): this report may be out of date soon.")
     elif root.leftovers:
         report.notes.append(
             f"An import died, and left {', '.join(root.leftovers)}. The next import or repair clears it."

@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Compares a checkpoint with the Hugging Face model that it was made of, bit by bit, and tells what differs by name.
+"""Compares a checkpoint with the Hugging Face model that it was made of, bit by bit, and names what differs.
 
-What is what an import would write is found without loading it; the rest is loaded, a few layers at a time, and
-converted to Hugging Face's layout.
+Parameters that are what an import would write are found without loading them; the others are loaded, a few layers at a
+time, and converted to Hugging Face's layout.
 """
 
 from collections.abc import Iterator
@@ -38,27 +38,27 @@ from megatron.bridge_release.reading import read_metadata
 from megatron.bridge_release.streamed_comparing import bits, find_equal
 
 
-# What has a row for each token, and rows for none of them after those.
+# Parameters with a row for each token, and after these perhaps rows that pad the vocabulary.
 _PADDED = (EMBEDDING, "output_layer.weight")
 
-# How much is loaded of the checkpoint at a time, in bytes; at least a tensor is.
+# How many bytes of the checkpoint are loaded at a time; at least one tensor is.
 _BATCH = 1 << 28
 
 
 def compare(folder: Path, hf_model: str) -> tuple[int, list[str]]:
     """Compare every tensor of a checkpoint with its source.
 
-    The model is built of the Hugging Face config, not of what the checkpoint says, and has no weights of its own.
-    Rows that pad the vocabulary are no part of the model.
+    The model is built from the Hugging Face config, not from what the checkpoint says, and has no weights of its own.
+    Rows that pad the vocabulary are no part of it.
 
     Args:
         folder: Checkpoint folder, which `megatron.bridge_release.checking.check` has found to load.
         hf_model: Hugging Face model ID, or folder of a model.
 
     Returns:
-        The number of tensors that are equal to the source's, and which of the source's are not, or are missing, and
-        which of the checkpoint's have no source. An output layer that is tied to the embedding needs none; nor is
-        missing what the import ignores of every model, such as rotary tables.
+        The number of tensors that are equal to the source's; and the problems: which of the source's tensors differ or
+        are missing, and which of the checkpoint's have no source. An output layer that is tied to the embedding needs
+        none, and tensors that the import ignores in every model, such as rotary tables, are not missing.
 
     Raises:
         ValueError: If the model cannot be read, or if the checkpoint is of another one: one line.
@@ -67,63 +67,96 @@ def compare(folder: Path, hf_model: str) -> tuple[int, list[str]]:
     """
     hf_model = check_model(hf_model)
     bridge = AutoBridge.from_hf_pretrained(hf_model)
-    provider = bridge.to_megatron_provider(load_weights=False)
-    embedding = read_metadata(folder).tensors.get(EMBEDDING)
-    if embedding is not None:
-        provider.vocab_size, provider.should_pad_vocab = embedding.shape[0], False
-    provider.finalize()
+    provider = _make_provider(bridge, folder)
     source = bridge.hf_pretrained.state
     lacking = {name for name in source.keys() if not is_ignored(name, bridge.hf_pretrained.config)}
     problems = []
     with temporary_distributed_context(backend="gloo"):
         found = find_equal(folder, bridge)
+        equal = found.tensors
         model = provider.provide_distributed_model(
             wrap_with_ddp=False, use_cpu_initialization=True, init_model_with_meta_device=True
         )
-        # A task of which the source is missing has no weight; a parameter that nothing maps has no task.
-        tasks = [task for task in bridge.get_conversion_tasks(model) if task is not None]
-        tasks = [task for task in tasks if task.param_weight is not None]
+        tasks = _tasks_with_weights(bridge, model)
         parameters = {name.removeprefix("module.") for name, _ in model[0].named_parameters()}
         without = parameters - {task.param_name for task in tasks}
         if without:
             problems.append(f"Of the checkpoint, without a source in {hf_model}: {grouped(sorted(without))}.")
-        if lacking - found.tensors:
-            # Of a tied output layer the files may hold a copy, which is compared with the embedding.
+        if lacking - equal:
+            # The files may hold a copy of a tied output layer, which is compared with the embedding.
             found.parameters -= {task.param_name for task in tasks if task.param_name.endswith(EMBEDDING)}
-        registry = bridge._model_bridge.mapping_registry()
-        mappings = [registry.megatron_to_hf_lookup(name) for name in _PADDED]
-        padded = {mapping.hf_param for mapping in mappings if mapping is not None}
-        equal = found.tensors
         loaded = _Loaded(model[0], folder, [task for task in tasks if task.param_name not in found.parameters])
-        for name, tensor in bridge.export_hf_weights(model, show_progress=False, conversion_tasks=loaded):
-            if name not in source:
-                continue
+        for name, difference in _find_differences(bridge, model, loaded, hf_model):
             lacking.discard(name)
             equal.discard(name)
-            expected = source[name].to(tensor.dtype)
-            if name in padded:
-                tensor = tensor[: expected.shape[0]]
-            if tensor.shape != expected.shape:
-                problems.append(f"{name} is {tuple(tensor.shape)}, and {tuple(expected.shape)} in {hf_model}")
-            elif count := int((bits(tensor) != bits(expected)).sum()):
-                problems.append(f"{name} differs from {hf_model} in {count} of {tensor.numel()} values")
-            else:
+            if difference is None:
                 equal.add(name)
-            # The next one is read before these names are given to it.
-            del tensor, expected
-    lacking -= found.tensors
-    if lacking:
-        why = (
-            ""
-            if without
-            else " Megatron's model has no place for it; an import lets go what allow_unused_tensors names."
-        )
-        problems.append(f"Of {hf_model}, not in the checkpoint: {grouped(sorted(lacking))}.{why}")
+            else:
+                problems.append(difference)
+    if lacking - equal:
+        problems.append(_describe_lacking(lacking - equal, hf_model, mapped=not without))
     return len(equal), problems
 
 
+def _make_provider(bridge: AutoBridge, folder: Path) -> Any:
+    """Make the provider of a model with as many rows for the vocabulary as the checkpoint has."""
+    provider = bridge.to_megatron_provider(load_weights=False)
+    embedding = read_metadata(folder).tensors.get(EMBEDDING)
+    if embedding is not None:
+        provider.vocab_size, provider.should_pad_vocab = embedding.shape[0], False
+    provider.finalize()
+    return provider
+
+
+def _tasks_with_weights(bridge: AutoBridge, model: list[Any]) -> list[Any]:
+    """Return a model's conversion tasks whose parameters have a source."""
+    # A parameter that nothing maps has no task, and a task whose source is missing has no weight.
+    tasks = [task for task in bridge.get_conversion_tasks(model) if task is not None]
+    return [task for task in tasks if task.param_weight is not None]
+
+
+def _find_differences(
+    bridge: AutoBridge, model: list[Any], tasks: "_Loaded", hf_model: str
+) -> Iterator[tuple[str, str | None]]:
+    """Convert a checkpoint's parameters and compare them with the tensors that they were made of.
+
+    Args:
+        bridge: The `AutoBridge` of the Hugging Face model.
+        model: Megatron's model.
+        tasks: The conversion tasks of the parameters, with their weights.
+        hf_model: The Hugging Face model, for the messages.
+
+    Yields:
+        Name of each of the source's tensors, and how it differs; None if it does not.
+    """
+    source = bridge.hf_pretrained.state
+    registry = bridge._model_bridge.mapping_registry()
+    mappings = [registry.megatron_to_hf_lookup(name) for name in _PADDED]
+    padded = {mapping.hf_param for mapping in mappings if mapping is not None}
+    for name, tensor in bridge.export_hf_weights(model, show_progress=False, conversion_tasks=tasks):
+        if name not in source:
+            continue
+        expected = source[name].to(tensor.dtype)
+        if name in padded:
+            tensor = tensor[: expected.shape[0]]
+        difference = None
+        if tensor.shape != expected.shape:
+            difference = f"{name} is {tuple(tensor.shape)}, and {tuple(expected.shape)} in {hf_model}"
+        elif count := int((bits(tensor) != bits(expected)).sum()):
+            difference = f"{name} differs from {hf_model} in {count} of {tensor.numel()} values"
+        # The next tensor is read before these names are bound to it.
+        del tensor, expected
+        yield name, difference
+
+
+def _describe_lacking(names: set[str], hf_model: str, *, mapped: bool) -> str:
+    """Return what to say of tensors that the checkpoint lacks, given whether all of its parameters have a source."""
+    why = " Megatron's model has no place for it; an import lets go what allow_unused_tensors names." if mapped else ""
+    return f"Of {hf_model}, not in the checkpoint: {grouped(sorted(names))}.{why}"
+
+
 class _Loaded:
-    """Conversion tasks of a model without weights, each with its weight when its turn comes."""
+    """The conversion tasks of a model without weights, each with its weight when its turn comes."""
 
     def __init__(self, model: Any, folder: Path, tasks: list[Any]) -> None:
         self._sharded, self._folder, self._tasks = model.sharded_state_dict(), folder, tasks
@@ -139,7 +172,7 @@ class _Loaded:
             for batch in self._batches():
                 weights = self._load([task.param_name for task in batch])
                 for task in batch:
-                    # It is let go when the next one is asked for.
+                    # The weight is released when the next one is asked for.
                     yield replace(task, param_weight=weights.pop(task.param_name))
                     progress.update(_size(task.param_weight))
 

@@ -13,10 +13,10 @@
 # limitations under the License.
 
 
-"""Proves that a release computes what its Hugging Face model does: the first layers of both, on the CPU, in float32.
+"""Proves that a release computes what its Hugging Face model does: with the first layers, on the CPU, in float32.
 
-Transformers computes from the Hugging Face files, Megatron-LM from the release, with the model that its own parser and
-builder make of the release's flags. One model after the other is in memory.
+Transformers computes from the Hugging Face files, and Megatron-LM from the release, with the model that its own parser
+and builder make from the release's flags. Only one of the two models is in memory at a time.
 """
 
 import logging
@@ -43,20 +43,20 @@ from megatron.bridge_release.reading import read_state
 POSITIONS = 256
 MEMORY = 8 << 30
 
-# How far the logits may differ, as a part of the largest. The order of additions makes 9e-7 in two layers, and 9e-6
-# in all thirty of SmolLM2, float32 against float64. A wrong epsilon or base makes a thousand times as much.
+# How far the logits may differ, relative to the largest. The order of additions accounts for 9e-7 in two layers, and
+# for 9e-6 in all thirty of SmolLM2, float32 against float64. A wrong epsilon or base makes a thousand times as much.
 BOUND = 4e-5
 
-# What Python and its imports take.
+# What Python and its imports take, in bytes.
 _OWN_MEMORY = 1 << 30
 
-# Positions beyond a window or an original length, where only a model that has it as well computes the same.
+# How many positions to compute beyond a window or an original length, where only a model that has it too agrees.
 _BEYOND = 64
 
-# Positions times parameters to which a computation may grow to reach beyond it: about a minute on two cores.
+# Positions times parameters up to which a computation may grow to get there: about a minute on two cores.
 _LONG = 2e12
 
-# Positions to which it may grow for what shows at every position, only more so beyond.
+# Positions up to which it may grow for a feature that shows at every position, only more so beyond.
 _CHEAP = 1024
 
 
@@ -69,11 +69,11 @@ class Proof:
         layers: Number of layers that were computed: the first ones.
         of_layers: Number of layers that the model has.
         positions: Number of positions.
-        difference: The largest difference of the logits, as a part of the largest logit; infinite where one of
-            them is no number; None where nothing was computed.
+        difference: The largest difference of the logits, relative to the largest logit; infinite if one of them is
+            not a number; None if nothing was computed.
         bound: How far they may differ.
-        same_choice: At how many of the positions both models choose the same token.
-        unproven: Why nothing was computed; None where it was.
+        same_choice: Number of positions at which both models choose the same token.
+        unproven: Why nothing was computed; None if something was.
         notes: What is worth knowing, such as what was not reached.
     """
 
@@ -93,7 +93,7 @@ class Proof:
         return self.difference is not None and self.difference <= self.bound
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Return the result in one line."""
         if self.unproven is not None:
             return f"Not proven to compute what {self.hf_model} does: {self.unproven}."
         layers = "all" if self.layers == self.of_layers else f"the first {self.layers} of"
@@ -108,16 +108,16 @@ class Proof:
 def prove(root: Path, hf_model: str | Path, *, positions: int | None = None, memory: int | None = None) -> Proof:
     """Compute a few hundred logits with the first layers of a release and of its Hugging Face model.
 
-    As many layers are computed as fit into the memory: at least two, and one of each kind that the model has.
+    As many layers are computed as fit into memory: at least two, and one of each kind that the model has.
 
     Args:
         root: Checkpoint root, which `megatron.bridge_release.checking.check` has found to load.
         hf_model: Hugging Face model ID, or folder of a model.
-        positions: Number of positions; `POSITIONS`, or more where a window or the like is in reach, where None.
-        memory: How much the process may take, in bytes; `MEMORY`, or what is available, where None.
+        positions: Number of positions; if None, `POSITIONS`, or more to reach beyond a window or the like.
+        memory: How much memory the process may take, in bytes; if None, `MEMORY`, or most of what is available.
 
     Returns:
-        The proof. It says why where this host cannot compute the model.
+        The proof. If this host cannot compute the model, it says why.
 
     Raises:
         ValueError: If there is no release, if it is not this model's, or if Megatron-LM refuses its flags or
@@ -130,67 +130,75 @@ def prove(root: Path, hf_model: str | Path, *, positions: int | None = None, mem
 
 def _prove(folder: Path, name: str, positions: int | None, memory: int) -> Proof:
     try:
-        from megatron.bridge_release import megatron_lm_model as megatron
+        from megatron.bridge_release.megatron_lm_model import Refused
     except ImportError as error:
         return Proof(name, unproven=f"no Megatron-LM (megatron.training) of core 0.19 is installed here ({error})")
 
-    try:
-        flags = (folder / FLAGS_FILE).read_text(encoding="utf-8").split()
-    except ValueError as error:
-        raise ValueError(f"{folder / FLAGS_FILE} is no text. {_write_anew(folder, FLAGS_FILE)}") from error
+    flags = _read_flags(folder)
     layers = 0
     try:
         hf = HuggingFaceModel(name)
         layers = hf.layers
-        with megatron.megatron_lm(flags) as args:
-            _compare_args(folder, args)
-            if args.num_layers != hf.layers:
-                raise ValueError(f"{folder / FLAGS_FILE} says {args.num_layers} layers, and {name} has {hf.layers}")
-            if args.padded_vocab_size < hf.config.vocab_size:
-                raise ValueError(
-                    f"{folder / FLAGS_FILE} says a vocabulary of {args.padded_vocab_size}, and {name} has "
-                    f"{hf.config.vocab_size}"
-                )
-            kinds = list(zip(hf.kinds(), megatron.per_layer(args)))
-            plan = Plan(hf, kinds, _reaches(hf.config, args), positions, memory)
-            if plan.unproven is not None:
-                return Proof(name, of_layers=hf.layers, unproven=plan.unproven)
-            if megatron.builder_ignores(args):
-                plan.notes.append(
-                    f"Megatron-LM's own builder was given rope_scaling_factor={args.rope_scaling_factor:g}, which it "
-                    "does not take from its arguments: give it in your script as well (README, Limits)."
-                )
-            tokens = _tokens(hf.config, plan.positions)
-            expected = hf.compute(plan.layers, tokens)
-            found = megatron.compute(args, folder, plan.layers, tokens)[..., : expected.shape[-1]]
-        return Proof(
-            name,
-            plan.layers,
-            hf.layers,
-            plan.positions,
-            _difference(expected, found),
-            same_choice=int((expected.argmax(-1) == found.argmax(-1)).sum()),
-            notes=tuple(plan.notes),
-        )
-    except megatron.Refused as error:
-        raise ValueError(f"{error}. {_write_anew(folder, FLAGS_FILE)}") from error
+        return _compute_both(folder, flags, hf, name, positions, memory)
+    except Refused as error:
+        raise ValueError(f"{error}. {_advise_rewriting(folder, FLAGS_FILE)}") from error
     except NotComputable as error:
         return Proof(name, of_layers=layers, unproven=str(error))
     except (MemoryError, RuntimeError) as error:
-        # Wherever it runs out.
+        # Memory may run out anywhere.
         if not says_memory(error):
             raise
-        return Proof(name, of_layers=layers, unproven=f"the memory does not suffice ({in_one_line(error)})")
+        return Proof(name, of_layers=layers, unproven=f"memory ran out ({in_one_line(error)})")
+
+
+def _compute_both(
+    folder: Path, flags: list[str], hf: HuggingFaceModel, name: str, positions: int | None, memory: int
+) -> Proof:
+    """Compute the logits of both models and compare them; see `prove`."""
+    # megatron.training need not be installed.
+    from megatron.bridge_release import megatron_lm_model as megatron
+
+    with megatron.megatron_lm(flags) as args:
+        _require_same_args(folder, args)
+        _require_same_sizes(folder, args, hf, name)
+        kinds = list(zip(hf.kinds(), megatron.per_layer(args)))
+        plan = Plan(hf, kinds, _reaches(hf.config, args), positions, memory)
+        if plan.unproven is not None:
+            return Proof(name, of_layers=hf.layers, unproven=plan.unproven)
+        if megatron.builder_ignores(args):
+            plan.notes.append(
+                f"Megatron-LM's own builder was given rope_scaling_factor={args.rope_scaling_factor:g}, which it "
+                "does not take from its arguments: give it in your script as well (README, Limits)."
+            )
+        tokens = _tokens(hf.config, plan.positions)
+        expected = hf.compute(plan.layers, tokens)
+        found = megatron.compute(args, folder, plan.layers, tokens)[..., : expected.shape[-1]]
+    return Proof(
+        name,
+        plan.layers,
+        hf.layers,
+        plan.positions,
+        _difference(expected, found),
+        same_choice=int((expected.argmax(-1) == found.argmax(-1)).sum()),
+        notes=tuple(plan.notes),
+    )
 
 
 class Plan:
-    """What is computed: how many layers and positions fit into the memory, and what they do not reach.
+    """How many layers and positions are computed, so that they fit into memory, and what they do not reach.
+
+    Args:
+        hf: The Hugging Face model.
+        kinds: The kind of each layer; at least one layer of each kind is computed.
+        reaches: What `_reaches` returns.
+        positions: Number of positions; None if it is to be chosen here.
+        memory: How much memory the process may take, in bytes.
 
     Attributes:
         layers: Number of layers.
         positions: Number of positions.
         notes: What is not reached.
-        unproven: Why nothing can be computed; None where it can.
+        unproven: Why nothing can be computed; None if something can.
     """
 
     def __init__(
@@ -228,9 +236,9 @@ class Plan:
             self.layers += 1
 
     def _bytes(self, layers: int, positions: int) -> int:
-        """Estimate what the process takes at most, in bytes."""
+        """Estimate how much memory the process takes at most, in bytes."""
         config = self._hf.config
-        # The logits of both and their difference; attention scores, masked, and their softmax; the layers' own.
+        # The logits of both and their difference; attention scores, masked, and their softmax; the hidden states.
         values = 3 * positions * config.vocab_size + 4 * config.num_attention_heads * positions**2
         values += 16 * positions * config.hidden_size
         # While the largest tensor is read, its bfloat16 stands beside it twice.
@@ -238,39 +246,78 @@ class Plan:
 
 
 def _release(root: Path) -> Path:
+    """Return the folder of a root's release; raise ValueError if its tracker names none, or if it has no flags."""
     found = read_root(root)
     tracker = "" if found.tracker is None else found.tracker
     if not tracker or not parse_tracker(tracker, str(root))[1] or not (root / RELEASE / FLAGS_FILE).is_file():
-        raise ValueError(f"{root} holds no release to compute with. Make one of an import: {repair_command(root)}")
+        raise ValueError(f"{root} holds no release to compute with. Make one from an import: {repair_command(root)}")
     return root / RELEASE
 
 
-def _compare_args(folder: Path, args: Namespace) -> None:
-    """Compare the args that ``--use-checkpoint-args`` restores with what the flags say."""
+def _read_flags(folder: Path) -> list[str]:
+    try:
+        return (folder / FLAGS_FILE).read_text(encoding="utf-8").split()
+    except ValueError as error:
+        raise ValueError(f"{folder / FLAGS_FILE} is no text. {_advise_rewriting(folder, FLAGS_FILE)}") from error
+
+
+def _require_same_args(folder: Path, args: Namespace) -> None:
+    """Require that the args which ``--use-checkpoint-args`` restores are those of the flags.
+
+    Args:
+        folder: Checkpoint folder.
+        args: Megatron-LM's arguments, parsed from the flags.
+
+    Raises:
+        ValueError: If one of them differs, or if the common state cannot be read.
+    """
     try:
         stored = vars(read_state(folder)["args"])
     except (Unreadable, KeyError, TypeError) as error:
         raise ValueError(f"{folder / COMMON_STATE} cannot be read ({error})") from error
     for name in NEEDED_ARGS:
-        # Neither the tokenizer nor the layout of the ranks that wrote it is the model's.
+        # Neither the tokenizer nor the parallel sizes of the ranks that wrote it belong to the model.
         if name.startswith("tokenizer") or name.endswith("_parallel_size"):
             continue
         if stored.get(name) != getattr(args, name):
             raise ValueError(
                 f"{folder}: args.{name} is {stored.get(name)!r} in {COMMON_STATE}, and {getattr(args, name)!r} by the "
-                f"flags in {FLAGS_FILE}. {_write_anew(folder, COMMON_STATE, FLAGS_FILE)}"
+                f"flags in {FLAGS_FILE}. {_advise_rewriting(folder, COMMON_STATE, FLAGS_FILE)}"
             )
 
 
-def _write_anew(folder: Path, *names: str) -> str:
-    """Say how to have files written anew that are whole, and wrong, which a repair alone leaves."""
+def _require_same_sizes(folder: Path, args: Namespace, hf: HuggingFaceModel, name: str) -> None:
+    """Require of the flags as many layers as the Hugging Face model has, and rows for its whole vocabulary.
+
+    Raises:
+        ValueError: If they say otherwise.
+    """
+    if args.num_layers != hf.layers:
+        raise ValueError(f"{folder / FLAGS_FILE} says {args.num_layers} layers, and {name} has {hf.layers}")
+    if args.padded_vocab_size < hf.config.vocab_size:
+        raise ValueError(
+            f"{folder / FLAGS_FILE} says a vocabulary of {args.padded_vocab_size}, and {name} has "
+            f"{hf.config.vocab_size}"
+        )
+
+
+def _advise_rewriting(folder: Path, *names: str) -> str:
+    """Return how to have undamaged files with wrong content written anew, which a repair alone does not do."""
     return f"Move {' and '.join(str(folder / name) for name in names)} away, then: {repair_command(folder.parent)}"
 
 
 def _reaches(config: PretrainedConfig, args: Namespace) -> list[tuple[str, int, bool]]:
-    """Tell what shows at the positions beyond a length, what it is, and whether it shows before them too."""
+    """Return what shows at positions beyond some length.
+
+    Args:
+        config: Config of the Hugging Face model.
+        args: Megatron-LM's arguments.
+
+    Returns:
+        For each such feature, its name, the length, and whether it shows at the positions before as well.
+    """
     reaches = []
-    # Megatron-LM counts the positions before a token, transformers the token as well.
+    # Megatron-LM counts the positions before a token; transformers counts the token too.
     windows = [args.window_size[0] + 1] if args.window_size else []
     if getattr(config, "use_sliding_window", True):
         windows.append(getattr(config, "sliding_window", None))
@@ -285,28 +332,28 @@ def _reaches(config: PretrainedConfig, args: Namespace) -> list[tuple[str, int, 
 
 
 def _tokens(config: PretrainedConfig, positions: int) -> torch.Tensor:
-    """Draw tokens, the same for each call; the first, the last and the special ones are among them."""
+    """Draw tokens, [1, positions], the same in each call, with the first, the last and the special ones among them."""
     tokens = torch.randint(config.vocab_size, (1, positions), generator=torch.Generator().manual_seed(1))
     special = [getattr(config, f"{name}_token_id", None) for name in ("bos", "eos", "pad")]
     flat = [token for ids in special for token in (ids if isinstance(ids, list) else [ids])]
     chosen = [0, *(token for token in flat if isinstance(token, int)), config.vocab_size - 1]
     for at, token in enumerate(dict.fromkeys(token for token in chosen if 0 <= token < config.vocab_size)):
-        # Not at the beginning alone, where attention has nothing to choose from.
+        # Spread out: at the beginning, attention has nothing to choose from.
         tokens[0, min(at * (positions // 8), positions - 1)] = token
     return tokens
 
 
 def _difference(expected: torch.Tensor, found: torch.Tensor) -> float:
-    """Compare logits; those that are no numbers, in either, differ without bound."""
+    """Return how far logits differ at most, relative to the largest; infinity if any of them is not a number."""
     largest = float(expected.abs().max())
-    # It takes the memory of one more, not of several.
+    # In place: it takes the memory of one more tensor, not of several.
     difference = float(torch.sub(expected, found).abs_().max()) / (largest or 1.0)
     return difference if difference == difference else float("inf")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the warnings and the progress of both libraries, which are about other things, out of the answer."""
+    """Silence the warnings and the progress bars of both libraries, which are about other things."""
     disabled, bars = logging.root.manager.disable, transformers_logging.is_progress_bar_enabled()
     logging.disable(logging.WARNING)
     transformers_logging.disable_progress_bar()
@@ -321,7 +368,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _memory() -> int:
-    """Tell how much this process may take: no more than most of what is free."""
+    """Return how much memory this process may take, in bytes: at most three quarters of what is available."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return min(MEMORY, int(line.split()[1]) * 1024 * 3 // 4)

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Derives Megatron-LM's args from the run config that an import has written."""
+"""Derives Megatron-LM's args from the run config that an import wrote."""
 
 import argparse
 from collections.abc import Iterator
@@ -31,12 +31,25 @@ from megatron.bridge_release.reading import Tensor, read_metadata
 
 
 def tokenizer_of(path: Path) -> str:
-    """Tell where the tokenizer is, once the release is published."""
+    """Return the absolute path that the tokenizer has once the release is published, given the checkpoint root."""
     return str(path.absolute() / RELEASE / TOKENIZER)
 
 
 def derive_args(path: Path, folder: Path) -> argparse.Namespace:
-    """Make Megatron-LM's args from the run config. Nothing that it names is imported or called."""
+    """Derive Megatron-LM's args from the run config. Nothing that it names is imported or called.
+
+    Args:
+        path: Checkpoint root.
+        folder: Checkpoint folder in it, which holds the run config.
+
+    Returns:
+        The args, which fit the tensors.
+
+    Raises:
+        ValueError: If the run config does not describe the model, or if its class is unknown.
+        Unreadable: If a file is damaged.
+        OSError: If a file cannot be read.
+    """
     try:
         metadata = read_metadata(folder)
         args = _args_of_run_config(path, folder, metadata.tensors.get(EMBEDDING))
@@ -56,20 +69,22 @@ def _args_of_run_config(path: Path, folder: Path, embedding: Tensor | None) -> a
     name = config["model"]["_target_"]
     providers = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in _subclasses(ModelProviderMixin)}
     if name not in providers:
-        raise ValueError(f"{folder / RUN_CONFIG} names the model {name!r}, which this Megatron-Bridge does not know.")
-    # Its values are all in the config: nothing is to be computed.
+        raise ValueError(
+            f"{folder / RUN_CONFIG} names the model {name!r}, which this Megatron-Bridge does not know. Install one that does."
+        )
+    # All of its values are in the config, so its __init__ has nothing to compute.
     model: Any = object.__new__(providers[name])
     known = _known_objects()
     vars(model).update({key: _plain_value(value, known) for key, value in config["model"].items()})
     tokenizer = SimpleNamespace(**config["tokenizer"]) if config.get("tokenizer") else None
     args = release_args(model, "torch_dist", tokenizer, path)
     if (folder / TOKENIZER).is_dir():
-        # What the run config names may be a folder, relative to where an import ran.
+        # The run config may name a folder relative to where the import ran.
         args.tokenizer_model = tokenizer_of(path)
     args.world_size = args.tensor_model_parallel_size * args.pipeline_model_parallel_size * args.context_parallel_size
     args.data_parallel_size = 1
     if embedding is not None and args.padded_vocab_size != embedding.shape[0]:
-        # Upstream's imports pad as the model says, or not at all.
+        # Upstream's imports pad the vocabulary as the model says, or not at all.
         args.padded_vocab_size = embedding.shape[0]
         args.make_vocab_size_divisible_by = model.make_vocab_size_divisible_by
     warn_of_what_no_flag_gives(model)
@@ -84,7 +99,7 @@ def _subclasses(cls: type) -> Iterator[type]:
 
 
 def _known_objects() -> dict[str, Any]:
-    """Give the objects that a run config may name in what Megatron-LM's args are made of."""
+    """Return the objects that a run config may name where Megatron-LM's args depend on them, by their names."""
     import torch
     import torch.nn.functional as F
     from megatron.core.activations import squared_relu
@@ -96,7 +111,7 @@ def _known_objects() -> dict[str, Any]:
     functions = (F.silu, squared_relu, quick_gelu, get_gpt_decoder_block_spec, default_layer_spec)
     return {
         **{f"{function.__module__}.{function.__name__}": function for function in functions},
-        # What run configs call it depends on the version of torch.
+        # Its name in a run config depends on the version of torch.
         "torch.nn.functional.gelu": F.gelu,
         "torch._C._nn.gelu": F.gelu,
         **{f"torch.{name}": getattr(torch, name) for name in ("bfloat16", "float16", "float32")},
@@ -104,7 +119,7 @@ def _known_objects() -> dict[str, Any]:
 
 
 def _plain_value(value: Any, known: dict[str, Any]) -> Any:
-    """Give the value of a run config's entry; of an object that is not known, its name."""
+    """Return the value of a run config's entry; for an unknown object, its name."""
     if isinstance(value, dict) and "_target_" in value:
         return value.get("_name_", known.get(value["_target_"], value["_target_"]))
     return value

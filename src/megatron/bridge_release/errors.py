@@ -12,18 +12,18 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What the libraries raise for a model that they cannot compute, put into a line each."""
+"""Errors that libraries raise for a model that they cannot compute, each told in one line."""
 
 
 class NotComputable(Exception):
-    """This host cannot compute the model: that proves nothing of it. The message is one line, which says why."""
+    """This host cannot compute the model, which proves nothing about it. The message says why, in one line."""
 
 
 def in_one_line(error: BaseException) -> str:
-    """Put an error into one line, its kind first."""
+    """Return an error's type and message in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
 
 
 def says_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory has run out; torch has no kind of its own for the CPU's."""
+    """Return whether an error says that memory has run out; torch has no type of its own for the CPU's."""
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Checks one checkpoint folder."""
+"""Checks one checkpoint folder of a root."""
 
 import json
 from argparse import Namespace
@@ -46,12 +46,17 @@ from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_L
 from megatron.bridge_release.source import describe_run_config, read_source
 
 
-# What a repair writes anew.
+# The files that a repair writes anew.
 WRITTEN_BY_REPAIR = (COMMON_STATE, FLAGS_FILE, INTEGRITY_FILE, SOURCE_FILE, SUMS_FILE)
 
 
 class FolderCheck:
-    """The checks of one checkpoint folder."""
+    """The checks of one checkpoint folder.
+
+    Args:
+        report: The report, which names the folder, and to which the checks add what they find.
+        root: The root that holds the folder.
+    """
 
     def __init__(self, report: Report, root: Root) -> None:
         assert report.folder is not None
@@ -62,7 +67,11 @@ class FolderCheck:
         self._files: dict[str, File] = {}
 
     def run(self) -> None:
-        """Find what is wrong with the folder, and for which readers."""
+        """Report what is wrong with the folder, and for which readers.
+
+        Raises:
+            OSError: If the folder cannot be read.
+        """
         report, path = self._report, self._path
         if not path.resolve().is_relative_to(self._root.path.resolve()):
             self._beyond_repair(f"{path} is a link that leads out of the root. Put the checkpoint itself there.")
@@ -99,7 +108,13 @@ class FolderCheck:
         self._report.beyond_repair.append(text)
 
     def _file_problem(self, name: str, problem: str, *readers: str) -> None:
-        """Note what is wrong with a file, once."""
+        """Report what is wrong with a file; of several problems, the first.
+
+        Args:
+            name: Path of the file in the folder.
+            problem: What is wrong, as a predicate of the file's name.
+            readers: Names of the readers that cannot load the checkpoint; all of them if none is named.
+        """
         file = self._files.setdefault(name, File(name, None))
         if file.problem is not None:
             return
@@ -121,7 +136,9 @@ class FolderCheck:
             self._file_problem(FORMAT_FILE, f"is damaged ({error})")
             return
         if backend != "torch_dist":
-            self._beyond_repair(f"{self._path / FORMAT_FILE} says {backend!r}; only torch_dist is known here.")
+            self._beyond_repair(
+                f"{self._path / FORMAT_FILE} says {backend!r}, and only torch_dist can be checked. Import the model again."
+            )
 
     def _check_metadata(self) -> Metadata | None:
         if METADATA not in self._files:
@@ -133,7 +150,7 @@ class FolderCheck:
             self._file_problem(METADATA, str(error).removeprefix(f"{METADATA} "))
             return None
         if lacking := metadata.not_stored():
-            self._file_problem(METADATA, f"tells of no place for {', '.join(lacking[:3])}")
+            self._file_problem(METADATA, f"does not say where {', '.join(lacking[:3])} is stored")
         for name, size in metadata.sizes().items():
             if Path(name).name != name:
                 self._file_problem(METADATA, f"names a file out of the folder, {name!r}")
@@ -154,10 +171,10 @@ class FolderCheck:
                 self._compare_checksums(digests_of)
                 return
         elif self._report.layout == "release":
-            # Readers do without; who asks whether a file is as it was written cannot.
+            # Readers can do without, but not a user who asks whether a file is as it was written.
             self._report.problems.append(
-                f"{self._path / INTEGRITY_FILE} is missing: not every damage can be seen, and Megatron-LM's "
-                f"--verify-integrity refuses it. {repair_command(self._root.path)}"
+                f"{self._path / INTEGRITY_FILE} is missing: damage may go unseen, and Megatron-LM's "
+                f"--verify-integrity refuses the release. {repair_command(self._root.path)}"
             )
         entries = [entry for entry in metadata.entries if self._files[entry.file].problem is None] if metadata else []
         total = sum(entry.length for entry in entries)
@@ -175,14 +192,14 @@ class FolderCheck:
             return None
         if checksums == SUMS_FILE:
             self._report.notes.append(
-                f"{self._path / SUMS_FILE} stands for {INTEGRITY_FILE}, which Megatron-LM's --verify-integrity asks for. "
+                f"{self._path / SUMS_FILE} takes the place of {INTEGRITY_FILE}, which Megatron-LM's --verify-integrity asks for. "
                 + repair_command(self._root.path)
             )
         own = {FORMAT_FILE, METADATA, COMMON_STATE, RUN_CONFIG, TRAIN_STATE, FLAGS_FILE, SOURCE_FILE}
         own |= metadata.sizes().keys() if metadata else set()
         foreign = []
         for name in sorted(self._files.keys() - digests_of.keys() - {checksums}):
-            # What Megatron Core writes of a training's checkpoint names none but its own files.
+            # The manifest that Megatron Core writes of a training's checkpoint names its own files alone.
             if self._report.layout != "training" and (name in own or name.startswith(f"{TOKENIZER}/")):
                 self._file_problem(checksums, f"does not name {name}")
                 return None
@@ -248,7 +265,7 @@ class FolderCheck:
         if not isinstance(tokenizer, str):
             return
         here = Path(tokenizer).is_absolute() and Path(tokenizer).exists()
-        # An ID of the Hub has one slash at the most.
+        # A relative path that ends otherwise cannot be told from a model ID.
         if here or not (Path(tokenizer).is_absolute() or tokenizer.endswith(f"{RELEASE}/{TOKENIZER}")):
             return
         what_next = "give --tokenizer-model"
@@ -314,7 +331,7 @@ class FolderCheck:
             self._report.add_problem(f"{tracker} is missing. {repair_command(self._root.path)}", BRIDGE)
         elif TRAIN_STATE in self._files and tracker.read_bytes() != (self._path / TRAIN_STATE).read_bytes():
             self._report.add_problem(
-                f"{tracker} is not what {RELEASE}/{TRAIN_STATE} is. {repair_command(self._root.path)}", BRIDGE
+                f"{tracker} differs from {RELEASE}/{TRAIN_STATE}. {repair_command(self._root.path)}", BRIDGE
             )
 
     def _launch(self) -> list[str]:

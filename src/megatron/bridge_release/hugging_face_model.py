@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Computes with the first layers of a Hugging Face model, from its own files."""
+"""Computes with the first layers of a Hugging Face model, from the model's own files."""
 
 import json
 import re
@@ -29,12 +29,15 @@ from megatron.bridge_release.errors import NotComputable, in_one_line
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.(.*)")
 
-# What is asked of a config to plan a computation.
+# The config fields that planning a computation needs.
 _SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size")
 
 
 class HuggingFaceModel:
-    """A Hugging Face model of which a part is computed.
+    """A Hugging Face model of which the first layers are computed.
+
+    Args:
+        name: Model ID, or folder of a model.
 
     Attributes:
         config: Its config.
@@ -42,7 +45,7 @@ class HuggingFaceModel:
 
     Raises:
         ValueError: If there is no such model, or if its folder is damaged: one line.
-        NotComputable: If transformers does not read its config, or if that is not of one stack of layers.
+        NotComputable: If transformers cannot read its config, or if the config lacks a size of a stack of layers.
     """
 
     def __init__(self, name: str) -> None:
@@ -57,23 +60,25 @@ class HuggingFaceModel:
             self.config: PretrainedConfig = AutoConfig.from_pretrained(self._folder, trust_remote_code=False)
         except Exception as error:
             raise NotComputable(f"transformers does not read its config ({in_one_line(error)})") from error
-        if untold := [field for field in _SIZES if type(getattr(self.config, field, None)) is not int]:
-            raise NotComputable(f"its {type(self.config).__name__} has no {', '.join(untold)}")
+        if lacking := [field for field in _SIZES if type(getattr(self.config, field, None)) is not int]:
+            raise NotComputable(f"its {type(self.config).__name__} has no {', '.join(lacking)}")
         self.layers: int = self.config.num_hidden_layers
 
     def kinds(self) -> list[tuple[Any, ...]]:
-        """Tell for each layer what it is made of: layers with equal values are of one kind."""
+        """Return for each layer what it is made of; layers with equal values are of one kind."""
         tensors: list[set[Any]] = [set() for _ in range(self.layers)]
         for name, shape in self._shapes.items():
             match = _LAYER.search(name)
             if match is not None and int(match[1]) < self.layers:
                 tensors[int(match[1])].add((match[2], shape))
         lists = [value for value in self.config.to_dict().values() if isinstance(value, list)]
-        told = [value for value in lists if len(value) == self.layers]
-        return [(frozenset(tensors[layer]), *(str(value[layer]) for value in told)) for layer in range(self.layers)]
+        per_layer = [value for value in lists if len(value) == self.layers]
+        return [
+            (frozenset(tensors[layer]), *(str(value[layer]) for value in per_layer)) for layer in range(self.layers)
+        ]
 
     def parameters(self, layers: int) -> int:
-        """Count the parameters that the first layers need, with what stands outside of the layers."""
+        """Return the number of parameters in the first layers and outside of all layers."""
         total = 0
         for name, shape in self._shapes.items():
             match = _LAYER.search(name)
@@ -82,10 +87,17 @@ class HuggingFaceModel:
         return total
 
     def compute(self, layers: int, tokens: torch.Tensor) -> torch.Tensor:
-        """Compute the logits, [1, positions, vocabulary], of tokens [1, positions].
+        """Compute logits with the first layers, and with the final norm and the output layer after them.
+
+        Args:
+            layers: Number of layers.
+            tokens: Tokens, [1, positions].
+
+        Returns:
+            The logits, [1, positions, vocabulary], float32.
 
         Raises:
-            ValueError: If the files lack a tensor: transformers would make one up.
+            ValueError: If the files lack a tensor, which transformers would make up, or have it in another shape.
             NotComputable: If transformers cannot load or run the model here.
         """
         model = self._load(layers)
@@ -108,9 +120,9 @@ class HuggingFaceModel:
                 config=type(self.config).from_dict(values),
                 dtype=torch.float32,
                 attn_implementation="eager",
-                # Else torch multiplies the experts in groups, which takes no rows but of whole 16 bytes.
+                # Else torch multiplies the experts in groups, which takes only rows of a multiple of 16 bytes.
                 experts_implementation="eager",
-                # They are told of below.
+                # They are reported below.
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
@@ -118,7 +130,7 @@ class HuggingFaceModel:
             raise NotComputable(f"transformers cannot load it here ({in_one_line(error)})") from error
         model, info = loaded
         for kind in ("missing_keys", "mismatched_keys"):
-            # What has another shape is told of with its shapes.
+            # Where shapes differ, a key comes with its two shapes.
             if wrong := sorted(str(key if isinstance(key, str) else key[0]) for key in info[kind]):
                 what = "has no" if kind == "missing_keys" else "has another shape than its config says of"
                 raise ValueError(f"{self._name} {what} {_few(wrong)}. Give the model that the release was made of.")
@@ -137,13 +149,17 @@ def _local(name: str) -> Path:
 
 
 def _check_index(folder: Path) -> None:
-    """Require of an index, which `read_headers` has read, what transformers asks for and Megatron-Bridge does not."""
+    """Require of an index what transformers asks for, and `read_headers`, which has read it, does not.
+
+    Raises:
+        ValueError: If the index has no metadata.
+    """
     from megatron.bridge.models.hf_pretrained.weight_files import WEIGHTS
     from megatron.bridge.training.release.headers import INDEX
 
     index = folder / INDEX
     if not index.is_file() or (folder / WEIGHTS).is_file():
-        # Without an index, or beside a file of that name, transformers reads none.
+        # Transformers reads no index if the whole model is in one file.
         return
     if not isinstance(json.loads(index.read_text(encoding="utf-8")).get("metadata"), dict):
         raise ValueError(

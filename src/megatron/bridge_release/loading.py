@@ -29,33 +29,33 @@ from megatron.bridge_release.errors import says_memory
 
 
 def load_part(wanted: dict[str, ShardedTensor | ShardedTensorFactory], folder: Path) -> dict[str, torch.Tensor]:
-    """Load what is asked for, whatever else there is of the same tensors.
+    """Load parts of tensors, whatever other parts the checkpoint has.
 
     Args:
-        wanted: Entries of a sharded state dict, whose data are filled.
+        wanted: Entries of a sharded state dict, whose data are overwritten.
         folder: Checkpoint folder.
 
     Returns:
         The tensors, by the names of their entries.
 
     Raises:
-        ValueError: If the checkpoint does not have what is asked for: one line.
-        MemoryError: If there is not enough of it.
+        ValueError: If the checkpoint lacks an entry, or has another shape for it: one line.
+        MemoryError: If memory runs out.
     """
     built = {
         name: entry.build() if isinstance(entry, ShardedTensorFactory) else entry for name, entry in wanted.items()
     }
     try:
-        # Not all of a tensor is asked for, which the validation takes for an error.
+        # The validation takes it for an error that only a part of a tensor is asked for.
         loaded = dist_checkpointing.load(
             dict_list_map_outplace(_stacked, built), str(folder), validate_access_integrity=False
         )
     except (Exception, CheckpointException) as error:
-        # The latter is no Exception. One process, so one cause.
+        # CheckpointException is no Exception. It has the cause of each rank; here there is one rank.
         causes = [cause for cause, _ in getattr(error, "failures", {}).values()]
         cause = causes[0] if causes else error
-        told = " ".join(str(cause).split()) or type(cause).__name__
-        raise (MemoryError if says_memory(cause) else ValueError)(told) from error
+        message = " ".join(str(cause).split()) or type(cause).__name__
+        raise (MemoryError if says_memory(cause) else ValueError)(message) from error
     tensors = {}
     for name, entry in wanted.items():
         part = _unstacked(loaded[name], built[name])
@@ -64,14 +64,15 @@ def load_part(wanted: dict[str, ShardedTensor | ShardedTensorFactory], folder: P
 
 
 def _stacked(entry: ShardedTensor) -> ShardedTensor:
-    """Give a layer's tensor the axes of the stack; else Megatron Core reads it with all the others of the stack."""
+    """Return a layer's entry with the axes of the stack; else Megatron Core reads the whole stack for it."""
     shape = (1,) * entry.prepend_axis_num + entry.local_shape
     return replace(entry, data=entry.data.view(shape), local_shape=shape, prepend_axis_num=0)
 
 
-def _unstacked(loaded: Any, told: Any) -> Any:
-    if isinstance(told, ShardedTensor):
-        return loaded.view(told.local_shape)
-    if isinstance(told, dict):
-        return {key: _unstacked(loaded[key], value) for key, value in told.items()}
-    return [_unstacked(part, value) for part, value in zip(loaded, told)]
+def _unstacked(loaded: Any, entries: Any) -> Any:
+    """Return loaded tensors, nested as their entries are, with the shapes of the layers."""
+    if isinstance(entries, ShardedTensor):
+        return loaded.view(entries.local_shape)
+    if isinstance(entries, dict):
+        return {key: _unstacked(loaded[key], entry) for key, entry in entries.items()}
+    return [_unstacked(part, entry) for part, entry in zip(loaded, entries)]

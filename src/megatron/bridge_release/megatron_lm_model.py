@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Builds the model that Megatron-LM makes of a release's flags, without CUDA, and computes with its first layers.
+"""Builds the model that Megatron-LM makes from a release's flags, without CUDA, and computes with its first layers.
 
 The parser, the validation, the model builder and the checkpoint reader are those of the installed megatron-core.
 """
@@ -45,7 +45,7 @@ from megatron.bridge_release.errors import NotComputable, in_one_line
 from megatron.bridge_release.loading import load_part
 
 
-# What a run needs besides the model, and what Megatron Core's own modules need on a host without CUDA.
+# Flags that a run needs besides the model's, and that Megatron Core's own modules need on a host without CUDA.
 _RUN_FLAGS = (
     *("--micro-batch-size", "1", "--train-iters", "1", "--lr", "1e-4", "--tokenizer-type", "NullTokenizer"),
     *("--transformer-impl", "local", "--no-persist-layer-norm", "--no-masked-softmax-fusion", "--no-rope-fusion"),
@@ -56,7 +56,7 @@ _RUN_FLAGS = (
 # The dtype that a release is trained in; here it is computed in float32.
 _DTYPE_FLAGS = ("--bf16", "--fp16")
 
-# What is read from the checkpoint at a time, in bytes.
+# How many bytes of the checkpoint are read at a time; at least one tensor is.
 _BATCH = 1 << 28
 
 
@@ -83,14 +83,14 @@ def megatron_lm(flags: list[str]) -> Iterator[Namespace]:
     with ExitStack() as stack:
         stack.enter_context(_environment_restored())
         stack.enter_context(_cpu_for_cuda())
-        # It tells of its arguments at length.
+        # It prints all of its arguments.
         stack.enter_context(redirect_stdout(io.StringIO()))
         stack.enter_context(_process_groups())
         yield _parsed(flags)
 
 
 def compute(args: Namespace, folder: Path, layers: int, tokens: torch.Tensor) -> torch.Tensor:
-    """Compute the logits of the first layers, with the final norm and the output layer after them.
+    """Compute logits with the first layers, and with the final norm and the output layer after them.
 
     Args:
         args: Arguments that `megatron_lm` yields, changed in place.
@@ -102,7 +102,7 @@ def compute(args: Namespace, folder: Path, layers: int, tokens: torch.Tensor) ->
         The logits, [1, positions, vocabulary] with the vocabulary's padding.
 
     Raises:
-        Refused: If the tensors are not those of the flags.
+        Refused: If the tensors do not fit the flags.
         NotComputable: If Megatron Core cannot build or run the model here.
     """
     of_layers = args.num_layers
@@ -129,30 +129,31 @@ def compute(args: Namespace, folder: Path, layers: int, tokens: torch.Tensor) ->
 
 
 def builder_ignores(args: Namespace) -> bool:
-    """Tell whether the arguments have a rope scaling factor that Megatron-LM's own builder does not take."""
+    """Return whether the arguments have a rope scaling factor that Megatron-LM's own builder ignores."""
     return bool(args.use_rope_scaling) and args.rope_scaling_factor != BUILT_IN_ROPE_SCALING_FACTOR
 
 
 def per_layer(args: Namespace) -> list[tuple[Any, ...]]:
-    """Tell for each layer what the arguments say of it alone: layers with equal values are of one kind."""
+    """Return for each layer what the arguments say of it alone; layers with equal values are of one kind."""
     values: list[list[Any]] = []
     for name, value in vars(args).items():
         if isinstance(value, list) and len(value) == args.num_layers:
             values.append(value)
         elif name.endswith("_freq") and type(value) is int and value > 1:
-            # Which of a group is the odd one differs from argument to argument.
+            # Which layer of each group is the odd one differs from argument to argument.
             values.append([layer % value for layer in range(args.num_layers)])
     return list(zip(*values)) if values else [()] * args.num_layers
 
 
 def _parsed(flags: list[str]) -> Namespace:
+    """Parse and validate a release's flags; see `megatron_lm` for the errors."""
     words = ["pretrain_gpt.py", *_RUN_FLAGS, *(flag for flag in flags if flag not in _DTYPE_FLAGS)]
-    told = io.StringIO()
+    stderr = io.StringIO()
     try:
-        with _attributes((sys, "argv", words)), redirect_stderr(told):
+        with _attributes((sys, "argv", words)), redirect_stderr(stderr):
             args = parse_args()
     except SystemExit as error:
-        why = (told.getvalue().strip().splitlines() or [""])[-1].partition("error: ")[2]
+        why = (stderr.getvalue().strip().splitlines() or [""])[-1].partition("error: ")[2]
         raise Refused(
             f"Megatron-LM's parser refuses the release's flags: {why or 'it says nothing of why'}"
         ) from error
@@ -175,27 +176,29 @@ def _parsed(flags: list[str]) -> Namespace:
 
 
 def _cut(args: Namespace, layers: int) -> None:
-    """Leave the first layers, of which each keeps its place and what is said of it alone."""
+    """Reduce the arguments to the first layers, each of which keeps what the arguments say of it alone."""
     for name, value in vars(args).items():
         if isinstance(value, list) and len(value) == args.num_layers:
             setattr(args, name, value[:layers])
-    # What predicts further tokens adds nothing to the logits.
+    # Layers that predict further tokens add nothing to the logits.
     args.num_layers, args.mtp_num_layers = layers, None
 
 
 def _load(model: Any, folder: Path, of_layers: int) -> None:
-    """Load the layers that the model has, of a checkpoint that has more."""
+    """Load the layers that the model has from a checkpoint that has ``of_layers`` of them."""
     try:
         metadata = dist_checkpointing.load_content_metadata(str(folder)) or {}
     except (Exception, CheckpointException) as error:
-        # The latter is no Exception.
+        # CheckpointException is no Exception.
         raise Refused(f"Megatron-LM cannot read the metadata of {folder} ({in_one_line(error)})") from error
     metadata["dp_cp_group"] = parallel_state.get_data_parallel_group(with_context_parallel=True)
     layers, model.config.num_layers = model.config.num_layers, of_layers
     try:
         sharded = model.sharded_state_dict(metadata=metadata)
     except Exception as error:
-        raise NotComputable(f"Megatron Core does not say where its tensors are ({in_one_line(error)})") from error
+        raise NotComputable(
+            f"Megatron Core does not say where its tensors are stored ({in_one_line(error)})"
+        ) from error
     finally:
         model.config.num_layers = layers
     wanted = {
@@ -203,7 +206,7 @@ def _load(model: Any, folder: Path, of_layers: int) -> None:
     }
     lacking = {name for name, _ in model.named_parameters()} - wanted.keys()
     if lacking:
-        raise NotComputable(f"Megatron Core says no place in a checkpoint for {', '.join(sorted(lacking))}")
+        raise NotComputable(f"Megatron Core does not say where it stores {', '.join(sorted(lacking))}")
     for batch in _batches(wanted):
         try:
             loaded = load_part(batch, folder)
@@ -213,7 +216,7 @@ def _load(model: Any, folder: Path, of_layers: int) -> None:
 
 
 def _batches(wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Group what is loaded; the largest tensors, whose copies need most, while least is loaded."""
+    """Return the entries in groups to load; the largest first, whose copies need most, while least is loaded."""
     batch: dict[str, Any] = {}
     size = 0
     for name in sorted(wanted, key=lambda name: -wanted[name].data.nbytes):
@@ -228,7 +231,7 @@ def _batches(wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def _process_groups() -> Iterator[None]:
-    """Give Megatron Core its process groups of this process alone; those that are there are used."""
+    """Set up Megatron Core's process groups, of this process alone; groups that exist are used."""
     started = not dist.is_initialized()
     if started:
         try:
@@ -254,7 +257,7 @@ def _process_groups() -> Iterator[None]:
 
 @contextmanager
 def _environment_restored() -> Iterator[None]:
-    """Keep Megatron Core's variables: it remembers one model's attention there and refuses another's."""
+    """Restore the environment, in which Megatron Core records one model's attention and then refuses another's."""
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("NVTE_")]:
         del os.environ[name]
@@ -268,7 +271,7 @@ def _environment_restored() -> Iterator[None]:
 
 
 class _CpuForCuda(TorchFunctionMode):
-    """Answers ``device="cuda"`` with the CPU."""
+    """Replaces ``device="cuda"`` by the CPU."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """See TorchFunctionMode."""
@@ -280,13 +283,13 @@ class _CpuForCuda(TorchFunctionMode):
 
 @contextmanager
 def _cpu_for_cuda() -> Iterator[None]:
-    """Answer the few calls of building and computing that ask for CUDA and have no switch for it."""
+    """Redirect the few calls of building and computing that ask for CUDA and have no switch for it."""
     with (
         _attributes(
             (torch.cuda, "current_device", lambda: "cpu"),
             (torch.cuda, "get_device_properties", lambda device=None: SimpleNamespace(major=9, minor=0)),
             (torch.Tensor, "cuda", lambda self, *_, **__: self),
-            # It switches CUDA's generators for dropout, of which there is none.
+            # It switches CUDA's generators for dropout, which is not used here.
             (CudaRNGStatesTracker, "fork", lambda self, name="": nullcontext()),
         ),
         _CpuForCuda(),
@@ -296,7 +299,7 @@ def _cpu_for_cuda() -> Iterator[None]:
 
 @contextmanager
 def _attributes(*values: tuple[Any, str, Any]) -> Iterator[None]:
-    """Set attributes, and set them back."""
+    """Set attributes of objects, and restore them at the end."""
     before = [(owner, name, vars(owner).get(name)) for owner, name, _ in values]
     try:
         for owner, name, value in values:
@@ -304,5 +307,5 @@ def _attributes(*values: tuple[Any, str, Any]) -> Iterator[None]:
         yield
     finally:
         for owner, name, own in before:
-            # What it inherits is no attribute of its own.
+            # An inherited attribute was not the object's own.
             delattr(owner, name) if own is None else setattr(owner, name, own)

@@ -48,7 +48,7 @@ class Plan:
     """What a repair or a revert does.
 
     Attributes:
-        source: Name of the checkpoint folder whose files are kept.
+        source: Path, in the root, of the checkpoint folder whose files are kept.
         publish: Whether a folder is published.
         write: Names of the files that are written anew.
         reads_common_state: Whether ``common.pt`` is there and undamaged.
@@ -192,7 +192,9 @@ def plan_revert(root: Root) -> Plan:
     if RELEASE not in root.checkpoints:
         if tracker == "0" and root.checkpoints == (UPSTREAM_FOLDER,):
             return Plan(UPSTREAM_FOLDER)
-        raise ValueError(f"{path} holds no release. Checkpoints there: {', '.join(root.checkpoints) or 'none'}.")
+        raise ValueError(
+            f"{path} holds no release to revert. Checkpoints there: {', '.join(root.checkpoints) or 'none'}."
+        )
     if others := [name for name in root.checkpoints if not _is_in(root, name, RELEASE)]:
         raise ValueError(
             f"{path} holds another checkpoint beside the release: {', '.join(others)}. Move it away first."

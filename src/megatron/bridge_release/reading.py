@@ -13,11 +13,11 @@
 # limitations under the License.
 
 
-"""Reads what describes a checkpoint without torch, and without running anything that a file names.
+"""Reads a checkpoint's metadata and states without torch, and without running anything that a file names.
 
 Pickles are read with stand-ins for the few classes that torch.distributed.checkpoint and Megatron Core write
-(torch 2.6 to 2.14, megatron-core 0.14 to 0.19); a pickle that names anything else is refused. Readers of checkpoints
-load ``.metadata`` with plain ``pickle``, which would run it.
+(torch 2.6 to 2.14, megatron-core 0.14 to 0.19); a pickle that names anything else is refused. Programs that load
+checkpoints read ``.metadata`` with plain ``pickle``, which would run what it names.
 """
 
 import zipfile
@@ -61,8 +61,8 @@ class Tensor:
     """A tensor of a checkpoint.
 
     Attributes:
-        shape: Its whole shape; layers that are alike share a key and have a first axis of their own.
-        chunks: Offset and shape of each chunk that is stored.
+        shape: Its whole shape; layers that are alike share a key, and the first axis counts them.
+        chunks: Offset and shape of each stored chunk.
     """
 
     shape: tuple[int, ...]
@@ -71,13 +71,13 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a chunk of a tensor, or an object, is stored.
+    """The place where a chunk of a tensor, or an object, is stored.
 
     Attributes:
         key: Key of the tensor or the object.
         at: Offset of the chunk in its tensor; None for an object.
         file: Name of the file.
-        offset: First byte in it.
+        offset: Position of its first byte in the file.
         length: Number of bytes.
     """
 
@@ -90,12 +90,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What ``.metadata`` says.
+    """The content of ``.metadata``.
 
     Attributes:
         tensors: The tensors, by their keys.
-        objects: Keys of what is no tensor.
-        entries: Where everything is stored.
+        objects: Keys of everything else.
+        entries: Where each chunk and each object is stored.
     """
 
     tensors: dict[str, Tensor]
@@ -103,18 +103,18 @@ class Metadata:
     entries: tuple[Entry, ...]
 
     def sizes(self) -> dict[str, int]:
-        """Tell the files and their sizes in bytes."""
+        """Return the size of each file in bytes, by its name."""
         ends: dict[str, int] = {}
         for entry in self.entries:
             ends[entry.file] = max(ends.get(entry.file, 0), entry.offset + entry.length)
         return ends
 
     def common_entry(self) -> Entry | None:
-        """Tell where megatron-core, since 0.19, stores the common state; None where it is a file of its own."""
+        """Return where megatron-core, since 0.19, stores the common state; None if it is not among the tensors."""
         return next((entry for entry in self.entries if entry.key == _COMMON_ENTRY), None)
 
     def not_stored(self) -> list[str]:
-        """Name the tensors and objects of which a part is stored nowhere."""
+        """Return the keys of tensors and objects of which a part is stored nowhere."""
         stored = {(entry.key, entry.at) for entry in self.entries}
         return [
             key
@@ -131,10 +131,10 @@ def read_metadata(folder: Path) -> Metadata:
         folder: Checkpoint folder.
 
     Returns:
-        What it says.
+        Its content.
 
     Raises:
-        Unreadable: If it is missing, damaged, or names what no checkpoint should.
+        Unreadable: If it is missing or damaged, or names a class that no checkpoint should.
     """
     try:
         with open(folder / METADATA, "rb") as file:
@@ -165,17 +165,17 @@ def read_metadata(folder: Path) -> Metadata:
 
 
 def read_state(folder: Path, name: str = COMMON_STATE) -> dict[str, Any]:
-    """Read what is plain of a file that ``torch.save`` wrote; of the rest there are stand-ins.
+    """Read the plain values of a file that ``torch.save`` wrote, with stand-ins for everything else.
 
     Args:
         folder: Checkpoint folder.
         name: Name of the file.
 
     Returns:
-        The state: torch dtypes as their names, whole-number tensors of one value as that value.
+        The state: torch dtypes as their names, integer tensors of one value as that value.
 
     Raises:
-        Unreadable: If the file is missing, damaged, or names what torch does not load with ``weights_only=True``.
+        Unreadable: If the file is missing or damaged, or names what torch does not load with ``weights_only=True``.
     """
     try:
         with open(folder / name, "rb") as file:
@@ -192,10 +192,10 @@ def read_common_entry(folder: Path, metadata: Metadata) -> dict[str, Any] | None
 
     Args:
         folder: Checkpoint folder.
-        metadata: What its ``.metadata`` says.
+        metadata: Content of its ``.metadata``.
 
     Returns:
-        The common state, as `read_state` gives it; None where it is not stored there.
+        The common state, as `read_state` returns it; None if it is not stored there.
 
     Raises:
         Unreadable: If it is damaged.
@@ -211,14 +211,14 @@ def read_common_entry(folder: Path, metadata: Metadata) -> dict[str, Any] | None
 
 
 def verify_entries(folder: Path, entries: Iterable[Entry]) -> Iterator[tuple[Entry, str | None]]:
-    """Read entries and compare them with the checksums of their own that ``torch.save`` gives them.
+    """Read entries and compare them with the checksums that ``torch.save`` puts into them.
 
     Args:
         folder: Checkpoint folder.
-        entries: What to read.
+        entries: The entries to read.
 
     Yields:
-        Each entry, and how it is damaged; None where it is not.
+        Each entry, and how it is damaged; None if it is not.
     """
     for entry in entries:
         try:
@@ -233,6 +233,7 @@ def verify_entries(folder: Path, entries: Iterable[Entry]) -> Iterator[tuple[Ent
 
 
 def _numbers(size: StandIn) -> tuple[int, ...]:
+    """Return the numbers of a ``torch.Size``."""
     numbers = tuple(size.arguments[0])
     if not all(isinstance(number, int) and number >= 0 for number in numbers):
         raise ValueError(f"{numbers} is no shape")

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a check finds, and for which readers."""
+"""The report of a check: what it found, and which readers that concerns."""
 
 from dataclasses import dataclass, field
 
@@ -29,10 +29,10 @@ class File:
 
     Attributes:
         name: Its path in the folder.
-        size: Its size in bytes; None where it is not there.
-        expected: The size that the metadata gives, in bytes; None where it gives none.
-        verified: Whether its bytes were compared with checksums, and are right.
-        problem: What is wrong with it; None where nothing is.
+        size: Its size in bytes; None if it is missing.
+        expected: The size that the metadata gives, in bytes; None if it gives none.
+        verified: Whether its checksum was compared, and is right.
+        problem: What is wrong with it; None if nothing is.
     """
 
     name: str
@@ -44,12 +44,12 @@ class File:
 
 @dataclass
 class Reader:
-    """Who may load the checkpoint.
+    """A program that may load the checkpoint.
 
     Attributes:
-        name: The reader.
-        loads: Whether it can.
-        why: Why it cannot; empty where it can.
+        name: Its name.
+        loads: Whether it can load the checkpoint.
+        why: Why it cannot; empty if it can.
     """
 
     name: str
@@ -63,18 +63,19 @@ class Report:
 
     Attributes:
         root: The checkpoint root.
-        layout: ``release``, ``training`` (an iteration over 0), ``import`` (upstream's ``iter_0000000``), or None.
-        tracker: Text of the tracker; None where there is none.
-        folder: Name of the checkpoint folder that was checked; None where there is none.
+        layout: ``release``, ``training`` (an iteration over 0) or ``import`` (upstream's ``iter_0000000``); None if
+            no folder was checked.
+        tracker: Text of the tracker; None if there is none.
+        folder: Path, in the root, of the checkpoint folder that was checked; None if there was none to check.
         files: Its files.
-        made_of: The Hugging Face model that it was made of; None where it does not say.
-        args: Number of Megatron-LM's args in it; None where there are none.
+        made_of: The Hugging Face model that it was made of; None if it does not say.
+        args: Number of Megatron-LM's args in it; None if there are none.
         readers: Who can load it.
-        launch: Words of a command line with which Megatron-LM starts from it.
-        args_problem: What is wrong with the args; None where nothing is.
-        tokenizer_moved: Whether the args name another place for the tokenizer than the one that it has.
-        problems: What is wrong, each with what to do; the checkpoint loads where there is none.
-        beyond_repair: Those of them that a repair cannot mend.
+        launch: Words of the command line with which Megatron-LM starts from it; empty if there are no flags for it.
+        args_problem: What is wrong with the args; None if nothing is.
+        tokenizer_moved: Whether the args name a path for the tokenizer that is no longer there.
+        problems: What is wrong, each with what to do; the checkpoint loads if there are none.
+        beyond_repair: Those of them that a repair cannot fix.
         notes: What is worth knowing.
     """
 
@@ -97,16 +98,26 @@ class Report:
 
     @property
     def loadable(self) -> bool:
-        """Whether it loads, in the readers that its layout is for."""
+        """Whether the checkpoint loads, in the readers that its layout is for."""
         return not self.problems
 
     def add_problem(self, text: str, *readers: str) -> None:
-        """Add what is wrong, and stop the readers that it concerns: all of them where none is named."""
+        """Add a problem, because of which readers cannot load the checkpoint.
+
+        Args:
+            text: What is wrong, and what to do.
+            readers: Names of those readers; all of them if none is named.
+        """
         self.problems.append(text)
         self.stop(text, *(readers or (MEGATRON_LM, OLDER_MEGATRON_LM, BRIDGE, UPSTREAM)))
 
     def stop(self, why: str, *names: str) -> None:
-        """Say why readers cannot load it; the first reason stands."""
+        """Record why readers cannot load the checkpoint; of several reasons, the first is kept.
+
+        Args:
+            why: The reason.
+            names: Names of the readers.
+        """
         for reader in self.readers:
             if reader.name in names and reader.loads:
                 reader.loads, reader.why = False, why

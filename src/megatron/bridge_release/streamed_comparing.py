@@ -13,11 +13,11 @@
 # limitations under the License.
 
 
-"""Sees which parameters of a checkpoint are bit by bit what an import makes of a model, without loading either.
+"""Finds the parameters of a checkpoint that are bit by bit what an import makes of a model, without loading either.
 
-What an import would write is made entry by entry, and compared piece by piece with what the checkpoint's files hold of
-it. What differs, and whatever is not understood here, is no more than not found equal: the comparison by names, which
-loads it, tells.
+What an import would write is made entry by entry, and compared piece by piece with what the checkpoint's files hold.
+Parameters that differ, or that are not understood here, are merely not found equal: `megatron.bridge_release.comparing`
+loads and compares them.
 """
 
 import math
@@ -55,7 +55,7 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 @dataclass
 class Equal:
-    """What of a checkpoint is bit by bit the source's.
+    """The part of a checkpoint that is equal to its source, bit by bit.
 
     Attributes:
         parameters: Megatron's names of the parameters.
@@ -74,13 +74,13 @@ def find_equal(folder: Path, bridge: Any) -> Equal:
         bridge: The `AutoBridge` of the Hugging Face model.
 
     Returns:
-        What is equal; nothing of a model that an import refuses, or does not stream.
+        What is equal; nothing if an import refuses the model, or does not stream it.
     """
     equal, source = Equal(), bridge.hf_pretrained.state.source
     if not isinstance(source, SafeTensorsStateSource):
         return equal
     headers = read_headers(source.path)
-    # A conversion takes for granted what an import requires of the shapes. What is unused does not matter here.
+    # A conversion takes for granted what an import requires of the shapes. Unused tensors do not matter here.
     account = account_for_tensors(bridge, headers, ["*"])
     if account.problems:
         return equal
@@ -105,12 +105,12 @@ def find_equal(folder: Path, bridge: Any) -> Equal:
 
 
 def _groups(model: list[Any], weights: StreamedWeights) -> list[list[ShardedTensor]]:
-    """Give the entries of a model, those together that are converted together."""
+    """Return the entries of a model in groups that are converted together."""
     (module,) = unwrap_model(model)
     groups: dict[str | int, dict[tuple[str, tuple[int, ...]], ShardedTensor]] = {}
     for entry in entries_of(module):
         if (group := weights.group(entry.data)) is not None:
-            # An output layer that is tied has the embedding's.
+            # A tied output layer has the embedding's entry.
             groups.setdefault(group, {}).setdefault((entry.key, entry.global_offset), entry)
     return [list(entries.values()) for entries in groups.values()]
 
@@ -120,12 +120,12 @@ def _is_equal(weights: StreamedWeights, entries: list[ShardedTensor], stored: "_
         unit = weights.unit([(entry, entry.data) for entry in entries])
         return all(stored.holds(content) for content in unit.contents())
     except Exception:
-        # Whatever a conversion or a file may raise: the other comparison raises it again.
+        # Whatever a conversion or a file raises, the comparison by names raises again.
         return False
 
 
 class _Stored:
-    """The tensors of a checkpoint, in its files."""
+    """The tensors in the files of a checkpoint."""
 
     def __init__(self, folder: Path) -> None:
         metadata = read_metadata(folder)
@@ -139,7 +139,7 @@ class _Stored:
             file.close()
 
     def holds(self, content: Content) -> bool:
-        """Tell whether it holds a content at its entry's place."""
+        """Return whether the checkpoint holds a content at its entry's place."""
         entry: ShardedTensor = content.entry
         tensor, shape = self._tensors[entry.key], (1,) * entry.prepend_axis_num + entry.local_shape
         # Rows that pad the vocabulary are no part of the model.
@@ -172,14 +172,14 @@ class _Stored:
         done = 0
         for piece in content.chunks(ours):
             for other in values.cut(done, len(piece)).chunks(theirs):
-                # In this thread: torch would share a piece among all cores.
+                # NumPy stays in this thread; torch would share a piece among all cores.
                 if not np.array_equal(np.frombuffer(piece, np.uint8), np.frombuffer(other, np.uint8)):
                     return False
             done += len(piece)
         return done == values.length
 
     def _overlaps(self, content: Content, shape: tuple[int, ...]) -> bool:
-        """Compare with chunks that are cut in another way, or of another type, as values of the model's."""
+        """Compare with chunks that are cut in another way, or of another type, which are cast to the entry's."""
         entry: ShardedTensor = content.entry
         ours = self._whole(content).view(shape)
         covered = 0
@@ -212,5 +212,5 @@ class _Stored:
 
 
 def bits(tensor: torch.Tensor) -> torch.Tensor:
-    """Give a tensor's bits as whole numbers: -0.0 is not 0.0, and a NaN is itself."""
+    """Return a tensor's bits as integers, for which -0.0 is not 0.0 and a NaN is equal to itself."""
     return tensor.contiguous().view(_INTEGERS[tensor.element_size()])
