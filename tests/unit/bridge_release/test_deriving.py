@@ -1,0 +1,64 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What of deriving args needs no Megatron: where the tokenizer is, and what an entry of a run config is worth."""
+
+import pytest
+
+from megatron.bridge_release.deriving import _plain_value, _subclasses, derive_args, tokenizer_of
+from megatron.bridge_release.plain_files import Unreadable
+
+
+KNOWN = {"torch.bfloat16": object(), "a.function": object()}
+
+
+def test_the_tokenizers_place_is_absolute_whatever_the_root_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expected = f"{tmp_path}/root/release/tokenizer"
+    assert tokenizer_of(tmp_path / "root") == expected
+    assert tokenizer_of((tmp_path / "root").relative_to(tmp_path)) == expected
+
+
+@pytest.mark.parametrize("value", [1, 1.5, "text", None, [1, 2], {"a": 1}, {"_name_": "a"}, {"_call_": True}], ids=str)
+def test_a_plain_value_is_itself(value):
+    assert _plain_value(value, KNOWN) is value
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_an_object_that_is_known_is_that_object(name):
+    assert _plain_value({"_target_": name, "_call_": False}, KNOWN) is KNOWN[name]
+
+
+def test_an_object_that_is_not_known_is_its_name_and_an_enums_value_its_own():
+    assert _plain_value({"_target_": "os.system"}, KNOWN) == "os.system"
+    assert _plain_value({"_target_": "a.Enum", "_name_": "member"}, KNOWN) == "member"
+    assert _plain_value({"_target_": "a.function", "_name_": "member"}, KNOWN) == "member"
+
+
+def test_the_classes_below_a_class_are_found_at_any_depth():
+    class Base: ...
+
+    class Child(Base): ...
+
+    class Grandchild(Child): ...
+
+    class Other: ...
+
+    assert list(_subclasses(Base)) == [Child, Grandchild] and list(_subclasses(Other)) == []
+
+
+def test_of_a_folder_without_metadata_nothing_is_derived(release):
+    (release.folder / ".metadata").unlink()
+    with pytest.raises(Unreadable, match="^.metadata cannot be read: No such file or directory$"):
+        derive_args(release.root, release.folder)

@@ -1,0 +1,186 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The names in a root, the text of its tracker, and what is found of a root by its names."""
+
+import fcntl
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+
+from megatron.bridge_release.layout import (
+    find_writer,
+    is_checkpoint_folder,
+    left_folders,
+    parse_tracker,
+    read_root,
+    repair_command,
+)
+
+
+TRACKER = "latest_checkpointed_iteration.txt"
+
+
+def _root(path: Path, *checkpoints: str, tracker: str | None = "release") -> Path:
+    """Make a root with folders that look like checkpoints."""
+    for name in checkpoints:
+        (path / name).mkdir(parents=True)
+        (path / name / ".metadata").touch()
+    if tracker is not None:
+        (path / TRACKER).write_text(tracker)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("release", (0, True)),
+        (" release \n", (0, True)),
+        ("0", (0, False)),
+        ("\t100\n", (100, False)),
+        ("007", (7, False)),
+        ("9" * 18, (10**18 - 1, False)),
+    ],
+)
+def test_a_tracker_holds_one_word_among_spaces(text, expected):
+    assert parse_tracker(text, "t") == expected
+
+
+@pytest.mark.parametrize("text", ["", " ", "-1", "+1", "1 2", "re lease", "releases", "0x1", "1.0", "9" * 19])
+def test_another_text_is_an_error_that_shows_it_and_says_what_to_write(text):
+    with pytest.raises(ValueError) as error:
+        parse_tracker(text, "root/t")
+    assert str(error.value) == (
+        f"The tracker root/t holds {text!r}, neither 'release' nor an iteration number. "
+        "Write into it the checkpoint to load: 'release', or the number of an iter_* folder beside it."
+    )
+
+
+@pytest.mark.parametrize("name", ["release", "iter_0000000", "iter_0000100", "iter_9999999", "iter_10000000"])
+def test_a_checkpoint_folders_name(name):
+    assert is_checkpoint_folder(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "Release", "release.old", "release-1", "iter_", "iter_1", "iter_000000", "iter_00000001", "iter_0000001.tmp"]
+    + ["my_iter_0000001", "iter_-000001", "iter_1" + "0" * 18],
+)
+def test_the_name_of_no_checkpoint_folder(name):
+    assert not is_checkpoint_folder(name)
+
+
+def test_a_root_tells_checkpoints_from_folders_without_one_and_from_files(tmp_path):
+    root = _root(tmp_path, "release", "iter_0000000", "iter_0000100/iter_0000001", "other")
+    (root / "iter_0000005").write_text("a file")
+    found = read_root(root)
+    assert found.path == root and found.tracker == "release" and not found.has_train_state
+    assert found.checkpoints == ("iter_0000000", "release", "iter_0000100/iter_0000001")
+    assert found.empty == ("iter_0000100",)
+    assert (found.leftovers, found.writer, found.replaced) == ((), None, None)
+
+
+@pytest.mark.parametrize("tracker", [None, "", " 100 \n", "\N{SNOWMAN}"])
+def test_a_tracker_is_read_as_it_is(tmp_path, tracker):
+    assert read_root(_root(tmp_path, tracker=tracker)).tracker == tracker
+
+
+def test_of_a_long_tracker_the_beginning_is_read_and_of_a_binary_one_what_is_text(tmp_path):
+    assert read_root(_root(tmp_path, tracker="1" * 1000)).tracker == "1" * 100
+    (tmp_path / TRACKER).write_bytes(b"re\xff")
+    assert read_root(tmp_path).tracker == "re\N{REPLACEMENT CHARACTER}"
+
+
+def test_bridges_own_tracker_is_seen(tmp_path):
+    (_root(tmp_path) / "latest_train_state.pt").touch()
+    assert read_root(tmp_path).has_train_state
+
+
+@pytest.mark.parametrize("name", [TRACKER, "latest_train_state.pt"])
+def test_a_tracker_that_is_a_link_or_a_folder_is_refused(tmp_path, name):
+    root = _root(tmp_path / "root", "release")
+    (root / name).unlink(missing_ok=True)
+    (tmp_path / "elsewhere").write_text("release")
+    (root / name).symlink_to(tmp_path / "elsewhere")
+    expected = f"{root / name} is a link, or no file: it is not followed. Put the file itself there."
+    with pytest.raises(ValueError) as error:
+        read_root(root)
+    assert str(error.value) == expected
+    (root / name).unlink()
+    (root / name).mkdir()
+    with pytest.raises(ValueError) as error:
+        read_root(root)
+    assert str(error.value) == expected
+
+
+def test_what_is_no_folder_is_refused_with_what_it_is(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    for name, what in {"file": "is a file", "link": "is a dangling link", "gone": "does not exist"}.items():
+        with pytest.raises(ValueError) as error:
+            read_root(tmp_path / name)
+        assert (
+            str(error.value) == f"{tmp_path / name} {what}. Give the checkpoint root: the folder that holds {TRACKER}."
+        )
+
+
+def test_a_checkpoint_folder_is_no_root_unless_a_tracker_is_in_it(tmp_path):
+    root = _root(tmp_path, "release")
+    with pytest.raises(ValueError, match=f"release is a checkpoint folder. Give the root that holds it: {root}$"):
+        read_root(root / "release")
+    (root / "release" / TRACKER).write_text("0")
+    assert read_root(root / "release").checkpoints == ()
+
+
+def test_what_a_dead_import_left_is_listed_and_a_link_of_such_a_name_is_not(tmp_path):
+    root = _root(tmp_path, "release")
+    for name in (".release-staging-a", ".release-replaced-b", ".release-other"):
+        (root / name).mkdir()
+    (root / ".release-staging-link").symlink_to(".release-staging-a")
+    (root / ".release-staging-file").touch()
+    (root / ".release-lock").touch()
+    assert read_root(root).leftovers == (".release-lock", ".release-replaced-b", ".release-staging-a")
+    assert left_folders(root, ".release-staging-") == [root / ".release-staging-a"]
+    assert left_folders(root / "gone", ".release-staging-") == []
+
+
+def test_a_release_that_an_overwrite_put_aside_is_found_only_where_its_place_is_empty(tmp_path):
+    root = _root(tmp_path, ".release-replaced-b/release")
+    assert read_root(root).replaced == ".release-replaced-b"
+    (root / ".release-replaced-b/release/.metadata").unlink()
+    assert read_root(root).replaced is None
+    (root / ".release-replaced-b/release/.metadata").touch()
+    (root / "release").mkdir()
+    assert read_root(root).replaced is None
+
+
+def test_who_has_the_lock_is_the_writer_and_nobody_else(tmp_path):
+    lock = _root(tmp_path) / ".release-lock"
+    assert find_writer(tmp_path) is None
+    lock.write_text("process 5 on here\n")
+    assert find_writer(tmp_path) is None
+    with open(lock) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert find_writer(tmp_path) == "process 5 on here" == read_root(tmp_path).writer
+        os.truncate(lock, 0)
+        assert find_writer(tmp_path) == "no more is known of it"
+    assert find_writer(tmp_path) is None
+
+
+@pytest.mark.parametrize("root", ["ckpt", "my ckpt", "a;b", "it's"])
+def test_the_command_that_repairs_is_one_that_a_shell_takes(root):
+    command = ["python", "-m", "megatron.bridge_release", "repair", root]
+    assert shlex.split(repair_command(Path(root))) == command

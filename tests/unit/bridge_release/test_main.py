@@ -1,0 +1,205 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The command line: what it prints, where, and with which status it ends."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from megatron.bridge_release.__main__ import main
+
+
+def _usage_error(capsys, *arguments: str) -> str:
+    """What is printed of a wrong command line."""
+    with pytest.raises(SystemExit) as error:
+        main(list(arguments))
+    assert error.value.code == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.startswith("usage: python -m megatron.bridge_release")
+    return shown.err
+
+
+@pytest.mark.parametrize("command", ["check", "repair", "revert"])
+def test_a_command_without_a_root_or_with_two_is_wrong(capsys, command):
+    assert "the following arguments are required: ROOT" in _usage_error(capsys, command)
+    assert "unrecognized arguments: b" in _usage_error(capsys, command, "a", "b")
+
+
+def test_no_command_and_an_unknown_one_are_wrong(capsys):
+    assert "the following arguments are required: command" in _usage_error(capsys)
+    assert "invalid choice: 'mend'" in _usage_error(capsys, "mend", "root")
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("check", "--dry-run"),
+        ("repair", "--json"),
+        ("revert", "--deep"),
+        ("repair", "--made-of"),
+        ("revert", "--compute"),
+    ],
+)
+def test_an_option_of_another_command_is_wrong(capsys, command, option):
+    assert f"unrecognized arguments: {option}" in _usage_error(capsys, command, "root", option)
+
+
+@pytest.mark.parametrize("option", ["--deep", "--made-of", "--compute"])
+def test_an_option_without_its_model_is_wrong(capsys, option):
+    assert f"argument {option}: expected one argument" in _usage_error(capsys, "check", "root", option)
+
+
+def test_help_is_no_error_and_names_the_commands(capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert error.value.code == 0 and all(command in shown for command in ("check", "repair", "revert"))
+
+
+def test_the_module_is_run_with_the_processs_words_and_ends_with_the_status(release):
+    for root, status in ((release.root, 0), (release.root / "gone", 1)):
+        command = [sys.executable, "-m", "megatron.bridge_release", "check", str(root)]
+        assert subprocess.run(command, capture_output=True).returncode == status
+
+
+def test_a_release_that_loads_is_shown_with_its_files_its_readers_and_its_launch(release, capsys):
+    assert main(["check", str(release.root)]) == 0
+    shown = capsys.readouterr()
+    lines = shown.out.splitlines()
+    assert shown.err == "" and lines[:3] == [f"{release.root}: release", "tracker: 'release'", "made of: org/name"]
+    for name in ("__0_0.distcp", "tokenizer/tokenizer.json"):
+        (row,) = [line for line in lines if f" {name} " in line]
+        assert f" {(release.folder / name).stat().st_size:,} " in row and " as written " in row
+    (row,) = [line for line in lines if "upstream's" in line]
+    assert " no " in row and "it knows no release checkpoints" in row
+    launch = lines.index("Start Megatron-LM from it with:") + 1
+    assert lines[launch].startswith("  --num-layers=2 --hidden-size=4 --tokenizer-type HuggingFaceTokenizer ")
+    assert lines[launch].endswith(f" --load {release.root} --exit-on-missing-checkpoint")
+    assert lines[-1] == "It loads."
+
+
+def test_problems_are_numbered_and_the_readers_refer_to_them(release, capsys):
+    release.tracker.unlink()
+    (release.folder / "source.json").unlink()
+    release.seal()
+    (release.folder / "megatron_lm_args.txt").write_text("--other=1\n")
+    assert main(["check", str(release.root)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "tracker: none" and lines[2] == "made of: not known"
+    problems = [line for line in lines if line.startswith("problem ")]
+    assert problems[0].startswith(f"problem 1: {release.root} has no latest_checkpointed_iteration.txt")
+    assert problems[1].startswith(f"problem 2: {release.folder}/megatron_lm_args.txt has another checksum")
+    assert sum(" problem 1 " in line for line in lines if not line.startswith("problem")) == 4
+    assert any(line.startswith(f"note: {release.folder} does not say which model") for line in lines)
+    assert lines[-1] == "Problems: 2." and not any("Start Megatron-LM" in line for line in lines)
+
+
+def test_json_has_all_of_the_report(release, capsys):
+    assert main(["check", str(release.root), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["loadable"] is True and report["problems"] == [] and "proof" not in report
+    assert {file["name"]: file["verified"] for file in report["files"]}["common.pt"] is True
+    release.tracker.write_text("relea")
+    assert main(["check", str(release.root), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["loadable"] is False and len(report["problems"]) == 1
+
+
+def test_a_root_whose_name_is_markup_is_shown_as_it_is(release, capsys):
+    release.root = release.root.rename(release.root.with_name("a[red]b"))
+    assert main(["check", str(release.root)]) == 0
+    assert capsys.readouterr().out.startswith(f"{release.root}: release\n")
+
+
+def test_made_of_is_answered_by_the_record(release, capsys):
+    assert main(["check", str(release.root), "--made-of", "org/name"]) == 0
+    assert main(["check", str(release.root), "--made-of", "org/other"]) == 1
+    last = [line for line in capsys.readouterr().out.splitlines() if line.startswith("problem ")]
+    assert last == [
+        f"problem 1: {release.root} holds a release of org/name, not of org/other. Import that into another folder."
+    ]
+
+
+def test_made_of_is_not_asked_where_there_is_no_release(tmp_path, capsys):
+    assert main(["check", str(tmp_path), "--made-of", "org/name"]) == 1
+    shown = capsys.readouterr().out
+    assert "note: Not asked whether it was made of org/name: the problems come first.\n" in shown
+    assert shown.endswith("Problems: 1.\n")
+
+
+def _cut_shard(release) -> None:
+    os.truncate(release.folder / "__0_0.distcp", 100)
+
+
+def _damaged_common_state(release) -> None:
+    (release.folder / "common.pt").write_bytes(b"x")
+
+
+def _no_folder(release) -> None:
+    release.tracker.write_text("5")
+
+
+@pytest.mark.parametrize("spoil", [_cut_shard, _damaged_common_state, _no_folder])
+def test_what_is_damaged_is_neither_compared_nor_computed_with(release, spoil, capsys):
+    spoil(release)
+    options = ["--deep", "org/name", "--compute", "org/name", "--json"]
+    assert main(["check", str(release.root), *options]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["notes"][-2:] == [
+        "Not compared with org/name: the problems come first.",
+        "Not computed with org/name: the problems come first.",
+    ]
+    assert not any("Not com" in problem for problem in report["problems"]) and "proof" not in report
+
+
+def test_a_release_with_problems_that_stop_no_reading_is_not_computed_with(release, capsys):
+    (release.root / "latest_train_state.pt").unlink()
+    assert main(["check", str(release.root), "--compute", "org/name", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["notes"] == ["Not computed with org/name: the problems come first."]
+
+
+@pytest.mark.parametrize("command", ["repair", "revert"])
+def test_what_is_refused_is_one_line_on_stderr(tmp_path, command, capsys):
+    assert main([command, str(tmp_path / "gone")]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.startswith(f"error: {tmp_path / 'gone'} does not exist. ")
+    assert shown.err.count("\n") == 1
+
+
+def test_the_steps_are_printed_one_a_line_and_a_dry_run_changes_nothing(release, capsys):
+    assert main(["repair", str(release.root)]) == 0
+    assert capsys.readouterr().out == "nothing to do\n"
+    release.tracker.write_text("0")
+    (release.root / ".release-staging-x").mkdir()
+    before = release.files()
+    assert main(["repair", str(release.root), "--dry-run"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "latest_checkpointed_iteration.txt: '0' becomes 'release'",
+        "remove .release-staging-x, which a dead process left",
+    ]
+    assert release.files() == before
+
+
+def test_a_tilde_is_the_home_folder(release, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(release.root.parent))
+    assert main(["check", f"~/{release.root.name}"]) == 0
+    assert capsys.readouterr().out.startswith(f"{release.root}: release\n")
+    monkeypatch.chdir(release.root.parent)
+    assert main(["repair", str(Path("~") / release.root.name), "--dry-run"]) == 0

@@ -1,0 +1,174 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The metadata and the states of a checkpoint are read without torch, and nothing that they name is run."""
+
+import os
+import pickle
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from megatron.bridge_release.plain_files import Unreadable
+from megatron.bridge_release.reading import (
+    Entry,
+    Metadata,
+    Tensor,
+    read_common_entry,
+    read_metadata,
+    read_state,
+    verify_entries,
+)
+
+
+SHARD = "__0_0.distcp"
+FFN = "decoder.layers.mlp.linear_fc2.weight"
+
+
+class _Attack:
+    """Runs a command where it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+def test_the_metadata_has_each_tensor_its_chunks_and_their_places(release, shapes):
+    metadata = read_metadata(release.folder)
+    assert {key: tensor.shape for key, tensor in metadata.tensors.items()} == shapes
+    assert metadata.tensors[FFN].chunks == (((0, 0, 0), (1, 4, 5)), ((1, 0, 0), (1, 4, 5)))
+    assert metadata.objects == () and metadata.common_entry() is None and metadata.not_stored() == []
+    assert [entry.at for entry in metadata.entries if entry.key == FFN] == [(0, 0, 0), (1, 0, 0)]
+    ends = [0, *(entry.offset + entry.length for entry in metadata.entries)]
+    assert [entry.offset for entry in metadata.entries] == ends[:-1]
+    assert metadata.sizes() == {SHARD: ends[-1]} == {SHARD: (release.folder / SHARD).stat().st_size}
+
+
+def test_a_state_is_what_torch_reads(release, args):
+    import torch
+
+    state = torch.load(release.folder / "common.pt", weights_only=False)
+    assert vars(state["args"]) == args == vars(read_state(release.folder)["args"])
+    release.write_step(-3)
+    assert read_state(release.folder, "train_state.pt") == {"step": -3}
+    assert int(torch.load(release.folder / "train_state.pt", weights_only=True)["step"]) == -3
+
+
+def test_a_common_state_among_the_tensors_is_found_and_read(release, shapes, args):
+    release.write_tensors(shapes, {"args": Namespace(**args), "iteration": 0})
+    metadata = read_metadata(release.folder)
+    assert metadata.objects == ("common_state/shard_0_1",) and metadata.common_entry().at is None
+    assert vars(read_common_entry(release.folder, metadata)["args"]) == args
+    release.write_tensors(shapes)
+    assert read_common_entry(release.folder, read_metadata(release.folder)) is None
+
+
+def test_a_common_state_that_is_cut_short_is_unreadable(release, shapes):
+    release.write_tensors(shapes, {"iteration": 0})
+    os.truncate(release.folder / SHARD, (release.folder / SHARD).stat().st_size - 1)
+    with pytest.raises(Unreadable, match=f"^common_state/shard_0_1 in {SHARD} cannot be read: "):
+        read_common_entry(release.folder, read_metadata(release.folder))
+
+
+def _metadata(entries: tuple[Entry, ...]) -> Metadata:
+    tensor = Tensor((2, 3), (((0, 0), (1, 3)), ((1, 0), (1, 3))))
+    return Metadata({"tensor": tensor}, ("object",), entries)
+
+
+ENTRIES = (
+    Entry("tensor", (0, 0), "a", 0, 5),
+    Entry("tensor", (1, 0), "b", 7, 5),
+    Entry("object", None, "a", 5, 2),
+)
+
+
+def test_what_is_stored_nowhere_is_named_and_a_file_ends_with_its_last_entry():
+    assert _metadata(ENTRIES).not_stored() == [] and _metadata(ENTRIES).sizes() == {"a": 7, "b": 12}
+    for lacking, key in zip(ENTRIES, ("tensor", "tensor", "object")):
+        assert _metadata(tuple(entry for entry in ENTRIES if entry is not lacking)).not_stored() == [key]
+
+
+@pytest.mark.parametrize("chunks", [(), (((0, 0), (1, 3)),), (((0, 0), (1, 3)), ((1, 0), (2, 3)))])
+def test_chunks_that_are_less_or_more_than_their_tensor_are_named(chunks):
+    entries = tuple(Entry("tensor", at, "a", 0, 5) for at, _ in chunks)
+    assert Metadata({"tensor": Tensor((2, 3), chunks)}, (), entries).not_stored() == ["tensor"]
+
+
+@pytest.mark.parametrize("part", [0, 1 / 4, 1 / 2, 3 / 4])
+def test_metadata_that_is_cut_short_is_unreadable(release, part):
+    file = release.folder / ".metadata"
+    os.truncate(file, int(part * file.stat().st_size))
+    with pytest.raises(Unreadable, match="^.metadata cannot be read: "):
+        read_metadata(release.folder)
+
+
+def test_metadata_that_goes_on_after_its_end_or_is_missing_is_unreadable(release):
+    file = release.folder / ".metadata"
+    file.write_bytes(file.read_bytes() + b"\0")
+    with pytest.raises(Unreadable, match="^.metadata cannot be read: it goes on after its end$"):
+        read_metadata(release.folder)
+    file.unlink()
+    with pytest.raises(Unreadable, match="^.metadata cannot be read: No such file or directory$"):
+        read_metadata(release.folder)
+
+
+@pytest.mark.parametrize("name", [".metadata", "common.pt"])
+def test_nothing_that_a_pickle_names_is_run(release, tmp_path, name):
+    marker = tmp_path / "run"
+    if name == ".metadata":
+        (release.folder / name).write_bytes(pickle.dumps(_Attack(marker)))
+    else:
+        release.write_state(name, {"args": _Attack(marker)})
+    with pytest.raises(
+        Unreadable, match=f"^{name} cannot be read: it names posix.system, which no checkpoint should$"
+    ):
+        read_metadata(release.folder) if name == ".metadata" else read_state(release.folder)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(None, "No such file or directory"), (b"", "File is not a zip file"), ([1], "it holds a list")],
+)
+def test_a_state_that_is_missing_or_no_state_is_unreadable(release, content, expected):
+    (release.folder / "common.pt").unlink()
+    if isinstance(content, list):
+        release.write_state("common.pt", content)
+    elif content is not None:
+        (release.folder / "common.pt").write_bytes(content)
+    with pytest.raises(Unreadable) as error:
+        read_state(release.folder)
+    assert str(error.value) == f"common.pt cannot be read: {expected}"
+
+
+def test_each_entry_is_compared_with_its_own_checksum(release):
+    entries, shard = read_metadata(release.folder).entries, release.folder / SHARD
+    data = shard.read_bytes()
+    assert list(verify_entries(release.folder, entries)) == [(entry, None) for entry in entries]
+    for damaged in entries:
+        values = data.index(bytes(range(24)), damaged.offset)
+        shard.write_bytes(data[:values] + b"\1" + data[values + 1 :])
+        found = dict(verify_entries(release.folder, entries))
+        assert found == {entry: "archive/data/0 has another checksum" if entry is damaged else None for entry in found}
+
+
+def test_an_entry_beyond_the_end_of_its_file_or_without_one_is_damaged(release):
+    *_, last = entries = read_metadata(release.folder).entries
+    os.truncate(release.folder / SHARD, last.offset + last.length - 1)
+    assert [entry for entry, damage in verify_entries(release.folder, entries) if damage] == [last]
+    (release.folder / SHARD).unlink()
+    assert {damage for _, damage in verify_entries(release.folder, entries)} == {"No such file or directory"}
