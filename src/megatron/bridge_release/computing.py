@@ -217,7 +217,8 @@ class Plan:
         self.positions = positions or POSITIONS
         needed = self._bytes(self.layers, self.positions)
         if needed > memory:
-            self.unproven = f"its first {self.layers} layers need {needed / 2**30:.1f} GiB, and {memory / 2**30:.1f} GiB may be taken"
+            sizes = f"need {needed / 2**30:.1f} GiB, and {memory / 2**30:.1f} GiB may be taken"
+            self.unproven = f"its first {self.layers} layers {sizes}"
             return
         for what, reach, everywhere in sorted(reaches, key=lambda item: item[1]):
             if reach < self.positions:

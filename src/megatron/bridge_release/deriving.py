@@ -70,7 +70,8 @@ def _args_of_run_config(path: Path, folder: Path, embedding: Tensor | None) -> a
     providers = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in _subclasses(ModelProviderMixin)}
     if name not in providers:
         raise ValueError(
-            f"{folder / RUN_CONFIG} names the model {name!r}, which this Megatron-Bridge does not know. Install one that does."
+            f"{folder / RUN_CONFIG} names the model {name!r}, which this Megatron-Bridge does not know. "
+            "Install one that does."
         )
     # All of its values are in the config, so its __init__ has nothing to compute.
     model: Any = object.__new__(providers[name])

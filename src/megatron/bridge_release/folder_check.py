@@ -137,7 +137,8 @@ class FolderCheck:
             return
         if backend != "torch_dist":
             self._beyond_repair(
-                f"{self._path / FORMAT_FILE} says {backend!r}, and only torch_dist can be checked. Import the model again."
+                f"{self._path / FORMAT_FILE} says {backend!r}, and only torch_dist can be checked. "
+                "Import the model again."
             )
 
     def _check_metadata(self) -> Metadata | None:
@@ -192,8 +193,8 @@ class FolderCheck:
             return None
         if checksums == SUMS_FILE:
             self._report.notes.append(
-                f"{self._path / SUMS_FILE} takes the place of {INTEGRITY_FILE}, which Megatron-LM's --verify-integrity asks for. "
-                + repair_command(self._root.path)
+                f"{self._path / SUMS_FILE} takes the place of {INTEGRITY_FILE}, which Megatron-LM's --verify-integrity "
+                f"asks for. {repair_command(self._root.path)}"
             )
         own = {FORMAT_FILE, METADATA, COMMON_STATE, RUN_CONFIG, TRAIN_STATE, FLAGS_FILE, SOURCE_FILE}
         own |= metadata.sizes().keys() if metadata else set()
@@ -255,9 +256,10 @@ class FolderCheck:
             BUILT_IN_ROPE_SCALING_FACTOR,
         ):
             report.notes.append(
-                f"Megatron-LM's own builder, up to core 0.19, ignores --rope-scaling-factor={args['rope_scaling_factor']} and "
-                f"takes {BUILT_IN_ROPE_SCALING_FACTOR:g}, which is another function: add to pretrain_gpt.py, after "
-                "gpt_config_from_args(args), model_cfg.rope_scaling_factor = args.rope_scaling_factor."
+                "Megatron-LM's own builder, up to core 0.19, ignores "
+                f"--rope-scaling-factor={args['rope_scaling_factor']} and takes {BUILT_IN_ROPE_SCALING_FACTOR:g}, which "
+                "is another function: add to pretrain_gpt.py, after gpt_config_from_args(args), "
+                "model_cfg.rope_scaling_factor = args.rope_scaling_factor."
             )
         self._check_tokenizer_model(args.get("tokenizer_model"))
 

@@ -76,7 +76,8 @@ def megatron_lm(flags: list[str]) -> Iterator[Namespace]:
 
     Raises:
         Refused: If its parser or its validation refuses the flags.
-        NotComputable: If this process is one of several ranks.
+        NotComputable: If this process is one of several ranks, if the model needs Transformer Engine, or if it is a
+            hybrid.
     """
     if dist.is_initialized() and dist.get_world_size() > 1:
         raise NotComputable("torch.distributed runs on several ranks: it is computed in a process of its own")
@@ -146,7 +147,7 @@ def per_layer(args: Namespace) -> list[tuple[Any, ...]]:
 
 
 def _parsed(flags: list[str]) -> Namespace:
-    """Parse and validate a release's flags; see `megatron_lm` for the errors."""
+    """Parse and validate a release's flags; see `megatron_lm` for what it raises."""
     words = ["pretrain_gpt.py", *_RUN_FLAGS, *(flag for flag in flags if flag not in _DTYPE_FLAGS)]
     stderr = io.StringIO()
     try:

@@ -16,8 +16,8 @@
 """Finds the parameters of a checkpoint that are bit by bit what an import makes of a model, without loading either.
 
 What an import would write is made entry by entry, and compared piece by piece with what the checkpoint's files hold.
-Parameters that differ, or that are not understood here, are merely not found equal: `megatron.bridge_release.comparing`
-loads and compares them.
+Parameters that differ, or that are not understood here, are merely not found equal, and are left to
+`megatron.bridge_release.comparing`, which loads them.
 """
 
 import math
