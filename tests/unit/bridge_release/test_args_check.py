@@ -32,6 +32,7 @@ def _metadata(shapes: dict[str, tuple[int, ...]]) -> Metadata:
 def test_args_that_fit_have_no_problem(args, shapes):
     assert find_args_problem(args, _metadata(shapes)) is None
     assert find_args_problem(args | {"of another version": 1}, _metadata(shapes)) is None
+    assert find_args_problem(args, None) is None
 
 
 @pytest.mark.parametrize("name", NEEDED_ARGS)
@@ -41,11 +42,13 @@ def test_an_arg_too_few_is_named(args, shapes, name):
         assert find_args_problem(args, metadata) == f"args that Megatron-LM needs are missing: {name}"
 
 
-def test_of_many_that_are_missing_three_are_named_and_the_others_counted():
-    more = len(NEEDED_ARGS) - 3
-    assert find_args_problem({}, None) == (
-        f"args that Megatron-LM needs are missing: num_layers, hidden_size, ffn_hidden_size and {more} more"
-    )
+@pytest.mark.parametrize(
+    ("lacking", "more"), [(3, ""), (4, " and 1 more"), (len(NEEDED_ARGS), f" and {len(NEEDED_ARGS) - 3} more")]
+)
+def test_of_many_that_are_missing_three_are_named_and_the_others_counted(args, lacking, more):
+    args = {name: args[name] for name in NEEDED_ARGS[lacking:]}
+    named = "num_layers, hidden_size, ffn_hidden_size"
+    assert find_args_problem(args, None) == f"args that Megatron-LM needs are missing: {named}{more}"
 
 
 @pytest.mark.parametrize(

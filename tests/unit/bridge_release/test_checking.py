@@ -14,6 +14,7 @@
 
 """What a check of a root looks at, by its tracker and its folders."""
 
+import fcntl
 import shutil
 
 import pytest
@@ -149,6 +150,18 @@ def test_what_a_dead_import_left_is_a_note(release):
     assert report.notes == ["An import died, and left .release-staging-x. The next import or repair clears it."]
 
 
+def test_an_import_at_work_is_a_note_and_none_that_died(release):
+    lock = release.root / ".release-lock"
+    lock.write_text("process 5 on here")
+    with open(lock) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert check(release.root).notes == [
+            "An import is writing into it now (process 5 on here): this report may be out of date soon."
+        ]
+    notes = ["An import died, and left .release-lock. The next import or repair clears it."]
+    assert check(release.root).notes == notes
+
+
 def test_what_is_no_root_is_a_problem_and_no_error(tmp_path):
     (problem,) = check(tmp_path / "gone").problems
     assert problem.startswith(f"{tmp_path / 'gone'} does not exist. ")
@@ -157,4 +170,6 @@ def test_what_is_no_root_is_a_problem_and_no_error(tmp_path):
 def test_a_folder_is_checked_whatever_the_tracker_says(release):
     release.tracker.write_text("5")
     report = check_folder(read_root(release.root), "release")
-    assert (report.tracker, report.folder, report.problems) == ("5", "release", [])
+    assert (report.tracker, report.folder, report.layout, report.problems) == ("5", "release", "release", [])
+    (release.folder / "common.pt").write_bytes(b"")
+    assert f"{release.folder}/common.pt " in check_folder(read_root(release.root), "release").problems[0]

@@ -92,8 +92,10 @@ def test_a_file_with_one_bit_flipped_has_another_checksum(release, name):
     file = release.folder / name
     data = file.read_bytes()
     file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    problems = check(release.root).problems
-    assert any(problem.startswith(f"{file} has another checksum than when it was written.") for problem in problems)
+    report = check(release.root)
+    expected = f"{file} has another checksum than when it was written."
+    assert any(problem.startswith(expected) for problem in report.problems)
+    assert [each.name for each in report.files if not each.verified] == sorted(["integrity.json", name])
 
 
 def test_a_file_more_is_a_note_and_one_of_the_tokenizer_is_a_problem(release):

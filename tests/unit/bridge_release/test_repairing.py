@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What of a repair and a revert needs no Megatron: their steps, their refusals, and the files that a revert removes."""
+"""What of a repair and a revert needs no Megatron: their steps, their refusals, and what a revert removes."""
 
 import fcntl
 import shutil
@@ -79,7 +79,8 @@ def test_a_root_with_a_writer_is_refused(release, action, dry_run):
         with pytest.raises(RuntimeError) as error:
             action(release.root, dry_run=dry_run)
     assert str(error.value) == (
-        f"Another import is writing into {release.root} (process 5 on here). Wait for it to end, or give another folder."
+        f"Another import is writing into {release.root} (process 5 on here). Wait for it to end, or give another "
+        "folder."
     )
 
 

@@ -1,0 +1,110 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The checksums of a folder: which files have one, what is written of them, and what is refused as damaged."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from megatron.bridge_release.integrity import digests, files_of, read_manifest, read_sums, write_manifest
+
+
+CONTENTS = {"a": b"", "folder/b": b"b" * 3_000_000}
+DIGESTS = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENTS.items()}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A folder with files, and with links that do not count."""
+    for name, content in CONTENTS.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "link").symlink_to("a")
+    (tmp_path / "linked folder").symlink_to("folder")
+    return tmp_path
+
+
+def test_files_are_found_at_any_depth_and_links_are_not(folder):
+    assert files_of(folder) == sorted(CONTENTS)
+
+
+def test_a_digest_is_of_all_bytes_and_a_file_that_cannot_be_read_has_none(folder):
+    assert digests(folder, CONTENTS) == DIGESTS
+    assert digests(folder, ["a"]) == {"a": DIGESTS["a"]}
+    found = digests(folder, ["a", "folder"])
+    assert found["a"] == DIGESTS["a"] and isinstance(found["folder"], IsADirectoryError)
+
+
+def test_the_manifest_names_all_files_but_itself_and_is_read_as_it_was_written(folder):
+    for _ in range(2):
+        write_manifest(folder)
+        assert read_manifest(folder) == DIGESTS
+    assert json.loads((folder / "integrity.json").read_text())["algorithm"] == "sha256"
+
+
+def test_a_digest_that_is_known_is_taken_and_that_of_a_file_that_is_not_there_is_not(folder):
+    known = {"a": "0" * 64, "gone": "1" * 64}
+    write_manifest(folder, known)
+    assert read_manifest(folder) == DIGESTS | {"a": "0" * 64}
+
+
+def test_a_new_manifest_leaves_the_bytes_of_the_old_one_where_they_have_a_second_name(folder, tmp_path):
+    (folder / "integrity.json").write_text("old")
+    (folder / "folder/second name").hardlink_to(folder / "integrity.json")
+    write_manifest(folder)
+    assert (folder / "folder/second name").read_text() == "old"
+
+
+def _manifest(**changes) -> str:
+    return json.dumps({"algorithm": "sha256", "files": DIGESTS} | changes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", _manifest(files=[]), _manifest(algorithm="md5"), _manifest()[:-1], "[" * 100_000]
+    + [_manifest(files={"a": digest}) for digest in (None, "0" * 63, "0" * 65, "g" * 64, "A" * 64)],
+    ids=range(12),
+)
+def test_a_damaged_manifest_is_refused(folder, text):
+    (folder / "integrity.json").write_text(text)
+    with pytest.raises(ValueError):
+        read_manifest(folder)
+
+
+def test_a_manifest_that_names_no_algorithm_has_megatron_cores(folder):
+    (folder / "integrity.json").write_text(json.dumps({"files": DIGESTS}))
+    assert read_manifest(folder) == DIGESTS
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text[:-1],
+        lambda text: "",
+        lambda text: text + text,
+        lambda text: text[1:],
+        lambda text: text + "\n",
+    ],
+    ids=["no end", "empty", "twice", "a digit too few", "a line too many"],
+)
+def test_damaged_sums_are_refused_and_whole_ones_are_read(folder, change):
+    text = "".join(f"{digest}  {name}\n" for name, digest in DIGESTS.items())
+    (folder / "SHA256SUMS").write_text(text)
+    assert read_sums(folder) == DIGESTS
+    (folder / "SHA256SUMS").write_text(change(text))
+    with pytest.raises(ValueError, match="^its last line has no end$|^it has the line "):
+        read_sums(folder)
