@@ -153,9 +153,10 @@ def test_a_link_is_not_followed(release, name):
         == report.beyond_repair
         == [f"{release.folder}/link is a link, or no file: it is not followed. Put the file itself there."]
     )
-    for number in range(5):
+    for number in range(1, 6):
         (release.folder / f"link{number}").symlink_to("nowhere")
-    assert check(release.root).problems[3:] == [f"{release.folder} holds 3 more links, or what is no file."]
+        more = [f"{release.folder} holds {number - 2} more links, or what is no file."] if number > 2 else []
+        assert check(release.root).problems[3:] == more
 
 
 def test_a_folder_that_leads_out_of_the_root_is_not_followed(release, tmp_path):
@@ -223,6 +224,19 @@ def test_without_a_file_of_its_own_the_common_state_among_the_tensors_is_read(re
     release.seal()
     assert _problem(release) == "common.pt is missing."
     assert check(release.root).args == len(args) and _stopped(release) == {OLDER_MEGATRON_LM}
+
+
+def test_a_damaged_common_state_among_the_tensors_is_told_where_it_is_the_only_one(release, shapes, args):
+    release.write_tensors(shapes, {"args": Namespace(**args)})
+    (release.folder / "common.pt").unlink()
+    shard = release.folder / SHARD
+    shard.write_bytes(shard.read_bytes()[:-22] + b"x" * 22)
+    release.seal()
+    (problem,) = check(release.root).beyond_repair
+    assert problem == (
+        f"{release.folder}: common_state/shard_0_1 in {SHARD} cannot be read: File is not a zip file. "
+        "Restore it from a copy, or import the model again."
+    )
 
 
 @pytest.mark.parametrize(
@@ -318,6 +332,26 @@ def test_the_launch_has_the_flags_the_tokenizer_and_the_root(release):
     assert check(release.root).launch == [*flags, *load]
     (release.folder / "megatron_lm_args.txt").unlink()
     assert check(release.root).launch == []
+
+
+def test_no_flags_are_taken_from_out_of_the_root(release, tmp_path):
+    release.rename("iter_0000005", "5")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/megatron_lm_args.txt").write_text("--num-layers=2\n")
+    (release.root / "release").symlink_to(tmp_path / "elsewhere")
+    assert check(release.root).launch == []
+    (release.root / "release").unlink()
+    (tmp_path / "elsewhere").rename(release.root / "release")
+    assert check(release.root).launch[0] == "--num-layers=2"
+
+
+def test_a_training_without_args_is_noted_and_no_problem(release):
+    release.rename("iter_0000005", "5")
+    assert check(release.root).notes == []
+    release.write_state("common.pt", {"iteration": 5})
+    release.seal()
+    report = check(release.root)
+    assert report.loadable and report.notes == ["It holds no args: give Megatron-LM all flags of the model."]
 
 
 def test_of_a_training_bridges_files_are_asked_of_the_release_beside_it(release):

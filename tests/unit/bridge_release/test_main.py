@@ -203,3 +203,53 @@ def test_a_tilde_is_the_home_folder(release, monkeypatch, capsys):
     assert capsys.readouterr().out.startswith(f"{release.root}: release\n")
     monkeypatch.chdir(release.root.parent)
     assert main(["repair", str(Path("~") / release.root.name), "--dry-run"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "problems"),
+    [
+        ({"unproven": "too little memory"}, 3, 0),
+        ({"difference": 1e-6, "notes": ("A note.",)}, 0, 0),
+        ({"difference": 1e-3}, 1, 1),
+        ({"difference": float("inf")}, 1, 1),
+    ],
+    ids=["unproven", "agrees", "differs", "no numbers"],
+)
+def test_what_was_computed_is_in_the_status_in_the_text_and_in_json(
+    release, monkeypatch, capsys, found, status, problems
+):
+    from megatron.bridge_release import computing
+
+    proof = computing.Proof("org/name", **found)
+    monkeypatch.setattr(computing, "prove", lambda root, hf_model: proof)
+    command = ["check", str(release.root), "--compute", "org/name"]
+    assert main(command) == status
+    assert str(proof) in capsys.readouterr().out
+    assert main([*command, "--json"]) == status
+    report = json.loads(capsys.readouterr().out)
+    assert len(report["problems"]) == problems and report["notes"][1:] == list(proof.notes)
+    assert report["proof"]["agrees"] is (status == 0) and report["proof"]["unproven"] == proof.unproven
+    assert report["proof"]["difference"] == (None if status == 3 or found["difference"] > 1 else found["difference"])
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("not of\n this model"), "not of this model"),
+        (OSError(5, "Input/output error"), "[Errno 5] Input/output error"),
+        (KeyError("name"), "KeyError: 'name'"),
+        (ValueError(), "ValueError: no message"),
+    ],
+)
+def test_what_the_computing_raises_is_a_problem_of_one_line(release, monkeypatch, capsys, error, message):
+    from megatron.bridge_release import computing
+
+    def prove(root, hf_model) -> None:
+        print("progress")
+        raise error
+
+    monkeypatch.setattr(computing, "prove", prove)
+    assert main(["check", str(release.root), "--compute", "org/name", "--json"]) == 1
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["problems"] == [f"Not computed with org/name: {message}"]
+    assert "progress\n" in shown.err
