@@ -194,6 +194,11 @@ class Checkpoint:
         self.write_metadata(described, places)
         (self.folder / SHARD).write_bytes(stored)
 
+    def write_shape(self, shape: tuple) -> None:
+        """Write metadata of one tensor, which is stored nowhere."""
+        state = {"size": _size(shape), "chunks": []}
+        self.write_metadata({"tensor": _Object(_Name(METADATA_MODULE, "TensorStorageMetadata"), state=state)}, {})
+
     def write_metadata(self, described: Any, places: Any) -> None:
         """Write the metadata alone."""
         state = {"state_dict_metadata": described, "storage_data": places}

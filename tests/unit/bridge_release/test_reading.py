@@ -172,3 +172,11 @@ def test_an_entry_beyond_the_end_of_its_file_or_without_one_is_damaged(release):
     assert [entry for entry, damage in verify_entries(release.folder, entries) if damage] == [last]
     (release.folder / SHARD).unlink()
     assert {damage for _, damage in verify_entries(release.folder, entries)} == {"No such file or directory"}
+
+
+@pytest.mark.parametrize("shape", [(-1,), (2, -3), (1.5,), ("2",)])
+def test_a_shape_of_other_than_whole_numbers_is_unreadable(release, shape):
+    release.write_shape(shape)
+    with pytest.raises(Unreadable) as error:
+        read_metadata(release.folder)
+    assert str(error.value) == f".metadata cannot be read: {shape} is no shape"
