@@ -47,7 +47,7 @@ def _loads(root: Path) -> dict[str, bool]:
 def test_a_release_loads_where_it_should_and_the_flags_to_start_with_are_its_own(tiny, capsys):
     assert main(["check", str(tiny.root), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["loadable"] and not report["problems"] and not report["notes"]
+    assert report["passed"] and not report["problems"] and not report["notes"]
     assert (report["layout"], report["tracker"], report["folder"]) == ("release", "release", "release")
     assert report["made_of"] == str(tiny.hf)
     assert {file["name"] for file in report["files"]} == {*contents(tiny.root / "release")}
@@ -108,14 +108,14 @@ def test_files_that_are_not_the_checkpoints_are_no_damage_and_one_note(root):
     folder = root / "release"
     (folder / "NOTES.md").write_text("mine")
     report = check(root)
-    assert report.loadable
+    assert report.passed
     own = f"{folder} holds files that integrity.json does not name, not the checkpoint's own: "
     assert report.notes == [f"{own}NOTES.md."]
     (folder / "runs").mkdir()
     for number in range(10_000):
         (folder / f"runs/{number:05d}").touch()
     report = check(root)
-    assert report.loadable
+    assert report.passed
     assert report.notes == [f"{own}NOTES.md, runs/00000, runs/00001, ... (10001 files)."]
 
 
@@ -128,7 +128,7 @@ def test_ten_thousand_links_are_not_ten_thousand_problems(root):
 
 def test_upstreams_import_is_for_bridge_alone_and_it_says_what_to_do(default):
     report = check(default)
-    assert report.layout == "import" and not report.loadable
+    assert report.layout == "import" and not report.passed
     assert _loads(default) == {MEGATRON_LM: False, OLDER_MEGATRON_LM: False, BRIDGE: True, UPSTREAM: True}
     (problem,) = report.problems
     assert problem.endswith(f"python -m megatron.bridge_release repair {default}")
@@ -149,7 +149,7 @@ def test_upstreams_import_is_for_bridge_alone_and_it_says_what_to_do(default):
 def test_a_tracker_that_is_torn_or_names_nothing_is_found(root, tracker, expected):
     (root / TRACKER).unlink() if tracker is None else (root / TRACKER).write_text(tracker)
     report = check(root)
-    assert not report.loadable and expected in report.problems[0]
+    assert not report.passed and expected in report.problems[0]
     assert f"python -m megatron.bridge_release repair {root}" in report.problems[0]
 
 
@@ -218,7 +218,7 @@ def test_no_path_is_followed_out_of_the_root(root, tmp_path):
         assert problem.startswith(f"{folder / name} is a link, or no file: it is not followed")
         (folder / name).unlink()
         (tmp_path / name).rename(folder / name)
-    assert check(root).loadable
+    assert check(root).passed
     shutil.move(folder, tmp_path / "elsewhere")
     folder.symlink_to(tmp_path / "elsewhere")
     assert "is a link that leads out of the root" in check(root).problems[0]
@@ -244,7 +244,7 @@ def test_args_that_are_not_the_tensors_are_found_and_derived_anew(root, changes,
     (problem,) = check(root).problems
     assert expected in problem
     repair(root)
-    assert check(root).loadable
+    assert check(root).passed
     found = vars(stored_args(root))
     assert found == right | {"tokenizer_model": str(root / "release" / "tokenizer")}
 
@@ -296,5 +296,5 @@ def test_a_root_that_has_moved_gets_its_tokenizers_new_place(tiny, tmp_path, mon
     found = torch.load(root / "release/common.pt", weights_only=True)
     assert vars(found.pop("args")) == vars(before.pop("args")) | {"tokenizer_model": f"{root}/release/tokenizer"}
     assert found.keys() == before.keys()
-    assert check(root).loadable and not check(root).notes and repair(root) == []
+    assert check(root).passed and not check(root).notes and repair(root) == []
     assert load_tokenizer(str(root)).vocab_size == 512

@@ -59,12 +59,12 @@ def test_every_file_removed_truncated_or_with_a_byte_flipped_is_found(root, coun
             # A checksum that is damaged accuses the file that it is of.
             name = Path(file).name
             named = name == INTEGRITY_FILE or any(name in problem for problem in report.problems)
-            if report.loadable or not named:
+            if report.passed or not named:
                 missed.append(f"{file} {damage}: {report.problems}")
         (root / file).write_bytes(whole)
     count("every file", "check", cases)
     assert missed == []
-    assert check(root).loadable
+    assert check(root).passed
 
 
 def _value_of(data: bytes, entry: Entry) -> int:
@@ -110,7 +110,7 @@ def _as_before_the_manifest(root: Path) -> None:
 def test_a_release_with_the_checksums_of_before_is_read_and_repaired(tiny, root, capsys):
     _as_before_the_manifest(root)
     report = check(root)
-    assert report.loadable and all(file.verified for file in report.files if file.name != SUMS_FILE)
+    assert report.passed and all(file.verified for file in report.files if file.name != SUMS_FILE)
     (note,) = report.notes
     assert "--verify-integrity" in note and note.endswith(f"python -m megatron.bridge_release repair {root}")
     for file in (root / "release").glob("*.distcp"):
@@ -123,7 +123,7 @@ def test_a_release_with_the_checksums_of_before_is_read_and_repaired(tiny, root,
         "write release/integrity.json",
         "remove release/SHA256SUMS, whose place integrity.json takes",
     ]
-    assert contents(root).keys() == contents(tiny.root).keys() and check(root).loadable and not check(root).notes
+    assert contents(root).keys() == contents(tiny.root).keys() and check(root).passed and not check(root).notes
     verify_integrity_manifest(str(root / "release"))
 
 
@@ -139,7 +139,7 @@ def test_a_manifest_that_is_damaged_or_incomplete_is_a_problem_that_repair_mends
     assert problem.startswith(f"{root}/release/integrity.json ") and "\n" not in problem
     assert problem.endswith(f"python -m megatron.bridge_release repair {root}")
     repair(root)
-    assert check(root).loadable
+    assert check(root).passed
 
 
 def test_the_manifest_that_megatron_lm_writes_of_a_training_names_what_it_saved(root):
@@ -149,7 +149,7 @@ def test_the_manifest_that_megatron_lm_writes_of_a_training_names_what_it_saved(
     (root / TRACKER).write_text("5")
     (folder / INTEGRITY_FILE).unlink()
     save_integrity_manifest(str(folder))
-    assert check(root).loadable and not check(root).notes
+    assert check(root).passed and not check(root).notes
     (folder / INTEGRITY_FILE).write_text("{}")
     (problem,) = check(root).problems
     assert "Restore it from a copy" in problem

@@ -289,4 +289,4 @@ def test_after_a_stop_it_is_said_whether_the_release_stands(
     assert (f"{root} is as it was" in said) != published
     assert ("published all the same" in said) == (published and not isinstance(error, OSError))
     assert (visible_contents(root) if root.exists() else {}) == before or published
-    assert not published or check(root).loadable
+    assert not published or check(root).passed

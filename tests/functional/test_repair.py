@@ -51,7 +51,7 @@ def _args(root: Path) -> dict:
 def test_every_state_becomes_what_an_import_writes_and_no_tensor_is_rewritten(state, tiny, capsys):
     before, (shard,) = contents(state), state.rglob(SHARD)
     inode = shard.stat().st_ino
-    assert not check(state).loadable
+    assert not check(state).passed
 
     assert main(["repair", str(state), "--dry-run"]) == 0
     plan = capsys.readouterr().out
@@ -68,7 +68,7 @@ def test_every_state_becomes_what_an_import_writes_and_no_tensor_is_rewritten(st
     kept = ("release/.metadata", f"release/{SHARD}", "release/run_config.yaml", "release/tokenizer/tokenizer.json")
     assert {after[name] for name in kept} <= set(before.values())
     report = check(state)
-    assert report.loadable and not report.notes
+    assert report.passed and not report.notes
 
     assert main(["repair", str(state)]) == 0
     assert capsys.readouterr().out == "nothing to do\n"
@@ -100,7 +100,7 @@ def test_a_tokenizer_that_was_given_relative_to_another_folder_is_the_copy_in_th
     root = tmp_path / "here/root"
     args = stored_args(root)
     assert os.path.isabs(args.tokenizer_model) and os.path.samefile(args.tokenizer_model, root / "release/tokenizer")
-    assert check(root).loadable and check(root).made_of == "hf"
+    assert check(root).passed and check(root).made_of == "hf"
 
 
 def test_a_vocabulary_that_upstream_does_not_pad_is_recorded_as_it_is(tmp_path):
@@ -109,7 +109,7 @@ def test_a_vocabulary_that_upstream_does_not_pad_is_recorded_as_it_is(tmp_path):
     repair(tmp_path / "root")
     args = _args(tmp_path / "root")
     assert (args["vocab_size"], args["padded_vocab_size"], args["make_vocab_size_divisible_by"]) == (500, 500, 4)
-    assert check(tmp_path / "root").loadable
+    assert check(tmp_path / "root").passed
     flags = ["--load", str(tmp_path / "root"), "--exit-on-missing-checkpoint", "--use-checkpoint-args"]
     with megatron_lm([*flags, "--norm-epsilon=1e-06"]) as args:
         model, _ = load(args)
@@ -148,5 +148,5 @@ def test_a_file_may_have_any_name(default, tmp_path):
     for name in ("two\nlines", "back\\slash", "\udcff"):
         (root / "iter_0000000" / name).write_text("")
     repair(root)
-    assert check(root).loadable and not check(root).notes
+    assert check(root).passed and not check(root).notes
     verify_integrity_manifest(str(root / "release"))

@@ -135,8 +135,8 @@ def _try(root: Path) -> str:
     except (ValueError, FileNotFoundError) as error:
         assert str(root) in str(error)
     report = check(root)
-    assert main(["check", str(root), "--json"]) == (0 if report.loadable else 1)
-    assert report.loadable or report.problems and all(problem.strip() for problem in report.problems)
+    assert main(["check", str(root), "--json"]) == (0 if report.passed else 1)
+    assert report.passed or report.problems and all(problem.strip() for problem in report.problems)
     planned = main(["repair", str(root), "--dry-run"])
     assert visible_contents(root) == before
 
@@ -148,7 +148,7 @@ def _try(root: Path) -> str:
         assert visible_contents(root) == before
         return "refused"
     assert planned == 0
-    assert check(root).loadable, check(root).problems
+    assert check(root).passed, check(root).problems
     after = visible_contents(root)
     assert repair(root) == [] and visible_contents(root) == after
     assert _shards(root) == shards

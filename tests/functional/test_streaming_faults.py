@@ -158,7 +158,7 @@ def test_after_an_interrupt_while_the_groups_are_made_another_import_goes(tmp_pa
         with pytest.raises(KeyboardInterrupt):
             AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
-    assert check(tmp_path / "root").loadable
+    assert check(tmp_path / "root").passed
 
 
 def test_a_model_without_its_weights_is_saved_as_a_release_or_not_at_all(tmp_path):

@@ -131,7 +131,7 @@ def _check(options: argparse.Namespace) -> int:
         _print(report)
         if unproven:
             print(proof)
-    if not report.loadable:
+    if not report.passed:
         return 1
     return 3 if unproven else 0
 
@@ -203,7 +203,7 @@ def _compute(report: Report, hf_model: str) -> "Proof":
 
 
 def _json_values(report: Report, proof: "Proof | None") -> dict[str, Any]:
-    values = asdict(report) | {"loadable": report.loadable}
+    values = asdict(report) | {"passed": report.passed}
     if proof is not None:
         # JSON has no infinity.
         difference = proof.difference if proof.difference != float("inf") else None
@@ -232,11 +232,11 @@ def _print(report: Report) -> None:
         console.print(table)
     for note in report.notes:
         console.print(f"note: {escape(note)}")
-    if report.loadable and report.launch:
+    if report.passed and report.launch:
         console.print(f"Start Megatron-LM from it with:\n  {escape(shlex.join(report.launch))}")
     for number, problem in enumerate(report.problems, 1):
         console.print(f"problem {number}: {escape(problem)}")
-    console.print("It loads." if report.loadable else f"Problems: {len(report.problems)}.")
+    console.print("It loads." if report.passed else f"Problems: {len(report.problems)}.")
 
 
 def _number(number: int | None) -> str:

@@ -126,6 +126,10 @@ class FolderCheck:
             what_next = "Restore it from a copy, or import the model again."
             self._beyond_repair(f"{self._path / name} {problem}. {what_next}", *readers)
 
+    def _is_there(self, name: str) -> bool:
+        """Return whether a file is in the folder, and not only named by its checksums."""
+        return name in self._files and self._files[name].size is not None
+
     def _check_format(self) -> None:
         if FORMAT_FILE not in self._files:
             self._file_problem(FORMAT_FILE, "is missing")
@@ -227,7 +231,7 @@ class FolderCheck:
     def _check_common_state(self, metadata: Metadata | None) -> None:
         report = self._report
         common: Any = None
-        if COMMON_STATE in self._files:
+        if self._is_there(COMMON_STATE):
             try:
                 common = read_state(self._path)
             except Unreadable as error:
@@ -279,7 +283,7 @@ class FolderCheck:
     def _check_bridge_files(self) -> None:
         report, path = self._report, self._path
         config = path / RUN_CONFIG
-        if RUN_CONFIG not in self._files:
+        if not self._is_there(RUN_CONFIG):
             beside = self._root.path / RELEASE / RUN_CONFIG
             if report.layout != "training":
                 self._file_problem(RUN_CONFIG, "is missing", BRIDGE, UPSTREAM)
@@ -301,15 +305,16 @@ class FolderCheck:
                 raise Unreadable("has no step")
         except (Unreadable, KeyError) as error:
             self._file_problem(TRAIN_STATE, f"is no train state ({error})", BRIDGE, UPSTREAM)
-        for name in (name for name in self._files if name.startswith(f"{TOKENIZER}/") and name.endswith(".json")):
+        tokenizer = [name for name in self._files if name.startswith(f"{TOKENIZER}/") and self._is_there(name)]
+        for name in (name for name in tokenizer if name.endswith(".json")):
             try:
                 json.loads((path / name).read_text())
             except (ValueError, RecursionError) as error:
                 self._file_problem(name, f"is damaged ({error})", BRIDGE, UPSTREAM)
-        if not any(name.startswith(f"{TOKENIZER}/") for name in self._files):
+        if not tokenizer:
             report.notes.append("It holds no tokenizer: give --tokenizer-type and --tokenizer-model.")
         if report.layout == "release":
-            if FLAGS_FILE not in self._files:
+            if not self._is_there(FLAGS_FILE):
                 self._file_problem(FLAGS_FILE, "is missing", MEGATRON_LM)
             self._check_train_state_tracker()
             self._check_source()
@@ -331,7 +336,7 @@ class FolderCheck:
         tracker = self._root.path / TRAIN_STATE_TRACKER
         if not self._root.has_train_state:
             self._report.add_problem(f"{tracker} is missing. {repair_command(self._root.path)}", BRIDGE)
-        elif TRAIN_STATE in self._files and tracker.read_bytes() != (self._path / TRAIN_STATE).read_bytes():
+        elif self._is_there(TRAIN_STATE) and tracker.read_bytes() != (self._path / TRAIN_STATE).read_bytes():
             self._report.add_problem(
                 f"{tracker} differs from {RELEASE}/{TRAIN_STATE}. {repair_command(self._root.path)}", BRIDGE
             )

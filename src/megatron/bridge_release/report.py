@@ -97,8 +97,8 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def loadable(self) -> bool:
-        """Whether the checkpoint loads, in the readers that its layout is for."""
+    def passed(self) -> bool:
+        """Whether the checkpoint loads, in the readers that its layout is for, and is what it was compared with."""
         return not self.problems
 
     def add_problem(self, text: str, *readers: str) -> None:

@@ -43,7 +43,7 @@ def test_a_release_in_which_nothing_is_wrong(release):
 def test_spaces_around_the_trackers_word_are_no_problem(release):
     release.tracker.write_text(" release \n")
     report = check(release.root)
-    assert report.loadable and report.tracker == " release \n"
+    assert report.passed and report.tracker == " release \n"
 
 
 def test_no_tracker_is_a_problem_and_the_last_checkpoint_is_looked_at(release):
@@ -111,7 +111,7 @@ def test_the_tracker_decides_which_of_two_checkpoints_is_looked_at(release):
     assert check(release.root).folder == "release"
     release.tracker.write_text("5")
     report = check(release.root)
-    assert (report.folder, report.layout) == ("iter_0000005", "training") and report.loadable
+    assert (report.folder, report.layout) == ("iter_0000005", "training") and report.passed
 
 
 def test_an_import_of_upstreams_is_for_bridge_alone(release):
@@ -146,7 +146,7 @@ def test_a_release_that_an_overwrite_put_aside_is_a_problem_that_repair_fixes(re
 def test_what_a_dead_import_left_is_a_note(release):
     (release.root / ".release-staging-x").mkdir()
     report = check(release.root)
-    assert report.loadable
+    assert report.passed
     assert report.notes == ["An import died, and left .release-staging-x. The next import or repair clears it."]
 
 

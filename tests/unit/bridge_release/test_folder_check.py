@@ -74,6 +74,8 @@ def test_a_file_that_is_missing_is_named_by_its_checksum_or_by_what_asks_for_it(
     assert any(problem.startswith(f"{release.folder / name} is missing") for problem in report.problems)
     repairable = FILES[name] or name == "train_state.pt"
     assert any(name in problem for problem in report.beyond_repair) == (not repairable)
+    assert not any("Errno" in problem for problem in report.problems)
+    assert {file.name for file in report.files} | {name} == FILES.keys()
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -101,7 +103,7 @@ def test_a_file_with_one_bit_flipped_has_another_checksum(release, name):
 def test_a_file_more_is_a_note_and_one_of_the_tokenizer_is_a_problem(release):
     (release.folder / "notes.txt").touch()
     report = check(release.root)
-    assert report.loadable
+    assert report.passed
     assert report.notes == [
         f"{release.folder} holds files that integrity.json does not name, not the checkpoint's own: notes.txt."
     ]
@@ -136,7 +138,7 @@ def test_the_checksums_of_before_are_read_and_noted(release):
     (release.folder / "integrity.json").unlink()
     (release.folder / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()))
     report = check(release.root)
-    assert report.loadable and all(file.verified for file in report.files if file.name != "SHA256SUMS")
+    assert report.passed and all(file.verified for file in report.files if file.name != "SHA256SUMS")
     assert report.notes == [
         f"{release.folder}/SHA256SUMS takes the place of integrity.json, which Megatron-LM's --verify-integrity asks "
         f"for. python -m megatron.bridge_release repair {release.root}"
@@ -246,7 +248,7 @@ def test_a_rope_factor_that_the_builder_ignores_is_noted(release, factor, scaled
     release.write_args(use_rope_scaling=scaled, rope_scaling_factor=factor)
     release.seal()
     report = check(release.root)
-    assert report.loadable and len(report.notes) == noted
+    assert report.passed and len(report.notes) == noted
     assert all("ignores --rope-scaling-factor=32.0 and takes 8, which is" in note for note in report.notes)
 
 
@@ -259,7 +261,7 @@ def test_a_tokenizer_that_is_no_longer_where_the_args_say_is_noted(release, tmp_
     release.seal()
     report = check(release.root)
     repair = f"python -m megatron.bridge_release repair {release.root}"
-    assert report.loadable and report.tokenizer_moved == (not there)
+    assert report.passed and report.tokenizer_moved == (not there)
     assert report.notes == ([] if there else [f"args.tokenizer_model {place} is not there: {repair}"])
 
 
@@ -274,7 +276,7 @@ def test_without_a_tokenizer_the_flags_to_give_are_noted(release):
     (release.folder / "tokenizer/tokenizer.json").unlink()
     release.seal()
     report = check(release.root)
-    assert report.loadable
+    assert report.passed
     assert report.notes == ["It holds no tokenizer: give --tokenizer-type and --tokenizer-model."]
 
 
@@ -351,7 +353,7 @@ def test_a_training_without_args_is_noted_and_no_problem(release):
     release.write_state("common.pt", {"iteration": 5})
     release.seal()
     report = check(release.root)
-    assert report.loadable and report.notes == ["It holds no args: give Megatron-LM all flags of the model."]
+    assert report.passed and report.notes == ["It holds no args: give Megatron-LM all flags of the model."]
 
 
 def test_of_a_training_bridges_files_are_asked_of_the_release_beside_it(release):
@@ -359,7 +361,7 @@ def test_of_a_training_bridges_files_are_asked_of_the_release_beside_it(release)
     (release.folder / "run_config.yaml").unlink()
     release.seal()
     report = check(release.root)
-    assert report.loadable
+    assert report.passed
     reasons = {reader.name: reader.why for reader in report.readers if not reader.loads}
     assert reasons == {
         BRIDGE: "run_config.yaml is missing, here and in release/",

@@ -25,14 +25,14 @@ def _reasons(report: Report) -> dict[str, str]:
 
 def test_a_report_without_problems_is_of_a_checkpoint_that_every_reader_loads():
     report = Report("root", notes=["worth knowing"])
-    assert report.loadable and _reasons(report) == {}
+    assert report.passed and _reasons(report) == {}
     assert [reader.name for reader in report.readers] == [MEGATRON_LM, OLDER_MEGATRON_LM, BRIDGE, UPSTREAM]
 
 
 def test_a_problem_of_no_reader_in_particular_stops_all_of_them():
     report = Report("root")
     report.add_problem("damaged")
-    assert not report.loadable and report.problems == ["damaged"] and report.beyond_repair == []
+    assert not report.passed and report.problems == ["damaged"] and report.beyond_repair == []
     assert _reasons(report) == dict.fromkeys((MEGATRON_LM, OLDER_MEGATRON_LM, BRIDGE, UPSTREAM), "damaged")
 
 
@@ -47,9 +47,9 @@ def test_a_problem_of_some_readers_stops_those_alone_and_the_first_reason_is_kep
 def test_a_reader_that_knows_no_such_checkpoint_is_no_problem_of_the_checkpoint():
     report = Report("root")
     report.stop("unknown", UPSTREAM)
-    assert report.loadable and _reasons(report) == {UPSTREAM: "unknown"}
+    assert report.passed and _reasons(report) == {UPSTREAM: "unknown"}
 
 
 def test_two_reports_share_no_lists():
     Report("one").add_problem("damaged")
-    assert Report("other").loadable and _reasons(Report("other")) == {}
+    assert Report("other").passed and _reasons(Report("other")) == {}
