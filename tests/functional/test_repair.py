@@ -150,3 +150,13 @@ def test_a_file_may_have_any_name(default, tmp_path):
     repair(root)
     assert check(root).passed and not check(root).notes
     verify_integrity_manifest(str(root / "release"))
+
+
+@pytest.mark.parametrize("name", ["train_state.pt", "common.pt", "megatron_lm_args.txt", "integrity.json"])
+def test_a_file_that_a_release_has_lost_is_written_again(name, tiny, tmp_path):
+    root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
+    repair(root)
+    (root / "release" / name).unlink()
+    assert not check(root).passed
+    repair(root)
+    assert check(root).passed and contents(root).keys() == contents(tiny.root).keys()
