@@ -20,15 +20,35 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import installed
 import pytest
 import tables
 
+from patches.series import SeriesError
 from patches.upstream import VARIABLE, VERSION, WHEEL
+
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--tables``."""
     parser.addoption("--tables", action="store_true", help="print the tables that stand in the README")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Begin only where the sources are what is installed, which the tests run."""
+    if hasattr(session.config, "workerinput"):
+        return
+    site = installed.site()
+    if site is None:
+        raise pytest.UsageError("megatron.bridge is not installed: run make .venv/installed")
+    try:
+        stale = installed.stale(ROOT, site)
+    except SeriesError as error:
+        raise pytest.UsageError(str(error)) from None
+    if stale is not None:
+        raise pytest.UsageError(stale)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
