@@ -20,6 +20,7 @@ import subprocess
 import types
 import typing
 from dataclasses import fields
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -150,13 +151,21 @@ def _actions() -> dict[str, argparse.Action]:
     return {option: action for action in _parser()._actions for option in action.option_strings}
 
 
+def _no_flag(argument: Argument) -> str:
+    return f"megatron-core {version('megatron-core')} has no flag {argument.flag}, which is to give {argument.name}"
+
+
 def test_every_field_of_a_provider_is_mapped_or_known_to_have_no_argument_or_to_change_nothing():
     providers = (GPTModelProvider, MLAModelProvider, HybridModelProvider)
     names = {field.name for cls in providers for field in fields(cls)}
     mapped = {name for argument in ARGUMENTS for name in argument.fields}
     places = [mapped, set(NO_ARGUMENT), HOW_IT_RUNS]
     assert names - set.union(*places) == set(), "map these, or say that they cannot be, or that they change nothing"
-    assert set.union(*places) - names == set(), "the providers have these no more"
+    for argument in ARGUMENTS:
+        unknown = set(argument.fields) - names
+        assert not unknown, f"no provider has {', '.join(sorted(unknown))}, of which the table makes {argument.name}"
+    gone = set.union(*places) - names
+    assert not gone, f"no provider has {', '.join(sorted(gone))}: take them out of NO_ARGUMENT or HOW_IT_RUNS"
     assert sum(map(len, places)) == len(names), "one place for a field"
 
 
@@ -170,7 +179,8 @@ def test_every_row_is_as_megatron_lms_parser_has_it():
         # Megatron-LM adds one of the layout's arguments when it validates the others.
         assert defaults.get(argument.name, argument.default) == argument.default, argument
         if argument.flag is not None:
-            action = _actions()[argument.flag]
+            action = _actions().get(argument.flag)
+            assert action, _no_flag(argument)
             assert action.dest == argument.name
             # A switch: the tables write it where the value is not the default.
             assert (action.nargs == 0) == isinstance(action.const, bool), argument
@@ -314,6 +324,7 @@ def test_an_argument_is_its_own_fields_value_and_its_flag_gives_it(row):
         if argument.flag is None:
             assert name in LAYOUT
             continue
+        assert argument.flag in _actions(), _no_flag(argument)
         found = getattr(_parser().parse_args(megatron_lm_flags(args)), name)
         if isinstance(found, list) and not isinstance(expected, list):
             # Megatron-LM makes one value of it when it validates its arguments.
@@ -327,6 +338,7 @@ def test_the_parser_makes_of_the_flags_what_the_args_say(name):
     parsed = _parser().parse_args(megatron_lm_flags(args))
     for argument in ARGUMENTS:
         if argument.flag is not None:
+            assert argument.name in vars(parsed), _no_flag(argument)
             found = getattr(parsed, argument.name)
             if isinstance(found, list) and len(found) == 1:
                 # Megatron-LM makes one value of it when it validates its arguments.
