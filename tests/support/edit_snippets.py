@@ -15,7 +15,7 @@ import libcst as cst
 import pytest
 
 from patches.edit import Edit
-from patches.operations import Operation
+from patches.operations import InsertStatements, Operation, PassArgument, ReplaceExpression, ReplaceStatement
 from patches.series import load_series
 from patches.syntax import AlreadyApplied, Changed, EditError, NoMatch, SeveralMatches
 
@@ -29,9 +29,9 @@ class Snippet(NamedTuple):
 
     Args:
         diff: The whole snippet as a diff: lines that stay begin with a space, others with `-` or `+`.
-        gone: What to write in place of what in the snippet for the edit's place to be gone.
-        twice: Lines of the snippet, without the marks, that stand twice for the place to be there twice; the whole
-            snippet, with the symbol in it, if not given.
+        gone: (old, new), a replacement in the snippet after which the edit must raise NoMatch.
+        twice: The lines to duplicate, without the marks, so that the edit must raise SeveralMatches; default: "", for
+            an edit that looks for nothing in its symbol. That a symbol is there twice is a case of test_operations.py.
     """
 
     diff: str
@@ -56,9 +56,9 @@ def fitted(edit: Edit, code: str) -> Edit:
         except Changed as error:
             # "the body of <digest>", and "that of <digest>" with its lines.
             old, new = (re.findall(r"of (\S+)", text)[0] for text in (error.expected, error.found))
-            do = edit.do if isinstance(edit.do, tuple) else (edit.do,)
             do = tuple(
-                dataclasses.replace(each, was=new) if getattr(each, "was", None) == old else each for each in do
+                dataclasses.replace(each, was=new) if getattr(each, "was", None) == old else each
+                for each in _operations(edit)
             )
             edit = dataclasses.replace(edit, do=do)
         else:
@@ -73,10 +73,22 @@ def laid_out(code: str) -> str:
     return code
 
 
+def _operations(edit: Edit) -> tuple[Operation, ...]:
+    return edit.do if isinstance(edit.do, tuple) else (edit.do,)
+
+
 def replaces(file: str, name: str) -> bool:
     """Return whether an edit replaces something whole, which its digest stands for."""
-    do = _SERIES.edits[f"{file}:{name}"].edit.do
-    return any(hasattr(each, "was") for each in (do if isinstance(do, tuple) else [do]))
+    return any(hasattr(each, "was") for each in _operations(_SERIES.edits[f"{file}:{name}"].edit))
+
+
+def searches(file: str, name: str) -> bool:
+    """Return whether an edit looks for a place in its symbol, which there must be once."""
+    return any(
+        isinstance(each, PassArgument | ReplaceExpression | ReplaceStatement)
+        or (isinstance(each, InsertStatements) and bool(each.before_call or each.after_call))
+        for each in _operations(_SERIES.edits[f"{file}:{name}"].edit)
+    )
 
 
 class EditSnippets:
@@ -106,12 +118,14 @@ class EditSnippets:
         with pytest.raises(NoMatch):
             apply(edit, before.replace(*snippet.gone))
 
-    def test_a_place_that_is_there_twice_is_refused(self, edit, snippet):
-        before = snippet.side("-")
-        lines = snippet.twice or before
+    def test_lines_to_duplicate_are_given_where_the_edit_looks_for_a_place(self, name, snippet):
+        assert bool(snippet.twice) == searches(self.FILE, name)
+
+    def test_a_place_that_is_there_twice_is_refused(self, searching):
+        before, lines = self.SNIPPETS[searching].side("-"), self.SNIPPETS[searching].twice
         assert before.count(lines) == 1
         with pytest.raises(SeveralMatches):
-            apply(edit, before.replace(lines, lines * 2))
+            apply(fitted(_SERIES.edits[f"{self.FILE}:{searching}"].edit, before), before.replace(lines, lines * 2))
 
     def test_another_place_than_the_edit_was_written_for_is_refused(self, replacing):
         with pytest.raises(Changed):

@@ -31,5 +31,6 @@ class TestEdits(EditSnippets):
 +        hf_keys = set(hf_pretrained.state.source.get_all_keys()) if has_hf_state else None
 """,
             ("get_all_keys", "keys"),
+            "        hf_keys = hf_pretrained.state.source.get_all_keys() if has_hf_state else None\n",
         ),
     }
