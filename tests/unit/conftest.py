@@ -96,11 +96,15 @@ def fork(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "patches").mkdir()
     for path in (ROOT / "patches").glob("*.py"):
         shutil.copy(path, root / "patches")
-    edit = EDITS.replace("megatron/bridge/package.py", "megatron/bridge/utils/import_utils.py")
-    edit = edit.replace(
-        'Edit("argument", "save", "Because.", "Never.", PassArgument("write", "release=release")),', ""
-    )
-    edit = edit.replace('"save"', '"safe_import"').replace("AddParameter, Edit, PassArgument", "AddParameter, Edit")
+    edit = EDITS
+    for old, new in (
+        ("megatron/bridge/package.py", "megatron/bridge/utils/import_utils.py"),
+        ('    Edit("argument", "save", "Because.", "Never.", PassArgument("write", "release=release")),\n', ""),
+        ("AddParameter, PassArgument", "AddParameter"),
+        ('"save"', '"safe_import"'),
+    ):
+        assert edit.count(old) == 1
+        edit = edit.replace(old, new)
     return write(
         {
             "LICENSE": "License\n",

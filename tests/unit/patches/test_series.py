@@ -139,6 +139,7 @@ def test_this_repositorys_series_applies_to_the_pinned_upstream(upstream_wheel, 
     edited = {placed.target for each in patched for placed, _ in each.attempts}
     write_files({path: content for each in patched for path, content in each.files.items()}, tmp_path / "patched")
     files = [str(tmp_path / "patched" / path) for path in sorted(edited)]
+    assert len(files) == len([*(ROOT / "patches/edits").glob("[!_]*.py")])
     ruff = [sys.executable, "-m", "ruff"]
     settings = ["--isolated", "--line-length", "119"]
     isort = ["known-first-party=['megatron.bridge']", "known-third-party=['megatron']", "lines-after-imports=2"]
@@ -149,4 +150,4 @@ def test_this_repositorys_series_applies_to_the_pinned_upstream(upstream_wheel, 
         ["check", "--select", "I,F401,F821", *settings, *isort],
     ):
         result = subprocess.run([*ruff, *command, *files], capture_output=True, text=True)
-        assert not files or not result.returncode, result.stdout
+        assert not result.returncode, result.stdout + result.stderr
