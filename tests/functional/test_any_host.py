@@ -26,13 +26,13 @@ from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.serialization import load_sharded_metadata
 from megatron.core.models.gpt import gpt_layer_specs
 from models import save_random_model
-from roots import TRACKER
 from transformers import Gemma2Config, Gemma3TextConfig, GemmaConfig, LlamaConfig, Qwen3Config, Qwen3MoeConfig
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
 from megatron.bridge.utils import host
 from megatron.bridge.utils.conversion_group import conversion_process_group
+from megatron.bridge_release.layout import TRACKER
 
 
 without_transformer_engine = pytest.mark.skipif(

@@ -23,7 +23,6 @@ import torch
 from bridge_training import training_load
 from hf_tensors import assert_exported
 from megatron.core import parallel_state
-from roots import TRACKER, TRAIN_STATE
 from safetensors.torch import load_file
 from transformers import AutoConfig
 
@@ -34,6 +33,7 @@ from megatron.bridge.training.model_load_save import load_megatron_model, load_m
 from megatron.bridge.training.post_training.checkpointing import _get_modelopt_checkpoint_path
 from megatron.bridge.training.state import GlobalState
 from megatron.bridge.training.utils.checkpoint_utils import checkpoint_exists
+from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
 
 
 def _set_tracker(root: Path, text: str) -> None:
@@ -64,7 +64,7 @@ def _behind_the_highest(root: Path, one: Path, other: Path) -> Path:
 def _upstreams_import(root: Path, one: Path, other: Path) -> Path:
     shutil.copytree(one / "release", root / "iter_0000000")
     _set_tracker(root, "0")
-    shutil.copy(one / TRAIN_STATE, root)
+    shutil.copy(one / TRAIN_STATE_TRACKER, root)
     return root / "iter_0000000"
 
 
@@ -211,7 +211,7 @@ def test_importing_again_and_reading_in_one_process_gives_the_new_content(tiny, 
         assert AutoBridge.get_hf_model_id_from_checkpoint(root) == str(source.hf)
         found = _embedding(READERS["load_megatron_model"](root, source.hf))
         assert torch.equal(found, load_file(source.hf / "model.safetensors")["model.embed_tokens.weight"])
-    assert sorted(path.name for path in root.iterdir()) == [TRACKER, TRAIN_STATE, "release"]
+    assert sorted(path.name for path in root.iterdir()) == [TRACKER, TRAIN_STATE_TRACKER, "release"]
 
 
 def test_an_import_leaves_the_process_without_a_process_group(tiny, tmp_path):

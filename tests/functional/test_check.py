@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from roots import TRACKER, contents, shard, stored_args
+from roots import contents, shard, stored_args
 from torch.distributed.checkpoint import FileSystemReader
 
 from megatron.bridge import AutoBridge
@@ -34,7 +34,7 @@ from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.args_check import NEEDED_ARGS
 from megatron.bridge_release.checking import check
 from megatron.bridge_release.integrity import write_manifest
-from megatron.bridge_release.layout import INTEGRITY_FILE
+from megatron.bridge_release.layout import INTEGRITY_FILE, TRACKER
 from megatron.bridge_release.reading import read_metadata, read_state
 from megatron.bridge_release.repairing import repair
 from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM

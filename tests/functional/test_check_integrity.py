@@ -25,11 +25,11 @@ import pytest
 from megatron.core.dist_checkpointing.core import CheckpointingException
 from megatron.core.dist_checkpointing.validation import save_integrity_manifest, verify_integrity_manifest
 from megatron_lm import load, megatron_lm, release_flags
-from roots import TRACKER, contents, shard
+from roots import contents, shard
 
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.checking import check
-from megatron.bridge_release.layout import INTEGRITY_FILE, SUMS_FILE
+from megatron.bridge_release.layout import INTEGRITY_FILE, SUMS_FILE, TRACKER
 from megatron.bridge_release.reading import Entry, read_metadata
 from megatron.bridge_release.repairing import repair
 

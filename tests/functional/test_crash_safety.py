@@ -36,7 +36,7 @@ import pytest
 import torch
 from faults import Stepping, failing, kill_when_written, killed_at, run_forked
 from hf_tensors import assert_exported
-from roots import TRACKER, TRAIN_STATE, tree, visible_contents
+from roots import tree, visible_contents
 from torch.distributed import checkpoint
 from torch.distributed.checkpoint import FileSystemWriter
 from workers import EXAMPLES
@@ -47,6 +47,7 @@ from megatron.bridge.training.release.publishing import Publication
 from megatron.bridge.training.release.streaming import StreamedWeights
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.checking import check
+from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
 
 
 def _restore(root: Path, snapshot: Path) -> None:
@@ -109,7 +110,7 @@ def test_after_every_kill_the_next_import_succeeds_and_clears_up(killed, tiny, t
     for root in dict.fromkeys([*left[:: len(left) // 4], left[-1]]):
         copy = Path(shutil.copytree(root, tmp_path / root.name))
         AutoBridge.import_ckpt(tiny.hf, copy, release=True, overwrite=True)
-        assert sorted(path.name for path in copy.iterdir()) == [TRACKER, TRAIN_STATE, "release"]
+        assert sorted(path.name for path in copy.iterdir()) == [TRACKER, TRAIN_STATE_TRACKER, "release"]
         assert_exported(tiny.hf, copy, tmp_path / f"{root.name}-hf")
 
 
@@ -163,7 +164,7 @@ def test_killed_while_it_writes_the_old_stays_and_the_next_import_clears_up(kill
         assert visible_contents(root) == old and (root / ".release-lock").exists()
     for root in list(left.values())[::3]:
         AutoBridge.import_ckpt(tiny.hf, root, release=True, overwrite=True)
-        assert sorted(path.name for path in root.iterdir()) == [TRACKER, TRAIN_STATE, "release"]
+        assert sorted(path.name for path in root.iterdir()) == [TRACKER, TRAIN_STATE_TRACKER, "release"]
         assert tree(root) == tree(tiny.root) and main(["check", str(root), "--deep", str(tiny.hf)]) == 0
 
 

@@ -21,12 +21,13 @@ import pytest
 import torch
 import yaml
 from megatron.core import dist_checkpointing
-from roots import TRACKER, TRAIN_STATE, tree
+from roots import tree
 from torch.distributed.checkpoint import FileSystemReader
 from workers import run_worker
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.utils.conversion_group import conversion_process_group
+from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_the_files_have_the_same_names(roots):
 def test_the_reproducible_files_are_byte_for_byte_the_same(roots):
     theirs, ours = roots
     names = [name for name in tree(theirs) if not name.endswith(("run_config.yaml", "/.metadata"))]
-    assert {TRACKER, TRAIN_STATE, "iter_0000000/__0_0.distcp", "iter_0000000/metadata.json"} < set(names)
+    assert {TRACKER, TRAIN_STATE_TRACKER, "iter_0000000/__0_0.distcp", "iter_0000000/metadata.json"} < set(names)
     for name in names:
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
 

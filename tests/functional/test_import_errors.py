@@ -23,7 +23,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from roots import TRACKER, TRAIN_STATE, contents, of_any_import, tree
+from roots import contents, of_any_import, tree
 from transformers import PreTrainedTokenizerFast
 from workers import EXAMPLES
 
@@ -32,6 +32,7 @@ from megatron.bridge.training import model_load_save
 from megatron.bridge.training.release import preflight
 from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.writing import ReleaseSaveStrategy
+from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
 
 
 def _no_config(hf: Path) -> None:
@@ -322,7 +323,7 @@ def test_an_import_that_fails_half_way_leaves_the_checkpoint_that_was_there(
     assert contents(root) == before
     assert sorted(path.name for path in root.iterdir()) == [
         TRACKER,
-        TRAIN_STATE,
+        TRAIN_STATE_TRACKER,
         "release",
     ]
 

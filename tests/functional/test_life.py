@@ -34,7 +34,6 @@ from megatron.core.dist_checkpointing.serialization import load_common_state_dic
 from megatron.training.checkpointing import save_checkpoint
 from megatron_lm import load, logits, megatron_lm, release_flags
 from models import make_tiny_llama
-from roots import TRACKER
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer
@@ -45,6 +44,7 @@ from megatron.bridge.training.checkpointing import load_checkpoint
 from megatron.bridge.training.model_load_save import load_tokenizer
 from megatron.bridge.training.utils.checkpoint_utils import get_hf_model_id_from_checkpoint
 from megatron.bridge.utils.conversion_group import conversion_process_group
+from megatron.bridge_release.layout import TRACKER
 
 
 LENGTH = 64

@@ -32,11 +32,12 @@ from megatron.training.argument_utils import gpt_config_from_args
 from megatron.training.training import setup_model_and_optimizer
 from megatron_lm import build, load, logits, megatron_lm, release_flags
 from models import FAMILIES, make_tiny_llama, save_random_model
-from roots import TRACKER, stored_args
+from roots import stored_args
 from torch.distributed.checkpoint.api import CheckpointException
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.utils.conversion_group import conversion_process_group
+from megatron.bridge_release.layout import TRACKER
 
 
 TRAINING = ["--clip-grad", "0"]

@@ -27,7 +27,9 @@ import torch
 from hf_logits import hf_logits, load_hf, wrong_logits
 from hf_tensors import assert_same_tensors
 from megatron_lm import load, logits, megatron_lm
-from roots import TRACKER, tree
+from roots import tree
+
+from megatron.bridge_release.layout import TRACKER
 
 
 REPOSITORY = Path(__file__).parents[2]

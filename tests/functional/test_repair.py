@@ -26,11 +26,12 @@ from hook_states import SHARD, STATES
 from megatron.core.dist_checkpointing.validation import verify_integrity_manifest
 from megatron_lm import load, logits, megatron_lm
 from models import make_tiny_llama, megatron_tensors
-from roots import TRACKER, contents, stored_args, tree
+from roots import contents, stored_args, tree
 
 from megatron.bridge import AutoBridge
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.checking import check
+from megatron.bridge_release.layout import TRACKER
 from megatron.bridge_release.repairing import repair, revert
 
 

@@ -24,13 +24,14 @@ from pathlib import Path
 import pytest
 from faults import LosingPower, Stepping, killed_at
 from hook_states import SHARD, STATES
-from roots import TRACKER, contents
+from roots import contents
 
 from megatron.bridge.training.release import publishing
 from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.publishing import Publication
 from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
 from megatron.bridge_release.__main__ import main
+from megatron.bridge_release.layout import TRACKER
 from megatron.bridge_release.repairing import repair, revert
 
 

@@ -23,12 +23,13 @@ from pathlib import Path
 import pytest
 import torch
 from hook_states import SHARD, tracker_release
-from roots import TRACKER, contents
+from roots import contents
 
 from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.publishing import Publication
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.checking import check
+from megatron.bridge_release.layout import TRACKER
 from megatron.bridge_release.repairing import repair
 
 

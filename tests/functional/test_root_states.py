@@ -24,11 +24,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from roots import TRACKER, TRAIN_STATE, visible_contents
+from roots import visible_contents
 
 from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.checking import check
+from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge_release.repairing import repair, revert
 
 
@@ -56,7 +57,7 @@ anything = st.fixed_dictionaries(
     optional={
         **{name: st.sampled_from(CONTENTS) for name in FOLDERS},
         TRACKER: st.sampled_from(TRACKERS),
-        TRAIN_STATE: st.sampled_from(("whole", "torn")),
+        TRAIN_STATE_TRACKER: st.sampled_from(("whole", "torn")),
     },
 )
 # Of what is drawn at random the most holds no import, or more than one.
@@ -66,7 +67,7 @@ roots = st.one_of(
         lambda name, content, rest: {**rest, name: content},
         st.sampled_from(("release", "iter_0000000", "release/iter_0000001")),
         st.sampled_from(("a release", "an import")),
-        st.fixed_dictionaries({}, optional={TRACKER: st.sampled_from(TRACKERS), TRAIN_STATE: st.just("torn")}),
+        st.fixed_dictionaries({}, optional={TRACKER: st.sampled_from(TRACKERS), TRAIN_STATE_TRACKER: st.just("torn")}),
     ),
 )
 leftovers = st.sets(st.sampled_from(LEFT), max_size=2)
@@ -95,7 +96,7 @@ def _make(root: Path, contents: dict[str, str], left: set[str], lacking: str | N
         path = root / name
         if name == TRACKER:
             path.write_text(content)
-        elif name == TRAIN_STATE:
+        elif name == TRAIN_STATE_TRACKER:
             data = (sources["a release"] / "train_state.pt").read_bytes()
             path.write_bytes(data if content == "whole" else data[:100])
         elif path.parent != root and (path.parent.exists() and not path.parent.is_dir() or path.parent.is_symlink()):

@@ -28,7 +28,6 @@ from hf_tensors import same_bits
 from megatron.core.msc_utils import MultiStorageClientFeature
 from memory import anonymous
 from models import FAMILIES, save_random_model
-from roots import TRACKER
 from safetensors.torch import load_file, save_file
 from streamed import assert_same_checkpoint, read_entries, save_loaded
 from transformers import LlamaConfig
@@ -43,6 +42,7 @@ from megatron.bridge.training.release import streaming, writing
 from megatron.bridge.training.release.faithful import require_faithful
 from megatron.bridge.training.release.streaming import streamed_model, weights_of
 from megatron.bridge_release.checking import check
+from megatron.bridge_release.layout import TRACKER
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import torch
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
-from roots import TRACKER, TRAIN_STATE
+
+from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
 
 
 SHARD = "__0_0.distcp"
@@ -79,7 +80,7 @@ def _bridge_before_0_2(root: Path) -> None:
 
 
 def _no_train_state(root: Path) -> None:
-    (root / TRAIN_STATE).unlink()
+    (root / TRAIN_STATE_TRACKER).unlink()
     (root / "iter_0000000" / "train_state.pt").unlink()
 
 

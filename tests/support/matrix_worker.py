@@ -43,13 +43,13 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from cpu_host import on_the_cpu
 from hf_logits import hf_logits, load_hf, wrong_logits
-from layout import wrong
 from megatron.core import dist_checkpointing, parallel_state
 from megatron.core.models.gpt import GPTModel
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
 from megatron.core.transformer import TransformerConfig
 from models import megatron_tensors
 from roots import stored_args
+from tp_layout import wrong
 
 
 try:

@@ -30,11 +30,11 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from hf_logits import hf_logits, load_hf, wrong_logits
-from layout import wrong
 from megatron.core import parallel_state
 from megatron_lm import llama_flags, load, logits, megatron_lm
 from models import megatron_tensors
 from roots import stored_args
+from tp_layout import wrong
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from megatron.bridge import AutoBridge

@@ -22,9 +22,6 @@ from pathlib import Path
 import torch
 
 
-TRACKER = "latest_checkpointed_iteration.txt"
-TRAIN_STATE = "latest_train_state.pt"
-
 # The ID of an import, which its files carry.
 _ID = re.compile(r"_[0-9a-f]{8}(?=\.distcp$)")
 

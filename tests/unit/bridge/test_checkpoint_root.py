@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from roots import TRACKER, TRAIN_STATE
 
 from megatron.bridge.training.utils.checkpoint_root import (
     checkpoint_folder,
@@ -27,7 +26,7 @@ from megatron.bridge.training.utils.checkpoint_root import (
     resolve_checkpoint_folder,
     resolve_run_config_folder,
 )
-from megatron.bridge_release.layout import parse_tracker
+from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER, parse_tracker
 
 
 def _root(path: Path, *folders: str, tracker: str | None = None, step: int | None = None) -> str:
@@ -36,7 +35,7 @@ def _root(path: Path, *folders: str, tracker: str | None = None, step: int | Non
     if tracker is not None:
         (path / TRACKER).write_text(tracker)
     if step is not None:
-        torch.save({"step": torch.tensor(step, dtype=torch.int32)}, path / TRAIN_STATE)
+        torch.save({"step": torch.tensor(step, dtype=torch.int32)}, path / TRAIN_STATE_TRACKER)
     return str(path)
 
 

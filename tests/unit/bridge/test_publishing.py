@@ -26,11 +26,10 @@ from pathlib import Path
 
 import pytest
 from faults import LosingPower, Stepping, killed_at
-from roots import TRACKER, TRAIN_STATE
 
 from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.publishing import Publication, check_overwrite, was_interrupted
-from megatron.bridge_release.layout import find_writer
+from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER, find_writer
 
 
 FILES = (".metadata", "__0_0.distcp", "tokenizer/tokenizer.json")
@@ -43,7 +42,7 @@ def _write(staging: Path, content: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
     (staging / TRACKER).write_text("release")
-    (staging / TRAIN_STATE).write_text("step 0")
+    (staging / TRAIN_STATE_TRACKER).write_text("step 0")
 
 
 def _publish(root: Path, content: str, filesystem: Filesystem | None = None, overwrite: bool = False) -> None:
@@ -86,7 +85,7 @@ def _root(tmp_path: Path, old: str | None) -> Path:
 
 def _assert_clean(root: Path, old: str | None) -> None:
     foreign = {name.partition("/")[0] for name in FOREIGN} - ({"iter_0000005"} if old is None else set())
-    assert _names(root) == {"release", TRACKER, TRAIN_STATE} | foreign
+    assert _names(root) == {"release", TRACKER, TRAIN_STATE_TRACKER} | foreign
     assert all((root / name).read_text() == "kept" for name in FOREIGN if old is not None or "/" not in name)
 
 
@@ -251,7 +250,7 @@ def test_of_two_at_one_root_one_wins_and_the_other_is_told(tmp_path, count):
         assert sorted(ends.values()) == [0, 1]
         told += 1
         assert ends[_found(root)] == 0
-        assert _names(root) == {"release", TRACKER, TRAIN_STATE}
+        assert _names(root) == {"release", TRACKER, TRAIN_STATE_TRACKER}
     count("two imports", "publishing", told)
 
 
@@ -359,7 +358,7 @@ def test_what_a_root_holds_is_lost_only_to_who_says_so(tmp_path, folders, tracke
 
 
 def test_bridges_tracker_alone_counts_too(tmp_path):
-    (tmp_path / TRAIN_STATE).touch()
+    (tmp_path / TRAIN_STATE_TRACKER).touch()
     with pytest.raises(ValueError, match="the tracker latest_train_state.pt"):
         check_overwrite(tmp_path, overwrite=False)
 

@@ -28,6 +28,7 @@ import pytest
 
 from megatron.bridge_release.args_check import NEEDED_ARGS
 from megatron.bridge_release.integrity import write_manifest
+from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge_release.source import Source, write_source
 
 
@@ -147,7 +148,7 @@ class Checkpoint:
     @property
     def tracker(self) -> Path:
         """The text tracker."""
-        return self.root / "latest_checkpointed_iteration.txt"
+        return self.root / TRACKER
 
     def write_state(self, name: str, state: Any) -> None:
         """Write a state as `torch.save` does."""
@@ -161,7 +162,7 @@ class Checkpoint:
         """Write Bridge's train state, in the folder and as the root's tracker."""
         state = _archive({"step": _tensor("LongStorage", ())}, step.to_bytes(8, "little", signed=True))
         (self.folder / "train_state.pt").write_bytes(state)
-        (self.root / "latest_train_state.pt").write_bytes(state)
+        (self.root / TRAIN_STATE_TRACKER).write_bytes(state)
 
     def write_tensors(
         self, shapes: dict[str, tuple[int, ...]] = SHAPES, common: Any = None, layers_stored: int | None = None

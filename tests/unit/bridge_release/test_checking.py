@@ -20,7 +20,7 @@ import shutil
 import pytest
 
 from megatron.bridge_release.checking import check, check_folder
-from megatron.bridge_release.layout import read_root
+from megatron.bridge_release.layout import TRACKER, read_root
 from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
 
 
@@ -89,7 +89,7 @@ def test_a_tracker_that_names_no_folder_is_a_problem(release, tracker, name):
 
 
 def test_a_tracker_that_names_no_folder_where_there_is_none_says_to_restore_it(tmp_path):
-    (tmp_path / "latest_checkpointed_iteration.txt").write_text("release")
+    (tmp_path / TRACKER).write_text("release")
     (problem,) = check(tmp_path).problems
     assert problem.endswith("Checkpoints there: none. Restore the folder, or import the model again.")
 

@@ -22,6 +22,7 @@ import pytest
 
 from megatron.bridge_release.checking import check
 from megatron.bridge_release.integrity import files_of
+from megatron.bridge_release.layout import TRAIN_STATE_TRACKER
 from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
 from megatron.bridge_release.source import Source, write_source
 
@@ -290,7 +291,7 @@ def test_a_run_config_that_describes_no_model_stops_bridge(release, text):
 
 def test_a_train_state_without_a_step_stops_bridge(release):
     release.write_state("train_state.pt", {"other": 1})
-    (release.root / "latest_train_state.pt").write_bytes((release.folder / "train_state.pt").read_bytes())
+    (release.root / TRAIN_STATE_TRACKER).write_bytes((release.folder / "train_state.pt").read_bytes())
     release.seal()
     assert _problem(release) == "train_state.pt is no train state ('step')."
     release.write_state("train_state.pt", {"step": "none"})
@@ -299,7 +300,7 @@ def test_a_train_state_without_a_step_stops_bridge(release):
 
 
 def test_bridges_tracker_is_the_releases_train_state(release):
-    tracker = release.root / "latest_train_state.pt"
+    tracker = release.root / TRAIN_STATE_TRACKER
     repair = f"python -m megatron.bridge_release repair {release.root}"
     tracker.write_bytes(tracker.read_bytes() + b"x")
     assert check(release.root).problems == [f"{tracker} differs from release/train_state.pt. {repair}"]

@@ -22,6 +22,9 @@ from pathlib import Path
 import pytest
 
 from megatron.bridge_release.layout import (
+    TRACKER,
+    TRAIN_STATE,
+    TRAIN_STATE_TRACKER,
     find_writer,
     is_checkpoint_folder,
     left_folders,
@@ -29,9 +32,6 @@ from megatron.bridge_release.layout import (
     read_root,
     repair_command,
 )
-
-
-TRACKER = "latest_checkpointed_iteration.txt"
 
 
 def _root(path: Path, *checkpoints: str, tracker: str | None = "release") -> Path:
@@ -42,6 +42,11 @@ def _root(path: Path, *checkpoints: str, tracker: str | None = "release") -> Pat
     if tracker is not None:
         (path / TRACKER).write_text(tracker)
     return path
+
+
+def test_the_files_are_named_as_megatron_lm_and_bridge_name_them():
+    assert TRACKER == "latest_checkpointed_iteration.txt"
+    assert (TRAIN_STATE, TRAIN_STATE_TRACKER) == ("train_state.pt", "latest_train_state.pt")
 
 
 @pytest.mark.parametrize(
@@ -105,11 +110,11 @@ def test_of_a_long_tracker_the_beginning_is_read_and_of_a_binary_one_what_is_tex
 
 
 def test_bridges_own_tracker_is_seen(tmp_path):
-    (_root(tmp_path) / "latest_train_state.pt").touch()
+    (_root(tmp_path) / TRAIN_STATE_TRACKER).touch()
     assert read_root(tmp_path).has_train_state
 
 
-@pytest.mark.parametrize("name", [TRACKER, "latest_train_state.pt"])
+@pytest.mark.parametrize("name", [TRACKER, TRAIN_STATE_TRACKER])
 def test_a_tracker_that_is_a_link_or_a_folder_is_refused(tmp_path, name):
     root = _root(tmp_path / "root", "release")
     (root / name).unlink(missing_ok=True)

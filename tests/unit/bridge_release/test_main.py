@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from megatron.bridge_release.__main__ import main
+from megatron.bridge_release.layout import TRAIN_STATE_TRACKER
 
 
 def _usage_error(capsys, *arguments: str) -> str:
@@ -169,7 +170,7 @@ def test_what_is_damaged_is_neither_compared_nor_computed_with(release, spoil, c
 
 
 def test_a_release_with_problems_that_stop_no_reading_is_not_computed_with(release, capsys):
-    (release.root / "latest_train_state.pt").unlink()
+    (release.root / TRAIN_STATE_TRACKER).unlink()
     assert main(["check", str(release.root), "--compute", "org/name", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert report["notes"] == ["Not computed with org/name: the problems come first."]

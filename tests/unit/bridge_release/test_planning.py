@@ -20,7 +20,7 @@ from argparse import Namespace
 
 import pytest
 
-from megatron.bridge_release.layout import read_root
+from megatron.bridge_release.layout import TRAIN_STATE_TRACKER, read_root
 from megatron.bridge_release.planning import Plan, plan_repair, plan_revert
 
 
@@ -111,7 +111,7 @@ def test_a_damaged_record_goes_and_a_missing_one_stays_where_the_run_config_name
 
 def test_a_train_state_that_is_missing_is_written_with_its_tracker(release):
     (release.folder / "train_state.pt").unlink()
-    (release.root / "latest_train_state.pt").unlink()
+    (release.root / TRAIN_STATE_TRACKER).unlink()
     release.seal()
     plan = _plan_repair(release)
     assert plan.write == ["train_state.pt", "integrity.json"]
@@ -120,7 +120,7 @@ def test_a_train_state_that_is_missing_is_written_with_its_tracker(release):
 
 @pytest.mark.parametrize("spoil", [os.unlink, lambda path: path.write_bytes(b"torn")])
 def test_bridges_tracker_is_written_where_it_is_missing_or_another_one(release, spoil):
-    spoil(release.root / "latest_train_state.pt")
+    spoil(release.root / TRAIN_STATE_TRACKER)
     plan = _plan_repair(release)
     assert plan.publish and plan.write == [] and plan.steps == ["write latest_train_state.pt"]
 

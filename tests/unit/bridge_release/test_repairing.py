@@ -19,7 +19,7 @@ import shutil
 
 import pytest
 
-from megatron.bridge_release.layout import read_root
+from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER, read_root
 from megatron.bridge_release.planning import Plan
 from megatron.bridge_release.repairing import _stamps, _strip, _write_trackers, repair, revert
 
@@ -111,9 +111,9 @@ def test_a_revert_keeps_the_common_state_that_stands_nowhere_else(release):
 
 def test_the_trackers_are_the_text_and_the_folders_train_state(release, tmp_path):
     _write_trackers(tmp_path, release.folder, "0")
-    assert (tmp_path / "latest_checkpointed_iteration.txt").read_text() == "0"
+    assert (tmp_path / TRACKER).read_text() == "0"
     state = (release.folder / "train_state.pt").read_bytes()
-    assert (tmp_path / "latest_train_state.pt").read_bytes() == state
+    assert (tmp_path / TRAIN_STATE_TRACKER).read_bytes() == state
 
 
 def _written(path) -> None:
@@ -131,7 +131,7 @@ def _removed(path) -> None:
 
 
 @pytest.mark.parametrize("change", [_written, _replaced, _removed])
-@pytest.mark.parametrize("name", ["release/__0_0.distcp", "release/tokenizer/tokenizer.json", "latest_train_state.pt"])
+@pytest.mark.parametrize("name", ["release/__0_0.distcp", "release/tokenizer/tokenizer.json", TRAIN_STATE_TRACKER])
 def test_a_file_that_changes_is_seen_without_reading_it(release, name, change):
     before = _stamps(read_root(release.root))
     assert _stamps(read_root(release.root)) == before

@@ -18,7 +18,7 @@ import torch
 from megatron.core import parallel_state
 
 
-def shard(name: str, whole: torch.Tensor) -> torch.Tensor:
+def tp_part(name: str, whole: torch.Tensor) -> torch.Tensor:
     """Give this rank's part of a parameter, by Megatron-LM's tensor-parallel layout."""
     tp, rank = parallel_state.get_tensor_model_parallel_world_size(), parallel_state.get_tensor_model_parallel_rank()
     if name.endswith(("linear_proj.weight", "linear_fc2.weight")):
@@ -47,6 +47,6 @@ def wrong(model: torch.nn.Module, expected: dict[str, torch.Tensor], layers: int
             # Tied embeddings: the last pipeline stage has a copy of the first one's.
             key = "embedding.word_embeddings.weight"
         whole = expected.get(key)
-        if whole is None or not torch.equal(parameter.float().cpu(), shard(name, whole)):
+        if whole is None or not torch.equal(parameter.float().cpu(), tp_part(name, whole)):
             names.append(name)
     return names
