@@ -24,7 +24,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from roots import contents, shard, stored_args
+from attack import Attack
+from roots import change_args, contents, shard, stored_args
 from torch.distributed.checkpoint import FileSystemReader
 
 from megatron.bridge import AutoBridge
@@ -168,20 +169,12 @@ def test_a_path_that_is_no_root_gets_one_clear_error(root, tmp_path, capsys):
         assert expected in shown and "problem 2" not in shown
 
 
-class _Attack:
-    def __reduce__(self):
-        return os.system, (f"touch {self.marker}",)
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-
 def test_nothing_that_a_file_names_is_run(root, tmp_path, monkeypatch):
     marker = tmp_path / "run"
     folder = root / "release"
-    (folder / ".metadata").write_bytes(pickle.dumps(_Attack(marker)))
-    torch.save({"args": _Attack(marker)}, folder / "common.pt")
-    torch.save({"step": _Attack(marker)}, folder / "train_state.pt")
+    (folder / ".metadata").write_bytes(pickle.dumps(Attack(marker)))
+    torch.save({"args": Attack(marker)}, folder / "common.pt")
+    torch.save({"step": Attack(marker)}, folder / "train_state.pt")
     config = (folder / "run_config.yaml").read_text()
     (folder / "run_config.yaml").write_text(f"{config}evil: !!python/object/apply:os.system ['touch {marker}']\n")
     write_manifest(folder)
@@ -236,11 +229,8 @@ def test_no_path_is_followed_out_of_the_root(root, tmp_path):
     ids=lambda value: "" if isinstance(value, str) else next(iter(value)),
 )
 def test_args_that_are_not_the_tensors_are_found_and_derived_anew(root, changes, expected):
-    common = torch.load(root / "release" / "common.pt", weights_only=True)
-    right = dict(vars(common["args"]))
-    vars(common["args"]).update(changes)
-    torch.save(common, root / "release" / "common.pt")
-    write_manifest(root / "release")
+    right = vars(stored_args(root))
+    change_args(root, **changes)
     (problem,) = check(root).problems
     assert expected in problem
     repair(root)
@@ -251,10 +241,7 @@ def test_args_that_are_not_the_tensors_are_found_and_derived_anew(root, changes,
 
 def test_a_rope_factor_that_megatron_lms_builder_ignores_is_noted(root):
     assert not any("rope" in note for note in check(root).notes)
-    common = torch.load(root / "release" / "common.pt", weights_only=True)
-    vars(common["args"]).update(use_rope_scaling=True, rope_scaling_factor=32.0)
-    torch.save(common, root / "release" / "common.pt")
-    write_manifest(root / "release")
+    change_args(root, use_rope_scaling=True, rope_scaling_factor=32.0)
     (note,) = (note for note in check(root).notes if "rope" in note)
     assert "ignores --rope-scaling-factor=32.0 and takes 8, which is another function" in note
 

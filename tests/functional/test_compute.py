@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import torch.distributed as dist
 from attention_backend import forget_attention_backend
 from megatron.core import parallel_state
 from megatron.training import global_vars
 from models import FAMILIES, TINY_LLAMAS, make_tiny_llama, save_random_model
-from roots import shard
+from odd_models import change_config
+from roots import change_args, shard
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, PretrainedConfig, Qwen3MoeConfig
 
@@ -40,7 +40,7 @@ from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.computing import BOUND, POSITIONS, Plan, Proof, prove
 from megatron.bridge_release.hugging_face_model import HuggingFaceModel
 from megatron.bridge_release.integrity import write_manifest
-from megatron.bridge_release.layout import COMMON_STATE, FLAGS_FILE
+from megatron.bridge_release.layout import FLAGS_FILE
 from megatron.bridge_release.megatron_lm_model import per_layer
 
 
@@ -209,9 +209,7 @@ def test_args_and_flags_that_agree_and_are_wrong_are_seen(tiny, root):
     _flags(root, {"--rotary-base": "=500000"})
     with pytest.raises(ValueError, match=r"args\.rotary_base is 10000 in common\.pt, and 500000 by the flags"):
         prove(root, tiny.hf)
-    common = torch.load(root / "release" / COMMON_STATE, weights_only=True)
-    common["args"].rotary_base = 500000
-    torch.save(common, root / "release" / COMMON_STATE)
+    change_args(root, rotary_base=500000)
     proof = prove(root, tiny.hf)
     assert not proof.agrees and proof.difference > 100 * BOUND
 
@@ -263,11 +261,7 @@ def _index(**values: Any) -> Callable[[Path], None]:
 
 
 def _field(**values: Any) -> Callable[[Path], None]:
-    def spoil(hf: Path) -> None:
-        config = json.loads((hf / "config.json").read_text())
-        (hf / "config.json").write_text(json.dumps(config | values))
-
-    return spoil
+    return lambda hf: change_config(hf, **values)
 
 
 @pytest.mark.parametrize(

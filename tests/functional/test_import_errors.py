@@ -14,6 +14,7 @@
 
 """What a user can get wrong is found before the work, said in one line, and loses nothing."""
 
+import functools
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from odd_models import change_config
 from roots import contents, of_any_import, tree
 from transformers import PreTrainedTokenizerFast
 from workers import EXAMPLES
@@ -35,6 +37,9 @@ from megatron.bridge.training.release.writing import ReleaseSaveStrategy
 from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
 
 
+_OWN_CODE = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.DeciLMForCausalLM"}
+
+
 def _no_config(hf: Path) -> None:
     (hf / "config.json").unlink()
 
@@ -44,13 +49,11 @@ def _no_architecture(hf: Path) -> None:
 
 
 def _foreign_architecture(hf: Path) -> None:
-    config = json.loads((hf / "config.json").read_text())
-    (hf / "config.json").write_text(json.dumps(config | {"architectures": ["BertForMaskedLM"]}))
+    change_config(hf, architectures=["BertForMaskedLM"])
 
 
 def _causal_but_without_a_bridge(hf: Path) -> None:
-    config = json.loads((hf / "config.json").read_text())
-    (hf / "config.json").write_text(json.dumps(config | {"architectures": ["BloomForCausalLM"]}))
+    change_config(hf, architectures=["BloomForCausalLM"])
 
 
 def _deep_config(hf: Path) -> None:
@@ -58,32 +61,23 @@ def _deep_config(hf: Path) -> None:
 
 
 def _deep_field(hf: Path) -> None:
-    config = json.loads((hf / "config.json").read_text()) | {"x": 1}
-    for _ in range(60):
-        config["x"] = [config["x"]]
-    (hf / "config.json").write_text(json.dumps(config))
+    change_config(hf, x=functools.reduce(lambda inner, _: [inner], range(60), 1))
 
 
 def _architecture_without_a_list(hf: Path) -> None:
-    config = json.loads((hf / "config.json").read_text())
-    (hf / "config.json").write_text(json.dumps(config | {"architectures": "LlamaForCausalLM"}))
+    change_config(hf, architectures="LlamaForCausalLM")
 
 
 def _config_of_its_own_code(hf: Path) -> None:
-    config = json.loads((hf / "config.json").read_text())
-    own = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.DeciLMForCausalLM"}
-    changed = {"architectures": ["DeciLMForCausalLM"], "model_type": "its-own", "auto_map": own}
-    (hf / "config.json").write_text(json.dumps(config | changed))
+    change_config(hf, architectures=["DeciLMForCausalLM"], model_type="its-own", auto_map=_OWN_CODE)
 
 
 def _model_type_that_is_a_list(hf: Path) -> None:
-    config = json.loads((hf / "config.json").read_text())
-    (hf / "config.json").write_text(json.dumps(config | {"model_type": ["llama"]}))
+    change_config(hf, model_type=["llama"])
 
 
 def _weights_of_another_name(hf: Path) -> None:
-    config = json.loads((hf / "config.json").read_text())
-    (hf / "config.json").write_text(json.dumps(config | {"transformers_weights": "other.safetensors"}))
+    change_config(hf, transformers_weights="other.safetensors")
 
 
 def _no_weights(hf: Path) -> None:
@@ -125,9 +119,7 @@ def test_a_bad_model_is_refused_in_one_line_and_nothing_is_written(hf, tmp_path,
 
 def test_code_that_the_hub_does_not_give_is_one_attempt_and_one_line(hf, tmp_path):
     _config_of_its_own_code(hf)
-    values = json.loads((hf / "config.json").read_text())
-    values["auto_map"]["AutoConfig"] = "no-such-organization/model--own.Config"
-    (hf / "config.json").write_text(json.dumps(values))
+    change_config(hf, auto_map=_OWN_CODE | {"AutoConfig": "no-such-organization/model--own.Config"})
     with pytest.raises(
         ValueError, match="Python code of no-such-organization/model, which the .* does not give"
     ) as error:

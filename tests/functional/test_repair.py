@@ -22,11 +22,11 @@ import pytest
 import torch
 from hf_logits import hf_logits, load_hf, wrong_logits
 from hf_tensors import assert_exported
-from hook_states import SHARD, STATES
+from hook_states import STATES
 from megatron.core.dist_checkpointing.validation import verify_integrity_manifest
 from megatron_lm import load, logits, megatron_lm
 from models import make_tiny_llama, megatron_tensors
-from roots import contents, stored_args, tree
+from roots import SHARD, contents, stored_args, tree
 
 from megatron.bridge import AutoBridge
 from megatron.bridge_release.__main__ import main

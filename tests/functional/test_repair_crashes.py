@@ -23,8 +23,8 @@ from pathlib import Path
 
 import pytest
 from faults import LosingPower, Stepping, killed_at
-from hook_states import SHARD, STATES
-from roots import contents
+from hook_states import STATES
+from roots import SHARD, contents
 
 from megatron.bridge.training.release import publishing
 from megatron.bridge.training.release.filesystem import Filesystem

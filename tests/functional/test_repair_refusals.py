@@ -22,8 +22,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hook_states import SHARD, tracker_release
-from roots import contents
+from hook_states import tracker_release
+from roots import SHARD, contents
 
 from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.publishing import Publication

@@ -28,6 +28,7 @@ from hf_tensors import same_bits
 from megatron.core.msc_utils import MultiStorageClientFeature
 from memory import anonymous
 from models import FAMILIES, save_random_model
+from odd_models import change_config
 from safetensors.torch import load_file, save_file
 from streamed import assert_same_checkpoint, read_entries, save_loaded
 from transformers import LlamaConfig
@@ -92,8 +93,7 @@ def _mixed(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def test_a_streamed_release_is_rounded_as_the_saved_one(spoil, dtype, tmp_path, streams):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Qwen2 (QKV bias)"].config)
     save_file(spoil(load_file(hf / "model.safetensors")), hf / "model.safetensors", {"format": "pt"})
-    config = json.loads((hf / "config.json").read_text())
-    (hf / "config.json").write_text(json.dumps(config | {"dtype": dtype}))
+    change_config(hf, dtype=dtype)
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
     assert streams[0] is not None
     (tmp_path / "root").rename(tmp_path / "streamed")

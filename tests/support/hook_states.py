@@ -24,9 +24,6 @@ from megatron.core.dist_checkpointing.serialization import load_common_state_dic
 from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
 
 
-SHARD = "__0_0.distcp"
-
-
 def _few_args(root: Path, folder: str) -> None:
     """What hooks put into ``common.pt``."""
     common = load_common_state_dict(str(root / folder))

@@ -30,12 +30,12 @@ import os
 import resource
 import shutil
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import Any, Callable
 
 from faults import Stepping, kill_when_written
+from forked_ranks import run_forked
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.release import saving
@@ -86,20 +86,15 @@ def write_small_files_only() -> None:
 RANK_1 = (kill_before_saving, kill_while_writing, kill_before_publishing, write_small_files_only)
 
 
-def run_rank(rank: int, port: int, hf: str, root: Path, happens: Callable[[], None]) -> None:
-    """Import as one rank of two, say why it failed if it does, and end."""
-    os.environ |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+def run_rank(rank: int, hf: str, root: Path, happens: Callable[[], None]) -> None:
+    """Import as one of the ranks, and leave what went wrong in a file."""
     signal.alarm(TIMEOUT)
-    status = 1
     try:
         happens()
         AutoBridge.import_ckpt(hf, root, release=True, overwrite=True)
-        status = 0
     except BaseException as error:
         _error_file(root, rank).write_text(f"{type(error).__name__}: {error}")
-    finally:
-        os._exit(status)
+        raise
 
 
 def _error_file(root: Path, rank: int) -> Path:
@@ -108,17 +103,9 @@ def _error_file(root: Path, rank: int) -> Path:
 
 def run_ranks(hf: str, root: Path, happens: dict[int, Callable[[], None]]) -> dict[str, list]:
     """Import on two ranks, to one of which something happens; tell how both ended."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    ranks = []
     for rank in (0, 1):
         _error_file(root, rank).unlink(missing_ok=True)
-        process = os.fork()
-        if not process:
-            run_rank(rank, port, hf, root, happens.get(rank, lambda: None))
-        ranks.append(process)
-    statuses = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in ranks]
+    statuses = run_forked(2, lambda rank: run_rank(rank, hf, root, happens.get(rank, lambda: None)))
     files = [_error_file(root, rank) for rank in (0, 1)]
     return {"statuses": statuses, "errors": [file.read_text() if file.exists() else None for file in files]}
 

@@ -61,9 +61,14 @@ def make_odd(hf: Path, folder: Path, tensors: Callable[[Tensors], Tensors] | Non
     copy = Path(shutil.copytree(hf, folder / "hf"))
     if tensors is not None:
         save_file(tensors(load_file(copy / "model.safetensors")), copy / "model.safetensors", {"format": "pt"})
-    values = json.loads((copy / "config.json").read_text()) | config
-    (copy / "config.json").write_text(json.dumps({key: value for key, value in values.items() if value != ""}))
+    change_config(copy, **config)
     return copy
+
+
+def change_config(hf: Path, **changes: Any) -> None:
+    """Give fields of a model's config other values; a field of "" is taken out."""
+    values = json.loads((hf / "config.json").read_text()) | changes
+    (hf / "config.json").write_text(json.dumps({key: value for key, value in values.items() if value != ""}))
 
 
 def assert_refused(hf: Path, root: Path, match: str, **keywords: Any) -> None:

@@ -20,45 +20,19 @@ All import to OUT/root, so that what they write is alike. The ranks are forked f
 everything and has computed nothing.
 """
 
-import os
-import socket
 import sys
 from pathlib import Path
 
+from forked_ranks import run_forked
+
 from megatron.bridge import AutoBridge
-
-
-def run_rank(rank: int, ranks: int, port: int, hf: str, root: Path) -> None:
-    """Import as one of several ranks, and end."""
-    os.environ |= {
-        "WORLD_SIZE": str(ranks),
-        "LOCAL_WORLD_SIZE": str(ranks),
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-    }
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    status = 1
-    try:
-        AutoBridge.import_ckpt(hf, root, release=True)
-        status = 0
-    finally:
-        os._exit(status)
 
 
 def main() -> None:
     """Import on each number of ranks."""
     hf, out = sys.argv[1], Path(sys.argv[2])
     for ranks in map(int, sys.argv[3:]):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        processes = []
-        for rank in range(ranks):
-            process = os.fork()
-            if not process:
-                run_rank(rank, ranks, port, hf, out / "root")
-            processes.append(process)
-        if any([os.waitpid(process, 0)[1] for process in processes]):
+        if any(run_forked(ranks, lambda _: AutoBridge.import_ckpt(hf, out / "root", release=True))):
             sys.exit(f"{ranks} ranks failed")
         (out / "root").rename(out / f"ranks{ranks}")
 

@@ -18,9 +18,15 @@ import os
 import re
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from megatron.bridge_release.integrity import write_manifest
+
+
+# The first file of tensors that rank 0 writes, as any import names it.
+SHARD = "__0_0.distcp"
 
 # The ID of an import, which its files carry.
 _ID = re.compile(r"_[0-9a-f]{8}(?=\.distcp$)")
@@ -68,3 +74,11 @@ def shard(folder: Path, rank: int = 0, number: int = 0) -> Path:
 def stored_args(root: Path) -> Namespace:
     """Read the args of Megatron-LM that a release carries for megatron-core before 0.19."""
     return torch.load(root / "release/common.pt", weights_only=True)["args"]
+
+
+def change_args(root: Path, **changes: Any) -> None:
+    """Give args that a release carries other values, and write its checksums anew."""
+    common = torch.load(root / "release/common.pt", weights_only=True)
+    vars(common["args"]).update(changes)
+    torch.save(common, root / "release/common.pt")
+    write_manifest(root / "release")

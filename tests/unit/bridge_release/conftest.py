@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from roots import SHARD
 
 from megatron.bridge_release.args_check import NEEDED_ARGS
 from megatron.bridge_release.integrity import write_manifest
@@ -33,7 +34,6 @@ from megatron.bridge_release.source import Source, write_source
 
 
 METADATA_MODULE = "torch.distributed.checkpoint.metadata"
-SHARD = "__0_0.distcp"
 COMMON_KEY = "common_state/shard_0_1"
 # By their keys; layers that are alike share one.
 SHAPES = {

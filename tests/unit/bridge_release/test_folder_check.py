@@ -19,6 +19,7 @@ import os
 from argparse import Namespace
 
 import pytest
+from roots import SHARD
 
 from megatron.bridge_release.checking import check
 from megatron.bridge_release.integrity import files_of
@@ -27,7 +28,6 @@ from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_L
 from megatron.bridge_release.source import Source, write_source
 
 
-SHARD = "__0_0.distcp"
 # What a release has, beside its tokenizer; and whether a repair writes a damaged one anew.
 FILES = {
     ".metadata": False,

@@ -17,9 +17,10 @@
 import os
 import pickle
 from argparse import Namespace
-from pathlib import Path
 
 import pytest
+from attack import Attack
+from roots import SHARD
 
 from megatron.bridge_release.plain_files import Unreadable
 from megatron.bridge_release.reading import (
@@ -33,18 +34,7 @@ from megatron.bridge_release.reading import (
 )
 
 
-SHARD = "__0_0.distcp"
 FFN = "decoder.layers.mlp.linear_fc2.weight"
-
-
-class _Attack:
-    """Runs a command where it is unpickled."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.marker}",)
 
 
 def test_the_metadata_has_each_tensor_its_chunks_and_their_places(release, shapes):
@@ -130,9 +120,9 @@ def test_metadata_that_goes_on_after_its_end_or_is_missing_is_unreadable(release
 def test_nothing_that_a_pickle_names_is_run(release, tmp_path, name):
     marker = tmp_path / "run"
     if name == ".metadata":
-        (release.folder / name).write_bytes(pickle.dumps(_Attack(marker)))
+        (release.folder / name).write_bytes(pickle.dumps(Attack(marker)))
     else:
-        release.write_state(name, {"args": _Attack(marker)})
+        release.write_state(name, {"args": Attack(marker)})
     with pytest.raises(
         Unreadable, match=f"^{name} cannot be read: it names posix.system, which no checkpoint should$"
     ):
