@@ -18,8 +18,8 @@
 
 Writes OUT/tp2, OUT/pp2 and OUT/dp2, and of the model with experts OUT/ep2; and OUT/reads.json: for each reader and
 layout, the parameters that are not bit-equal to their Hugging Face tensor, of all ranks, or how far the logits of
-the model with experts are from Hugging Face's. And OUT/alone0.json and OUT/alone1.json: what each rank, while the other
-waits, is told of a release.
+the model with experts are from Hugging Face's. And OUT/alone0.json and OUT/alone1.json: what each rank, while the
+other waits, is told of a release.
 """
 
 import json

@@ -22,8 +22,6 @@ from typing import Any
 
 import torch
 
-from megatron.bridge_release.integrity import write_manifest
-
 
 # The first file of tensors that rank 0 writes, as any import names it.
 SHARD = "__0_0.distcp"
@@ -48,6 +46,17 @@ def contents(root: Path) -> dict[str, bytes]:
         for path in root.rglob("*")
         if path.is_symlink() or path.is_file()
     }
+
+
+def stamps(root: Path) -> dict[str, tuple[int, int]]:
+    """Give the size of each file of a folder, and when it was last written: what a test that changes one changes."""
+    found = {path.relative_to(root).as_posix(): path.lstat() for path in root.rglob("*") if not path.is_dir()}
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in found.items()}
+
+
+def changed(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]) -> list[str]:
+    """Name the files that are another, are new or are gone, by what `stamps` gave."""
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
 
 def visible_contents(root: Path) -> dict[str, bytes]:
@@ -78,6 +87,9 @@ def stored_args(root: Path) -> Namespace:
 
 def change_args(root: Path, **changes: Any) -> None:
     """Give args that a release carries other values, and write its checksums anew."""
+    # Workers that run with another megatron-core import this module, and have no need of the fork.
+    from megatron.bridge_release.integrity import write_manifest
+
     common = torch.load(root / "release/common.pt", weights_only=True)
     vars(common["args"]).update(changes)
     torch.save(common, root / "release/common.pt")

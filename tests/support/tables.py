@@ -19,8 +19,8 @@ column that is a parameter of the test stands for that parameter's id. A test ad
 property ``note``.
 
 A test that says how many cases it tried (the fixture ``count``) holds a number of the README's table of reliability:
-where the tests of a row have all run, and their cases are not what the README says, the session fails. Of hosts that have
-another number of cores than two nothing is said: an import writes another number of files there.
+where the tests of a row have all run, and their cases are not what the README says, the session fails. Of hosts that
+have another number of cores than two nothing is said: an import writes another number of files there.
 """
 
 import re

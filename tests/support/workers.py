@@ -12,7 +12,21 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Runs the workers of this folder, each in processes of its own, as on a host without CUDA."""
+"""Runs the workers of this folder, each in processes of its own, as on a host without CUDA.
+
+A worker is for what must not happen in the tests' own process: several ranks, a death, another megatron-core. To add
+one, write a script `tests/support/<what>_worker.py`:
+
+1. Its docstring begins with what it does, and how it is called; what it writes into which file, below.
+2. It takes its arguments from `sys.argv`, folders made by the test among them, and writes what the test is to look at
+   into one of these, as JSON or as a checkpoint. It asserts nothing: what differs is the test's to judge.
+3. It ends with an exit status other than 0 only where it could not do its work; `run_worker` shows what it said then.
+4. Ranks are torchrun's (`run_worker(..., ranks=2)`, which costs an import of torch and Bridge for each), or
+   `forked_ranks.run_forked`'s, where there are many runs. These need OMP_NUM_THREADS=1, and nothing computed before.
+5. A fixture of `scope="session"`, or of the one file that needs it, calls `run_worker` once, and the tests look at
+   what there is.
+6. Name it in the index, the docstring of tests/support/__init__.py.
+"""
 
 import os
 import subprocess

@@ -14,11 +14,14 @@
 
 """The helpers that compare see what differs."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 from hf_logits import LOGITS_BOUND, wrong_logits
 from hf_tensors import assert_same_tensors, same_bits
-from roots import contents, visible_contents
+from roots import changed, contents, stamps, visible_contents
 from safetensors.torch import save_file
 
 
@@ -70,3 +73,22 @@ def test_a_snapshot_tells_a_link_from_what_it_leads_to(tmp_path):
     (tmp_path / ".release-lock").write_bytes(b"")
     assert visible_contents(tmp_path) == {"release/file": b"x", "link": b"-> release/file"}
     assert contents(tmp_path) == visible_contents(tmp_path) | {".release-lock": b""}
+
+
+def test_a_file_that_is_written_new_or_gone_is_seen_by_its_stamp(tmp_path):
+    for name in ("same", "written", "gone"):
+        (tmp_path / name).write_bytes(b"x")
+    os.utime(tmp_path / "written", ns=(0, 0))
+    before = stamps(tmp_path)
+    assert changed(before, stamps(tmp_path)) == []
+    (tmp_path / "same").read_bytes()
+    (tmp_path / "written").write_bytes(b"y")
+    (tmp_path / "gone").unlink()
+    (tmp_path / "new").symlink_to("same")
+    assert changed(before, stamps(tmp_path)) == ["gone", "new", "written"]
+
+
+def test_the_index_of_the_helpers_names_each_once():
+    folder = Path(__file__).parents[1] / "support"
+    words = [line.split() for line in (folder / "__init__.py").read_text().splitlines() if line.startswith("    ")]
+    assert sorted(name for name, *_ in words) == sorted(path.stem for path in folder.glob("[!_]*.py"))

@@ -1,0 +1,54 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What tests share. pytest has this folder on its path: `from roots import contents`.
+
+Comparing:
+
+    hf_logits          Hugging Face's own logits, and how near to them others must be
+    hf_tensors         Hugging Face folders that must hold the same tensors, bit by bit
+    installed          whether what is installed is what stands in src/
+    memory             what a process has for itself
+    roots              checkpoint roots as files: contents, stamps, shards, and the args that a release carries
+    streamed           streamed releases, and what a save of the loaded model writes beside them
+    tables             test results as the tables that stand in the README, and its numbers of cases
+    tp_layout          a rank's part of a Llama's parameters, by Megatron-LM's tensor- and pipeline-parallel layout
+
+Making and spoiling:
+
+    attack             a pickle that runs a command where somebody unpickles it
+    edit_snippets      the tests that each edit to upstream is put to, on a snippet
+    faults             kills, errors and losses of power at every operation
+    hook_states        roots as upstream and people's hooks leave them
+    models             tiny random models of every family
+    odd_models         models that are not what their config says
+
+Running others' code:
+
+    attention_backend  lets models of several families be built in one process
+    bridge_training    loads a checkpoint as Bridge's training does
+    cpu_host           lets Megatron-LM, of any version, run on the CPU
+    megatron_lm        Megatron-LM's own argument parser, model builder and checkpoint loader
+    pretrain_gpt       stands for Megatron-LM's script of this name
+    upstream_import    a script: an import by unpatched upstream, on this host
+
+Running in processes of their own; see `workers` for how to add one:
+
+    forked_ranks         ranks that are forked from one process
+    killed_ranks_worker  imports on two ranks, one of which is killed
+    matrix_worker        reads releases with another megatron-core, at every layout
+    parallel_worker      what the tests do on two ranks
+    ranks_worker         imports on several numbers of ranks
+    workers              starts a worker, and fails with what it said
+"""
