@@ -3,9 +3,9 @@
 
 """The vocabulary in which edits to upstream's files are written.
 
-An operation is called with the syntax tree of a function, a class or a module, and returns the changed one, or one that
-means the same where that has what it would bring. How the result is laid out is a formatter's business. `was` is the digest of what
-an operation replaces: another one there is noticed.
+An operation takes the syntax tree of a function, a class or a module, and returns the edited tree. If the change is
+already there, the result means the same as the input. Layout is left to a formatter. `was` is the digest of what an
+operation replaces: if something else stands there, the operation raises `Changed`.
 """
 
 import inspect

@@ -217,7 +217,7 @@ def _print(report: Report) -> None:
     console.print(escape(f"{report.root}: {report.layout or 'no checkpoint'}"))
     console.print(f"tracker: {escape(repr(report.tracker)) if report.tracker is not None else 'none'}")
     console.print(f"made of: {escape(report.made_of) if report.made_of is not None else 'not known'}")
-    console.print(f"args: {report.args or 'none'}")
+    console.print(f"args: {report.args_count or 'none'}")
     files = Table("file", "bytes", "by the metadata", "state")
     for file in report.files:
         state = file.problem or ("as written" if file.verified else "there")

@@ -35,9 +35,10 @@ from transformers.utils import logging as transformers_logging
 from megatron.bridge_release.args_check import NEEDED_ARGS
 from megatron.bridge_release.errors import NotComputable, in_one_line, says_memory
 from megatron.bridge_release.hugging_face_model import HuggingFaceModel
-from megatron.bridge_release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, parse_tracker, read_root, repair_command
+from megatron.bridge_release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, parse_tracker
 from megatron.bridge_release.plain_files import Unreadable
 from megatron.bridge_release.reading import read_state
+from megatron.bridge_release.root import read_root, repair_command
 
 
 POSITIONS = 256

@@ -21,11 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from megatron.bridge_release.args_check import EMBEDDING, find_args_problem
-from megatron.bridge_release.layout import (
-    RELEASE,
-    RUN_CONFIG,
-    TOKENIZER,
-)
+from megatron.bridge_release.layout import RELEASE, RUN_CONFIG, TOKENIZER
 from megatron.bridge_release.plain_files import load_yaml
 from megatron.bridge_release.reading import Tensor, read_metadata
 

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from megatron.bridge_release.args_check import BUILT_IN_ROPE_SCALING_FACTOR, find_args_problem
 from megatron.bridge_release.integrity import digests, files_of, read_manifest, read_sums
 from megatron.bridge_release.layout import (
+    ADDED_FILES,
     COMMON_STATE,
     FLAGS_FILE,
     FORMAT_FILE,
@@ -37,17 +38,17 @@ from megatron.bridge_release.layout import (
     TOKENIZER,
     TRAIN_STATE,
     TRAIN_STATE_TRACKER,
-    Root,
-    repair_command,
+    UPSTREAM_FILES,
 )
 from megatron.bridge_release.plain_files import Unreadable, load_yaml
 from megatron.bridge_release.reading import Metadata, read_common_entry, read_metadata, read_state, verify_entries
 from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM, File, Report
+from megatron.bridge_release.root import Root, repair_command
 from megatron.bridge_release.source import describe_run_config, read_source
 
 
 # The files that a repair writes anew.
-WRITTEN_BY_REPAIR = (COMMON_STATE, FLAGS_FILE, INTEGRITY_FILE, SOURCE_FILE, SUMS_FILE)
+WRITTEN_BY_REPAIR = (COMMON_STATE, *ADDED_FILES, SUMS_FILE)
 
 
 class FolderCheck:
@@ -200,7 +201,7 @@ class FolderCheck:
                 f"{self._path / SUMS_FILE} takes the place of {INTEGRITY_FILE}, which Megatron-LM's --verify-integrity "
                 f"asks for. {repair_command(self._root.path)}"
             )
-        own = {FORMAT_FILE, METADATA, COMMON_STATE, RUN_CONFIG, TRAIN_STATE, FLAGS_FILE, SOURCE_FILE}
+        own = {COMMON_STATE, *UPSTREAM_FILES, *ADDED_FILES}
         own |= metadata.sizes().keys() if metadata else set()
         foreign = []
         for name in sorted(self._files.keys() - digests_of.keys() - {checksums}):
@@ -248,7 +249,7 @@ class FolderCheck:
         args: dict[str, Any] = {}
         if isinstance(common, dict) and isinstance(common.get("args"), Namespace):
             args = dict(vars(common["args"]))
-        report.args = len(args) or None
+        report.args_count = len(args) or None
         report.args_problem = find_args_problem(args, metadata)
         if report.layout == "training" and not args:
             report.notes.append("It holds no args: give Megatron-LM all flags of the model.")
@@ -281,43 +282,49 @@ class FolderCheck:
         self._report.notes.append(f"args.tokenizer_model {tokenizer} is not there: {what_next}")
 
     def _check_bridge_files(self) -> None:
-        report, path = self._report, self._path
-        config = path / RUN_CONFIG
-        if not self._is_there(RUN_CONFIG):
-            beside = self._root.path / RELEASE / RUN_CONFIG
-            if report.layout != "training":
-                self._file_problem(RUN_CONFIG, "is missing", BRIDGE, UPSTREAM)
-            elif not beside.exists():
-                report.stop(f"{RUN_CONFIG} is missing, here and in {RELEASE}/", BRIDGE)
-            if report.layout == "training":
-                report.stop(f"{RUN_CONFIG} is missing, which it reads", UPSTREAM)
-        else:
-            try:
-                if not isinstance(load_yaml(config)["model"], dict):
-                    raise ValueError("model is no mapping")
-            except (Unreadable, ValueError, KeyError, TypeError) as error:
-                why = error if isinstance(error, Unreadable) else f"{type(error).__name__}: {error}"
-                self._file_problem(RUN_CONFIG, f"is damaged ({why})", BRIDGE, UPSTREAM)
-        if report.layout == "training":
+        self._check_run_config()
+        if self._report.layout == "training":
             return
-        try:
-            if not isinstance(read_state(path, TRAIN_STATE)["step"], int):
-                raise Unreadable("has no step")
-        except (Unreadable, KeyError) as error:
-            self._file_problem(TRAIN_STATE, f"is no train state ({error})", BRIDGE, UPSTREAM)
-        tokenizer = [name for name in self._files if name.startswith(f"{TOKENIZER}/") and self._is_there(name)]
-        for name in (name for name in tokenizer if name.endswith(".json")):
-            try:
-                json.loads((path / name).read_text())
-            except (ValueError, RecursionError) as error:
-                self._file_problem(name, f"is damaged ({error})", BRIDGE, UPSTREAM)
-        if not tokenizer:
-            report.notes.append("It holds no tokenizer: give --tokenizer-type and --tokenizer-model.")
-        if report.layout == "release":
+        self._check_train_state()
+        self._check_tokenizer()
+        if self._report.layout == "release":
             if not self._is_there(FLAGS_FILE):
                 self._file_problem(FLAGS_FILE, "is missing", MEGATRON_LM)
             self._check_train_state_tracker()
             self._check_source()
+
+    def _check_run_config(self) -> None:
+        report = self._report
+        if self._is_there(RUN_CONFIG):
+            try:
+                if not isinstance(load_yaml(self._path / RUN_CONFIG)["model"], dict):
+                    raise ValueError("model is no mapping")
+            except (Unreadable, ValueError, KeyError, TypeError) as error:
+                why = error if isinstance(error, Unreadable) else f"{type(error).__name__}: {error}"
+                self._file_problem(RUN_CONFIG, f"is damaged ({why})", BRIDGE, UPSTREAM)
+        elif report.layout != "training":
+            self._file_problem(RUN_CONFIG, "is missing", BRIDGE, UPSTREAM)
+        else:
+            if not (self._root.path / RELEASE / RUN_CONFIG).exists():
+                report.stop(f"{RUN_CONFIG} is missing, here and in {RELEASE}/", BRIDGE)
+            report.stop(f"{RUN_CONFIG} is missing, which it reads", UPSTREAM)
+
+    def _check_train_state(self) -> None:
+        try:
+            if not isinstance(read_state(self._path, TRAIN_STATE)["step"], int):
+                raise Unreadable("has no step")
+        except (Unreadable, KeyError) as error:
+            self._file_problem(TRAIN_STATE, f"is no train state ({error})", BRIDGE, UPSTREAM)
+
+    def _check_tokenizer(self) -> None:
+        names = [name for name in self._files if name.startswith(f"{TOKENIZER}/") and self._is_there(name)]
+        for name in (name for name in names if name.endswith(".json")):
+            try:
+                json.loads((self._path / name).read_text())
+            except (ValueError, RecursionError) as error:
+                self._file_problem(name, f"is damaged ({error})", BRIDGE, UPSTREAM)
+        if not names:
+            self._report.notes.append("It holds no tokenizer: give --tokenizer-type and --tokenizer-model.")
 
     def _check_source(self) -> None:
         try:

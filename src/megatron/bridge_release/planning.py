@@ -32,11 +32,11 @@ from megatron.bridge_release.layout import (
     TRACKER,
     TRAIN_STATE,
     TRAIN_STATE_TRACKER,
-    Root,
     parse_tracker,
 )
 from megatron.bridge_release.plain_files import Unreadable
 from megatron.bridge_release.reading import read_common_entry, read_metadata, read_state
+from megatron.bridge_release.root import Root
 from megatron.bridge_release.source import Source, describe_run_config
 
 

@@ -30,21 +30,19 @@ from typing import Any, Callable
 from megatron.bridge_release.deriving import derive_args, tokenizer_of
 from megatron.bridge_release.integrity import files_of
 from megatron.bridge_release.layout import (
+    ADDED_FILES,
     COMMON_STATE,
     FLAGS_FILE,
-    INTEGRITY_FILE,
     RELEASE,
     SOURCE_FILE,
     SUMS_FILE,
     TRACKER,
     TRAIN_STATE,
     TRAIN_STATE_TRACKER,
-    Root,
-    busy_message,
-    read_root,
 )
 from megatron.bridge_release.planning import UPSTREAM_FOLDER, Plan, plan_repair, plan_revert
 from megatron.bridge_release.reading import read_metadata
+from megatron.bridge_release.root import Root, busy_message, read_root
 from megatron.bridge_release.source import write_source
 
 
@@ -139,7 +137,7 @@ def _execute(path: Path, layout: _Layout, plan: Plan | None, stamps: dict[Path, 
         The plan that was carried out.
     """
     # They import torch and all of Bridge, which takes many seconds.
-    from megatron.bridge.training.release.preflight import check_root
+    from megatron.bridge.training.release.destination import check_root
     from megatron.bridge.training.release.publishing import Publication
 
     check_root(path)
@@ -214,7 +212,7 @@ def _complete(path: Path, folder: Path, plan: Plan) -> None:
 
 def _strip(path: Path, folder: Path, plan: Plan) -> None:
     """Remove what a release adds to upstream's layout."""
-    for name in (FLAGS_FILE, INTEGRITY_FILE, SOURCE_FILE, SUMS_FILE):
+    for name in (*ADDED_FILES, SUMS_FILE):
         (folder / name).unlink(missing_ok=True)
     if read_metadata(folder).common_entry() is not None:
         (folder / COMMON_STATE).unlink(missing_ok=True)

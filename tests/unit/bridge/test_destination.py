@@ -15,12 +15,13 @@
 
 """Where a converted model is saved to."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from megatron.bridge.training.model_load_save import save_megatron_model
-from megatron.bridge.training.release.destination import destination
+from megatron.bridge.training.release.destination import check_root, destination
 
 
 @pytest.mark.parametrize("kind", [str, Path])
@@ -68,3 +69,15 @@ def test_overwrite_without_release_is_refused_before_the_work(tmp_path):
         with pytest.raises(ValueError, match="^overwrite=True replaces a release, and without release=True none is"):
             save()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_read_only_filesystem_is_named(tmp_path):
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", tmp_path], capture_output=True).returncode:
+        pytest.skip("this user may not mount a filesystem")
+    try:
+        with pytest.raises(
+            ValueError, match=rf"^The output path {tmp_path}/new .* filesystem of {tmp_path} is read-only.$"
+        ):
+            check_root(tmp_path / "new")
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)

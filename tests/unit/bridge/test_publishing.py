@@ -29,7 +29,8 @@ from faults import LosingPower, Stepping, killed_at
 
 from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.publishing import Publication, check_overwrite, was_interrupted
-from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER, find_writer
+from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
+from megatron.bridge_release.root import find_writer
 
 
 FILES = (".metadata", "__0_0.distcp", "tokenizer/tokenizer.json")

@@ -20,8 +20,9 @@ import shutil
 import pytest
 
 from megatron.bridge_release.checking import check, check_folder
-from megatron.bridge_release.layout import TRACKER, read_root
+from megatron.bridge_release.layout import TRACKER
 from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
+from megatron.bridge_release.root import read_root
 
 
 def _loads(report) -> list[str]:

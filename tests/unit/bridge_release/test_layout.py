@@ -25,13 +25,10 @@ from megatron.bridge_release.layout import (
     TRACKER,
     TRAIN_STATE,
     TRAIN_STATE_TRACKER,
-    find_writer,
     is_checkpoint_folder,
-    left_folders,
     parse_tracker,
-    read_root,
-    repair_command,
 )
+from megatron.bridge_release.root import find_writer, left_folders, read_root, repair_command
 
 
 def _root(path: Path, *checkpoints: str, tracker: str | None = "release") -> Path:

@@ -20,8 +20,9 @@ from argparse import Namespace
 
 import pytest
 
-from megatron.bridge_release.layout import TRAIN_STATE_TRACKER, read_root
+from megatron.bridge_release.layout import TRAIN_STATE_TRACKER
 from megatron.bridge_release.planning import Plan, plan_repair, plan_revert
+from megatron.bridge_release.root import read_root
 
 
 IMPORT = "iter_0000000"

@@ -65,7 +65,7 @@ class Account:
         problems: What is wrong, a sentence or two each; the model can be imported where there is none.
         used: Names of the tensors that a conversion reads.
         reads: How often each of them is read; of a tensor of all experts, once for all.
-        uncounted: Those of which that is not known: the conversion looks at values.
+        uncounted: Tensors of which that is not known, because the conversion depends on their values.
         copied: By the names of parameters, the tensors whose values they are, one after the other: where a conversion
             hands on its tensor, or joins two along their first axis.
         tied: Names of tensors that must be equal to another's, by that other's name.

@@ -30,11 +30,11 @@ class Argument:
     Attributes:
         name: The argument's name in the parsed namespace.
         flag: Its option, or None where it is not given on a command line.
-        default: The parser's default. A flag of a bool takes no value: it stands for the other one.
+        default: The parser's default. For a bool, the flag takes no value and sets the opposite of the default.
         model_fields: Model fields that give it; the field of its own name where this is empty.
         convert: Makes the argument's value from the fields' values, in their order.
-        types: The types that the parser accepts; a value of another is given by no flag.
-        pattern: Whether a list is one value, a pattern of layers; else it is several values.
+        types: The types that the parser accepts; a value of any other type is left out of the flags.
+        pattern: Whether a list is a pattern of layers, given as one word; otherwise each item is a word.
         restored: Whether ``--use-checkpoint-args`` takes it from the checkpoint in every Megatron-LM from
             core 0.14 to 0.19.
     """

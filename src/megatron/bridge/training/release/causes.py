@@ -50,7 +50,7 @@ def quantization_method(config: Any) -> str | None:
 
 
 def plain_under_quantization(config: Any, headers: Iterable[Header]) -> str:
-    """Explain that a config names quantized weights where the files hold none, which transformers would not load as they are.
+    """Explain that a config names quantized weights and the files hold none, which transformers would not load.
 
     Args:
         config: The model's config.

@@ -218,7 +218,7 @@ _YARN_ROPE = (
     *_YARN,
 )
 
-# What it is for a layer to have a window, layer_types says.
+# `layer_types` alone decides which layers have a window.
 _QWEN_WINDOW = (
     Field("use_sliding_window"),
     Field("max_window_layers"),
@@ -266,7 +266,7 @@ _COMMON = (
     *_SIZES,
     _ROPE_BASE,
     _WHOLE_HEAD,
-    # Two that no class of these has, and transformers reads all the same.
+    # Declared by none of these config classes, and read by transformers all the same.
     Field("is_causal", "true", _only(True)),
     Field("original_max_position_embeddings", "what rope_parameters has", _is_rope_length),
 )

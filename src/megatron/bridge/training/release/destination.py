@@ -13,15 +13,18 @@
 # limitations under the License.
 
 
-"""Where a converted model is saved to, as the user means it."""
+"""Where a converted model is saved to: the path that the user means, and whether a checkpoint can be written there."""
 
 import errno
 import os
+import shutil
 from pathlib import Path
+
+from megatron.bridge.training.release.headers import read_headers
 
 
 # As long as a path within a release may be.
-_DEEPEST = (".release-staging-xxxxxxxx", "tokenizer", "special_tokens_map.json.tmp")
+_LONGEST = (".release-staging-xxxxxxxx", "tokenizer", "special_tokens_map.json.tmp")
 
 
 def destination(path: str | Path, release: bool, overwrite: bool) -> str | Path:
@@ -53,7 +56,7 @@ def destination(path: str | Path, release: bool, overwrite: bool) -> str | Path:
         user = Path(expanded).parts[0]
         raise ValueError(f"The output path {path} begins with {user}, and no such user is known. Or write ./{path}")
     # Each name by itself too: of a folder that is not there yet, the filesystem looks at no further name.
-    if any(map(_is_too_long, (os.path.join(expanded, *_DEEPEST), *(f"/{name}" for name in Path(expanded).parts)))):
+    if any(map(_is_too_long, (os.path.join(expanded, *_LONGEST), *(f"/{name}" for name in Path(expanded).parts)))):
         raise ValueError(
             f"The output path {str(path)[:40]}… is too long for the filesystem, with {len(str(path))} characters. "
             "Give a shorter one."
@@ -67,3 +70,51 @@ def _is_too_long(path: str) -> bool:
     except OSError as error:
         return error.errno == errno.ENAMETOOLONG
     return False
+
+
+def check_root(megatron_path: str | Path) -> None:
+    """Check that a checkpoint root can be written.
+
+    Args:
+        megatron_path: Checkpoint root; it need not exist.
+
+    Raises:
+        ValueError: If it, or the folder it would be made in, is a file or cannot be written. One line.
+    """
+    root = Path(megatron_path)
+    if root.is_symlink() and not root.exists():
+        raise ValueError(f"The output path {root} is a dangling link. Remove it or make the folder it points to.")
+    existing = _nearest(root)
+    if not existing.is_dir():
+        raise ValueError(f"The output path {root} cannot be made: {existing} is a file. Give a folder.")
+    if os.statvfs(existing).f_flag & os.ST_RDONLY:
+        raise ValueError(f"The output path {root} cannot be written: the filesystem of {existing} is read-only.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(f"The output path {root} cannot be written: no permission in {existing}.")
+
+
+def check_room(root: Path, model: Path) -> None:
+    """Check that a checkpoint of a model's folder has room at the root, and is not written into the model.
+
+    Args:
+        root: Checkpoint root; it need not exist.
+        model: Folder of the Hugging Face model.
+
+    Raises:
+        ValueError: If there are fewer bytes free than the model's files have, or if the root is in the model's folder.
+    """
+    if root.resolve().is_relative_to(model.resolve()):
+        raise ValueError(f"The output path {root} is inside the model's own folder {model}. Give another folder.")
+    files = {header.file for header in read_headers(model).values()}
+    needed = sum((model / file).stat().st_size for file in files)
+    free = shutil.disk_usage(_nearest(root)).free
+    if free < needed:
+        raise ValueError(
+            f"The output path {root} has {free / 1e9:.1f} GB free and the checkpoint needs {needed / 1e9:.1f} GB. "
+            "Free some space or give a folder on another disk."
+        )
+
+
+def _nearest(root: Path) -> Path:
+    """Return the root, or the nearest of the folders above it that is there."""
+    return next(path for path in (root, *root.absolute().parents) if path.exists())

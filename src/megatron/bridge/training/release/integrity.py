@@ -13,7 +13,10 @@
 # limitations under the License.
 
 
-"""The checksums of a checkpoint folder, as Megatron Core writes and checks them (``--verify-integrity``)."""
+"""The checksums of a checkpoint folder, as Megatron Core writes and checks them (``--verify-integrity``).
+
+`megatron.bridge_release` has a link to this file: it imports neither torch nor megatron.
+"""
 
 import hashlib
 import json

@@ -17,14 +17,11 @@
 
 A checkpoint root is the folder a user names. It holds checkpoint folders (``release/``, ``iter_0000100/``) and the
 tracker ``latest_checkpointed_iteration.txt``, whose text is ``release`` or an iteration number.
+
+`megatron.bridge_release` has a link to this file: it imports neither torch nor megatron.
 """
 
-import fcntl
-import os
 import re
-import shlex
-from dataclasses import dataclass
-from pathlib import Path
 
 
 RELEASE = "release"
@@ -43,8 +40,13 @@ TOKENIZER = "tokenizer"
 FLAGS_FILE = "megatron_lm_args.txt"
 SOURCE_FILE = "source.json"
 INTEGRITY_FILE = "integrity.json"
-# What releases had in its place.
+# The checksums of releases that were written before there was an integrity.json.
 SUMS_FILE = "SHA256SUMS"
+
+# What a checkpoint folder holds beside its tensors, ``common.pt`` and the tokenizer: upstream's files, and those that a
+# release adds to them.
+UPSTREAM_FILES = (METADATA, FORMAT_FILE, RUN_CONFIG, TRAIN_STATE)
+ADDED_FILES = (FLAGS_FILE, SOURCE_FILE, INTEGRITY_FILE)
 
 # A publication's own, in a root.
 STAGING_PREFIX = ".release-staging-"
@@ -80,128 +82,3 @@ def parse_tracker(text: str, tracker_filename: str) -> tuple[int, bool]:
 def is_checkpoint_folder(name: str) -> bool:
     """Return whether a name is a checkpoint folder's; those of half-written and foreign ones do not match."""
     return name == RELEASE or ITERATION_FOLDER.fullmatch(name) is not None
-
-
-@dataclass(frozen=True)
-class Root:
-    """What is in a checkpoint root.
-
-    Attributes:
-        path: The root.
-        tracker: Text of the tracker; None where there is none.
-        has_train_state: Whether Bridge's own tracker is there.
-        checkpoints: Checkpoint folders with a checkpoint in them, by their paths in the root, those of them that a
-            second run has nested in another (``release/iter_0000001``) too.
-        empty: Checkpoint folders without one.
-        leftovers: What an import wrote that is still at work, or died.
-        writer: Who is writing into it now, in words; None where nobody has it locked.
-        replaced: The one of them that holds the release, where an overwrite was cut short; else None.
-    """
-
-    path: Path
-    tracker: str | None
-    has_train_state: bool
-    checkpoints: tuple[str, ...]
-    empty: tuple[str, ...]
-    leftovers: tuple[str, ...]
-    writer: str | None
-    replaced: str | None
-
-
-def read_root(path: Path) -> Root:
-    """Look at what is in a checkpoint root.
-
-    Args:
-        path: Checkpoint root.
-
-    Returns:
-        What is in it.
-
-    Raises:
-        ValueError: If it is no folder, or a checkpoint folder itself, or if a tracker is no file.
-        OSError: If it cannot be read.
-    """
-    if not path.is_dir():
-        there = "is a file" if path.exists() else "is a dangling link" if path.is_symlink() else "does not exist"
-        raise ValueError(f"{path} {there}. Give the checkpoint root: the folder that holds {TRACKER}.")
-    tracker = path / TRACKER
-    if (path / METADATA).exists() and not tracker.exists():
-        raise ValueError(f"{path} is a checkpoint folder. Give the root that holds it: {path.absolute().parent}")
-    for file in (tracker, path / TRAIN_STATE_TRACKER):
-        if file.is_symlink() or (file.exists() and not file.is_file()):
-            raise ValueError(f"{file} is a link, or no file: it is not followed. Put the file itself there.")
-    names = sorted(child.name for child in path.iterdir())
-    folders = [name for name in names if is_checkpoint_folder(name) and (path / name).is_dir()]
-    nested = [
-        f"{name}/{child.name}"
-        for name in folders
-        for child in sorted((path / name).iterdir())
-        if is_checkpoint_folder(child.name) and (child / METADATA).exists()
-    ]
-    replaced = left_folders(path, REPLACED_PREFIX)
-    leftovers = [file for file in (path / LOCK,) if file.name in names] + replaced + left_folders(path, STAGING_PREFIX)
-    whole = [name for name in folders if (path / name / METADATA).exists()]
-    return Root(
-        path,
-        _beginning(tracker) if tracker.exists() else None,
-        (path / TRAIN_STATE_TRACKER).exists(),
-        tuple(whole + nested),
-        tuple(name for name in folders if name not in whole),
-        tuple(left.name for left in leftovers),
-        find_writer(path),
-        next((left.name for left in replaced if RELEASE not in names and (left / RELEASE / METADATA).exists()), None),
-    )
-
-
-def repair_command(root: str | Path) -> str:
-    """Return the command that repairs a root."""
-    return f"python -m megatron.bridge_release repair {shlex.quote(str(root))}"
-
-
-def find_writer(root: Path) -> str | None:
-    """Return who is writing into a root.
-
-    Args:
-        root: Checkpoint root; it need not exist.
-
-    Returns:
-        The one who has the lock, as it names itself; None where nobody has it, or where the filesystem has no locks.
-    """
-    try:
-        # Not through a link; and a pipe would wait for its other end.
-        descriptor = os.open(root / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return os.read(descriptor, 200).decode(errors="replace").strip() or "no more is known of it"
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-    return None
-
-
-def busy_message(root: Path, writer: str) -> str:
-    """Return the message that a root has a writer, with what to do."""
-    return f"Another import is writing into {root} ({writer}). Wait for it to end, or give another folder."
-
-
-def left_folders(root: Path, prefix: str) -> list[Path]:
-    """List the folders that publications have in a root; a link or a file of such a name is no publication's.
-
-    Args:
-        root: Checkpoint root; it need not exist.
-        prefix: What their names begin with, `STAGING_PREFIX` or `REPLACED_PREFIX`.
-
-    Returns:
-        Their paths, sorted.
-    """
-    return [path for path in sorted(root.glob(f"{prefix}*")) if path.is_dir() and not path.is_symlink()]
-
-
-def _beginning(tracker: Path) -> str:
-    # A tracker has a word in it; whatever else is there need not be read whole.
-    with open(tracker, "rb") as file:
-        return file.read(100).decode(errors="replace")

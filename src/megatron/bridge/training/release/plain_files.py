@@ -12,7 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Reads plain values from files that anybody may have edited."""
+"""Reads plain values from files that anybody may have edited.
+
+`megatron.bridge_release` has a link to this file: it imports neither torch nor megatron.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -16,7 +16,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +24,7 @@ from typing import Any
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
+from megatron.bridge.training.release.destination import check_room, check_root
 from megatron.bridge.training.release.headers import read_headers
 
 
@@ -69,9 +69,9 @@ def check_import(
         ``hf_model_id``, a folder's without ``~``.
 
     Raises:
-        ValueError: If a keyword would change the model, if ``hf_model_id`` is a folder that is missing or holds no importable model, or no model of the
-            Hub that can be had, or if ``megatron_path`` cannot hold the checkpoint or holds one that must stay. One
-            line, which says what to do.
+        ValueError: If a keyword would change the model; if ``hf_model_id`` is a folder that is missing or holds no
+            importable model, or no model of the Hub that can be had; or if ``megatron_path`` cannot hold the
+            checkpoint or holds one that must stay. One line, which says what to do.
     """
     if unknown := sorted(keywords.keys() - _KEYWORDS):
         raise ValueError(
@@ -86,7 +86,7 @@ def check_import(
     if not was_interrupted(Path(megatron_path)):
         check_overwrite(megatron_path, overwrite)
     if Path(model).is_dir():
-        _check_place(Path(model), Path(megatron_path))
+        check_room(Path(megatron_path), Path(model))
     return model
 
 
@@ -115,25 +115,6 @@ def check_model(hf_model_id: str | Path, revision: str | None = None, trust_remo
         return str(model)
     _check_hub(str(hf_model_id), revision)
     return str(hf_model_id)
-
-
-def check_root(megatron_path: str | Path) -> None:
-    """Check that a checkpoint root can be written.
-
-    Args:
-        megatron_path: Checkpoint root; it need not exist.
-
-    Raises:
-        ValueError: If it, or the folder it would be made in, is a file or cannot be written.
-    """
-    root = Path(megatron_path)
-    if root.is_symlink() and not root.exists():
-        raise ValueError(f"The output path {root} is a dangling link. Remove it or make the folder it points to.")
-    existing = next(path for path in (root, *root.absolute().parents) if path.exists())
-    if not existing.is_dir():
-        raise ValueError(f"The output path {root} cannot be made: {existing} is a file. Give a folder.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise ValueError(f"The output path {root} cannot be written: no permission in {existing}.")
 
 
 def _may_be_on_the_hub(name: str) -> bool:
@@ -273,17 +254,3 @@ def _has_bridge(auto_bridge: Any, config: Any) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _check_place(model: Path, root: Path) -> None:
-    if root.resolve().is_relative_to(model.resolve()):
-        raise ValueError(f"The output path {root} is inside the model's own folder {model}. Give another folder.")
-    files = {header.file for header in read_headers(model).values()}
-    needed = sum((model / file).stat().st_size for file in files)
-    existing = next(path for path in (root, *root.absolute().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    if free < needed:
-        raise ValueError(
-            f"The output path {root} has {free / 1e9:.1f} GB free and the checkpoint needs {needed / 1e9:.1f} GB. "
-            "Free some space or give a folder on another disk."
-        )

@@ -34,18 +34,9 @@ from typing import Any, Callable
 
 from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.integrity import files_of
-from megatron.bridge.training.release.layout import (
-    LOCK,
-    RELEASE,
-    REPLACED_PREFIX,
-    STAGING_PREFIX,
-    busy_message,
-    find_writer,
-    left_folders,
-    parse_tracker,
-    repair_command,
-)
+from megatron.bridge.training.release.layout import LOCK, RELEASE, REPLACED_PREFIX, STAGING_PREFIX, parse_tracker
 from megatron.bridge.training.release.plain_files import Unreadable
+from megatron.bridge.training.release.root import busy_message, find_writer, left_folders, repair_command
 from megatron.bridge.training.release.source import read_source
 from megatron.bridge.training.utils.checkpoint_root import checkpoint_folders, tracker_text
 from megatron.bridge.training.utils.checkpoint_utils import (

@@ -42,9 +42,8 @@ from megatron.bridge.training.release.contents import (
     complete_for_megatron_lm,
     warn_of_what_no_flag_gives,
 )
-from megatron.bridge.training.release.destination import destination
+from megatron.bridge.training.release.destination import check_root, destination
 from megatron.bridge.training.release.layout import FLAGS_FILE, RELEASE
-from megatron.bridge.training.release.preflight import check_root
 from megatron.bridge.training.release.publishing import Publication, check_overwrite
 from megatron.bridge.training.release.streaming import weights_of
 from megatron.bridge.training.release.tokenizer import TokenizerNotSaved, require_tokenizer

@@ -17,6 +17,8 @@
 
 The weights of a local folder are told by the headers and sizes of its safetensors files and a little of every tensor:
 a look that takes no reading of all, and is the same where the folder has moved.
+
+`megatron.bridge_release` has a link to this file: it imports neither torch nor megatron.
 """
 
 import hashlib
@@ -28,8 +30,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .layout import RELEASE, RUN_CONFIG, SOURCE_FILE, repair_command
+from .layout import RELEASE, RUN_CONFIG, SOURCE_FILE
 from .plain_files import Unreadable, load_yaml
+from .root import repair_command
 
 
 # What transformers writes anew into a model that stays the same.

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The save of a release that is under way: what its steps, spread over upstream's functions, know of each other."""
+"""The save of a release that is under way: state that its steps share, which are spread over upstream's functions."""
 
 import argparse
 from collections.abc import Iterator

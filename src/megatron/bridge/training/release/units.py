@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What is written of a checkpoint: contents, made and forgotten unit by unit, and shared among ranks and files."""
+"""The units in which a checkpoint is written: made, written and forgotten one by one, shared among ranks and files."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -79,7 +79,7 @@ class Unit:
 
 
 def share(things: Sequence[T], sizes: Sequence[int], number: int) -> list[list[T]]:
-    """Share things evenly by their sizes; what is shared is the same wherever it is called.
+    """Share things evenly by their sizes. Every rank that calls it with the same things computes the same shares.
 
     Args:
         things: The things.

@@ -20,7 +20,7 @@ or an iteration number. Megatron-LM and Megatron-Bridge both write that tracker,
 so it decides. ``latest_train_state.pt`` speaks only where there is no text tracker, as Bridge left
 it before 0.2.
 
-What tells of a root is local: each rank may ask alone. Where the ranks load one checkpoint together, they go by what
+Functions that only look at a root are not collective: each rank may call them alone. Where the ranks load one checkpoint together, they go by what
 rank 0 sees (`agree_on_checkpoint_folder`).
 """
 
