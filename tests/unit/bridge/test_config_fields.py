@@ -1,0 +1,57 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Configs that no release is made of, whoever loaded them."""
+
+import pytest
+from transformers import LlamaConfig
+
+from megatron.bridge.training.release.config_fields import account_for_config
+
+
+SIZES = dict(
+    vocab_size=64, hidden_size=64, num_attention_heads=4, num_hidden_layers=2, architectures=["LlamaForCausalLM"]
+)
+
+
+def test_a_plain_config_is_carried():
+    fields = account_for_config(LlamaConfig(**SIZES))
+    assert fields.proven and not (fields.refused or fields.unknown or fields.let_through)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"transformers_weights": "other.safetensors"}, "transformers_weights, the file 'other.safetensors'"),
+        ({"head_dim": 15}, "heads of 15 numbers"),
+        ({"pad_token_id": 64}, "pad_token_id 64, and the embedding has 64 rows"),
+        ({"pad_token_id": -65}, "pad_token_id -65"),
+    ],
+)
+def test_what_transformers_does_not_build_is_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        account_for_config(LlamaConfig(**SIZES, **changes))
+
+
+@pytest.mark.parametrize("changes", [{"pad_token_id": 63}, {"pad_token_id": -64}, {"transformers_weights": None}])
+def test_what_it_builds_is_not(changes):
+    assert not account_for_config(LlamaConfig(**SIZES, **changes)).refused
+
+
+def test_a_field_that_is_let_go_must_be_one_that_the_config_has():
+    with pytest.raises(ValueError, match="allow_config_fields names nonesuch, which the config has not"):
+        account_for_config(LlamaConfig(**SIZES), ["nonesuch"])
+    fields = account_for_config(LlamaConfig(**SIZES, mlp_bias=True), ["mlp_bias"])
+    assert not fields.refused and len(fields.let_through) == 1
+    assert len(account_for_config(LlamaConfig(**SIZES, mlp_bias=True)).refused) == 1
