@@ -4,7 +4,7 @@
 """Edits to upstream's models/model_provider.py."""
 
 from patches.edit import Edit
-from patches.operations import AddDecorator, InsertStatements, ReplaceExpression, ReplaceStatement
+from patches.operations import AddDecorator, ReplaceExpression, ReplaceStatement
 
 
 TARGET = "megatron/bridge/models/model_provider.py"
@@ -55,8 +55,8 @@ EDITS = (
         symbol="_create_model",
         why="A model that cannot do without Transformer Engine says so, and what to install, before any weight is read.",
         drop_when="upstream's models say so themselves.",
-        do=InsertStatements("require_transformer_engine(model_provider)"),
-        imports=("from megatron.bridge.utils.transformer_engine_need import require_transformer_engine",),
+        do=AddDecorator("@explains_missing_transformer_engine"),
+        imports=("from megatron.bridge.utils.transformer_engine_need import explains_missing_transformer_engine",),
     ),
     Edit(
         name="tied-without-cuda",

@@ -22,6 +22,18 @@ def _fit(name: str, symbol: str) -> Edit:
 
 
 EDITS = (
+    Edit(
+        name="host-values",
+        symbol="TransformerConfig",
+        why="A config that was fitted to its host knows the model's own values, wherever it is copied.",
+        drop_when="upstream's finalize leaves what its host lacks out of the model and in the config.",
+        do=InsertStatements(
+            """
+            # By field, the model's own value and the one for this host, where `fit_to_host` has switched it.
+            _host_values = None
+            """
+        ),
+    ),
     _fit("fit-gpt", "TransformerConfig.finalize"),
     _fit("fit-mla", "MLATransformerConfig.finalize"),
     _fit("fit-heterogeneous", "HeterogeneousTransformerConfig.finalize"),

@@ -10,7 +10,6 @@ from patches.operations import (
     ExtendDocstring,
     InsertStatements,
     PassArgument,
-    ReplaceExpression,
 )
 
 
@@ -73,14 +72,6 @@ EDITS = (
         why="As load_megatron_model, for those who call this one directly.",
         drop_when="upstream's function runs on a host without CUDA.",
         do=InsertStatements(_CPU, before_call="has_modelopt_state"),
-    ),
-    Edit(
-        name="save-own-values",
-        symbol="save_megatron_model",
-        why="A checkpoint describes the model, not the host that converted it.",
-        drop_when="upstream builds models on any host without changing the config that it saves.",
-        do=ReplaceExpression("get_model_config(...)", "without_host_values(__old__)"),
-        imports=("from megatron.bridge.utils.host import without_host_values",),
     ),
     Edit(
         name="save-release",

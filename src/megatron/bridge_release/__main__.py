@@ -203,7 +203,7 @@ def _compute(report: Report, hf_model: str) -> "Proof":
 
 
 def _json_values(report: Report, proof: "Proof | None") -> dict[str, Any]:
-    values = asdict(report) | {"passed": report.passed}
+    values = asdict(report) | {"loadable": report.passed}
     if proof is not None:
         # JSON has no infinity.
         difference = proof.difference if proof.difference != float("inf") else None
@@ -217,7 +217,7 @@ def _print(report: Report) -> None:
     console.print(escape(f"{report.root}: {report.layout or 'no checkpoint'}"))
     console.print(f"tracker: {escape(repr(report.tracker)) if report.tracker is not None else 'none'}")
     console.print(f"made of: {escape(report.made_of) if report.made_of is not None else 'not known'}")
-    console.print(f"args: {report.args_count or 'none'}")
+    console.print(f"args: {report.args or 'none'}")
     files = Table("file", "bytes", "by the metadata", "state")
     for file in report.files:
         state = file.problem or ("as written" if file.verified else "there")

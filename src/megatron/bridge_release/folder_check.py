@@ -249,7 +249,7 @@ class FolderCheck:
         args: dict[str, Any] = {}
         if isinstance(common, dict) and isinstance(common.get("args"), Namespace):
             args = dict(vars(common["args"]))
-        report.args_count = len(args) or None
+        report.args = len(args) or None
         report.args_problem = find_args_problem(args, metadata)
         if report.layout == "training" and not args:
             report.notes.append("It holds no args: give Megatron-LM all flags of the model.")

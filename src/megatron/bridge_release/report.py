@@ -69,7 +69,7 @@ class Report:
         folder: Path, in the root, of the checkpoint folder that was checked; None if there was none to check.
         files: Its files.
         made_of: The Hugging Face model that it was made of; None if it does not say.
-        args_count: Number of Megatron-LM's args in it; None if there are none.
+        args: Number of Megatron-LM's args in it; None if there are none.
         readers: Who can load it.
         launch: Words of the command line with which Megatron-LM starts from it; empty if there are no flags for it.
         args_problem: What is wrong with the args; None if nothing is.
@@ -85,7 +85,7 @@ class Report:
     folder: str | None = None
     files: list[File] = field(default_factory=list)
     made_of: str | None = None
-    args_count: int | None = None
+    args: int | None = None
     readers: list[Reader] = field(
         default_factory=lambda: [Reader(name) for name in (MEGATRON_LM, OLDER_MEGATRON_LM, BRIDGE, UPSTREAM)]
     )

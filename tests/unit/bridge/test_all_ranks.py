@@ -27,6 +27,14 @@ class _NotForPickle(Exception):
         super().__init__(f"{one} {other}")
 
 
+class _Speechless(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+    def __reduce__(self):
+        raise TypeError("not for pickle")
+
+
 @pytest.fixture(params=["no process group", "a group of one"], autouse=True)
 def group(request) -> Iterator[None]:
     if request.param == "no process group":
@@ -53,3 +61,4 @@ def test_an_error_that_cannot_be_sent_is_told_by_its_text():
     kept, told = OSError(28, "No space left on device"), sendable(_NotForPickle("not", "so"))
     assert sendable(kept) is kept
     assert type(told) is RuntimeError and str(told) == "_NotForPickle: not so"
+    assert str(sendable(_Speechless())) == "_Speechless"

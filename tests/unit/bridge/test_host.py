@@ -14,7 +14,9 @@
 
 """What a host lacks is switched off in a config and never recorded."""
 
+import copy
 import functools
+import pickle
 from types import SimpleNamespace
 
 import pytest
@@ -39,13 +41,9 @@ def full(monkeypatch):
     monkeypatch.setattr(host, "can_enable_gradient_accumulation_fusion", lambda: True)
 
 
-class _Config(SimpleNamespace):
-    """A namespace that takes weak references, as configs do."""
-
-
-def _config(**fields) -> _Config:
+def _config(**fields) -> SimpleNamespace:
     defaults = dict(apply_rope_fusion=True, persist_layer_norm=True, gradient_accumulation_fusion=True, fp8=None)
-    return _Config(**defaults | fields)
+    return SimpleNamespace(**defaults | fields)
 
 
 def test_a_host_with_everything_changes_nothing(full):
@@ -63,7 +61,7 @@ def test_a_bare_host_switches_off_what_it_lacks_and_writes_what_the_model_has(ba
     written = host.without_host_values(config)
     assert written.apply_rope_fusion and written.persist_layer_norm and written.gradient_accumulation_fusion
     assert not config.apply_rope_fusion
-    assert vars(config).keys() == vars(_config()).keys()
+    assert vars(written).keys() == vars(_config()).keys()
 
 
 def test_what_the_model_does_not_use_is_not_turned_on_by_writing(bare):
@@ -92,15 +90,30 @@ def test_a_layer_spec_is_made_for_the_host_and_written_for_transformer_engine(ba
     assert host.without_host_values(config).transformer_layer_spec(config) is True
 
 
-def test_equal_configs_keep_values_of_their_own_and_take_them_along_when_they_go(bare):
-    configs = [_config(fp8=value) for value in (None, None)]
-    host.fit_to_host(configs[0])
-    configs[1].apply_rope_fusion = False
-    assert host.without_host_values(configs[0]).apply_rope_fusion
-    assert not host.without_host_values(configs[1]).apply_rope_fusion
-    remembered = len(host._SWITCHED)
-    del configs[0]
-    assert len(host._SWITCHED) == remembered - 1
+def test_fitting_again_keeps_a_value_that_the_host_has_given(bare):
+    config = _config(moe_token_dispatcher_type="alltoall")
+    host.fit_to_host(config)
+    host.fit_to_host(config)
+    assert config.moe_token_dispatcher_type == "allgather"
+    assert host.without_host_values(config).moe_token_dispatcher_type == "alltoall"
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda config: pickle.loads(pickle.dumps(config))])
+def test_a_copy_knows_the_model_s_values_and_its_fields_are_its_own(bare, copied):
+    config = _config(moe_token_dispatcher_type="alltoall")
+    host.fit_to_host(config)
+    other = copied(config)
+    for one in (config, other):
+        written = host.without_host_values(one)
+        assert written.apply_rope_fusion and written.moe_token_dispatcher_type == "alltoall"
+    host.switch(other, "fp8", "e4m3")
+    assert host.without_host_values(other).fp8 is None and config.fp8 is None
+    assert "fp8" not in vars(config)[host._HOST_VALUES]
+
+
+@pytest.mark.parametrize("value", [None, 3, "text", [1], {"_host_values": 1}, int, _config, SimpleNamespace(a=1)])
+def test_any_other_value_is_written_as_it_is(value):
+    assert host.without_host_values(value) is value
 
 
 def test_switching_to_the_value_it_has_remembers_nothing():

@@ -25,7 +25,10 @@ from megatron.core.transformer import ModuleSpec
 from megatron.core.transformer.torch_norm import WrappedTorchNorm
 
 from megatron.bridge.utils import host, transformer_engine_need
-from megatron.bridge.utils.transformer_engine_need import require_transformer_engine
+from megatron.bridge.utils.transformer_engine_need import (
+    explains_missing_transformer_engine,
+    require_transformer_engine,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -82,8 +85,6 @@ def test_a_model_of_megatron_core_s_own_modules_passes(provider):
         (_provider(_with(transformer_engine.TENorm)), "TENorm"),
         (_provider(_with(transformer_engine.TEDotProductAttention)), "TEDotProductAttention"),
         (_provider(lambda config, vp_stage: _with(transformer_engine.TELinear)), "TELinear"),
-        (_provider(_missing), "TESpecProvider"),
-        (_provider(_none), "NoneType"),
     ],
 )
 def test_a_model_that_needs_it_says_why_and_what_to_install(provider, reason):
@@ -100,12 +101,48 @@ def test_transformer_engine_without_cuda_is_not_used_and_the_gpu_is_asked_for(mo
 def test_where_it_can_be_used_every_model_passes(monkeypatch):
     monkeypatch.setattr(host, "HAVE_TE", True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    require_transformer_engine(_provider(_missing, multi_latent_attention=True))
+    require_transformer_engine(_provider(_local, multi_latent_attention=True))
+    with pytest.raises(NameError) as error:
+        explains_missing_transformer_engine(_missing)(_provider())
+    assert not hasattr(error.value, "__notes__")
 
 
-def test_an_error_of_a_specification_that_has_another_cause_passes_through():
-    def spec(config):
-        raise ValueError("num_layers must be divisible")
+def _raises(config) -> ModuleSpec:
+    raise ValueError("num_layers must be divisible")
 
-    with pytest.raises(ValueError, match="^num_layers must be divisible$"):
-        require_transformer_engine(_provider(spec))
+
+@pytest.mark.parametrize("spec", [_missing, _none, _raises, "no function"])
+def test_a_specification_that_cannot_be_made_is_left_to_the_build_whose_error_gets_a_note(spec):
+    provider = _provider(spec)
+    require_transformer_engine(provider)
+    with pytest.raises(Exception) as plain:
+        spec(provider)
+    with pytest.raises(type(plain.value)) as noted:
+        explains_missing_transformer_engine(lambda provider: provider.transformer_layer_spec(provider))(provider)
+    assert str(noted.value) == str(plain.value)
+    (note,) = noted.value.__notes__
+    assert "Transformer Engine cannot be used here" in note and "megatron-bridge[te]" in note
+
+
+def test_a_model_that_needs_it_is_refused_before_it_is_built():
+    built = []
+    build = explains_missing_transformer_engine(built.append)
+    with pytest.raises(RuntimeError, match="cannot be built without Transformer Engine"):
+        build(_provider(_local, multi_latent_attention=True))
+    assert not built
+    build(_provider(_local))
+    assert len(built) == 1
+
+
+@pytest.mark.parametrize("size", [None, 2])
+def test_a_virtual_pipeline_s_specification_is_made_for_a_stage(size):
+    stages = []
+
+    def spec(config, vp_stage):
+        stages.append(vp_stage)
+        assert (vp_stage is None) == (size is None)
+        return _with(transformer_engine.TENorm)
+
+    with pytest.raises(RuntimeError, match="TENorm"):
+        require_transformer_engine(_provider(spec, virtual_pipeline_model_parallel_size=size))
+    assert stages == [None if size is None else 0]

@@ -213,11 +213,11 @@ def test_args_that_are_not_the_tensors_stop_megatron_lm_and_no_other(release, sh
 
 
 def test_the_args_are_counted_and_without_any_the_first_missing_ones_are_named(release, args):
-    assert check(release.root).args_count == len(args)
+    assert check(release.root).args == len(args)
     release.write_state("common.pt", {"iteration": 0})
     release.seal()
     report = check(release.root)
-    assert report.args_count is None
+    assert report.args is None
     assert report.args_problem.startswith("args that Megatron-LM needs are missing: num_layers, hidden_size, ")
 
 
@@ -226,7 +226,7 @@ def test_without_a_file_of_its_own_the_common_state_among_the_tensors_is_read(re
     (release.folder / "common.pt").unlink()
     release.seal()
     assert _problem(release) == "common.pt is missing."
-    assert check(release.root).args_count == len(args) and _stopped(release) == {OLDER_MEGATRON_LM}
+    assert check(release.root).args == len(args) and _stopped(release) == {OLDER_MEGATRON_LM}
 
 
 def test_a_damaged_common_state_among_the_tensors_is_told_where_it_is_the_only_one(release, shapes, args):

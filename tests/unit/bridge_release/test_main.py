@@ -114,12 +114,12 @@ def test_problems_are_numbered_and_the_readers_refer_to_them(release, capsys):
 def test_json_has_all_of_the_report(release, capsys):
     assert main(["check", str(release.root), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["passed"] is True and report["problems"] == [] and "proof" not in report
+    assert report["loadable"] is True and report["problems"] == [] and "proof" not in report
     assert {file["name"]: file["verified"] for file in report["files"]}["common.pt"] is True
     release.tracker.write_text("relea")
     assert main(["check", str(release.root), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
-    assert report["passed"] is False and len(report["problems"]) == 1
+    assert report["loadable"] is False and len(report["problems"]) == 1
 
 
 def test_a_root_whose_name_is_markup_is_shown_as_it_is(release, capsys):

@@ -15,8 +15,9 @@
 """Fits a model config to the host that converts it.
 
 What the host lacks, CUDA or Transformer Engine, is switched off in the config from which the model is built and used
-there. The model's own values are kept beside it, and `without_host_values` returns a config with them for everything
-that is written to disk: a run config describes the model, never the host that converted it.
+there. It keeps the model's own values beside the host's, wherever it is copied, and `without_host_values` returns a
+config with them for everything that is written to disk: a run config describes the model, never the host that
+converted it.
 """
 
 import copy
@@ -25,7 +26,6 @@ from typing import Any, TypeVar
 
 import torch
 from megatron.core.extensions.transformer_engine import HAVE_TE
-from torch.utils.weak import WeakIdKeyDictionary
 
 from megatron.bridge.utils.fusions import can_enable_gradient_accumulation_fusion
 
@@ -58,9 +58,9 @@ _WITHOUT_CUDA = {
     "tp_comm_overlap": False,
 }
 
-# By config: the fields that were switched, each with the model's own value and the host's. Configs compare by their
-# fields, so they are told apart by identity.
-_SWITCHED: WeakIdKeyDictionary = WeakIdKeyDictionary()
+# The attribute of a config, declared by Bridge's `TransformerConfig`, that has the fields which were switched, each with
+# the model's own value and the host's. Serialization leaves out names that begin with an underscore.
+_HOST_VALUES = "_host_values"
 
 
 def has_transformer_engine() -> bool:
@@ -95,7 +95,8 @@ def fit_to_host(config: Any) -> None:
             # neither is computed with.
             lacking["position_embedding_type"] = "rope"
     for field, value in lacking.items():
-        if getattr(config, field, None):
+        # A value that is the host's already may have been switched before, and stays remembered.
+        if (own := getattr(config, field, None)) and own != value:
             switch(config, field, value)
 
 
@@ -111,13 +112,15 @@ def switch(config: Any, field: str, value: Any) -> None:
         field: Name of the field.
         value: The value for this host.
     """
-    switched = _SWITCHED.setdefault(config, {})
+    # A new one each time: a shallow copy of the config shares it.
+    switched = dict(vars(config).get(_HOST_VALUES) or {})
     own = getattr(config, field)
     if own == value:
         switched.pop(field, None)
-        return
-    switched[field] = (own, value)
-    setattr(config, field, value)
+    else:
+        switched[field] = (own, value)
+        setattr(config, field, value)
+    vars(config)[_HOST_VALUES] = switched
 
 
 def without_host_values(config: T) -> T:
@@ -126,15 +129,19 @@ def without_host_values(config: T) -> T:
     A field that has been set again since it was switched for the host keeps what it was set to.
 
     Args:
-        config: Model config or provider.
+        config: Model config or provider, or any other value.
 
     Returns:
-        The config itself where nothing was switched, else a shallow copy.
+        What was given where nothing of it was switched, else a shallow copy.
     """
-    written = config
-    for field, (own, host) in _SWITCHED.get(config, {}).items():
-        if getattr(config, field) is host:
-            written = copy.copy(config) if written is config else written
+    # Through its own attributes alone: a value may be of any class.
+    switched = getattr(config, "__dict__", {}).get(_HOST_VALUES)
+    if not switched:
+        return config
+    written = copy.copy(config)
+    for field, (own, host) in switched.items():
+        if getattr(config, field) == host:
             # A distillation's config hands what is set on it to its teacher's.
             vars(written)[field] = own
+    del vars(written)[_HOST_VALUES]
     return written

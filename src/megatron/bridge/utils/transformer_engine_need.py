@@ -14,17 +14,21 @@
 
 """Finds, before a model is built, that it needs Transformer Engine and that the host has none."""
 
+import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from megatron.core.extensions import transformer_engine
 from megatron.core.transformer import ModuleSpec
 
 from megatron.bridge.utils.host import HAVE_TE, has_transformer_engine
 
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Config fields that Megatron Core's own modules cannot follow, with what they lack.
 _BEYOND_OWN_MODULES = {
@@ -33,11 +37,36 @@ _BEYOND_OWN_MODULES = {
 }
 
 
+def explains_missing_transformer_engine(build: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function that builds a model so that a missing Transformer Engine is named.
+
+    Args:
+        build: The function. Its first argument is the model provider.
+
+    Returns:
+        The decorated function. On a host where Transformer Engine cannot be used, it refuses what
+        `require_transformer_engine` refuses, and adds a note to whatever else the build raises.
+    """
+
+    @functools.wraps(build)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        if has_transformer_engine():
+            return build(*args, **kwargs)
+        require_transformer_engine(args[0])
+        try:
+            return build(*args, **kwargs)
+        except Exception as error:
+            error.add_note(f"Transformer Engine cannot be used here, and the model may need it. {remedy()}")
+            raise
+
+    return wrapper
+
+
 def require_transformer_engine(provider: Any) -> None:
     """Refuse a model that needs Transformer Engine on a host where it cannot be used.
 
     It is decided from the provider: from its fields, and from the modules that its layer specification names. A model
-    that makes its specification elsewhere, as some with a vision tower do, passes.
+    whose specification is made elsewhere, as those of some vision towers are, or cannot be made, passes.
 
     Args:
         provider: The model provider, finalized.
@@ -49,12 +78,14 @@ def require_transformer_engine(provider: Any) -> None:
     if has_transformer_engine() or not (reason := _reason(provider)):
         return
     model = getattr(provider, "hf_model_id", None) or type(provider).__name__
-    remedy = (
-        "It is installed and needs CUDA: convert on a host with a GPU."
-        if HAVE_TE
-        else "Install it with: pip install 'megatron-bridge[te]'"
-    )
-    raise RuntimeError(f"{model} cannot be built without Transformer Engine: {reason}. {remedy}")
+    raise RuntimeError(f"{model} cannot be built without Transformer Engine: {reason}. {remedy()}")
+
+
+def remedy() -> str:
+    """Return what to do where Transformer Engine cannot be used."""
+    if HAVE_TE:
+        return "It is installed and needs CUDA: convert on a host with a GPU."
+    return "Install it with: pip install 'megatron-bridge[te]'"
 
 
 def _reason(provider: Any) -> str:
@@ -62,21 +93,25 @@ def _reason(provider: Any) -> str:
     for field, reason in _BEYOND_OWN_MODULES.items():
         if getattr(provider, field, False):
             return f"{reason} ({field})"
-    spec = getattr(provider, "transformer_layer_spec", None)
-    if spec is None:
-        return ""
-    if not isinstance(spec, ModuleSpec):
-        try:
-            spec = (
-                spec(provider, vp_stage=None) if "vp_stage" in inspect.signature(spec).parameters else spec(provider)
-            )
-        except (ImportError, NameError, TypeError) as error:
-            # Where Transformer Engine is missing, Megatron Core leaves the names of its modules undefined, or None.
-            return f"its layers are specified with it ({error})"
     # What stands for a module of Transformer Engine where that is missing has no name of its own.
     names = {id(module): name for name, module in vars(transformer_engine).items() if name.startswith("TE")}
+    spec = _layer_spec(provider)
     named = next((names[id(module)] for module in _modules(spec) if module is not None and id(module) in names), "")
     return f"its layers are specified with it ({named})" if named else ""
+
+
+def _layer_spec(provider: Any) -> Any:
+    """Return a provider's layer specification; None where it has none, or none can be made."""
+    spec = getattr(provider, "transformer_layer_spec", None)
+    if not callable(spec) or isinstance(spec, ModuleSpec):
+        return spec
+    stage = 0 if getattr(provider, "virtual_pipeline_model_parallel_size", None) else None
+    try:
+        takes_stage = "vp_stage" in inspect.signature(spec).parameters
+        return spec(provider, vp_stage=stage) if takes_stage else spec(provider)
+    except Exception:
+        # Whatever it is, the build makes it again, and raises it.
+        return None
 
 
 def _modules(spec: Any) -> Iterator[Any]:

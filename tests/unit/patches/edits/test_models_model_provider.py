@@ -26,12 +26,11 @@ class TestEdits(EditSnippets):
         ),
         "without-transformer-engine": Snippet(
             """
-+from megatron.bridge.utils.transformer_engine_need import require_transformer_engine
++from megatron.bridge.utils.transformer_engine_need import explains_missing_transformer_engine
 +
 +
- def _create_model(model_provider):
-+    require_transformer_engine(model_provider)
-     return model_provider.provide()
++@explains_missing_transformer_engine
+ def _create_model(): ...
 """,
             ("_create_model", "_create"),
         ),

@@ -9,6 +9,18 @@ from edit_snippets import EditSnippets, Snippet
 class TestEdits(EditSnippets):
     FILE = "models_transformer_config"
     SNIPPETS = {
+        "host-values": Snippet(
+            '''
+ class TransformerConfig:
+     """A config."""
+
++    # By field, the model's own value and the one for this host, where `fit_to_host` has switched it.
++    _host_values = None
++
+     num_layers = 1
+''',
+            ("TransformerConfig", "Config"),
+        ),
         "fit-gpt": Snippet(
             """
 +from megatron.bridge.utils.host import fit_to_host

@@ -9,18 +9,6 @@ from edit_snippets import EditSnippets, Snippet
 class TestEdits(EditSnippets):
     FILE = "training_model_load_save"
     SNIPPETS = {
-        "save-own-values": Snippet(
-            """
-+from megatron.bridge.utils.host import without_host_values
-+
-+
- def save_megatron_model(model):
--    config = get_model_config(model[0])
-+    config = without_host_values(get_model_config(model[0]))
-""",
-            ("get_model_config", "get_config"),
-            "    config = get_model_config(model[0])\n",
-        ),
         "save-release": Snippet(
             '''
 -def save_megatron_model(model):

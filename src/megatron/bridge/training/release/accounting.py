@@ -47,7 +47,7 @@ from megatron.bridge.training.release.headers import Header
 from megatron.bridge.training.release.meta_source import DTYPES, PLAIN, MetaSource
 from megatron.bridge.utils.conversion_group import attention_backend_forgotten
 from megatron.bridge.utils.host import has_transformer_engine
-from megatron.bridge.utils.transformer_engine_need import require_transformer_engine
+from megatron.bridge.utils.transformer_engine_need import remedy, require_transformer_engine
 
 
 # Computed of the config, by transformers and by Megatron Core: what a file holds of it is not read by either.
@@ -180,11 +180,7 @@ def _explained(name: str) -> Iterator[None]:
             ) from error
         raise ValueError(
             f"Megatron-Bridge builds no model of the config of {name}: {reason}. Is a field of it wrong?"
-            + (
-                ""
-                if has_transformer_engine()
-                else " Or does the model need Transformer Engine, which is not usable here?"
-            )
+            + ("" if has_transformer_engine() else f" Or does the model need Transformer Engine? {remedy()}")
         ) from error
 
 

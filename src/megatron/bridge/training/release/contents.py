@@ -114,7 +114,7 @@ def warn_of_what_no_flag_gives(model: Any) -> str:
 
 
 def write_run_config(cfg: ConfigContainer, filename: str) -> None:
-    """Write ``run_config.yaml`` as it describes the model and the checkpoint's place, not this host.
+    """Write a release's ``run_config.yaml``, which names the place where it is published, not the staging folder.
 
     Args:
         cfg: The configuration to write.
@@ -123,7 +123,6 @@ def write_run_config(cfg: ConfigContainer, filename: str) -> None:
     written = copy.copy(cfg)
     written.checkpoint = copy.copy(cfg.checkpoint)
     written.checkpoint.save = _root(cfg)
-    written.model = without_host_values(cfg.model)
     written.to_yaml(filename)
 
 

@@ -64,6 +64,8 @@ def check_tokenizer(path: str | Path, keywords: Mapping[str, Any], config: Any) 
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, **keywords)
             vocabulary = tokenizer.get_vocab()
+            # Megatron Core's class does as much when it is made.
+            tokenizer.tokenize("x y")
             last = max(vocabulary, key=vocabulary.__getitem__, default="")
             # transformers' class of a family may add tokens of its own.
             largest, kind = vocabulary.get(last, -1), f"{type(tokenizer).__name__}, with {last!r} the last token,"

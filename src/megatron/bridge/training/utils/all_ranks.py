@@ -106,4 +106,8 @@ def sendable(error: BaseException) -> BaseException:
         pickle.loads(pickle.dumps(error))
         return error
     except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
+        try:
+            return RuntimeError(f"{type(error).__name__}: {error}")
+        except Exception:
+            # The other ranks wait for an answer, whatever the error says of itself.
+            return RuntimeError(type(error).__name__)
