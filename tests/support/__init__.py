@@ -27,6 +27,7 @@ Comparing:
 
 Making and spoiling:
 
+    args_models        models whose arguments are asked for, and Megatron-LM's own parser of them
     attack             a pickle that runs a command where somebody unpickles it
     edit_snippets      the tests that each edit to upstream is put to, on a snippet
     faults             kills, errors and losses of power at every operation

@@ -14,22 +14,17 @@
 
 """Megatron-LM's arguments of a model: the tables are complete, and agree with Megatron-LM's own parser."""
 
-import argparse
 import functools
 import subprocess
-import types
-import typing
 from dataclasses import fields
-from importlib.metadata import version
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from args_models import gpt_model, no_flag, options, parser
 from megatron.core.activations import squared_relu
 from megatron.core.fusions.fused_bias_geglu import quick_gelu
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_decoder_block_spec
-from megatron.training.arguments import add_megatron_arguments
 
 from megatron.bridge.models.gemma.gemma_provider import GemmaModelProvider
 from megatron.bridge.models.gpt_provider import GPTModelProvider
@@ -42,8 +37,6 @@ from megatron.bridge.training.release.args_table import (
     BUILT_IN_ROPE_SCALING_FACTOR,
     NO_ARGUMENT,
     OTHER_DEFAULTS,
-    Argument,
-    tables_of,
 )
 from megatron.bridge_release import args_check
 
@@ -111,49 +104,32 @@ HOW_IT_RUNS = set(
     """.split()
 )
 
-SIZES = dict(num_layers=2, hidden_size=64, num_attention_heads=4, vocab_size=1000, seq_length=128)
 LAYER_FREQUENCY = [0, *[1] * 26]
 
-
-def _model(cls: type = GPTModelProvider, **values):
-    return cls(**SIZES | dict(transformer_layer_spec=get_gpt_decoder_block_spec, params_dtype=torch.bfloat16) | values)
-
-
 MODELS = {
-    "dense": _model(),
-    "gated silu": _model(activation_func=F.silu, gated_linear_unit=True, num_query_groups=2, kv_channels=32),
-    "quick geglu": _model(activation_func=quick_gelu, gated_linear_unit=True),
-    "squared relu": _model(activation_func=squared_relu, window_size=(127, 0), window_attn_skip_freq=[1, 1, 0, 1]),
-    "rope": _model(position_embedding_type="rope", rotary_base=1000000.0, rope_scaling=True, rope_scaling_factor=8.0),
-    "experts": _model(
+    "dense": gpt_model(),
+    "gated silu": gpt_model(activation_func=F.silu, gated_linear_unit=True, num_query_groups=2, kv_channels=32),
+    "quick geglu": gpt_model(activation_func=quick_gelu, gated_linear_unit=True),
+    "squared relu": gpt_model(activation_func=squared_relu, window_size=(127, 0), window_attn_skip_freq=[1, 1, 0, 1]),
+    "rope": gpt_model(
+        position_embedding_type="rope", rotary_base=1000000.0, rope_scaling=True, rope_scaling_factor=8.0
+    ),
+    "experts": gpt_model(
         num_moe_experts=8,
         moe_layer_freq=LAYER_FREQUENCY,
         moe_router_load_balancing_type=["aux_loss", "seq_aux_loss"],
         moe_aux_loss_coeff=[0.01, 0.02],
     ),
-    "latent attention": _model(
+    "latent attention": gpt_model(
         MLAModelProvider, multi_latent_attention=True, num_moe_experts=8, moe_shared_expert_intermediate_size=64
     ),
-    "yarn": _model(position_embedding_type="yarn", yarn_correction_range_round_to_int=False),
+    "yarn": gpt_model(position_embedding_type="yarn", yarn_correction_range_round_to_int=False),
     "hybrid": HybridModelProvider(
         hidden_size=64, num_attention_heads=4, hybrid_layer_pattern="M-M*-", vocab_size=1000
     ),
-    "mrope": _model(position_embedding_type="mrope", mrope_section=[16, 24, 24]),
-    "uncommon": _model(mtp_num_layers=1, dsa_indexer_scoring_relu=False, no_rope_freq=[0, 0, 0, 1]),
+    "mrope": gpt_model(position_embedding_type="mrope", mrope_section=[16, 24, 24]),
+    "uncommon": gpt_model(mtp_num_layers=1, dsa_indexer_scoring_relu=False, no_rope_freq=[0, 0, 0, 1]),
 }
-
-
-@functools.cache
-def _parser() -> argparse.ArgumentParser:
-    return add_megatron_arguments(argparse.ArgumentParser(exit_on_error=False))
-
-
-def _actions() -> dict[str, argparse.Action]:
-    return {option: action for action in _parser()._actions for option in action.option_strings}
-
-
-def _no_flag(argument: Argument) -> str:
-    return f"megatron-core {version('megatron-core')} has no flag {argument.flag}, which is to give {argument.name}"
 
 
 def test_every_field_of_a_provider_is_mapped_or_known_to_have_no_argument_or_to_change_nothing():
@@ -171,17 +147,17 @@ def test_every_field_of_a_provider_is_mapped_or_known_to_have_no_argument_or_to_
 
 
 def test_what_is_said_to_have_no_argument_has_none():
-    assert set(NO_ARGUMENT) & set(vars(_parser().parse_args([]))) == set()
+    assert set(NO_ARGUMENT) & set(vars(parser().parse_args([]))) == set()
 
 
 def test_every_row_is_as_megatron_lms_parser_has_it():
-    defaults = vars(_parser().parse_args([]))
+    defaults = vars(parser().parse_args([]))
     for argument in ARGUMENTS:
         # Megatron-LM adds one of the layout's arguments when it validates the others.
         assert defaults.get(argument.name, argument.default) == argument.default, argument
         if argument.flag is not None:
-            action = _actions().get(argument.flag)
-            assert action, _no_flag(argument)
+            action = options().get(argument.flag)
+            assert action, no_flag(argument)
             assert action.dest == argument.name
             # A switch: the tables write it where the value is not the default.
             assert (action.nargs == 0) == isinstance(action.const, bool), argument
@@ -190,156 +166,16 @@ def test_every_row_is_as_megatron_lms_parser_has_it():
 
 
 def test_the_defaults_for_hosts_without_the_parser_are_the_parsers():
-    assert {name: _parser().get_default(name) for name in OTHER_DEFAULTS} == OTHER_DEFAULTS
-
-
-# What the arguments are called whose field has another name.
-RENAMED = {
-    "max_position_embeddings": "seq_length",
-    "num_experts": "num_moe_experts",
-    "rotary_seq_len_interpolation_factor": "seq_len_interpolation_factor",
-    "use_rope_scaling": "rope_scaling",
-}
-RENAMED_FOR_YARN = {
-    "mscale": "yarn_mscale",
-    "mscale_all_dim": "yarn_mscale_all_dim",
-    "rotary_scaling_factor": "yarn_rotary_scaling_factor",
-}
-
-# Arguments that are not a field's value as it is: values of fields, and the argument that they make.
-CONVERTED: dict[str, list[tuple[dict[str, Any], Any]]] = {
-    "group_query_attention": [({"num_query_groups": None}, False), ({"num_query_groups": 2}, True)],
-    "is_hybrid_model": [({"is_hybrid_model": False}, True), ({"is_hybrid_model": True}, True)],
-    "make_vocab_size_divisible_by": [
-        ({"make_vocab_size_divisible_by": multiple}, expected)
-        for multiple, expected in ((1, 128), (96, 384), (129, 16512), (256, 256))
-    ],
-    "padded_vocab_size": [
-        ({"vocab_size": size, "make_vocab_size_divisible_by": multiple}, expected)
-        for size, multiple, expected in ((1000, 1, 1024), (1024, 1, 1024), (1025, 96, 1152))
-    ],
-    "quick_geglu": [
-        ({"activation_func": function, "gated_linear_unit": gated}, function is quick_gelu and gated)
-        for function in (quick_gelu, F.silu, F.gelu)
-        for gated in (True, False)
-    ],
-    "rotary_base": [({"rotary_base": 500000.0}, 500000), ({"rotary_base": 1234}, 1234)],
-    "rotary_seq_len_interpolation_factor": [({"seq_len_interpolation_factor": 4.0}, 4)],
-    "squared_relu": [
-        ({"activation_func": function, "gated_linear_unit": gated}, function is squared_relu and not gated)
-        for function in (squared_relu, F.silu, F.relu)
-        for gated in (True, False)
-    ],
-    "swiglu": [
-        ({"activation_func": function, "gated_linear_unit": gated}, function is F.silu and gated)
-        for function in (F.silu, quick_gelu, squared_relu)
-        for gated in (True, False)
-    ],
-    "untie_embeddings_and_output_weights": [
-        ({"share_embeddings_and_output_weights": shared}, not shared) for shared in (True, False)
-    ],
-    "window_size": [({"window_size": [63, 0]}, (63, 0)), ({"window_size": (31, 1)}, (31, 1))],
-    # Megatron-LM's parser has True where it is not told, and the table None.
-    "yarn_correction_range_round_to_int": [({"yarn_correction_range_round_to_int": False}, False)],
-}
-
-# Values of the fields whose type tells none, or none that may stand alone.
-VALUES: dict[str, list[Any]] = {
-    "hybrid_layer_pattern": ["M*-M"],
-    "linear_attention_freq": [[1, 1, 0], 3],
-    "moe_aux_loss_coeff": [[0.03, 0.04], 0.05],
-    "moe_layer_freq": [LAYER_FREQUENCY, 3],
-    "moe_router_load_balancing_type": [["seq_aux_loss", "sinkhorn"], "sinkhorn"],
-    "mrope_section": [[8, 12, 12]],
-    "no_rope_freq": [[0, 1, 1], 5],
-    "normalization": ["RMSNorm", "LayerNorm"],
-    # As "rope" alone does, it asks for no other table.
-    "position_embedding_type": ["rope", "none"],
-    "rope_type": ["rope", "yarn"],
-    "window_attn_skip_freq": [[1, 0, 0], 7],
-}
-
-# They say how the run was laid out that wrote a checkpoint, which loads at any other layout: no flag gives them.
-LAYOUT = {
-    "context_parallel_size",
-    "expert_model_parallel_size",
-    "expert_tensor_parallel_size",
-    "pipeline_model_parallel_size",
-    "tensor_model_parallel_size",
-    "virtual_pipeline_model_parallel_size",
-}
-
-# One model for each table that not every model asks for.
-ASKING = {
-    "gpt": _model,
-    "rope scaling": lambda: _model(rope_scaling=True),
-    "experts": lambda: _model(num_moe_experts=8),
-    "latent attention": lambda: _model(MLAModelProvider, multi_latent_attention=True),
-    "yarn": lambda: _model(position_embedding_type="yarn"),
-    "hybrid": lambda: HybridModelProvider(hybrid_layer_pattern="M*", **SIZES),
-}
-
-
-def _asking(argument: Argument) -> str:
-    """Name the first model whose tables have a row; "" where none has it."""
-    tables = {name: tables_of(make()) for name, make in ASKING.items()}
-    return next((name for name in tables if any(argument in table for table in tables[name])), "")
-
-
-def _values(name: str, annotation: Any, number: int) -> list[Any]:
-    """Give values of a field, of its type and unlike those of other fields; both of a bool."""
-    if name in VALUES:
-        return VALUES[name]
-    (kind,) = [each for each in typing.get_args(annotation) if each is not types.NoneType][:1] or [annotation]
-    if typing.get_origin(annotation) is typing.Literal:
-        return list(typing.get_args(annotation))
-    if typing.get_origin(kind) is typing.Literal:
-        return list(typing.get_args(kind))
-    return {bool: [True, False], int: [3000 + number], float: [0.25 + number]}[kind]
-
-
-ROWS = {
-    f"{argument.name}{' of yarn' * (_asking(argument) == 'yarn')}": (number, argument)
-    for number, argument in enumerate(ARGUMENTS)
-}
-
-
-@pytest.mark.parametrize("row", ROWS)
-def test_an_argument_is_its_own_fields_value_and_its_flag_gives_it(row):
-    number, argument = ROWS[row]
-    name, asking = argument.name, _asking(argument)
-    assert asking, f"no model of ASKING asks for the table of {argument}"
-    field = (RENAMED_FOR_YARN if asking == "yarn" else RENAMED).get(name, name)
-    cases = CONVERTED.get(name)
-    if cases is None:
-        annotations = {each.name: each.type for each in fields(ASKING[asking]())}
-        assert field in annotations, f"no provider has {field}, and RENAMED and CONVERTED do not tell of {name}"
-        annotation = annotations[field]
-        cases = [({field: value}, value) for value in _values(field, annotation, number)]
-    assert any(expected != argument.default for _, expected in cases)
-    for values, expected in cases:
-        model = ASKING[asking]()
-        vars(model).update(values)
-        args = megatron_lm_args(model)
-        assert (getattr(args, name), type(getattr(args, name))) == (expected, type(expected)), values
-        if argument.flag is None:
-            assert name in LAYOUT
-            continue
-        assert argument.flag in _actions(), _no_flag(argument)
-        found = getattr(_parser().parse_args(megatron_lm_flags(args)), name)
-        if isinstance(found, list) and not isinstance(expected, list):
-            # Megatron-LM makes one value of it when it validates its arguments.
-            (found,) = found
-        assert found == expected, values
+    assert {name: parser().get_default(name) for name in OTHER_DEFAULTS} == OTHER_DEFAULTS
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_parser_makes_of_the_flags_what_the_args_say(name):
     args = megatron_lm_args(MODELS[name])
-    parsed = _parser().parse_args(megatron_lm_flags(args))
+    parsed = parser().parse_args(megatron_lm_flags(args))
     for argument in ARGUMENTS:
         if argument.flag is not None:
-            assert argument.name in vars(parsed), _no_flag(argument)
+            assert argument.name in vars(parsed), no_flag(argument)
             found = getattr(parsed, argument.name)
             if isinstance(found, list) and len(found) == 1:
                 # Megatron-LM makes one value of it when it validates its arguments.
@@ -379,7 +215,7 @@ def test_a_shell_passes_the_flags_on_as_they_are(name, reader, tmp_path):
 
 def test_the_vocabulary_is_padded_for_every_usual_tensor_parallel_size():
     for vocab_size, divisible_by, padded in ((1000, 1, 1024), (1024, 128, 1024), (1001, 3, 1152), (50257, 512, 50688)):
-        args = megatron_lm_args(_model(vocab_size=vocab_size, make_vocab_size_divisible_by=divisible_by))
+        args = megatron_lm_args(gpt_model(vocab_size=vocab_size, make_vocab_size_divisible_by=divisible_by))
         assert args.padded_vocab_size == padded and padded % args.make_vocab_size_divisible_by == 0
         assert args.make_vocab_size_divisible_by % divisible_by == 0
 
@@ -391,18 +227,20 @@ def _own_layer_spec(config):
 @pytest.mark.parametrize(
     "model, lacking",
     [
-        (_model(), []),
-        (_model(activation_func=F.silu, gated_linear_unit=True), []),
-        (_model(rope_scaling=True, rope_scaling_factor=8.0), []),
-        (_model(rope_scaling=True, rope_scaling_factor=32.0), ["rope_scaling_factor"]),
-        (_model(softmax_scale=0.5), ["softmax_scale"]),
-        (_model(rotary_base=10000.5), ["rotary_base"]),
-        (_model(seq_len_interpolation_factor=2.5), ["seq_len_interpolation_factor"]),
-        (_model(activation_func=F.gelu, gated_linear_unit=True), ["activation_func=gated gelu"]),
-        (_model(activation_func=F.relu), ["activation_func=relu"]),
-        (_model(transformer_layer_spec=_own_layer_spec), ["transformer_layer_spec=_own_layer_spec"]),
+        (gpt_model(), []),
+        (gpt_model(activation_func=F.silu, gated_linear_unit=True), []),
+        (gpt_model(rope_scaling=True, rope_scaling_factor=8.0), []),
+        (gpt_model(rope_scaling=True, rope_scaling_factor=32.0), ["rope_scaling_factor"]),
+        (gpt_model(softmax_scale=0.5), ["softmax_scale"]),
+        (gpt_model(rotary_base=10000.5), ["rotary_base"]),
+        (gpt_model(seq_len_interpolation_factor=2.5), ["seq_len_interpolation_factor"]),
+        (gpt_model(activation_func=F.gelu, gated_linear_unit=True), ["activation_func=gated gelu"]),
+        (gpt_model(activation_func=F.relu), ["activation_func=relu"]),
+        (gpt_model(transformer_layer_spec=_own_layer_spec), ["transformer_layer_spec=_own_layer_spec"]),
         (
-            _model(transformer_layer_spec=functools.partial(get_gpt_decoder_block_spec, use_transformer_engine=True)),
+            gpt_model(
+                transformer_layer_spec=functools.partial(get_gpt_decoder_block_spec, use_transformer_engine=True)
+            ),
             [],
         ),
     ],
@@ -412,12 +250,12 @@ def test_what_megatron_lm_cannot_be_told_is_named(model, lacking):
 
 
 def test_a_model_with_a_builder_of_its_own_is_named():
-    assert "GemmaModelProvider" in fields_without_argument(_model(GemmaModelProvider))
+    assert "GemmaModelProvider" in fields_without_argument(gpt_model(GemmaModelProvider))
     assert fields_without_argument(MODELS["hybrid"]) == ["HybridModelProvider"]
 
 
 def test_no_flag_gives_a_value_that_the_parser_refuses():
-    args = megatron_lm_args(_model(rotary_base=10000.5, position_embedding_type="rope"))
+    args = megatron_lm_args(gpt_model(rotary_base=10000.5, position_embedding_type="rope"))
     assert args.rotary_base == 10000.5
     assert [flag for flag in megatron_lm_flags(args) if flag.startswith("--rotary-base")] == []
 
