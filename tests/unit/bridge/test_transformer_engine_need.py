@@ -92,6 +92,20 @@ def test_a_model_that_needs_it_says_why_and_what_to_install(provider, reason):
         require_transformer_engine(provider)
 
 
+@pytest.mark.parametrize(
+    "through",
+    [lambda spec: spec, lambda spec: [spec], lambda spec: partial(object, own=spec)],
+    ids=["itself", "list", "partial"],
+)
+def test_a_specification_that_leads_back_to_itself_is_looked_through_once(through):
+    own = _with(WrappedTorchNorm)
+    own.params = {"back": through(own), **own.params}
+    require_transformer_engine(_provider(own))
+    own.params["last"] = transformer_engine.TENorm
+    with pytest.raises(RuntimeError, match="TENorm"):
+        require_transformer_engine(_provider(own))
+
+
 def test_transformer_engine_without_cuda_is_not_used_and_the_gpu_is_asked_for(monkeypatch):
     monkeypatch.setattr(transformer_engine_need, "HAVE_TE", True)
     with pytest.raises(RuntimeError, match="It is installed and needs CUDA: convert on a host with a GPU"):

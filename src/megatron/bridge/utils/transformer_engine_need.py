@@ -18,7 +18,6 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
-from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from megatron.core.extensions import transformer_engine
@@ -115,15 +114,25 @@ def _layer_spec(provider: Any) -> Any:
 
 
 def _modules(spec: Any) -> Iterator[Any]:
-    """Yield every module that a layer specification names."""
-    if isinstance(spec, partial):
-        yield from _modules((spec.func, *spec.args, *spec.keywords.values()))
-    elif isinstance(spec, dict):
-        yield from _modules(tuple(spec.values()))
-    elif isinstance(spec, list | tuple):
-        for part in spec:
-            yield from _modules(part)
-    elif is_dataclass(spec) and not isinstance(spec, type):
-        yield from _modules([getattr(spec, one.name) for one in fields(spec)])
-    else:
-        yield spec
+    """Yield every module that a layer specification names, once; the specification may lead back to itself."""
+    # With the parts themselves: the id of one that is gone may be another's.
+    seen: dict[int, Any] = {}
+    ahead = [spec]
+    while ahead:
+        part = ahead.pop()
+        if id(part) in seen:
+            continue
+        seen[id(part)] = part
+        if isinstance(part, functools.partial):
+            inner = [part.func, *part.args, *part.keywords.values()]
+        elif isinstance(part, dict):
+            inner = list(part.values())
+        elif isinstance(part, list | tuple):
+            inner = list(part)
+        elif is_dataclass(part) and not isinstance(part, type):
+            inner = [getattr(part, one.name) for one in fields(part)]
+        else:
+            yield part
+            continue
+        # The last is popped first, and what is named first is to come first.
+        ahead += reversed(inner)
