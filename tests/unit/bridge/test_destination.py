@@ -15,6 +15,7 @@
 
 """Where a converted model is saved to."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -81,3 +82,15 @@ def test_a_read_only_filesystem_is_named(tmp_path):
             check_root(tmp_path / "new")
     finally:
         subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_filesystem_is_asked_for_its_flags_only_where_a_root_cannot_be_written(tmp_path, monkeypatch):
+    asked, statvfs = [], os.statvfs
+    monkeypatch.setattr(os, "statvfs", lambda path: asked.append(path) or statvfs(path))
+    check_root(tmp_path / "new")
+    assert asked == []
+    # As for a user without permission: the tests may be root, who may write anywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(ValueError, match=rf"^The output path {tmp_path}/new .* no permission in {tmp_path}\.$"):
+        check_root(tmp_path / "new")
+    assert asked == [tmp_path]

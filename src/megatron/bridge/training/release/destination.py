@@ -87,10 +87,11 @@ def check_root(megatron_path: str | Path) -> None:
     existing = _nearest(root)
     if not existing.is_dir():
         raise ValueError(f"The output path {root} cannot be made: {existing} is a file. Give a folder.")
+    if os.access(existing, os.W_OK | os.X_OK):
+        return
     if os.statvfs(existing).f_flag & os.ST_RDONLY:
         raise ValueError(f"The output path {root} cannot be written: the filesystem of {existing} is read-only.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise ValueError(f"The output path {root} cannot be written: no permission in {existing}.")
+    raise ValueError(f"The output path {root} cannot be written: no permission in {existing}.")
 
 
 def check_room(root: Path, model: Path) -> None:
