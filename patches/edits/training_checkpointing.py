@@ -66,8 +66,7 @@ EDITS = (
     Edit(
         name="save-run-config",
         symbol="save_checkpoint",
-        why="run_config.yaml names the place where a release is published, not the staging folder, and describes the model, "
-        "not the host that converted it.",
+        why="run_config.yaml names the place where a release is published, not the staging folder.",
         drop_when=_RELEASE_DROP,
         do=ReplaceExpression("cfg.to_yaml(...)", "write_run_config(cfg, config_filename) if release else __old__"),
         imports=("from megatron.bridge.training.release.contents import write_run_config",),

@@ -4,13 +4,7 @@
 """Edits to upstream's training/model_load_save.py."""
 
 from patches.edit import Edit
-from patches.operations import (
-    AddDecorator,
-    AddParameter,
-    ExtendDocstring,
-    InsertStatements,
-    PassArgument,
-)
+from patches.operations import AddDecorator, AddParameter, ExtendDocstring, InsertStatements, PassArgument
 
 
 TARGET = "megatron/bridge/training/model_load_save.py"

@@ -218,7 +218,7 @@ class FolderCheck:
         return digests_of
 
     def _compare_checksums(self, digests_of: dict[str, str]) -> None:
-        there = [name for name in sorted(self._files) if name in digests_of and self._files[name].size is not None]
+        there = sorted(filter(self._is_there, digests_of))
         for name in sorted(digests_of.keys() - set(there)):
             self._file_problem(name, "is missing")
         for name, digest in digests(self._path, there).items():

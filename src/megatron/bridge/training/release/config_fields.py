@@ -24,6 +24,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
 from megatron.bridge.training.release.config_table import FAMILIES, NOT_COMPUTED, Field
+from megatron.bridge.training.release.headers import require_usual_weights
 
 
 _ROPE = "rope_parameters"
@@ -93,12 +94,8 @@ def _require_what_transformers_builds(config: Any) -> None:
             f"The config of {name} has a text_config, or a part like it, and {config.model_type} has none: transformers "
             "takes it for the model's. Take it out of config.json."
         )
-    if (weights := getattr(config, "transformers_weights", None)) is not None:
-        # A local folder's preflight has said so; a model of the Hub's, or one that a caller loaded, comes here.
-        raise ValueError(
-            f"The config of {name} has transformers_weights, the file {weights!r}, which Megatron-Bridge does not look "
-            "for. Write the model again with save_pretrained."
-        )
+    # A local folder's preflight has said so; a model of the Hub's, or one that a caller loaded, comes here.
+    require_usual_weights(f"The config of {name}", getattr(config, "transformers_weights", None))
     if config.model_type not in FAMILIES:
         return
     # Of latent attention, a part of each head is rotated.

@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """Sees to it that a release holds the Hugging Face model, all of it, as Megatron-LM will compute it, or none is made."""
 
 from collections import Counter

@@ -23,6 +23,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -98,6 +99,23 @@ def read_headers(folder: Path) -> dict[str, Header]:
             f"{folder / INDEX} names {len(absent)} tensors that its files do not hold: {_listed(absent)}. {_DOWNLOAD}"
         )
     return headers
+
+
+def require_usual_weights(named: object, weights: Any) -> None:
+    """Require that a config names no file of weights of its own: only the usual names are looked for.
+
+    Args:
+        named: What stands for the config in the message.
+        weights: The config's ``transformers_weights``; None where it has none.
+
+    Raises:
+        ValueError: If it names one. One line.
+    """
+    if weights is not None:
+        raise ValueError(
+            f"{named} has transformers_weights, the file {weights!r}, which Megatron-Bridge does not look for. "
+            "Write the model again with save_pretrained."
+        )
 
 
 def _listed(names: list[str]) -> str:

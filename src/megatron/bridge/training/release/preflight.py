@@ -25,7 +25,7 @@ from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_c
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from megatron.bridge.training.release.destination import check_room, check_root
-from megatron.bridge.training.release.headers import read_headers
+from megatron.bridge.training.release.headers import read_headers, require_usual_weights
 
 
 _HUB_TIMEOUT = 10  # seconds
@@ -157,12 +157,7 @@ def _check_model(model: Path, trust_remote_code: bool) -> None:
         )
     values = _read_config(config_file)
     _check_architecture(model, values, trust_remote_code)
-    weights = values.get("transformers_weights")
-    if weights is not None:
-        raise ValueError(
-            f"{config_file} has transformers_weights, the file {weights!r}, which Megatron-Bridge does not look for. "
-            "Write the model again with save_pretrained."
-        )
+    require_usual_weights(config_file, values.get("transformers_weights"))
     read_headers(model)
 
 

@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """Reads what a checkpoint root holds, and who is writing into it.
 
 `megatron.bridge_release` has a link to this file: it imports neither torch nor megatron.

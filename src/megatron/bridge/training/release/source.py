@@ -241,7 +241,7 @@ def _fingerprint(folder: Path) -> str | None:
 
 
 def _samples(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    """Return a safetensors file's size, its header, and the beginning and the end of each of its tensors."""
+    """Yield a safetensors file's size, its header, and the beginning and the end of each of its tensors."""
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
     header = file.read(length) if 8 + length <= size else b""

@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """A release's tokenizer: it fits the model before the work, and is in the release afterwards."""
 
 import json
