@@ -5,10 +5,10 @@ PYTHON := $(VENV)/bin/python
 SOURCES := $(shell find src patches -name '*.py' -o -name '*.toml')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix large gpu bench lint pr clean
+.PHONY: help demo test matrix large gpu bench lint pr upstream-tests clean
 
 help:  ## show the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: $(VENV)/installed  ## import a real Llama, load it with Megatron-LM, compare, show
 	$(PYTHON) -W ignore examples/demo.py
@@ -34,9 +34,13 @@ lint: $(VENV)/installed  ## ruff and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-pr: $(VENV)/installed  ## write the upstream pull request: make pr UPSTREAM=path/to/Megatron-Bridge
+pr: $(VENV)/installed  ## write the upstream pull requests: make pr UPSTREAM=path/to/Megatron-Bridge [ONLY=key]
 	@test -n "$(UPSTREAM)" || { echo "error: give the upstream checkout: make pr UPSTREAM=path/to/Megatron-Bridge" >&2; exit 1; }
-	$(PYTHON) -m patches pr --upstream "$(UPSTREAM)" --to build/pr
+	$(PYTHON) -m patches pr --upstream "$(UPSTREAM)" --to build/pr $(if $(ONLY),--only $(ONLY))
+
+upstream-tests: $(VENV)/installed  ## run upstream's checks on each change: make upstream-tests UPSTREAM=path/to/Megatron-Bridge [ONLY=key]
+	@test -n "$(UPSTREAM)" || { echo "error: give the upstream checkout: make upstream-tests UPSTREAM=path/to/Megatron-Bridge" >&2; exit 1; }
+	$(PYTHON) -m patches upstream-tests --upstream "$(UPSTREAM)" $(if $(ONLY),--only $(ONLY))
 
 clean:  ## remove what the other targets made here
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

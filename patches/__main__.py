@@ -1,7 +1,7 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The command line: `python -m patches apply | status | pr`."""
+"""The command line: `python -m patches apply | status | pr | upstream-tests`."""
 
 import argparse
 import sys
@@ -9,10 +9,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from patches.pull_request import GitError, make_pull_request
-from patches.series import SeriesError, load_series
-from patches.syntax import AlreadyApplied, Changed, EditError, NoMatch, SeveralMatches
-from patches.tree import Patched, attempt, patch, write_tree
+from patches.pull_request.checking import CheckError, check_pull_request
+from patches.pull_request.git import GitError
+from patches.pull_request.making import make_pull_request
+from patches.series import Series, SeriesError, load_series
+from patches.syntax import AlreadyApplied, Changed, EditError, NoMatch, NotForIt, NotHere, SeveralMatches
+from patches.tree import attempt, patch, write_tree
 from patches.upstream import UpstreamError, open_upstream
 
 
@@ -24,6 +26,8 @@ STATES: dict[type, str] = {
     SeveralMatches: "{} matches",
     Changed: "changed",
     AlreadyApplied: "upstream has it",
+    NotForIt: "not for it",
+    NotHere: "no such files here",
 }
 
 
@@ -33,16 +37,21 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     try:
         series = load_series(root)
         if options.command == "pr":
-            for path in make_pull_request(series, options.upstream, options.to):
+            made = make_pull_request(series, options.upstream, options.to, options.only)
+            for line in made.left_out:
+                print(f"left out: {line}", file=sys.stderr)
+            for path in made.files:
                 print(path)
             return 0
+        if options.command == "upstream-tests":
+            return check_pull_request(series, options.upstream, options.only)
+        if options.command == "status":
+            return _status(series, options.upstream or [None])
         with tempfile.TemporaryDirectory() as work:
             upstream = open_upstream(options.upstream, Path(work))
-            if options.command == "status":
-                return _status(attempt(series, upstream))
             write_tree(upstream, patch(series, upstream), options.to)
             return 0
-    except (EditError, GitError, OSError, SeriesError, UpstreamError) as error:
+    except (CheckError, EditError, GitError, OSError, SeriesError, UpstreamError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
@@ -53,26 +62,41 @@ def _parser() -> argparse.ArgumentParser:
     upstream = "a wheel, a checkout or an unpacked tree; default: the pinned wheel"
     for name, help, given in (
         ("apply", "write upstream's package with the fork's changes", upstream),
-        ("status", "show which edits apply to an upstream", upstream),
+        ("status", "show which edits apply to an upstream, or to several", upstream),
         ("pr", "write the changes as patches for an upstream checkout", "a git checkout"),
+        ("upstream-tests", "run upstream's checks on each change", "a git checkout"),
     ):
         command = commands.add_parser(name, help=help)
-        command.add_argument("--upstream", type=Path, required=name == "pr", help=given)
-        if name != "status":
+        on_checkout = name in ("pr", "upstream-tests")
+        action = "append" if name == "status" else "store"
+        command.add_argument("--upstream", type=Path, required=on_checkout, action=action, help=given)
+        if name in ("apply", "pr"):
             command.add_argument("--to", type=Path, required=True, help="the folder to write, new or empty")
+        if on_checkout:
+            command.add_argument("--only", default="", metavar="KEY", help="one change alone, by its key")
     return parser
 
 
-def _status(patched: list[Patched]) -> int:
-    rows = [("change", "edit", "file", "symbol", "state")]
-    for each in patched:
-        for placed, error in each.attempts:
-            edit, state = placed.edit, STATES[type(error)].format(error.found.split()[0] if error else "")
-            rows.append((each.change.title, edit.name, placed.target, edit.symbol or "-", state))
+def _status(series: Series, sources: Sequence[Path | None]) -> int:
+    """Print the state of every edit, in a column for each upstream; return whether one does not fit."""
+    columns, errors = [], []
+    for source in sources:
+        with tempfile.TemporaryDirectory() as work:
+            upstream = open_upstream(source, Path(work))
+            tried = [one for patched in attempt(series, upstream) for one in patched.attempts]
+        states = [STATES[type(error)].format(error.found.split()[0] if error else "") for _, error in tried]
+        columns.append((upstream.version, *states))
+        errors += [error for _, error in tried if error and not isinstance(error, NotForIt | NotHere)]
+    named = [("", "edit", "file", "symbol")]
+    for change in series.changes:
+        for name in change.edits:
+            placed = series.edits[name][0]
+            named.append((change.key, placed.edit.name, placed.target, placed.edit.symbol or "-"))
+    rows = [(*name, *states) for name, *states in zip(named, *columns)]
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
-    return int(any(error for each in patched for _, error in each.attempts))
+    return int(bool(errors))
 
 
 if __name__ == "__main__":

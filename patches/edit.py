@@ -12,7 +12,6 @@ from libcst.metadata import MetadataWrapper, PositionProvider
 
 from patches.operations import Operation
 from patches.syntax import AlreadyApplied, Changed, EditError, change_imports, change_symbol, meaning
-from patches.upstream import VERSION
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,8 @@ class Edit:
         do: What it does, one thing after the other.
         imports: What it needs, as in `from a.b import c`.
         unused: Imported names that nothing uses when it is applied, as in `a.b.c`.
+        versions: The upstreams that it is for, as in `<0.7`; "" for all. Where the place differs between them, another form
+            of the edit, of the same name, stands beside it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Edit:
     do: Operation | Sequence[Operation]
     imports: Sequence[str] = ()
     unused: Sequence[str] = ()
+    versions: str = ""
 
     def apply(self, module: cst.Module) -> cst.Module:
         """Return a module with the edit, or raise an EditError."""
@@ -56,18 +58,3 @@ class Edit:
         if not all(changes):
             raise Changed("the edit, or nothing of it", f"{changes.count(False)} of its {len(changes)} parts")
         return scope
-
-    def explain(self, error: EditError, file: str, home: str, given: str) -> None:
-        """Make an error say which edit of which file it comes from, where that is, and what to do about it."""
-        error.context = f"{file}: edit '{self.name}' of {self.symbol or 'the module'}: "
-        error.advice = f" (upstream {given} given, {VERSION} pinned). "
-        if isinstance(error, AlreadyApplied):
-            error.advice += f"Upstream has it: remove the edit from patches/series.toml and {home}."
-            return
-        do = (
-            "see whether the edit is still right; if so, change its digest in"
-            if isinstance(error, Changed)
-            else "mend"
-        )
-        error.advice += f"Look at {file} in the given upstream and {do} {home}; "
-        error.advice += "`python -m patches status --upstream PATH` shows every edit."

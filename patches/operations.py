@@ -113,17 +113,19 @@ class ReplaceBody:
 class ReplaceStatement:
     """Replace a statement and the comment above it; by nothing where there is no new code.
 
-    It is found by what it assigns to, by its test if it is an `if`, or by the module that it imports.
+    It is found by what it assigns to, by its test if it is an `if`, by what its body calls if it is a `try`, or by the
+    module that it imports.
     """
 
     code: str
     was: str
     assigns: str = ""
     tests: str = ""
+    tries: str = ""
     imports: str = ""
 
     def __call__(self, scope: Any) -> Any:
-        found = [node for node in m.findall(scope, m.SimpleStatementLine() | m.If()) if self._fits(node)]
+        found = [node for node in m.findall(scope, m.SimpleStatementLine() | m.If() | m.Try()) if self._fits(node)]
         new, digests = statements(self.code), [digest(meaning([node])) for node in found]
         old = [node for node, each in zip(found, digests) if each == self.was]
         if not old and (holds(scope, new) if new else not found):
@@ -131,12 +133,17 @@ class ReplaceStatement:
         if found and not old:
             raise Changed(f"the statement of {self.was}", f"that of {' and '.join(digests)}", found)
         return put(
-            scope, new, "instead of", one(old, f"one statement with '{self.assigns or self.tests or self.imports}'")
+            scope,
+            new,
+            "instead of",
+            one(old, f"one statement with '{self.assigns or self.tests or self.tries or self.imports}'"),
         )
 
     def _fits(self, node: Any) -> bool:
         if isinstance(node, cst.If):
             return bool(self.tests) and meaning(node.test) == meaning(self.tests)
+        if isinstance(node, cst.Try):
+            return bool(self.tries) and bool(calls(node.body, self.tries))
         if self.imports:
             return bool(m.findall(node, m.ImportAlias(m.MatchIfTrue(lambda name: full_name(name) == self.imports))))
         assigned: m.MatchIfTrue[Any] = m.MatchIfTrue(lambda target: full_name(target) == self.assigns)
@@ -145,21 +152,35 @@ class ReplaceStatement:
 
 @dataclass(frozen=True)
 class InsertStatements:
-    """Insert statements before or after the statement that calls a function; below the docstring where none is named."""
+    """Insert statements before or after the statement that calls a function, as in `f` or, with its arguments, `f(1)`.
+
+    Or below a function or a class, or at the end, before a last `return`; below the docstring where none of these is named.
+    """
 
     code: str
     before_call: str = ""
     after_call: str = ""
+    below: str = ""
+    at_end: bool = False
 
     def __call__(self, scope: Any) -> Any:
         new = statements(self.code)
         if holds(scope, new):
             return scope
+        if self.below:
+            named = m.FunctionDef(m.Name(self.below)) | m.ClassDef(m.Name(self.below))
+            found = [node for node in scope.body if m.matches(node, named)]
+            return put(scope, new, "after", one(found, f"one function or class '{self.below}'"))
+        if self.at_end:
+            old = scope.body.body
+            end = len(old) - m.matches(old[-1], m.SimpleStatementLine([m.Return()]))
+            return scope.with_changes(body=scope.body.with_changes(body=[*old[:end], *new, *old[end:]], footer=[]))
         name = self.before_call or self.after_call
         if not name:
             kept, body = _parted(scope)
             return scope.with_changes(body=scope.body.with_changes(body=[*kept, *new, *body]))
-        old = statement_around(scope, one(calls(scope, name), f"one call of '{name}'"))
+        found = equal(scope, cst.parse_expression(name)) if name.endswith(")") else calls(scope, name)
+        old = statement_around(scope, one(found, f"one call of '{name}'"))
         return put(scope, new, "after" if self.after_call else "before", old)
 
 
@@ -179,6 +200,8 @@ class PassArgument:
 
     def _pass(self, call: cst.Call, new: cst.Arg) -> cst.Call:
         for at, arg in enumerate(call.args):
+            if arg.star == new.star == "**" and meaning(arg.value) == meaning(new.value):
+                return call
             if arg.keyword and new.keyword and arg.keyword.value == new.keyword.value:
                 return call.with_changes(args=[*call.args[:at], new, *call.args[at + 1 :]])
         at = next((at for at, arg in enumerate(call.args) if arg.star == "**"), len(call.args))

@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
 from patches.edit import Edit
+from patches.syntax import AlreadyApplied, Changed, EditError
+from patches.text_edit import TextEdit
+from patches.upstream import PACKAGE, VERSION
 
 
 SERIES, EDITS, ADDED = Path("patches", "series.toml"), Path("patches", "edits"), Path("src")
@@ -25,33 +31,78 @@ class SeriesError(Exception):
 class PlacedEdit:
     """An edit, the file of upstream that it edits, and the file that holds it."""
 
-    edit: Edit
+    edit: Edit | TextEdit
     target: str
     home: str
+
+    @property
+    def is_packaged(self) -> bool:
+        """Whether it edits upstream's package, and not another file of upstream's repository."""
+        return self.target.startswith(f"{PACKAGE.as_posix()}/")
+
+    def explain(self, error: EditError, given: str) -> None:
+        """Make an error say which edit of which file it comes from, where that is, and what to do about it."""
+        error.context = f"{self.target}: edit '{self.edit.name}' of {self.edit.symbol or 'the module'}: "
+        error.advice = f" (upstream {given} given, {VERSION} pinned). "
+        if isinstance(error, AlreadyApplied):
+            error.advice += f"Upstream has it: remove the edit from patches/series.toml and {self.home}."
+            return
+        do = (
+            "see whether the edit is still right; if so, change its digest in"
+            if isinstance(error, Changed)
+            else "mend"
+        )
+        error.advice += f"Look at {self.target} in the given upstream and {do} {self.home}; "
+        error.advice += "`python -m patches status --upstream PATH` shows every edit."
 
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes one commit of a pull request.
+    """What becomes one commit of a pull request, with a `key` to name it by.
 
-    It `adds` files of `src/` to upstream, has `edits`, named `module:name`, in their order, and `copies` other files of
-    this repository: their paths here, and in upstream's repository.
+    It `adds` files of `src/` to upstream, those of `adds_for` only to the upstreams that the version given for them says;
+    has `edits`, named `module:name`, in their order; and brings `tests`: their paths here, and in upstream's repository.
+    What the pull request says beside the body: the issues that
+    it `closes`, what was `before` and is `after` it, how it was `tested`, and what was `untested`.
     """
 
+    key: str
     title: str
     body: str
     adds: list[str] = field(default_factory=list)
+    adds_for: dict[str, str] = field(default_factory=dict)
     edits: list[str] = field(default_factory=list)
-    copies: dict[str, str] = field(default_factory=dict)
+    tests: dict[str, str] = field(default_factory=dict)
+    closes: list[str] = field(default_factory=list)
+    before: str = ""
+    after: str = ""
+    tested: str = ""
+    untested: str = ""
+
+    def added(self, version: str) -> list[str]:
+        """Return the files that it adds to a version of upstream."""
+        return [*self.adds, *(path for path, versions in self.adds_for.items() if is_for(versions, version))]
 
 
 @dataclass(frozen=True)
 class Series:
-    """All changes, in order, and all edits, by their names; and the folder of this repository."""
+    """All changes, in order, and the forms of each edit, by its name; and the folder of this repository."""
 
     root: Path
     changes: list[Change]
-    edits: dict[str, PlacedEdit]
+    edits: dict[str, list[PlacedEdit]]
+
+    def form(self, name: str, version: str) -> PlacedEdit | None:
+        """Return the form of an edit that is for a version of upstream; None where there is none."""
+        forms = [placed for placed in self.edits[name] if is_for(placed.edit.versions, version)]
+        if len(forms) > 1:
+            raise SeriesError(f"{forms[0].home}: {len(forms)} forms of the edit '{name}' are for upstream {version}")
+        return forms[0] if forms else None
+
+
+def is_for(versions: str, version: str) -> bool:
+    """Return whether a version of upstream is among those of a specifier, as in `<0.7`; every one is of an empty one."""
+    return SpecifierSet(versions).contains(Version(version).base_version, prereleases=True)
 
 
 def load_series(root: Path) -> Series:
@@ -60,20 +111,24 @@ def load_series(root: Path) -> Series:
         changes = [_load_change(table) for table in tomllib.loads((root / SERIES).read_text()).get("change", [])]
     except tomllib.TOMLDecodeError as error:
         raise SeriesError(f"{SERIES}: {error}") from None
-    edits: dict[str, PlacedEdit] = {}
+    edits: dict[str, list[PlacedEdit]] = {}
     for path in sorted((root / EDITS).glob("[!_]*.py")):
         edits |= _load_edits(path)
     _require_all("edit", (key for change in changes for key in change.edits), edits, EDITS)
     files = [path.relative_to(root / ADDED) for path in (root / ADDED).rglob("*") if path.is_file()]
     added = [path.as_posix() for path in files if "__pycache__" not in path.parts]
-    _require_all("added file", (path for change in changes for path in change.adds), added, ADDED)
-    for name in (path for change in changes for path in change.copies if not (root / path).is_file()):
-        raise SeriesError(f"{SERIES} copies '{name}', which does not exist")
+    named = (path for change in changes for path in (*change.adds, *change.adds_for))
+    _require_all("added file", named, added, ADDED)
+    for name in (path for change in changes for path in change.tests if not (root / path).is_file()):
+        raise SeriesError(f"{SERIES} brings the test '{name}', which does not exist")
+    for key, count in Counter(change.key for change in changes).items():
+        if count > 1:
+            raise SeriesError(f"{SERIES}: {count} changes have the key '{key}'")
     return Series(root, changes, edits)
 
 
 def _load_change(table: dict[str, Any]) -> Change:
-    for key in ("title", "body"):
+    for key in ("key", "title", "body"):
         if not table.get(key, "").strip():
             raise SeriesError(f"{SERIES}: the change '{table.get('title', '')}' has no {key}")
     for key in table.keys() - Change.__dataclass_fields__.keys():
@@ -91,7 +146,7 @@ def _require_all(kind: str, named: Iterable[str], existing: Iterable[str], folde
         raise SeriesError(f"the {kind} '{name}' stands {counts[name]} times in {SERIES}")
 
 
-def _load_edits(path: Path) -> dict[str, PlacedEdit]:
+def _load_edits(path: Path) -> dict[str, list[PlacedEdit]]:
     home = (EDITS / path.name).as_posix()
     spec = importlib.util.spec_from_file_location(f"patches.edits.{path.stem}", path)
     assert spec is not None and spec.loader is not None
@@ -101,10 +156,15 @@ def _load_edits(path: Path) -> dict[str, PlacedEdit]:
         target, edits = module.TARGET, module.EDITS
     except Exception as error:
         raise SeriesError(f"{home}: {type(error).__name__}: {error}") from error
-    for name, count in Counter(edit.name for edit in edits).items():
+    for (name, versions), count in Counter((edit.name, edit.versions) for edit in edits).items():
         if count > 1:
-            raise SeriesError(f"{home}: the name '{name}' stands for {count} edits")
+            raise SeriesError(
+                f"{home}: the name '{name}' stands for {count} edits{f' for {versions}' * bool(versions)}"
+            )
     for edit in edits:
         if not (edit.why.strip() and edit.drop_when.strip()):
             raise SeriesError(f"{home}: the edit '{edit.name}' does not say why it is there and when to drop it")
-    return {f"{path.stem}:{edit.name}": PlacedEdit(edit, target, home) for edit in edits}
+    forms: dict[str, list[PlacedEdit]] = {}
+    for edit in edits:
+        forms.setdefault(f"{path.stem}:{edit.name}", []).append(PlacedEdit(edit, target, home))
+    return forms

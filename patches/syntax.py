@@ -48,6 +48,14 @@ class AlreadyApplied(EditError):
     """The file has what the edit would bring."""
 
 
+class NotForIt(EditError):
+    """No form of the edit is for this version of upstream."""
+
+
+class NotHere(EditError):
+    """What is given of upstream has no such files: a wheel no scripts, say."""
+
+
 def statements(code: str) -> list[Any]:
     """Parse statements; a comment above them is the first one's."""
     module = cst.parse_module(textwrap.dedent(code).strip("\n") + "\n")

@@ -6,66 +6,100 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import libcst as cst
 
 from patches.series import ADDED, Change, PlacedEdit, Series, SeriesError
-from patches.syntax import AlreadyApplied, EditError, NoMatch
+from patches.syntax import AlreadyApplied, EditError, NoMatch, NotForIt, NotHere
 from patches.upstream import PACKAGE, Upstream
 
 
 @dataclass(frozen=True)
 class Patched:
-    """A change; why each of its edits does not apply, None if it does; and its files, by their paths in the package."""
+    """A change; why each of its edits does not apply, None if it does; and its files.
+
+    Those of upstream's package are by their paths in it; `others` by theirs in upstream's repository.
+    """
 
     change: Change
     attempts: list[tuple[PlacedEdit, EditError | None]]
     files: dict[str, bytes]
+    others: dict[str, bytes]
 
 
-def attempt(series: Series, upstream: Upstream) -> list[Patched]:
-    """Try every edit, each on what those before it left."""
-    modules: dict[str, cst.Module] = {}
+def attempt(series: Series, upstream: Upstream, changes: Sequence[Change] = ()) -> list[Patched]:
+    """Try every edit, of all changes or of some, each on what those before it left."""
+    parsed: dict[str, Any] = {}
     patched = []
-    for change in series.changes:
-        placed = [series.edits[key] for key in change.edits]
-        attempts = [(each, _try(each, upstream, modules)) for each in placed]
-        files = {path: modules[path].bytes for path in {each.target for each in placed} & modules.keys()}
-        files |= {path: (series.root / ADDED / path).read_bytes() for path in change.adds}
-        patched.append(Patched(change, attempts, files))
+    for change in changes or series.changes:
+        attempts, targets = [], set()
+        for name in change.edits:
+            placed = series.form(name, upstream.version)
+            error = _try(placed, upstream, parsed) if placed else NotForIt("another version", upstream.version)
+            attempts.append((placed or series.edits[name][0], error))
+            if placed and error is None:
+                targets.add(placed)
+        edited = {placed.target: _bytes(parsed[placed.target]) for placed in targets}
+        packaged = {placed.target for placed in targets if placed.is_packaged}
+        files = {path: content for path, content in edited.items() if path in packaged}
+        files |= {path: (series.root / ADDED / path).read_bytes() for path in change.added(upstream.version)}
+        others = {path: content for path, content in edited.items() if path not in packaged}
+        patched.append(Patched(change, attempts, files, others))
     return patched
 
 
-def _try(placed: PlacedEdit, upstream: Upstream, modules: dict[str, cst.Module]) -> EditError | None:
-    path = upstream.root / placed.target
+def _try(placed: PlacedEdit, upstream: Upstream, parsed: dict[str, Any]) -> EditError | None:
+    target = placed.target
+    folder = upstream.root if placed.is_packaged else upstream.checkout
+    if folder is None or (upstream.is_in_megatron_lm and not placed.is_packaged and not (folder / target).is_file()):
+        return NotHere("this file", "none")
     try:
-        if placed.target not in modules:
-            if not path.is_file():
+        if target not in parsed:
+            if not (folder / target).is_file():
                 raise NoMatch("this file", "none")
-            modules[placed.target] = cst.parse_module(path.read_bytes())
-        modules[placed.target] = placed.edit.apply(modules[placed.target])
+            content = (folder / target).read_bytes()
+            parsed[target] = cst.parse_module(content) if target.endswith(".py") else content.decode()
+        parsed[target] = placed.edit.apply(parsed[target])
         return None
     except EditError as refused:
         error = refused
     except (cst.ParserSyntaxError, SyntaxError) as refused:
         error = EditError("valid Python in the edit and in the file", f"'{str(refused).splitlines()[0]}'")
-    placed.edit.explain(error, placed.target, placed.home, upstream.version)
+    placed.explain(error, upstream.version)
     return error
 
 
-def patch(series: Series, upstream: Upstream) -> list[Patched]:
-    """Apply the series, in memory, or raise the first EditError, or a SeriesError where upstream has it all."""
-    patched = attempt(series, upstream)
+def _bytes(parsed: cst.Module | str) -> bytes:
+    return parsed.encode() if isinstance(parsed, str) else parsed.bytes
+
+
+def patch(series: Series, upstream: Upstream, changes: Sequence[Change] = (), has_some: bool = False) -> list[Patched]:
+    """Apply changes, or all of them, in memory.
+
+    Args:
+        series: The series.
+        upstream: What it is applied to.
+        changes: The changes; all where there is none.
+        has_some: Whether upstream may have some of the edits already.
+
+    Raises:
+        EditError: The first of an edit that does not fit.
+        SeriesError: Where upstream has it all, or a file that is added.
+    """
+    patched = attempt(series, upstream, changes)
     errors = [error for each in patched for _, error in each.attempts]
     if errors and all(isinstance(error, AlreadyApplied) for error in errors):
         raise SeriesError(f"the series is already applied to {upstream.root}")
-    for error in filter(None, errors):
+    passing = (NotForIt, NotHere, AlreadyApplied) if has_some else (NotForIt, NotHere)
+    for error in (error for error in errors if error and not isinstance(error, passing)):
         raise error
-    for path in (path for change in series.changes for path in change.adds if (upstream.root / path).exists()):
-        raise SeriesError(f"upstream {upstream.version} has the added file {path} already")
+    for path in (path for each in patched for path in each.files if (upstream.root / path).exists()):
+        if path in {added for each in patched for added in each.change.added(upstream.version)}:
+            raise SeriesError(f"upstream {upstream.version} has the added file {path} already")
     return patched
 
 

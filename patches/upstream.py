@@ -28,10 +28,16 @@ class UpstreamError(Exception):
 
 @dataclass(frozen=True)
 class Upstream:
-    """The folder that holds `megatron/bridge`, and its version."""
+    """The folder that holds `megatron/bridge`, its version, and the checkout that it is of, if any."""
 
     root: Path
     version: str
+    checkout: Path | None = None
+
+    @property
+    def is_in_megatron_lm(self) -> bool:
+        """Whether the package is at the root of its repository, as Megatron-LM's is, where the project moves to."""
+        return self.checkout == self.root
 
 
 def open_upstream(source: Path | None, workdir: Path, *, pinned: bool = False) -> Upstream:
@@ -48,7 +54,7 @@ def open_upstream(source: Path | None, workdir: Path, *, pinned: bool = False) -
     if source is None:
         source, pinned = _download(workdir), True
     root = _unpack(source, workdir, pinned) if source.is_file() else _package_root(source)
-    upstream = Upstream(root, _version(root))
+    upstream = Upstream(root, _version(root), source if (source / ".git").exists() else None)
     if pinned and upstream.version != VERSION:
         raise UpstreamError(f"{source} is megatron-bridge {upstream.version}, the build needs {VERSION}")
     return upstream

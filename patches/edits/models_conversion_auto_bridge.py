@@ -21,10 +21,13 @@ _SAVE = "bridge.save_megatron_model"
 _FOLLOWS = "upstream's function follows the tracker."
 _ACCOUNTS = "upstream accounts for tensors and config fields."
 _RELEASE_DOC = (
-    "release: If True, writes a release checkpoint, which Megatron-LM loads as it is: the folder\n"
-    "``release`` and the tracker ``release``, published when every file is complete.\n"
-    "Default is False, which writes ``iter_0000000`` and the tracker ``0``."
+    "release: If True, writes a release checkpoint, which Megatron-LM fine-tunes from: the folder\n"
+    "``release`` and the tracker ``release``. Default is False, which writes ``iter_0000000``\n"
+    "and the tracker ``0``."
 )
+_OVERWRITE = "overwrite: bool = False"
+_OVERWRITE_WHY = "A checkpoint that is there is lost only to who says so."
+_FIND = "from megatron.bridge.training.checkpointing import find_checkpoint_folder"
 _TENSORS = "allow_unused_tensors: Sequence[str] = ()"
 _TENSORS_DOC = (
     "allow_unused_tensors: With ``release=True``, patterns, as of `fnmatch`, of the model's tensors that may be left\n"
@@ -41,85 +44,124 @@ _SEQUENCE = ("from collections.abc import Sequence",)
 
 EDITS = (
     Edit(
-        name="import-low-memory",
-        symbol="AutoBridge.import_ckpt",
-        why="Upstream's main has the parameter (perf #5154); the release follows its signature.",
-        drop_when="the pinned upstream has it.",
-        do=(
-            AddParameter(
-                "low_memory_save: bool = False",
-                keyword_only=True,
-                doc="low_memory_save: If True, frees the model while it is saved, which needs less memory and\n"
-                "more time. Default is False.",
-            ),
-            PassArgument(_SAVE, "low_memory_save=low_memory_save"),
-        ),
-    ),
-    Edit(
         name="import-release",
         symbol="AutoBridge.import_ckpt",
         why="The checkpoint that Megatron-LM fine-tunes from, in one call.",
         drop_when="upstream's import_ckpt has a `release` parameter.",
         do=(
             AddParameter("release: bool = False", keyword_only=True, doc=_RELEASE_DOC),
-            ExtendDocstring(
-                "Example:",
-                ">>> # Import as the release checkpoint that Megatron-LM fine-tunes from\n"
-                ">>> AutoBridge.import_ckpt(\n"
-                '...     "meta-llama/Meta-Llama-3-8B",\n'
-                '...     "./megatron_checkpoints/llama3_8b",\n'
-                "...     release=True\n"
-                "... )",
-            ),
             PassArgument(_SAVE, "release=release"),
+        ),
+    ),
+    Edit(
+        name="save-release",
+        symbol="AutoBridge.save_megatron_model",
+        why="The same for a model that the caller has built, on any parallel layout.",
+        drop_when="upstream's save_megatron_model has a `release` parameter.",
+        do=(
+            AddParameter("release: bool = False", doc=_RELEASE_DOC),
+            PassArgument("save_megatron_model", "release=release"),
+        ),
+    ),
+    Edit(
+        name="load-root",
+        symbol="AutoBridge.load_megatron_model",
+        why="It looked for iter_* folders alone, and took the highest one where the tracker names another; and one that a "
+        "second run has nested in a checkpoint folder, where it was given that.",
+        drop_when=_FOLLOWS,
+        do=(
+            ReplaceExpression("Path(path)", "Path(find_checkpoint_folder(path))"),
+            ReplaceExpression(
+                "iter_folders",
+                "not is_checkpoint_iteration_directory(str(checkpoint_path)) and __old__",
+                guarding="max",
+            ),
+            InsertStatements(
+                """
+                from megatron.bridge.training.checkpointing import find_checkpoint_folder
+                from megatron.bridge.training.utils.checkpoint_utils import is_checkpoint_iteration_directory
+
+                """,
+                before_call="find_checkpoint_folder",
+            ),
+        ),
+    ),
+    Edit(
+        name="auto-config-root",
+        symbol="AutoBridge.from_auto_config",
+        why="It looked for iter_* folders alone, and took the highest one where the tracker names another.",
+        drop_when=_FOLLOWS,
+        do=InsertStatements(
+            # The training package imports this module's package: what is needed from there is imported where it is used.
+            f"{_FIND}\n\ncheckpoint_path = Path(find_checkpoint_folder(checkpoint_path))",
+            after_call="checkpoint_path.exists",
+        ),
+    ),
+    Edit(
+        name="adapter-root",
+        symbol="AutoBridge.export_adapter_ckpt",
+        why="Its documentation offers a run's root, which it did not resolve.",
+        drop_when=_FOLLOWS,
+        do=InsertStatements(
+            """
+            from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
+
+            ckpt_path = Path(resolve_checkpoint_folder(ckpt_path))
+            """,
+            after_call="ckpt_path.exists",
         ),
     ),
     Edit(
         name="import-overwrite",
         symbol="AutoBridge.import_ckpt",
-        why="A checkpoint that is there is lost only to who says so.",
+        why=f"{_OVERWRITE_WHY} What stands against the destination is found before the long work.",
         drop_when="upstream's import_ckpt has an `overwrite` parameter.",
         do=(
             AddParameter(
-                "overwrite: bool = False",
+                _OVERWRITE,
                 keyword_only=True,
                 doc="overwrite: If True, ``release=True`` replaces the release that ``megatron_path`` holds, when the\n"
                 "new one is complete. Default is False: a folder that holds a checkpoint is refused.",
             ),
+            ExtendDocstring(
+                "Raises:",
+                "ValueError: With ``release=True``, if ``megatron_path`` cannot hold the checkpoint, or the model or\n"
+                "    its architecture cannot be imported. Raised before anything is written.",
+            ),
+            InsertStatements(
+                """
+                megatron_path = destination(megatron_path, release, overwrite)
+                if release:
+                    check_destination(megatron_path, overwrite)
+                """
+            ),
             PassArgument(_SAVE, "overwrite=overwrite"),
+        ),
+        imports=("from megatron.bridge.training.release.destination import check_destination, destination",),
+    ),
+    Edit(
+        name="save-overwrite",
+        symbol="AutoBridge.save_megatron_model",
+        why=_OVERWRITE_WHY,
+        drop_when="upstream's save_megatron_model has an `overwrite` parameter.",
+        do=(
+            AddParameter(
+                _OVERWRITE,
+                doc="overwrite: If True, ``release=True`` replaces the release that ``path`` holds, when the\n"
+                "new one is complete. Default is False: a folder that holds a checkpoint is refused.",
+            ),
+            PassArgument("save_megatron_model", "overwrite=overwrite"),
         ),
     ),
     Edit(
         name="import-checks",
         symbol="AutoBridge.import_ckpt",
         why="What a user can get wrong is found before the long work, with one line that says what to do.",
-        drop_when="upstream checks the paths of an import.",
-        do=(
-            ExtendDocstring(
-                "Raises:",
-                "ValueError: With ``release=True``, if the model or its architecture cannot be imported, or\n"
-                "    ``megatron_path`` cannot hold the checkpoint. Raised before anything is written.",
-            ),
-            InsertStatements(
-                """
-                megatron_path = destination(megatron_path, release, overwrite)
-                if release:
-                    hf_model_id = check_import(hf_model_id, megatron_path, overwrite, kwargs)
-                """
-            ),
+        drop_when="upstream checks the model of an import.",
+        do=InsertStatements(
+            "hf_model_id = check_import(hf_model_id, megatron_path, kwargs)", after_call="check_destination"
         ),
-        imports=(
-            "from megatron.bridge.training.release.destination import destination",
-            "from megatron.bridge.training.release.preflight import check_import",
-        ),
-    ),
-    Edit(
-        name="import-process-group",
-        symbol="AutoBridge.import_ckpt",
-        why="An import leaves the process as it found it, so that an export or another import can follow.",
-        drop_when="the pinned upstream's import_ckpt makes a temporary process group (perf #5154).",
-        do=AddDecorator("@conversion_process_group()", innermost=True),
-        imports=("from megatron.bridge.utils.conversion_group import conversion_process_group",),
+        imports=("from megatron.bridge.training.release.preflight import check_import",),
     ),
     Edit(
         name="import-allow-tensors",
@@ -146,53 +188,18 @@ EDITS = (
     Edit(
         name="import-faithful",
         symbol="AutoBridge.import_ckpt",
-        why="What would not be the model is refused before any weight is read. Each weight is converted when it is "
-        "written: an import takes the memory of a few tensors.",
-        drop_when="upstream accounts for tensors and config fields, and streams an import.",
-        do=(
-            InsertStatements(
-                """
-                streamed: list[MegatronModelT] | None = None
-                if release:
-                    # The training package imports this module's package.
-                    from megatron.bridge.training.release.faithful import require_faithful
-                    from megatron.bridge.training.release.streaming import streamed_model
+        why="What would not be the model is refused before any weight is read.",
+        drop_when=_ACCOUNTS,
+        do=InsertStatements(
+            """
+            if release:
+                # The training package imports this module's package.
+                from megatron.bridge.training.release.faithful import require_faithful
 
-                    accounted = require_faithful(bridge, allow_unused_tensors, allow_config_fields, hf_model_id)
-                    streamed = streamed_model(bridge, accounted)
-                """,
-                before_call="bridge.to_megatron_model",
-            ),
-            ReplaceExpression("bridge.to_megatron_model(...)", "streamed or __old__"),
-        ),
-    ),
-    Edit(
-        name="save-release",
-        symbol="AutoBridge.save_megatron_model",
-        why="The same for a model that the caller has built, on any parallel layout.",
-        drop_when="upstream's save_megatron_model has a `release` parameter.",
-        do=(
-            AddParameter("release: bool = False", doc=_RELEASE_DOC),
-            ExtendDocstring(
-                "Example:",
-                ">>> # Save the release checkpoint that Megatron-LM fine-tunes from\n"
-                '>>> bridge.save_megatron_model(megatron_model, "./megatron_checkpoint", release=True)',
-            ),
-            PassArgument("save_megatron_model", "release=release"),
-        ),
-    ),
-    Edit(
-        name="save-overwrite",
-        symbol="AutoBridge.save_megatron_model",
-        why="A checkpoint that is there is lost only to who says so.",
-        drop_when="upstream's save_megatron_model has an `overwrite` parameter.",
-        do=(
-            AddParameter(
-                "overwrite: bool = False",
-                doc="overwrite: If True, ``release=True`` replaces the release that ``path`` holds, when the\n"
-                "new one is complete. Default is False: a folder that holds a checkpoint is refused.",
-            ),
-            PassArgument("save_megatron_model", "overwrite=overwrite"),
+                require_faithful(bridge, allow_unused_tensors, allow_config_fields, hf_model_id)
+
+            """,
+            before_call="bridge.to_megatron_model",
         ),
     ),
     Edit(
@@ -224,56 +231,86 @@ EDITS = (
                 if release:
                     # The training package imports this module's package.
                     from megatron.bridge.training.release.faithful import require_faithful
-                    from megatron.bridge.training.release.own_config import require_own_config
+                    from megatron.bridge.training.release.own_config import config_of, require_own_config
 
                     let_through = require_faithful(
                         self, allow_unused_tensors, allow_config_fields, hf_tokenizer_path, hf_tokenizer_kwargs
                     ).let_through
-                    require_own_config(self, model)
+                    require_own_config(self, config_of(model))
                 """
             ),
             PassArgument("save_megatron_model", "let_through=let_through"),
         ),
     ),
     Edit(
-        name="load-root",
-        symbol="AutoBridge.load_megatron_model",
-        why="It looked for iter_* folders alone, and took the highest one where the tracker names another. The "
-        "function that it calls follows the tracker.",
+        name="save-own-values",
+        symbol="AutoBridge.save_megatron_model",
+        why="What the Hugging Face config says is asked of the model's own values, not of this host's.",
+        drop_when="upstream builds models on any host without changing the config that it saves.",
+        do=ReplaceExpression("config_of(model)", "without_host_values(__old__)"),
+        imports=("from megatron.bridge.utils.host import without_host_values",),
+    ),
+    Edit(
+        name="import-process-group",
+        symbol="AutoBridge.import_ckpt",
+        why="An import leaves the process as it found it, so that an export or another import can follow.",
+        drop_when="the pinned upstream's import_ckpt makes a temporary process group (perf #5154).",
+        versions="<0.7",
+        do=AddDecorator("@conversion_process_group()", innermost=True),
+        imports=("from megatron.bridge.utils.conversion_group import conversion_process_group",),
+    ),
+    Edit(
+        name="auto-config-run-config",
+        symbol="AutoBridge.from_auto_config",
+        why="Megatron-LM, which may have saved into the root since, writes no run config. It only looks at a checkpoint, which "
+        "one rank may do alone.",
         drop_when=_FOLLOWS,
         do=(
-            ReplaceStatement("checkpoint_path = path", assigns="checkpoint_path", was="18c86f4d3667"),
-            ReplaceStatement("", assigns="iter_folders", was="047de687947a"),
-            ReplaceStatement("", tests="iter_folders", was="3860fdbdcb69"),
+            ReplaceStatement(
+                "from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder",
+                imports="find_checkpoint_folder",
+                was="f477c9ac54fd",
+            ),
+            ReplaceExpression("find_checkpoint_folder(checkpoint_path)", "resolve_run_config_folder(checkpoint_path)"),
         ),
     ),
     Edit(
-        name="auto-config-root",
-        symbol="AutoBridge.from_auto_config",
-        why="It looked for iter_* folders alone, and took the highest one where the tracker names another.",
-        drop_when=_FOLLOWS,
-        do=InsertStatements(
-            # The training package imports this module's package: what is needed from there is imported where it is used.
-            """
-            from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder
+        name="import-streams",
+        symbol="AutoBridge.import_ckpt",
+        why="Each weight is converted when it is written: an import takes the memory of a few tensors.",
+        drop_when="upstream streams an import.",
+        do=(
+            ReplaceStatement(
+                """
+                streamed: list[MegatronModelT] | None = None
+                if release:
+                    # The training package imports this module's package.
+                    from megatron.bridge.training.release.faithful import require_faithful
+                    from megatron.bridge.training.release.streaming import streamed_model
 
-            checkpoint_path = Path(resolve_run_config_folder(checkpoint_path))
-            """,
-            after_call="checkpoint_path.exists",
+                    accounted = require_faithful(bridge, allow_unused_tensors, allow_config_fields, hf_model_id)
+                    streamed = streamed_model(bridge, accounted)
+                """,
+                tests="release",
+                was="253a757797f0",
+            ),
+            ReplaceExpression("bridge.to_megatron_model(...)", "streamed or __old__"),
         ),
     ),
     Edit(
-        name="adapter-root",
-        symbol="AutoBridge.export_adapter_ckpt",
-        why="Its documentation offers a run's root, which it did not resolve.",
-        drop_when=_FOLLOWS,
-        do=InsertStatements(
-            """
-            from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
-
-            ckpt_path = Path(resolve_checkpoint_folder(ckpt_path))
-            """,
-            after_call="ckpt_path.exists",
+        name="import-low-memory",
+        symbol="AutoBridge.import_ckpt",
+        why="Upstream's main has the parameter (perf #5154). Before, an import saves in this way always.",
+        drop_when="the pinned upstream has it.",
+        versions="<0.7",
+        do=(
+            AddParameter(
+                "low_memory_save: bool = True",
+                keyword_only=True,
+                doc="low_memory_save: If True, frees the model while it is saved, which needs less memory and\n"
+                "more time. Default is True.",
+            ),
+            PassArgument(_SAVE, "low_memory_save=low_memory_save"),
         ),
     ),
 )

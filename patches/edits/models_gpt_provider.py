@@ -4,21 +4,21 @@
 """Edits to upstream's models/gpt_provider.py."""
 
 from patches.edit import Edit
-from patches.operations import InsertStatements, PassArgument, ReplaceExpression, ReplaceStatement
+from patches.operations import InsertStatements, PassArgument, ReplaceExpression
 
 
 TARGET = "megatron/bridge/models/gpt_provider.py"
 
 _WHY = "Megatron Core's own modules stand in where there is no Transformer Engine."
-_HOST = ("from megatron.bridge.utils.host import has_transformer_engine",)
+_HOST = ("from megatron.bridge.utils.transformer_engine_need import has_transformer_engine",)
 
 EDITS = (
     Edit(
-        name="default-layer-spec",
-        symbol="default_layer_spec",
+        name="layer-spec",
+        symbol="transformer_engine_layer_spec",
         why=_WHY,
-        drop_when="upstream's default layer spec does so.",
-        do=InsertStatements("if not has_transformer_engine():\n    return local_layer_spec(config)"),
+        drop_when="upstream's layer spec does so.",
+        do=InsertStatements("if not has_transformer_engine():\n    return local_layer_spec(config)\n\n"),
         imports=_HOST,
     ),
     Edit(
@@ -31,16 +31,6 @@ EDITS = (
             PassArgument("get_gpt_decoder_layer_specs", "use_transformer_engine=has_transformer_engine()"),
         ),
         imports=_HOST,
-    ),
-    Edit(
-        name="gradient-accumulation-fusion",
-        symbol="GPTModelProvider",
-        why="The default is the model's; fit_to_host switches it off where the host lacks it, and the run config keeps it.",
-        drop_when="upstream's default does not depend on the host.",
-        do=ReplaceStatement(
-            "gradient_accumulation_fusion: bool = True", assigns="gradient_accumulation_fusion", was="3acae0a61c77"
-        ),
-        unused=("dataclasses.field",),
     ),
     Edit(
         name="vocabulary-padding",

@@ -59,6 +59,14 @@ EDITS = (
         imports=("from megatron.bridge.utils.transformer_engine_need import explains_missing_transformer_engine",),
     ),
     Edit(
+        name="fits-to-host",
+        symbol="_create_model",
+        why="What the host lacks is switched off when a model is built, and in no config that is not.",
+        drop_when="upstream builds models on any host.",
+        do=AddDecorator("@builds_on_this_host"),
+        imports=("from megatron.bridge.utils.host import builds_on_this_host",),
+    ),
+    Edit(
         name="tied-without-cuda",
         symbol="_create_model",
         why="Megatron Core moves a tied embedding to a CUDA device where pipeline stages share it.",

@@ -14,10 +14,10 @@ def _fit(name: str, symbol: str) -> Edit:
     return Edit(
         name=name,
         symbol=symbol,
-        why="Megatron Core refuses a config that its host cannot run; every model is finalized before it is built.",
+        why="Megatron Core refuses, in a config, what needs Transformer Engine.",
         drop_when="upstream's finalize leaves what its host lacks out of the model and in the config.",
-        do=InsertStatements("fit_to_host(self)"),
-        imports=("from megatron.bridge.utils.host import fit_to_host",),
+        do=InsertStatements("switch_off_what_is_refused(self)"),
+        imports=("from megatron.bridge.utils.host import switch_off_what_is_refused",),
     )
 
 
@@ -29,7 +29,7 @@ EDITS = (
         drop_when="upstream's finalize leaves what its host lacks out of the model and in the config.",
         do=InsertStatements(
             """
-            # By field, the model's own value and the one for this host, where `fit_to_host` has switched it.
+            # By field, the model's own value and the one for this host, where `switch` has changed it.
             _host_values = None
             """
         ),

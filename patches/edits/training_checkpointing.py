@@ -19,7 +19,9 @@ from patches.operations import (
 TARGET = "megatron/bridge/training/checkpointing.py"
 
 _RELEASE_DROP = "upstream's save_checkpoint has a `release` parameter."
-_TOKENIZER_WHY = "A release without its tokenizer, or with a part of it, must not be published."
+_TRACKER_DROP = "upstream reads latest_checkpointed_iteration.txt before latest_train_state.pt."
+# Where a state dict is whole, and not saved yet.
+_STATE_DICT = "_get_model_glu_interleave_sizes"
 
 EDITS = (
     Edit(
@@ -35,51 +37,138 @@ EDITS = (
                 "Megatron-LM starts fine-tuning. Default is False.",
             ),
             PassArgument("get_checkpoint_name", "release=release"),
+            ReplaceExpression("f.write(...)", 'f.write("release" if release else str(step))', count=2),
         ),
     ),
     Edit(
-        name="save-tracker",
+        name="read-metadata-of-imports",
+        symbol="read_metadata",
+        why="The tracker 0 is what an import writes, and reading a text file needs no CUDA device.",
+        drop_when="upstream's read_metadata takes 0 and works without CUDA.",
+        do=(
+            ReplaceExpression('"cuda"', '__old__ if torch.cuda.is_available() else "cpu"'),
+            ReplaceExpression("iteration > 0 or release", "iteration >= 0"),
+        ),
+    ),
+    Edit(
+        name="release-at-step-0",
+        symbol="_resolve_checkpoint_iteration",
+        why="latest_train_state.pt knows no release: beside one, as beside any import, it says 0. Where it does, "
+        "Megatron-LM's tracker decides, which goes on alone when Megatron-LM trains in the root.",
+        drop_when=_TRACKER_DROP,
+        do=ReplaceStatement(
+            """
+            iteration = train_state.step
+            text_tracker = get_checkpoint_tracker_filename(load_dir)
+            if iteration == 0 and file_exists(text_tracker):
+                iteration, release = read_metadata(text_tracker)
+            """,
+            assigns="iteration",
+            was="7bf74089ba3f",
+        ),
+    ),
+    Edit(
+        name="find-folder",
+        symbol="",
+        why="Who takes a checkpoint root finds its checkpoint folder by the one rule of _resolve_checkpoint_iteration.",
+        drop_when="upstream has such a function.",
+        do=InsertStatements(
+            '''
+            def find_checkpoint_folder(path: str | os.PathLike[str]) -> str:
+                """Find the checkpoint folder that a checkpoint root's tracker names.
+
+                Args:
+                    path: Checkpoint root, or a checkpoint folder itself.
+
+                Returns:
+                    The checkpoint folder; ``path`` where it is one, or has no tracker.
+                """
+                iteration, release = _resolve_checkpoint_iteration(str(path), None)
+                return str(path) if iteration < 0 else get_checkpoint_name(str(path), iteration, release=release)
+            ''',
+            below="_resolve_checkpoint_iteration",
+        ),
+    ),
+    Edit(
+        name="save-args",
         symbol="save_checkpoint",
-        why="The tracker names the folder that was written, on a filesystem and on an object store. On an object store "
-        "nothing is staged, and the run config and the tokenizer come after the tracker: a release's is written by who "
-        "saves it, publishes_release, when all is there.",
+        why="Megatron-LM takes a checkpoint's model from its args.",
+        drop_when="upstream saves `args`.",
+        do=InsertStatements(
+            """
+            if release:
+                state_dict["args"] = release_args(
+                    model=cfg.model, ckpt_format=ckpt_cfg.ckpt_format, tokenizer=cfg.tokenizer, root=ckpt_cfg.save
+                )
+
+            """,
+            before_call=_STATE_DICT,
+        ),
+        imports=("from megatron.bridge.training.release.common_state import release_args",),
+    ),
+    Edit(
+        name="save-staged",
+        symbol="save_checkpoint",
+        why="What a release says of its place is where it is published, not the staging folder. On an object store nothing "
+        "is staged, and the tokenizer comes after the tracker: a release's tracker is written by who saves it. Where "
+        "torch.save opens a file itself, a full disk is a RuntimeError that does not say so.",
         drop_when=_RELEASE_DROP,
         do=(
-            ReplaceExpression("f.write(...)", 'f.write("release" if release else str(step))', count=2),
+            PassArgument("release_args", "root=published_root(ckpt_cfg.save)"),
+            ReplaceExpression("cfg.to_yaml(...)", "write_run_config(cfg, config_filename) if release else __old__"),
+            ReplaceExpression(
+                "torch.save(...)",
+                "(save_object if release else torch.save)(train_state_dict, train_state_local_filename)",
+            ),
             ReplaceExpression("msc.open(...)", "open_tracker_object(tracker_filename, release)"),
         ),
-        imports=("from megatron.bridge.training.release.saving import open_tracker_object",),
+        imports=(
+            "from megatron.bridge.training.release.common_state import save_object",
+            "from megatron.bridge.training.release.saving import open_tracker_object",
+            "from megatron.bridge.training.release.under_way import published_root, write_run_config",
+        ),
     ),
     Edit(
-        name="save-state-dict",
+        name="tokenizer-required",
+        symbol="save_tokenizer_assets",
+        why="A release without its tokenizer, or with a part of it, must not be published.",
+        drop_when="upstream's function raises what it logs.",
+        do=(
+            AddParameter(
+                "required: bool = False",
+                doc="required: If True, raises what stops it. Default is False: it is logged.",
+            ),
+            InsertStatements(
+                """
+                if required:
+                    raise RuntimeError(f"The tokenizer could not be saved, so nothing is published: {e}") from e
+                """,
+                before_call="get_rank_safe",
+            ),
+        ),
+    ),
+    Edit(
+        name="save-numbers",
         symbol="save_checkpoint",
-        why="A release carries Megatron-LM's args, and loads in models built with and without Transformer Engine, "
+        why="Weights that are no numbers are no model's.",
+        drop_when="upstream looks at the weights that it saves.",
+        do=InsertStatements("if release:\n    require_numbers_in(state_dict)\n\n", before_call=_STATE_DICT),
+        imports=("from megatron.bridge.training.release.numbers import require_numbers_in",),
+    ),
+    Edit(
+        name="save-without-transformer-engine",
+        symbol="save_checkpoint",
+        why="A release describes the model, not the host, and loads in models built with and without Transformer Engine, "
         "whichever wrote it.",
-        drop_when="upstream saves `args`, and Megatron Core's own layer specs write the keys that its Transformer "
-        "Engine specs read.",
-        do=InsertStatements(
-            "if release:\n    prepare_release_state_dict(state_dict, cfg)\n\n",
-            before_call="_get_model_glu_interleave_sizes",
+        drop_when="Megatron Core's own layer specs write the keys that its Transformer Engine specs read.",
+        do=(
+            PassArgument("release_args", "model=without_host_values(cfg.model)"),
+            InsertStatements("if release:\n    add_transformer_engine_keys(state_dict)\n\n", before_call=_STATE_DICT),
         ),
-        imports=("from megatron.bridge.training.release.contents import prepare_release_state_dict",),
-    ),
-    Edit(
-        name="save-run-config",
-        symbol="save_checkpoint",
-        why="run_config.yaml names the place where a release is published, not the staging folder.",
-        drop_when=_RELEASE_DROP,
-        do=ReplaceExpression("cfg.to_yaml(...)", "write_run_config(cfg, config_filename) if release else __old__"),
-        imports=("from megatron.bridge.training.release.contents import write_run_config",),
-    ),
-    Edit(
-        name="save-train-state",
-        symbol="save_checkpoint",
-        why="Where torch.save opens the file itself, a full disk is a RuntimeError that does not say so.",
-        drop_when="torch.save raises the operating system's error.",
-        do=ReplaceExpression(
-            "torch.save(...)", "(save_object if release else torch.save)(train_state_dict, train_state_local_filename)"
+        imports=(
+            "from megatron.bridge.training.release.te_keys import add_transformer_engine_keys",
+            "from megatron.bridge.utils.host import without_host_values",
         ),
-        imports=("from megatron.bridge.training.release.contents import save_object",),
     ),
     Edit(
         name="save-without-cuda",
@@ -90,125 +179,92 @@ EDITS = (
         imports=("from megatron.bridge.utils.without_cuda import checkpointing_without_cuda",),
     ),
     Edit(
-        name="tokenizer-required",
-        symbol="save_tokenizer_assets",
-        why=_TOKENIZER_WHY,
-        drop_when="upstream's function raises what it logs.",
-        do=(
-            AddParameter(
-                "required: bool = False",
-                doc="required: If True, raises what stops it. Default is False: it is logged.",
-            ),
-            InsertStatements(
-                """
-                if required:
-                    raise TokenizerNotSaved(f"The tokenizer could not be saved, so nothing is published: {e}") from e
-                """,
-                before_call="get_rank_safe",
-            ),
-        ),
-        imports=("from megatron.bridge.training.release.tokenizer import TokenizerNotSaved",),
-    ),
-    Edit(
         name="rng-state-without-cuda",
         symbol="get_rng_state",
-        why="A host without CUDA has no CUDA generator, and a conversion keeps no RNG state.",
-        drop_when="upstream's get_rng_state runs on a host without CUDA.",
+        why="A host without CUDA has no CUDA generator, and a conversion keeps no RNG state. Since 0.7 none asks for it.",
+        drop_when="the pinned upstream is 0.7.",
+        versions="<0.7",
         do=ReplaceExpression("torch.cuda.get_rng_state(...)", "__old__ if torch.cuda.is_available() else None"),
     ),
     Edit(
         name="read-metadata",
         symbol="read_metadata",
-        why="A torn tracker must be an error with a non-zero exit, the tracker 0 (upstream's own imports) must "
-        "pass, and reading a text file needs no CUDA device.",
-        drop_when="upstream's read_metadata raises on a bad tracker and works without CUDA.",
-        do=(
-            ReplaceBody("return on_rank_0(lambda: read_tracker_file(tracker_filename))", was="668661d5cf57"),
-            ReplaceDocstring(
-                """
-                Read a text tracker, ``latest_checkpointed_iteration.txt``, on rank 0 for every rank.
-
-                Args:
-                    tracker_filename: Path to the tracker file.
-
-                Returns:
-                    The iteration, 0 for a release checkpoint, and whether it is one.
-
-                Raises:
-                    ValueError: If the tracker is torn, empty, or holds anything else.
-                """,
-                was="1edef62578d8",
-            ),
+        why="A torn tracker ends with an error, and not with the exit status 0.",
+        drop_when="upstream's read_metadata raises on a bad tracker.",
+        do=ReplaceStatement(
+            "iteration, release = parse_tracker(metastring, tracker_filename)", tries="int", was="9e933e551244"
         ),
-        imports=(
-            "from megatron.bridge.training.utils.all_ranks import on_rank_0",
-            "from megatron.bridge.training.utils.checkpoint_root import read_tracker_file",
-        ),
+        imports=("from megatron.bridge.training.release.layout import parse_tracker",),
     ),
     Edit(
         name="resolve-iteration",
         symbol="_resolve_checkpoint_iteration",
         why="The text tracker decides: latest_train_state.pt knows no release, and is stale as soon as Megatron-LM "
         "has gone on training in the root.",
-        drop_when="upstream reads latest_checkpointed_iteration.txt before latest_train_state.pt.",
+        drop_when=_TRACKER_DROP,
+        do=ReplaceStatement(
+            """
+            text_tracker = get_checkpoint_tracker_filename(load_dir)
+            if file_exists(text_tracker):
+                iteration, release = read_metadata(text_tracker)
+            elif file_exists(tracker_filename):
+                # As Bridge left a root before 0.2.
+                iteration = read_train_state(tracker_filename).step
+            """,
+            tests="file_exists(tracker_filename)",
+            was="c7063476b4c9",
+        ),
+    ),
+    Edit(
+        name="find-folder-for-all-ranks",
+        symbol="find_checkpoint_folder",
+        why="Ranks that load one checkpoint go by what rank 0 sees, and a tracker that names a missing folder is an error.",
+        drop_when=_TRACKER_DROP,
         do=(
-            ReplaceBody(
-                """
-                if load_dir is None:
-                    return -1, False
-                if is_checkpoint_iteration_directory(load_dir):
-                    print_rank_0(f"Loading the checkpoint folder {load_dir} itself")
-                    return _DIRECT_ITERATION_DIR_SENTINEL, False
-                if ckpt_step_override is not None:
-                    checkpoint_folder(load_dir, ckpt_step_override, release=False, named_by="ckpt_step")
-                    return ckpt_step_override, False
-                return on_rank_0(lambda: read_tracker(load_dir)) or (-1, False)
-                """,
-                was="265b9c04be85",
-            ),
+            ReplaceBody("return on_rank_0(lambda: resolve_checkpoint_folder(path))", was="9aec56e66afc"),
             ReplaceDocstring(
                 """
-                Find the checkpoint to load. Collective, unless ``load_dir`` is a checkpoint folder.
+                Find the checkpoint folder that a checkpoint root stands for, on rank 0 for every rank.
 
                 Args:
-                    load_dir: Checkpoint root, or a checkpoint folder itself.
-                    ckpt_step_override: The iteration that the user asks for (``ckpt_step``), whose folder must be there.
+                    path: Checkpoint root, or a checkpoint folder itself.
 
                 Returns:
-                    The iteration, and whether it is a release checkpoint. ``_DIRECT_ITERATION_DIR_SENTINEL`` stands for
-                    ``load_dir`` itself, -1 for none. Else it is what the text tracker names, or
-                    ``latest_train_state.pt`` where there is no text tracker.
+                    The checkpoint folder; ``path`` where it is one, or holds none.
 
                 Raises:
-                    FileNotFoundError: If there is no folder of ``ckpt_step_override``.
                     ValueError: If the tracker is torn, empty, or holds anything else.
+                    FileNotFoundError: If the tracker names a folder that is not there.
                 """,
-                was="e0e09247b254",
+                was="458d73ca8c92",
             ),
         ),
         imports=(
             "from megatron.bridge.training.utils.all_ranks import on_rank_0",
-            "from megatron.bridge.training.utils.checkpoint_root import checkpoint_folder, read_tracker",
+            "from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder",
         ),
     ),
     Edit(
-        name="load-base-folder",
-        symbol="_load_base_checkpoint",
+        name="missing-folder",
+        symbol="_get_checkpoint_format",
         why="A tracker that names a missing folder is an error that says which folders are there.",
         drop_when="upstream checks that the folder its tracker names exists.",
-        do=ReplaceStatement(
-            "checkpoint_path = checkpoint_folder(load_dir, iteration, release)",
-            assigns="checkpoint_path",
-            was="35574757dd32",
+        do=InsertStatements(
+            """
+            if not file_exists(checkpoint_path):
+                raise FileNotFoundError(missing_folder(checkpoint_path))
+            """,
+            before_call="NotImplementedError",
         ),
-        imports=("from megatron.bridge.training.utils.checkpoint_root import checkpoint_folder",),
+        imports=("from megatron.bridge.training.utils.checkpoint_root import missing_folder",),
     ),
     Edit(
         name="load-fsdp-dtensor",
         symbol="_load_checkpoint_from_path",
         why="The fsdp_dtensor branch finds its folder by the same rule as the torch_dist branch, and, as there, a release "
         "has neither optimizer nor RNG state to ask for.",
-        drop_when="upstream's fsdp_dtensor branch calls _resolve_checkpoint_iteration, and looks at `release`.",
+        drop_when="the pinned upstream is 0.7, whose branch does so.",
+        versions="<0.7",
         do=(
             ReplaceStatement(
                 """
@@ -219,7 +275,7 @@ EDITS = (
                 checkpoint_name = (
                     load_dir
                     if iteration == _DIRECT_ITERATION_DIR_SENTINEL
-                    else checkpoint_folder(load_dir, iteration, release)
+                    else get_checkpoint_name(load_dir, iteration, release)
                 )
                 """,
                 tests="is_checkpoint_iteration_directory(load_dir)",
@@ -229,6 +285,12 @@ EDITS = (
                 "not cfg.checkpoint.finetune", "not release and __old__", guarding="get_rerun_state_machine"
             ),
         ),
-        imports=("from megatron.bridge.training.utils.checkpoint_root import checkpoint_folder",),
+    ),
+    Edit(
+        name="numbers-in-memory",
+        symbol="save_checkpoint",
+        why="The writer of a release looks at the weights when it writes them; streamed, they are nowhere else.",
+        drop_when=_RELEASE_DROP,
+        do=ReplaceExpression("release", "release and checkpointing_context is None", guarding="require_numbers_in"),
     ),
 )

@@ -4,16 +4,23 @@
 """Edits to upstream's training/model_load_save.py."""
 
 from patches.edit import Edit
-from patches.operations import AddDecorator, AddParameter, ExtendDocstring, InsertStatements, PassArgument
+from patches.operations import (
+    AddDecorator,
+    AddParameter,
+    InsertStatements,
+    PassArgument,
+    ReplaceExpression,
+)
 
 
 TARGET = "megatron/bridge/training/model_load_save.py"
 
-_RESOLVE = "checkpoint_path = agree_on_checkpoint_folder(checkpoint_path)"
-_RESOLVE_IMPORTS = ("from megatron.bridge.training.utils.checkpoint_root import agree_on_checkpoint_folder",)
+_RESOLVE = "checkpoint_path = find_checkpoint_folder(checkpoint_path)"
+_RESOLVE_IMPORTS = ("from megatron.bridge.training.checkpointing import find_checkpoint_folder",)
 _RESOLVE_DROP = "upstream's function resolves a checkpoint root."
+_SAVE_DROP = "upstream's save_megatron_model has a `release` parameter."
 _CPU = "use_cpu_init = use_cpu_init or not torch.cuda.is_available()"
-_CONTEXT = "checkpointing_context=checkpointing_context(model, ckpt_format, release)"
+_CPU_DROP = "upstream's function runs on a host without CUDA."
 
 
 def _run_config(name: str, symbol: str) -> Edit:
@@ -35,6 +42,119 @@ def _run_config(name: str, symbol: str) -> Edit:
 
 
 EDITS = (
+    Edit(
+        name="save-release",
+        symbol="save_megatron_model",
+        why="Writes a converted model as the release checkpoint that Megatron-LM fine-tunes from. Both ways of saving "
+        "write the same layout, and the tokenizer goes into the folder that was written.",
+        drop_when=_SAVE_DROP,
+        do=(
+            AddParameter(
+                "release: bool = False",
+                doc="release: If True, writes a release checkpoint, which Megatron-LM fine-tunes from: the folder\n"
+                "``release`` and the tracker ``release``. Default is False, which writes ``iter_0000000``\n"
+                "and the tracker ``0``.",
+            ),
+            PassArgument("save_checkpoint", "release=release", count=2),
+            PassArgument("get_checkpoint_name", "release=release"),
+        ),
+    ),
+    Edit(
+        name="save-common-state",
+        symbol="save_megatron_model",
+        why="Megatron-LM before core 0.19 looks for the args in common.pt.",
+        drop_when="no Megatron-LM in use is older than core 0.19.",
+        do=InsertStatements('if release and ckpt_format == "torch_dist":\n    write_common_state(path)', at_end=True),
+        imports=("from megatron.bridge.training.release.common_state import write_common_state",),
+    ),
+    Edit(
+        name="save-description",
+        symbol="save_megatron_model",
+        why="Who starts Megatron-LM needs the model's flags, and --verify-integrity the checksums of the files.",
+        drop_when="upstream writes both.",
+        do=(
+            InsertStatements("if release:\n    warn_of_what_no_flag_gives(model_config)", before_call="GlobalState"),
+            InsertStatements("if release:\n    describe_release(path)", at_end=True),
+        ),
+        imports=(
+            "from megatron.bridge.training.release.description import describe_release, warn_of_what_no_flag_gives",
+        ),
+    ),
+    Edit(
+        name="save-publishes",
+        symbol="save_megatron_model",
+        why="A reader must find the old checkpoint or the new one, with its tokenizer, never a mixture. A checkpoint that is "
+        "there is lost only to who says so.",
+        drop_when="upstream publishes what it saves.",
+        do=(
+            AddParameter(
+                "overwrite: bool = False",
+                doc="overwrite: If True, ``release=True`` replaces the release that ``path`` holds, when the\n"
+                "new one is complete. Default is False: a folder that holds a checkpoint is refused.",
+            ),
+            AddDecorator("@publishes_release"),
+            ReplaceExpression("warn_of_what_no_flag_gives(...)", "note(__old__)"),
+        ),
+        imports=(
+            "from megatron.bridge.training.release.saving import publishes_release",
+            "from megatron.bridge.training.release.under_way import note",
+        ),
+    ),
+    Edit(
+        name="save-tokenizer-required",
+        symbol="save_megatron_model",
+        why="A release without its tokenizer, or with a part of it, must not be published. Rank 0 saves it, and every rank "
+        "is told.",
+        drop_when="upstream's save_tokenizer_assets raises what it logs.",
+        do=(
+            PassArgument("save_tokenizer_assets", "required=release"),
+            ReplaceExpression(
+                "save_tokenizer_assets(...)", "save_tokenizer(lambda: __old__, checkpoint_name, required=release)"
+            ),
+        ),
+        imports=("from megatron.bridge.training.release.tokenizer import save_tokenizer",),
+    ),
+    Edit(
+        name="save-let-through",
+        symbol="save_megatron_model",
+        why="A release says what it lacks of its source.",
+        drop_when="upstream accounts for tensors and config fields.",
+        do=(
+            AddParameter(
+                "let_through: Sequence[str] = ()",
+                doc="let_through: With ``release=True``, what the model lacks of the one that it was made of, a sentence\n"
+                "each, which the release records.",
+            ),
+            PassArgument("describe_release", "let_through=let_through"),
+            InsertStatements("note(*let_through)", before_call="GlobalState"),
+        ),
+        imports=("from collections.abc import Sequence",),
+    ),
+    Edit(
+        name="cpu-load",
+        symbol="load_megatron_model",
+        why="A host without CUDA builds the model on the CPU.",
+        drop_when=_CPU_DROP,
+        do=InsertStatements(_CPU, before_call="load_model_config"),
+    ),
+    Edit(
+        name="cpu-build",
+        symbol="build_and_load_model",
+        why="As load_megatron_model, for those who call this one directly.",
+        drop_when=_CPU_DROP,
+        do=InsertStatements(_CPU, before_call="has_modelopt_state"),
+    ),
+    Edit(
+        name="own-values",
+        symbol="save_megatron_model",
+        why="Which flags give the model is asked of the model's own values, not of this host's.",
+        drop_when="upstream builds models on any host without changing the config that it saves.",
+        do=ReplaceExpression(
+            "warn_of_what_no_flag_gives(model_config)",
+            "warn_of_what_no_flag_gives(without_host_values(model_config))",
+        ),
+        imports=("from megatron.bridge.utils.host import without_host_values",),
+    ),
     _run_config("resolve-tokenizer", "load_tokenizer"),
     _run_config("resolve-model-config", "load_model_config"),
     Edit(
@@ -54,85 +174,20 @@ EDITS = (
         imports=_RESOLVE_IMPORTS,
     ),
     Edit(
-        name="cpu-load",
-        symbol="load_megatron_model",
-        why="A host without CUDA builds the model on the CPU.",
-        drop_when="upstream's function runs on a host without CUDA.",
-        do=InsertStatements(_CPU, before_call="load_model_config"),
-    ),
-    Edit(
-        name="cpu-build",
-        symbol="build_and_load_model",
-        why="As load_megatron_model, for those who call this one directly.",
-        drop_when="upstream's function runs on a host without CUDA.",
-        do=InsertStatements(_CPU, before_call="has_modelopt_state"),
-    ),
-    Edit(
-        name="save-release",
-        symbol="save_megatron_model",
-        why="Writes a converted model as the release checkpoint that Megatron-LM fine-tunes from. Both ways of saving "
-        "write the same layout, and the tokenizer goes into the folder that was written.",
-        drop_when="upstream's save_megatron_model has a `release` parameter.",
-        do=(
-            AddParameter(
-                "release: bool = False",
-                doc="release: If True, writes a release checkpoint, which Megatron-LM loads as it is: the folder\n"
-                "``release`` and the tracker ``release``, published when every file is complete.\n"
-                "Default is False, which writes ``iter_0000000`` and the tracker ``0``.",
-            ),
-            ExtendDocstring(
-                "Example:",
-                ">>> # Save the release checkpoint that Megatron-LM fine-tunes from\n"
-                '>>> save_megatron_model(megatron_model, "./megatron_checkpoint", release=True)',
-            ),
-            PassArgument("save_checkpoint", "release=release", count=2),
-            PassArgument("get_checkpoint_name", "release=release"),
-        ),
-    ),
-    Edit(
-        name="save-overwrite",
-        symbol="save_megatron_model",
-        why="A checkpoint that is there is lost only to who says so.",
-        drop_when="upstream's save_megatron_model has an `overwrite` parameter.",
-        do=AddParameter(
-            "overwrite: bool = False",
-            doc="overwrite: If True, ``release=True`` replaces the release that ``path`` holds, when the\n"
-            "new one is complete. Default is False: a folder that holds a checkpoint is refused.",
-        ),
-    ),
-    Edit(
-        name="save-let-through",
-        symbol="save_megatron_model",
-        why="A release says what it lacks of its source.",
-        drop_when="upstream accounts for tensors and config fields.",
-        do=AddParameter(
-            "let_through: Sequence[str] = ()",
-            doc="let_through: With ``release=True``, what the model lacks of the one that it was made of, a sentence\n"
-            "each, which the release records.",
-        ),
-        imports=("from collections.abc import Sequence",),
-    ),
-    Edit(
-        name="save-publishes",
-        symbol="save_megatron_model",
-        why="A reader must find the old checkpoint or the new one, with its tokenizer, never a mixture.",
-        drop_when="upstream publishes what it saves.",
-        do=AddDecorator("@publishes_release"),
-        imports=("from megatron.bridge.training.release.saving import publishes_release",),
-    ),
-    Edit(
         name="save-writer",
         symbol="save_megatron_model",
-        why="A release has a writer of its own, which streams.",
-        drop_when="upstream's save_megatron_model has a `release` parameter.",
-        do=PassArgument("save_checkpoint", _CONTEXT, count=2),
-        imports=("from megatron.bridge.training.release.saving import checkpointing_context",),
-    ),
-    Edit(
-        name="save-tokenizer-required",
-        symbol="save_megatron_model",
-        why="A release without its tokenizer, or with a part of it, must not be published.",
-        drop_when="upstream's save_tokenizer_assets raises what it logs.",
-        do=PassArgument("save_tokenizer_assets", "required=release"),
+        why="A release has a writer of its own, which streams, and copies nothing that could be freed.",
+        drop_when=_SAVE_DROP,
+        do=(
+            InsertStatements(
+                """
+                checkpointing_context = release_context(model, ckpt_format, release)
+                low_memory_save = low_memory_save and checkpointing_context is None
+                """,
+                before_call="GlobalState",
+            ),
+            PassArgument("save_checkpoint", "checkpointing_context=checkpointing_context", count=2),
+        ),
+        imports=("from megatron.bridge.training.release.writing import release_context",),
     ),
 )

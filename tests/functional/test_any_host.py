@@ -30,7 +30,7 @@ from transformers import Gemma2Config, Gemma3TextConfig, GemmaConfig, LlamaConfi
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
-from megatron.bridge.utils import host
+from megatron.bridge.utils import host, transformer_engine_need
 from megatron.bridge.utils.conversion_group import conversion_process_group
 from megatron.bridge_release.layout import TRACKER
 
@@ -48,7 +48,7 @@ def test_the_run_config_is_the_one_of_a_host_with_everything(tiny, monkeypatch):
     written = yaml.safe_load((tiny.root / "release/run_config.yaml").read_text())
 
     # The same provider, finalized as on a host with CUDA and Transformer Engine: nothing is switched off.
-    monkeypatch.setattr(host, "HAVE_TE", True)
+    monkeypatch.setattr(transformer_engine_need, "HAVE_TE", True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(host, "can_enable_gradient_accumulation_fusion", lambda: True)
     monkeypatch.setattr(
@@ -56,6 +56,8 @@ def test_the_run_config_is_the_one_of_a_host_with_everything(tiny, monkeypatch):
     )
     monkeypatch.setattr("megatron.core.models.common.embeddings.rope_utils.fused_apply_rotary_pos_emb", object())
     provider = AutoBridge.from_hf_pretrained(tiny.hf).to_megatron_provider()
+    # Its class has asked this host.
+    provider.gradient_accumulation_fusion = True
     provider.finalize()
     assert provider.apply_rope_fusion and provider.persist_layer_norm and provider.gradient_accumulation_fusion
 

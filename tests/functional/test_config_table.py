@@ -259,10 +259,14 @@ def _expected_end(case: Case) -> str:
     """Tell where a case ends; each that does not compute another function is named here."""
     if case.values == _DROPOUT:
         return OTHER_ARGS
-    if case.field == "rope_parameters.rope_theta" or case.field == "hidden_act" and case.family != "mistral":
+    if (
+        case.field == "rope_parameters.rope_theta"
+        or case.field == "hidden_act"
+        and case.family not in ("llama", "mistral")
+    ):
         return NOT_LOADED
     not_imported = {
-        "llama": ("attention_bias", "mlp_bias"),
+        "llama": ("attention_bias", "hidden_act", "mlp_bias"),
         "mistral": ("rope_parameters.rope_type",) if case.values == _yarn() else (),
         "qwen3_moe": ("num_experts_per_tok", "decoder_sparse_step", "mlp_only_layers"),
     }

@@ -31,7 +31,7 @@ from workers import EXAMPLES
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training import model_load_save
-from megatron.bridge.training.release import destination
+from megatron.bridge.training.release import preflight
 from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.writing import ReleaseSaveStrategy
 from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
@@ -262,7 +262,7 @@ def test_permissions_that_are_missing_are_the_error_and_the_old_stays(refused, p
 
 
 def test_a_disk_without_room_is_refused(hf, tmp_path, monkeypatch):
-    monkeypatch.setattr(destination.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     _fails(hf, tmp_path / "root", "0.0 GB free and the checkpoint needs 0.0 GB")
 
 

@@ -42,6 +42,7 @@ Running others' code:
     cpu_host           lets Megatron-LM, of any version, run on the CPU
     megatron_lm        Megatron-LM's own argument parser, model builder and checkpoint loader
     pretrain_gpt       stands for Megatron-LM's script of this name
+    upstream_conftest  what stands for this repository's conftest in upstream's
     upstream_import    a script: an import by unpatched upstream, on this host
 
 Running in processes of their own; see `workers` for how to add one:

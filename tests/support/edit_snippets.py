@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import libcst as cst
 import pytest
@@ -77,17 +77,27 @@ def _operations(edit: Edit) -> tuple[Operation, ...]:
     return edit.do if isinstance(edit.do, tuple) else (edit.do,)
 
 
+def edits_of(file: str) -> dict[str, Any]:
+    """Return the edits of a file by their names, with the versions where there are several forms of one."""
+    forms = {key.partition(":")[2]: placed for key, placed in _SERIES.edits.items() if key.startswith(f"{file}:")}
+    return {
+        f"{name} {each.edit.versions}" if len(placed) > 1 else name: each.edit
+        for name, placed in forms.items()
+        for each in placed
+    }
+
+
 def replaces(file: str, name: str) -> bool:
     """Return whether an edit replaces something whole, which its digest stands for."""
-    return any(hasattr(each, "was") for each in _operations(_SERIES.edits[f"{file}:{name}"].edit))
+    return any(hasattr(each, "was") for each in _operations(edits_of(file)[name]))
 
 
 def searches(file: str, name: str) -> bool:
     """Return whether an edit looks for a place in its symbol, which there must be once."""
     return any(
         isinstance(each, PassArgument | ReplaceExpression | ReplaceStatement)
-        or (isinstance(each, InsertStatements) and bool(each.before_call or each.after_call))
-        for each in _operations(_SERIES.edits[f"{file}:{name}"].edit)
+        or (isinstance(each, InsertStatements) and bool(each.before_call or each.after_call or each.below))
+        for each in _operations(edits_of(file)[name])
     )
 
 
@@ -103,11 +113,10 @@ class EditSnippets:
 
     @pytest.fixture
     def edit(self, name: str, snippet: Snippet) -> Edit:
-        return fitted(_SERIES.edits[f"{self.FILE}:{name}"].edit, snippet.side("-"))
+        return fitted(edits_of(self.FILE)[name], snippet.side("-"))
 
     def test_every_edit_has_a_snippet(self):
-        names = [key.partition(":")[2] for key in _SERIES.edits if key.startswith(f"{self.FILE}:")]
-        assert sorted(self.SNIPPETS) == sorted(names)
+        assert sorted(self.SNIPPETS) == sorted(edits_of(self.FILE))
 
     def test_the_edit_changes_what_it_should_and_nothing_else(self, edit, snippet):
         assert laid_out(apply(edit, snippet.side("-"))) == snippet.side("+")
@@ -125,11 +134,11 @@ class EditSnippets:
         before, lines = self.SNIPPETS[searching].side("-"), self.SNIPPETS[searching].twice
         assert before.count(lines) == 1
         with pytest.raises(SeveralMatches):
-            apply(fitted(_SERIES.edits[f"{self.FILE}:{searching}"].edit, before), before.replace(lines, lines * 2))
+            apply(fitted(edits_of(self.FILE)[searching], before), before.replace(lines, lines * 2))
 
     def test_another_place_than_the_edit_was_written_for_is_refused(self, replacing):
         with pytest.raises(Changed):
-            apply(_SERIES.edits[f"{self.FILE}:{replacing}"].edit, self.SNIPPETS[replacing].side("-"))
+            apply(edits_of(self.FILE)[replacing], self.SNIPPETS[replacing].side("-"))
 
     def test_an_upstream_that_has_the_change_in_its_own_layout_is_refused(self, edit, snippet):
         with pytest.raises(AlreadyApplied):
@@ -162,3 +171,26 @@ def refused(kind: type[EditError], do: Operation, before: str, symbol: str = "")
         apply(edit(do, symbol), before)
     assert type(caught.value) is kind
     return str(caught.value)
+
+
+class TextSnippets:
+    """The tests of a file of edits to a text, which its own test file gives the text: all of them, one after the other."""
+
+    FILE: ClassVar[str]
+    TEXT: ClassVar[str]
+    GONE: ClassVar[tuple[str, str]]
+
+    def test_each_edit_adds_to_the_text_once(self):
+        text = self.TEXT
+        for each in edits_of(self.FILE).values():
+            changed = each.apply(text)
+            assert set(text.split("\n")) - set(changed.split("\n")) <= {self.GONE[0]} and len(changed) > len(text)
+            with pytest.raises(AlreadyApplied):
+                each.apply(changed)
+            text = changed
+
+    def test_a_place_that_is_gone_is_refused(self):
+        assert self.GONE[0] in self.TEXT
+        first = next(iter(edits_of(self.FILE).values()))
+        with pytest.raises(NoMatch):
+            first.apply(self.TEXT.replace(*self.GONE))

@@ -37,6 +37,7 @@ EDITS = (
 
 SERIES = '''\
 [[change]]
+key = "a"
 title = "feat: save a release"
 body = """
 A body.
@@ -45,10 +46,11 @@ adds = ["megatron/bridge/added.py"]
 edits = ["package:parameter"]
 
 [[change]]
+key = "b"
 title = "feat: write a release"
 body = "Another."
 edits = ["package:argument"]
-copies = { "tests/test_added.py" = "tests/unit_tests/test_added.py" }
+tests = { "tests/test_added.py" = "tests/unit_tests/added/test_added.py" }
 '''
 
 

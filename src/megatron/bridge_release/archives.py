@@ -60,7 +60,7 @@ _NAME_LENGTH = 26
 class StandIn:
     """Stands in for a class or a function: keeps what the pickle would pass to it."""
 
-    arguments: tuple = ()
+    arguments: tuple[Any, ...] = ()
     state: Any = None
 
     def __new__(cls, *arguments: Any) -> "StandIn":

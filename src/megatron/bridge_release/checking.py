@@ -17,10 +17,11 @@
 
 from pathlib import Path
 
+from megatron.bridge_release.commands import repair_command
 from megatron.bridge_release.folder_check import FolderCheck
 from megatron.bridge_release.layout import RELEASE, TRACKER, parse_tracker
 from megatron.bridge_release.report import Report
-from megatron.bridge_release.root import Root, read_root, repair_command
+from megatron.bridge_release.root import Root, read_root
 
 
 def check(path: Path) -> Report:

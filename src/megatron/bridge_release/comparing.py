@@ -98,7 +98,7 @@ def compare(folder: Path, hf_model: str) -> tuple[int, list[str]]:
     return len(equal), problems
 
 
-def _make_provider(bridge: AutoBridge, folder: Path) -> Any:
+def _make_provider(bridge: AutoBridge[Any], folder: Path) -> Any:
     """Make the provider of a model with as many rows for the vocabulary as the checkpoint has."""
     provider = bridge.to_megatron_provider(load_weights=False)
     embedding = read_metadata(folder).tensors.get(EMBEDDING)
@@ -108,7 +108,7 @@ def _make_provider(bridge: AutoBridge, folder: Path) -> Any:
     return provider
 
 
-def _tasks_with_weights(bridge: AutoBridge, model: list[Any]) -> list[Any]:
+def _tasks_with_weights(bridge: AutoBridge[Any], model: list[Any]) -> list[Any]:
     """Return a model's conversion tasks whose parameters have a source."""
     # A parameter that nothing maps has no task, and a task whose source is missing has no weight.
     tasks = [task for task in bridge.get_conversion_tasks(model) if task is not None]
@@ -116,7 +116,7 @@ def _tasks_with_weights(bridge: AutoBridge, model: list[Any]) -> list[Any]:
 
 
 def _find_differences(
-    bridge: AutoBridge, model: list[Any], tasks: "_Loaded", hf_model: str
+    bridge: AutoBridge[Any], model: list[Any], tasks: "_Loaded", hf_model: str
 ) -> Iterator[tuple[str, str | None]]:
     """Convert a checkpoint's parameters and compare them with the tensors that they were made of.
 
@@ -133,10 +133,10 @@ def _find_differences(
     registry = bridge._model_bridge.mapping_registry()
     mappings = [registry.megatron_to_hf_lookup(name) for name in _PADDED]
     padded = {mapping.hf_param for mapping in mappings if mapping is not None}
-    for name, tensor in bridge.export_hf_weights(model, show_progress=False, conversion_tasks=tasks):
+    for name, tensor in bridge.export_hf_weights(model, show_progress=False, conversion_tasks=tasks):  # type: ignore[arg-type,unused-ignore]
         if name not in source:
             continue
-        expected = source[name].to(tensor.dtype)
+        expected = source[name].to(tensor.dtype)  # type: ignore[union-attr,unused-ignore]
         if name in padded:
             tensor = tensor[: expected.shape[0]]
         difference = None

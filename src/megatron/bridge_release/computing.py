@@ -33,12 +33,13 @@ from transformers import PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from megatron.bridge_release.args_check import NEEDED_ARGS
+from megatron.bridge_release.commands import repair_command
 from megatron.bridge_release.errors import NotComputable, in_one_line, says_memory
 from megatron.bridge_release.hugging_face_model import HuggingFaceModel
 from megatron.bridge_release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, parse_tracker
 from megatron.bridge_release.plain_files import Unreadable
 from megatron.bridge_release.reading import read_state
-from megatron.bridge_release.root import read_root, repair_command
+from megatron.bridge_release.root import read_root
 
 
 POSITIONS = 256
@@ -244,7 +245,7 @@ class Plan:
         values = 3 * positions * config.vocab_size + 4 * config.num_attention_heads * positions**2
         values += 16 * positions * config.hidden_size
         # While the largest tensor is read, its bfloat16 stands beside it twice.
-        return _OWN_MEMORY + 4 * (self._hf.parameters(layers) + values)
+        return int(_OWN_MEMORY + 4 * (self._hf.parameters(layers) + values))
 
 
 def _release(root: Path) -> Path:
@@ -358,7 +359,7 @@ def _quiet() -> Iterator[None]:
     """Silence the warnings and the progress bars of both libraries, which are about other things."""
     disabled, bars = logging.root.manager.disable, transformers_logging.is_progress_bar_enabled()
     logging.disable(logging.WARNING)
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -366,7 +367,7 @@ def _quiet() -> Iterator[None]:
     finally:
         logging.disable(disabled)
         if bars:
-            transformers_logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
 
 
 def _memory() -> int:

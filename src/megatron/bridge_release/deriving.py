@@ -59,7 +59,8 @@ def derive_args(path: Path, folder: Path) -> argparse.Namespace:
 
 def _args_of_run_config(path: Path, folder: Path, embedding: Tensor | None) -> argparse.Namespace:
     from megatron.bridge.models.model_provider import ModelProviderMixin
-    from megatron.bridge.training.release.contents import release_args, warn_of_what_no_flag_gives
+    from megatron.bridge.training.release.common_state import release_args
+    from megatron.bridge.training.release.description import warn_of_what_no_flag_gives
 
     config = load_yaml(folder / RUN_CONFIG)
     name = config["model"]["_target_"]

@@ -22,6 +22,7 @@ from typing import Any
 from tqdm import tqdm
 
 from megatron.bridge_release.args_check import BUILT_IN_ROPE_SCALING_FACTOR, find_args_problem
+from megatron.bridge_release.commands import repair_command
 from megatron.bridge_release.integrity import digests, files_of, read_manifest, read_sums
 from megatron.bridge_release.layout import (
     ADDED_FILES,
@@ -43,7 +44,7 @@ from megatron.bridge_release.layout import (
 from megatron.bridge_release.plain_files import Unreadable, load_yaml
 from megatron.bridge_release.reading import Metadata, read_common_entry, read_metadata, read_state, verify_entries
 from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM, File, Report
-from megatron.bridge_release.root import Root, repair_command
+from megatron.bridge_release.root import Root
 from megatron.bridge_release.source import describe_run_config, read_source
 
 
@@ -63,6 +64,7 @@ class FolderCheck:
         assert report.folder is not None
         self._report, self._root, self._name = report, root, report.folder
         self._path = root.path / report.folder
+        self._repair = repair_command(root.path)
         match = ITERATION_FOLDER.fullmatch(self._name)
         report.layout = "release" if match is None else "import" if int(match[1]) == 0 else "training"
         self._files: dict[str, File] = {}
@@ -96,7 +98,7 @@ class FolderCheck:
         if report.layout == "import":
             report.add_problem(
                 f"The tracker of {self._root.path} says {(report.tracker or '').strip()!r}, iteration 0, from which "
-                f"Megatron-LM does not start. {repair_command(self._root.path)}",
+                f"Megatron-LM does not start. {self._repair}",
                 *(MEGATRON_LM, OLDER_MEGATRON_LM),
             )
         elif report.layout == "release":
@@ -122,7 +124,7 @@ class FolderCheck:
         file.problem = problem
         repairable = name in WRITTEN_BY_REPAIR or (name == TRAIN_STATE and file.size is None)
         if repairable and self._report.layout != "training":
-            self._report.add_problem(f"{self._path / name} {problem}. {repair_command(self._root.path)}", *readers)
+            self._report.add_problem(f"{self._path / name} {problem}. {self._repair}", *readers)
         else:
             what_next = "Restore it from a copy, or import the model again."
             self._beyond_repair(f"{self._path / name} {problem}. {what_next}", *readers)
@@ -180,7 +182,7 @@ class FolderCheck:
             # Readers can do without, but not a user who asks whether a file is as it was written.
             self._report.problems.append(
                 f"{self._path / INTEGRITY_FILE} is missing: damage may go unseen, and Megatron-LM's "
-                f"--verify-integrity refuses the release. {repair_command(self._root.path)}"
+                f"--verify-integrity refuses the release. {self._repair}"
             )
         entries = [entry for entry in metadata.entries if self._files[entry.file].problem is None] if metadata else []
         total = sum(entry.length for entry in entries)
@@ -199,7 +201,7 @@ class FolderCheck:
         if checksums == SUMS_FILE:
             self._report.notes.append(
                 f"{self._path / SUMS_FILE} takes the place of {INTEGRITY_FILE}, which Megatron-LM's --verify-integrity "
-                f"asks for. {repair_command(self._root.path)}"
+                f"asks for. {self._repair}"
             )
         own = {COMMON_STATE, *UPSTREAM_FILES, *ADDED_FILES}
         own |= metadata.sizes().keys() if metadata else set()
@@ -254,7 +256,7 @@ class FolderCheck:
         if report.layout == "training" and not args:
             report.notes.append("It holds no args: give Megatron-LM all flags of the model.")
         elif report.layout == "release" and report.args_problem is not None:
-            text = f"{self._path}: {report.args_problem}. {repair_command(self._root.path)}"
+            text = f"{self._path}: {report.args_problem}. {self._repair}"
             report.add_problem(text, MEGATRON_LM, OLDER_MEGATRON_LM)
         if args.get("use_rope_scaling") and args.get("rope_scaling_factor") not in (
             None,
@@ -278,7 +280,7 @@ class FolderCheck:
         what_next = "give --tokenizer-model"
         if self._report.layout == "release" and (self._path / TOKENIZER).is_dir():
             self._report.tokenizer_moved = True
-            what_next = repair_command(self._root.path)
+            what_next = self._repair
         self._report.notes.append(f"args.tokenizer_model {tokenizer} is not there: {what_next}")
 
     def _check_bridge_files(self) -> None:
@@ -336,17 +338,15 @@ class FolderCheck:
             self._report.made_of = source.made_of
             self._report.notes += [f"Let through when it was made: {text}" for text in source.let_through]
         else:
-            what_next = "" if describe_run_config(self._path) is None else f" {repair_command(self._root.path)}"
+            what_next = "" if describe_run_config(self._path) is None else f" {self._repair}"
             self._report.notes.append(f"{self._path} does not say which model it was made of.{what_next}")
 
     def _check_train_state_tracker(self) -> None:
         tracker = self._root.path / TRAIN_STATE_TRACKER
         if not self._root.has_train_state:
-            self._report.add_problem(f"{tracker} is missing. {repair_command(self._root.path)}", BRIDGE)
+            self._report.add_problem(f"{tracker} is missing. {self._repair}", BRIDGE)
         elif self._is_there(TRAIN_STATE) and tracker.read_bytes() != (self._path / TRAIN_STATE).read_bytes():
-            self._report.add_problem(
-                f"{tracker} differs from {RELEASE}/{TRAIN_STATE}. {repair_command(self._root.path)}", BRIDGE
-            )
+            self._report.add_problem(f"{tracker} differs from {RELEASE}/{TRAIN_STATE}. {self._repair}", BRIDGE)
 
     def _launch(self) -> list[str]:
         flags = self._root.path / RELEASE / FLAGS_FILE

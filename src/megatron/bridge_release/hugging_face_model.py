@@ -103,7 +103,7 @@ class HuggingFaceModel:
         model = self._load(layers)
         try:
             with torch.inference_mode():
-                return model(input_ids=tokens, use_cache=False).logits
+                return torch.as_tensor(model(input_ids=tokens, use_cache=False).logits)
         except Exception as error:
             raise NotComputable(f"transformers cannot run it here ({in_one_line(error)})") from error
 

@@ -124,7 +124,7 @@ def compute(args: Namespace, folder: Path, layers: int, tokens: torch.Tensor) ->
     mask = torch.ones(1, 1, positions, positions, dtype=torch.bool).triu(1)
     try:
         with torch.inference_mode():
-            return model(tokens, torch.arange(positions)[None], mask)
+            return torch.as_tensor(model(tokens, torch.arange(positions)[None], mask))
     except Exception as error:
         raise NotComputable(f"Megatron Core cannot run it here ({in_one_line(error)})") from error
 
@@ -173,7 +173,8 @@ def _parsed(flags: list[str]) -> Namespace:
         raise NotComputable("zero-centred norms need Transformer Engine")
     if args.hybrid_layer_pattern is not None:
         raise NotComputable("hybrid models are not built of GPT's layers")
-    return args
+    checked: Namespace = args
+    return checked
 
 
 def _cut(args: Namespace, layers: int) -> None:
@@ -236,7 +237,7 @@ def _process_groups() -> Iterator[None]:
     started = not dist.is_initialized()
     if started:
         try:
-            dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+            dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined,unused-ignore]
         except Exception as error:
             raise NotComputable(f"torch.distributed does not start here ({in_one_line(error)})") from error
     try:

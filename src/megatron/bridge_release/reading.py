@@ -205,7 +205,8 @@ def read_common_entry(folder: Path, metadata: Metadata) -> dict[str, Any] | None
         return None
     try:
         with open(folder / entry.file, "rb") as file:
-            return read_archive(open_part(file, entry.offset, entry.length))[0]
+            state: dict[str, Any] = read_archive(open_part(file, entry.offset, entry.length))[0]
+        return state
     except Exception as error:
         raise Unreadable(f"{_COMMON_ENTRY} in {entry.file} cannot be read: {_reason(error)}") from error
 

@@ -185,7 +185,8 @@ def _write_trackers(staging: Path, folder: Path, tracker: str) -> None:
 
 def _complete(path: Path, folder: Path, plan: Plan) -> None:
     """Write what a release has and its source lacks. A file that is replaced gets a new inode: the source's stays."""
-    from megatron.bridge.training.release.contents import save_object, write_flags
+    from megatron.bridge.training.release.common_state import save_object
+    from megatron.bridge.training.release.description import write_flags
     from megatron.bridge.training.state import TrainState
     from megatron.bridge_release.integrity import write_manifest
 

@@ -34,11 +34,9 @@ from megatron.bridge.training.release import args as release_args
 from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_args, megatron_lm_flags
 from megatron.bridge.training.release.args_table import (
     ARGUMENTS,
-    BUILT_IN_ROPE_SCALING_FACTOR,
     NO_ARGUMENT,
     OTHER_DEFAULTS,
 )
-from megatron.bridge_release import args_check
 
 
 # Fields of a provider that say how a run goes (where, how fast, from which initial weights, with which training
@@ -258,8 +256,3 @@ def test_no_flag_gives_a_value_that_the_parser_refuses():
     args = megatron_lm_args(gpt_model(rotary_base=10000.5, position_embedding_type="rope"))
     assert args.rotary_base == 10000.5
     assert [flag for flag in megatron_lm_flags(args) if flag.startswith("--rotary-base")] == []
-
-
-def test_check_knows_the_builders_factor_too():
-    """Each of the two packages stands alone."""
-    assert args_check.BUILT_IN_ROPE_SCALING_FACTOR == BUILT_IN_ROPE_SCALING_FACTOR

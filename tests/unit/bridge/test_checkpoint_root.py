@@ -20,7 +20,6 @@ import pytest
 import torch
 
 from megatron.bridge.training.utils.checkpoint_root import (
-    checkpoint_folder,
     checkpoint_folders,
     read_tracker,
     resolve_checkpoint_folder,
@@ -109,11 +108,6 @@ def test_a_missing_folder_is_an_error_that_lists_those_there(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         resolve_checkpoint_folder(root)
     assert "The tracker of" in str(error.value) and "Checkpoint folders there: iter_0000003." in str(error.value)
-
-
-def test_a_step_that_was_asked_for_is_named_as_such(tmp_path):
-    with pytest.raises(FileNotFoundError, match="The ckpt_step of .* names .* iter_0000005.*there: none"):
-        checkpoint_folder(str(tmp_path), 5, release=False, named_by="ckpt_step")
 
 
 @pytest.mark.parametrize("with_config, expected", [(["release"], "release"), (["release", "iter_0000005"], None)])

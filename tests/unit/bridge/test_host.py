@@ -22,13 +22,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from megatron.bridge.utils import host
+from megatron.bridge.utils import host, transformer_engine_need
 
 
 @pytest.fixture
 def bare(monkeypatch):
     """A host without CUDA and without Transformer Engine."""
-    monkeypatch.setattr(host, "HAVE_TE", False)
+    monkeypatch.setattr(transformer_engine_need, "HAVE_TE", False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(host, "can_enable_gradient_accumulation_fusion", lambda: False)
 
@@ -36,7 +36,7 @@ def bare(monkeypatch):
 @pytest.fixture
 def full(monkeypatch):
     """A host with both."""
-    monkeypatch.setattr(host, "HAVE_TE", True)
+    monkeypatch.setattr(transformer_engine_need, "HAVE_TE", True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(host, "can_enable_gradient_accumulation_fusion", lambda: True)
 

@@ -66,7 +66,7 @@ def _norm(key: str, layer: int | None = None) -> ShardedTensor:
 
 def test_an_extra_state_is_sharded_along_the_layers_and_empty():
     state = {"final": _norm("decoder.final_layernorm.weight"), "q": _norm(f"{L}self_attention.q_layernorm.weight", 2)}
-    add_transformer_engine_keys(state)
+    add_transformer_engine_keys({"model": state})
     added = {entry.unique_key: entry for entry in state.values() if isinstance(entry, ShardedObject)}
     assert set(added) == {
         "decoder.final_layernorm._extra_state/shard_0_1",
@@ -78,7 +78,7 @@ def test_an_extra_state_is_sharded_along_the_layers_and_empty():
 def test_the_keys_of_a_model_without_transformer_engine_stay():
     norm = _norm(f"{L}mlp.linear_fc1.layer_norm_weight", 1)
     state = {"norm": norm}
-    add_transformer_engine_keys(state)
+    add_transformer_engine_keys({"model": state})
     assert state["norm"] is norm
     alias = next(entry for entry in state.values() if entry.key == f"{L}pre_mlp_layernorm.weight")
     assert alias.data is norm.data and alias.global_offset == norm.global_offset
@@ -86,7 +86,7 @@ def test_the_keys_of_a_model_without_transformer_engine_stay():
 
 def test_a_state_that_has_the_entries_is_left_alone():
     state = {"final": _norm("decoder.final_layernorm.weight")}
-    add_transformer_engine_keys(state)
+    add_transformer_engine_keys({"model": state})
     once = dict(state)
-    add_transformer_engine_keys(state)
+    add_transformer_engine_keys({"model": state})
     assert state == once

@@ -24,7 +24,7 @@ from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
 from megatron.core.transformer import ModuleSpec
 from megatron.core.transformer.torch_norm import WrappedTorchNorm
 
-from megatron.bridge.utils import host, transformer_engine_need
+from megatron.bridge.utils import transformer_engine_need
 from megatron.bridge.utils.transformer_engine_need import (
     explains_missing_transformer_engine,
     require_transformer_engine,
@@ -34,8 +34,7 @@ from megatron.bridge.utils.transformer_engine_need import (
 @pytest.fixture(autouse=True)
 def bare(monkeypatch):
     """A host without CUDA and without Transformer Engine."""
-    for module in (host, transformer_engine_need):
-        monkeypatch.setattr(module, "HAVE_TE", False)
+    monkeypatch.setattr(transformer_engine_need, "HAVE_TE", False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
@@ -113,7 +112,7 @@ def test_transformer_engine_without_cuda_is_not_used_and_the_gpu_is_asked_for(mo
 
 
 def test_where_it_can_be_used_every_model_passes(monkeypatch):
-    monkeypatch.setattr(host, "HAVE_TE", True)
+    monkeypatch.setattr(transformer_engine_need, "HAVE_TE", True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     require_transformer_engine(_provider(_local, multi_latent_attention=True))
     with pytest.raises(NameError) as error:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from megatron.bridge_release.commands import repair_command
 from megatron.bridge_release.layout import (
     TRACKER,
     TRAIN_STATE,
@@ -28,7 +29,7 @@ from megatron.bridge_release.layout import (
     is_checkpoint_folder,
     parse_tracker,
 )
-from megatron.bridge_release.root import find_writer, left_folders, read_root, repair_command
+from megatron.bridge_release.root import find_writer, left_folders, read_root
 
 
 def _root(path: Path, *checkpoints: str, tracker: str | None = "release") -> Path:

@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The commands `apply`, `status` and `pr`."""
+"""The commands `apply` and `status`."""
 
 import os
-import subprocess
+import shutil
 from pathlib import Path
 
 import pytest
@@ -26,28 +26,14 @@ from patches.__main__ import main
 EDITED = "def save(path, release=False):\n    write(path, release=release)\n"
 
 
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
 def files(root: Path) -> dict[str, str]:
     return {path.relative_to(root).as_posix(): path.read_text() for path in root.rglob("*") if path.is_file()}
-
-
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), "-c", "init.defaultBranch=main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-@pytest.fixture
-def checkout(upstream: Path, tmp_path: Path, monkeypatch) -> Path:
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "Tester")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "tester@example.com")
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    upstream.rename(folder / "src")
-    (folder / "README.md").write_text("Upstream\n")
-    git(folder, "init", "--quiet")
-    git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "--message", "upstream")
-    return folder
 
 
 # apply
@@ -120,10 +106,40 @@ def test_a_missing_series_is_one_line(tmp_path, upstream, capsys):
 def test_status_shows_every_edit(project, upstream, capsys):
     assert main(["status", "--upstream", str(upstream)], project) == 0
     assert capsys.readouterr().out == (
-        "change                 edit       file                        symbol  state\n"
-        "feat: save a release   parameter  megatron/bridge/package.py  save    applies\n"
-        "feat: write a release  argument   megatron/bridge/package.py  save    applies\n"
+        "   edit       file                        symbol  0.6.2\n"
+        "a  parameter  megatron/bridge/package.py  save    applies\n"
+        "b  argument   megatron/bridge/package.py  save    applies\n"
     )
+
+
+def test_status_has_a_column_for_each_upstream(project, upstream, tmp_path, capsys):
+    newer = Path(shutil.copytree(upstream, tmp_path / "newer"))
+    replace(newer / "megatron/bridge/package_info.py", "MINOR = 6", "MINOR = 7")
+    replace(
+        project / "patches/edits/package.py",
+        'AddParameter("release=False", "")',
+        'AddParameter("release=False", ""), versions="<0.7"',
+    )
+    assert main(["status", "--upstream", str(upstream), "--upstream", str(newer)], project) == 0
+    assert capsys.readouterr().out == (
+        "   edit       file                        symbol  0.6.2    0.7.2\n"
+        "a  parameter  megatron/bridge/package.py  save    applies  not for it\n"
+        "b  argument   megatron/bridge/package.py  save    applies  applies\n"
+    )
+
+
+def test_what_is_no_part_of_the_package_is_left_to_a_pull_request(project, upstream, capsys):
+    shutil.copy(project / "patches/edits/package.py", project / "patches/edits/script.py")
+    replace(project / "patches/edits/script.py", "megatron/bridge/package.py", "scripts/script.py")
+    replace(
+        project / "patches/series.toml",
+        '"package:argument"',
+        '"package:argument", "script:parameter", "script:argument"',
+    )
+    assert main(["status", "--upstream", str(upstream)], project) == 0
+    assert capsys.readouterr().out.count("no such files here") == 2
+    assert main(["apply", "--upstream", str(upstream), "--to", str(project / "tree")], project) == 0
+    assert [path.name for path in (project / "tree").iterdir()] == ["megatron"]
 
 
 @pytest.mark.parametrize(
@@ -180,76 +196,3 @@ def test_what_is_not_python_is_a_refusal_too(project, upstream, capsys):
     assert "expected valid Python in the edit and in the file" in refusal(project, upstream, "def save(:\n", capsys)
     assert main(["status", "--upstream", str(upstream)], project) == 1
     assert capsys.readouterr().out.count("no valid Python") == 2
-
-
-# pr
-
-
-def test_pr_writes_one_patch_a_change(project, checkout, tmp_path, capsys):
-    (checkout / "README.md").write_text("My own\n")
-    assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 0
-    names = ["0001-feat-save-a-release.patch", "0002-feat-write-a-release.patch"]
-    assert capsys.readouterr().out.split() == [str(tmp_path / "pr" / name) for name in names]
-    assert git(checkout, "branch", "--show-current") == "main"
-    assert git(checkout, "status", "--short") == "M README.md"
-    assert len(git(checkout, "worktree", "list").splitlines()) == 1
-    log = git(checkout, "log", "--reverse", "--format=%B", "--name-status", "main..release-checkpoints")
-    assert [line for line in log.splitlines() if line] == [
-        "feat: save a release",
-        "A body.",
-        "Signed-off-by: Tester <tester@example.com>",
-        "A\tsrc/megatron/bridge/added.py",
-        "M\tsrc/megatron/bridge/package.py",
-        "feat: write a release",
-        "Another.",
-        "Signed-off-by: Tester <tester@example.com>",
-        "M\tsrc/megatron/bridge/package.py",
-        "A\ttests/unit_tests/test_added.py",
-    ]
-    assert git(checkout, "show", "release-checkpoints:src/megatron/bridge/package.py") == EDITED.strip()
-    assert git(checkout, "show", "release-checkpoints:README.md") == "Upstream"
-
-
-def test_the_patches_apply_with_git_am(project, checkout, tmp_path):
-    main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project)
-    git(checkout, "am", *map(str, sorted((tmp_path / "pr").iterdir())))
-    assert (checkout / "src/megatron/bridge/package.py").read_text() == EDITED
-
-
-def test_pr_refuses_a_branch_that_is_there(project, checkout, tmp_path, capsys):
-    git(checkout, "branch", "release-checkpoints")
-    assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 1
-    assert capsys.readouterr().err == (
-        f"error: {checkout} has a branch 'release-checkpoints' already: rename it or delete it\n"
-    )
-
-
-def test_pr_refuses_what_is_no_checkout(project, upstream, tmp_path, capsys):
-    assert main(["pr", "--upstream", str(upstream), "--to", str(tmp_path / "pr")], project) == 1
-    git(upstream, "init", "--quiet")
-    assert main(["pr", "--upstream", str(upstream), "--to", str(tmp_path / "pr")], project) == 1
-    assert capsys.readouterr().err == (
-        f"error: {upstream} is no git checkout\n"
-        f"error: {upstream} is no checkout of Megatron-Bridge: it has no src/megatron/bridge\n"
-    )
-
-
-def test_pr_leaves_nothing_where_an_edit_does_not_match(project, checkout, tmp_path, capsys):
-    (checkout / "src/megatron/bridge/package.py").write_text("")
-    git(checkout, "commit", "--quiet", "--all", "--message", "gone")
-    assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 1
-    assert "expected one function or class 'save', found none" in capsys.readouterr().err
-    assert git(checkout, "branch", "--format=%(refname:short)") == "main"
-    assert len(git(checkout, "worktree", "list").splitlines()) == 1
-    assert not (tmp_path / "pr").exists()
-
-
-def test_pr_says_in_a_line_what_git_says(project, checkout, tmp_path, capsys):
-    hook = checkout / ".git/hooks/pre-commit"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\necho no such luck >&2\nexit 1\n")
-    hook.chmod(0o755)
-    assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: git commit in ") and error.endswith(": no such luck\n")
-    assert git(checkout, "branch", "--format=%(refname:short)") == "main"

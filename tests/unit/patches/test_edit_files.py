@@ -11,12 +11,12 @@ from patches.series import EDITS, load_series
 
 
 ROOT = Path(__file__).resolve().parents[3]
-TARGETS = {placed.home: placed.target for placed in load_series(ROOT).edits.values()}
+TARGETS = {placed.home: placed.target for forms in load_series(ROOT).edits.values() for placed in forms}
 
 
 def _name(target: str) -> str:
     """Name a file of upstream with its folders; a folder whose name the next one begins with is not told twice."""
-    parts = target.removeprefix("megatron/bridge/").removesuffix(".py").split("/")
+    parts = target.removeprefix("megatron/bridge/").removesuffix(".py").translate(str.maketrans(".-", "__")).split("/")
     return "_".join(part for part, after in zip(parts, [*parts[1:], ""]) if not after.startswith(f"{part}_"))
 
 

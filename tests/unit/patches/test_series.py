@@ -48,9 +48,9 @@ def test_a_series_holds_its_changes_in_order(project):
         ["megatron/bridge/added.py"],
     )
     assert [*first.edits, *second.edits] == ["package:parameter", "package:argument"]
-    placed = load_series(project).edits["package:parameter"]
+    (placed,) = load_series(project).edits["package:parameter"]
     assert (placed.target, placed.home) == ("megatron/bridge/package.py", "patches/edits/package.py")
-    assert (second.adds, second.copies) == ([], {"tests/test_added.py": "tests/unit_tests/test_added.py"})
+    assert (second.adds, second.tests) == ([], {"tests/test_added.py": "tests/unit_tests/added/test_added.py"})
 
 
 def test_an_edit_in_no_change_is_named(project):
@@ -90,9 +90,9 @@ def test_compiled_files_are_no_added_files(project):
     assert [path for change in load_series(project).changes for path in change.adds] == ["megatron/bridge/added.py"]
 
 
-def test_a_copied_file_must_exist(project):
+def test_a_test_that_is_brought_must_exist(project):
     (project / "tests/test_added.py").unlink()
-    assert refused(project) == "patches/series.toml copies 'tests/test_added.py', which does not exist"
+    assert refused(project) == "patches/series.toml brings the test 'tests/test_added.py', which does not exist"
 
 
 @pytest.mark.parametrize("key", ["why", "drop_when"])
@@ -133,13 +133,19 @@ def test_a_series_is_valid_toml(project):
     assert refused(project).startswith("patches/series.toml: ")
 
 
+def _of_the_repository() -> set[str]:
+    """Return the files of upstream's repository that the series edits beside the package."""
+    forms = [placed for forms in load_series(ROOT).edits.values() for placed in forms]
+    return {placed.target for placed in forms if not placed.is_packaged}
+
+
 def test_this_repositorys_series_applies_to_the_pinned_upstream(upstream_wheel, tmp_path):
     upstream = open_upstream(upstream_wheel, tmp_path, pinned=True)
     patched = patch(load_series(ROOT), upstream)
-    edited = {placed.target for each in patched for placed, _ in each.attempts}
+    edited = {placed.target for each in patched for placed, error in each.attempts if error is None}
     write_files({path: content for each in patched for path, content in each.files.items()}, tmp_path / "patched")
     files = [str(tmp_path / "patched" / path) for path in sorted(edited)]
-    assert len(files) == len([*(ROOT / "patches/edits").glob("[!_]*.py")])
+    assert len(files) == len([*(ROOT / "patches/edits").glob("[!_]*.py")]) - len(_of_the_repository())
     ruff = [sys.executable, "-m", "ruff"]
     settings = ["--isolated", "--line-length", "119"]
     isort = ["known-first-party=['megatron.bridge']", "known-third-party=['megatron']", "lines-after-imports=2"]

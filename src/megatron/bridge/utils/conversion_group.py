@@ -21,8 +21,7 @@ from typing import Iterator
 import torch.distributed as dist
 from megatron.core import parallel_state
 
-
-_ATTENTION_BACKENDS = ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN")
+from megatron.bridge.utils.attention_backend import attention_backend_forgotten
 
 
 @contextmanager
@@ -48,16 +47,3 @@ def conversion_process_group() -> Iterator[None]:
             if dist.is_initialized():
                 dist.destroy_process_group()
             raise
-
-
-@contextmanager
-def attention_backend_forgotten() -> Iterator[None]:
-    """Leave the environment as it is, in which Megatron Core notes a model's attention backend and refuses another's."""
-    before = {name: os.environ.get(name) for name in _ATTENTION_BACKENDS}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value

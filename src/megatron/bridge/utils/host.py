@@ -22,14 +22,17 @@ converted it.
 
 import copy
 import functools
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import torch
-from megatron.core.extensions.transformer_engine import HAVE_TE
 
 from megatron.bridge.utils.fusions import can_enable_gradient_accumulation_fusion
+from megatron.bridge.utils.transformer_engine_need import has_transformer_engine
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 # Config fields that need Transformer Engine or its modules, with what Megatron Core's own modules take.
@@ -43,6 +46,7 @@ _WITHOUT_TRANSFORMER_ENGINE = {
     "persist_layer_norm": False,
     "sequence_parallel": False,
     "tp_comm_overlap": False,
+    "use_transformer_engine_full_layer_spec": False,
     "use_transformer_engine_op_fuser": False,
 }
 
@@ -51,28 +55,34 @@ _WITHOUT_CUDA = {
     "apply_rope_fusion": False,
     "bias_activation_fusion": False,
     "bias_dropout_fusion": False,
-    "gradient_accumulation_fusion": False,
     "masked_softmax_fusion": False,
     "moe_shared_expert_overlap": False,
     "moe_token_dispatcher_type": "allgather",
     "tp_comm_overlap": False,
 }
 
+# Of these, what Megatron Core refuses in a config without Transformer Engine, before a model is built.
+_REFUSED = ("apply_rope_fusion", "moe_permute_fusion")
+
 # The attribute of a config, declared by Bridge's `TransformerConfig`, that has the fields which were switched, each with
 # the model's own value and the host's. Serialization leaves out names that begin with an underscore.
 _HOST_VALUES = "_host_values"
 
 
-def has_transformer_engine() -> bool:
-    """Return whether Transformer Engine can build modules here: it is installed, and there is CUDA for it."""
-    return HAVE_TE and torch.cuda.is_available()
+def switch_off_what_is_refused(config: Any) -> None:
+    """Switch off in a model config what Megatron Core refuses on this host, where it validates the config.
+
+    Args:
+        config: Model config or provider, changed in place.
+    """
+    if not has_transformer_engine():
+        _switch_all(config, {field: _WITHOUT_TRANSFORMER_ENGINE[field] for field in _REFUSED})
 
 
 def fit_to_host(config: Any) -> None:
     """Switch off in a model config what this host lacks, and remember the model's own values.
 
-    Call it before Megatron Core validates the config, which refuses what it cannot run. Calling it
-    again changes nothing.
+    Call it before the model is built. Calling it again changes nothing.
 
     Args:
         config: Model config or provider, changed in place.
@@ -85,22 +95,56 @@ def fit_to_host(config: Any) -> None:
             # Bridges set the keyword by what their host has; a model has no opinion of its own on it.
             config.transformer_layer_spec = _spec_for(spec, use_transformer_engine=True)
             lacking["transformer_layer_spec"] = _spec_for(spec, use_transformer_engine=False)
-    if torch.cuda.is_available():
-        if getattr(config, "gradient_accumulation_fusion", False) and not can_enable_gradient_accumulation_fusion():
-            lacking["gradient_accumulation_fusion"] = False
-    else:
+    if not (torch.cuda.is_available() and can_enable_gradient_accumulation_fusion()):
+        if _takes_fusion_from_host(config):
+            config.gradient_accumulation_fusion = True
+        lacking["gradient_accumulation_fusion"] = False
+    if not torch.cuda.is_available():
         lacking |= _WITHOUT_CUDA
         if getattr(config, "position_embedding_type", None) == "yarn":
             # Its table is computed on a device while the model is built. Neither holds a parameter, and without CUDA
             # neither is computed with.
             lacking["position_embedding_type"] = "rope"
+    _switch_all(config, lacking)
+
+
+def builds_on_this_host(build: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function that builds a model so that the model is fitted to the host first.
+
+    Args:
+        build: The function. Its first argument is the model provider.
+
+    Returns:
+        The decorated function.
+    """
+
+    @functools.wraps(build)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        fit_to_host(args[0])
+        return build(*args, **kwargs)
+
+    return wrapper
+
+
+def _switch_all(config: Any, lacking: dict[str, Any]) -> None:
     for field, value in lacking.items():
         # A value that is the host's already may have been switched before, and stays remembered.
         if (own := getattr(config, field, None)) and own != value:
             switch(config, field, value)
 
 
-def _spec_for(spec: functools.partial, **keywords: bool) -> functools.partial:
+def _takes_fusion_from_host(config: Any) -> bool:
+    """Return whether a config's fusion of gradient accumulation is off because its class asked the host for a default."""
+    field = getattr(type(config), "__dataclass_fields__", {}).get("gradient_accumulation_fusion")
+    return (
+        field is not None
+        and field.default_factory is can_enable_gradient_accumulation_fusion
+        and not config.gradient_accumulation_fusion
+        and "gradient_accumulation_fusion" not in (vars(config).get(_HOST_VALUES) or {})
+    )
+
+
+def _spec_for(spec: functools.partial[Any], **keywords: bool) -> functools.partial[Any]:
     return functools.partial(spec.func, *spec.args, **spec.keywords | keywords)
 
 

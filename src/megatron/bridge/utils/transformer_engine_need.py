@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any, ParamSpec, TypeVar
 
+import torch
 from megatron.core.extensions import transformer_engine
+from megatron.core.extensions.transformer_engine import HAVE_TE
 from megatron.core.transformer import ModuleSpec
-
-from megatron.bridge.utils.host import HAVE_TE, has_transformer_engine
 
 
 P = ParamSpec("P")
@@ -34,6 +34,15 @@ _BEYOND_OWN_MODULES = {
     "layernorm_zero_centered_gamma": "its norms add one to their weights",
     "multi_latent_attention": "its latent attention has heads of two sizes",
 }
+
+
+class NeedsTransformerEngine(RuntimeError):
+    """A model cannot be built on this host, for want of Transformer Engine."""
+
+
+def has_transformer_engine() -> bool:
+    """Return whether Transformer Engine can build modules here: it is installed, and there is CUDA for it."""
+    return HAVE_TE and torch.cuda.is_available()
 
 
 def explains_missing_transformer_engine(build: Callable[P, R]) -> Callable[P, R]:
@@ -71,13 +80,13 @@ def require_transformer_engine(provider: Any) -> None:
         provider: The model provider, finalized.
 
     Raises:
-        RuntimeError: If the model needs Transformer Engine, and it is not installed or has no CUDA. One line: which
+        NeedsTransformerEngine: If the model needs Transformer Engine, and it is not installed or has no CUDA. One line: which
             model, why, and what to do.
     """
     if has_transformer_engine() or not (reason := _reason(provider)):
         return
     model = getattr(provider, "hf_model_id", None) or type(provider).__name__
-    raise RuntimeError(f"{model} cannot be built without Transformer Engine: {reason}. {remedy()}")
+    raise NeedsTransformerEngine(f"{model} cannot be built without Transformer Engine: {reason}. {remedy()}")
 
 
 def remedy() -> str:
@@ -90,7 +99,7 @@ def remedy() -> str:
 def _reason(provider: Any) -> str:
     """Return why a model needs Transformer Engine; empty where nothing says so."""
     for field, reason in _BEYOND_OWN_MODULES.items():
-        if getattr(provider, field, False):
+        if getattr(provider, field, False) is True:
             return f"{reason} ({field})"
     # What stands for a module of Transformer Engine where that is missing has no name of its own.
     names = {id(module): name for name, module in vars(transformer_engine).items() if name.startswith("TE")}

@@ -22,7 +22,7 @@ from typing import Any, Callable, Iterator, ParamSpec, TypeVar
 import torch
 from megatron.core.dist_checkpointing.strategies import filesystem_async
 
-from megatron.bridge.utils.common_utils import get_local_rank_preinit
+from megatron.bridge.utils.common_utils import get_local_rank_preinit  # type: ignore[attr-defined,unused-ignore]
 
 
 P = ParamSpec("P")

@@ -20,21 +20,21 @@ class TestEdits(EditSnippets):
             ("should_pad_vocab", "pads"),
             "        if self.should_pad_vocab:\n            return 1\n",
         ),
-        "default-layer-spec": Snippet(
+        "layer-spec": Snippet(
             """
-+from megatron.bridge.utils.host import has_transformer_engine
++from megatron.bridge.utils.transformer_engine_need import has_transformer_engine
 +
 +
- def default_layer_spec(config):
+ def transformer_engine_layer_spec(config):
 +    if not has_transformer_engine():
 +        return local_layer_spec(config)
      return 1
 """,
-            ("default_layer_spec", "layer_spec"),
+            ("transformer_engine_layer_spec", "layer_spec"),
         ),
         "mtp-block-spec": Snippet(
             """
-+from megatron.bridge.utils.host import has_transformer_engine
++from megatron.bridge.utils.transformer_engine_need import has_transformer_engine
 +
 +
  def mtp_block_spec():
@@ -45,19 +45,5 @@ class TestEdits(EditSnippets):
 """,
             ("get_gpt_decoder_layer_specs", "get_specs"),
             "    get_gpt_mtp_block_spec(1, use_transformer_engine=True)\n",
-        ),
-        "gradient-accumulation-fusion": Snippet(
-            """
--from dataclasses import dataclass, field
-+from dataclasses import dataclass
-
-
- @dataclass
- class GPTModelProvider:
--    gradient_accumulation_fusion: int = field(1)
-+    gradient_accumulation_fusion: bool = True
-""",
-            ("gradient_accumulation_fusion", "fusion"),
-            "    gradient_accumulation_fusion: int = field(1)\n",
         ),
     }

@@ -34,6 +34,16 @@ class TestEdits(EditSnippets):
 """,
             ("_create_model", "_create"),
         ),
+        "fits-to-host": Snippet(
+            """
++from megatron.bridge.utils.host import builds_on_this_host
++
++
++@builds_on_this_host
+ def _create_model(): ...
+""",
+            ("_create_model", "_create"),
+        ),
         "tied-without-cuda": Snippet(
             """
 +from megatron.bridge.utils.without_cuda import builds_without_cuda

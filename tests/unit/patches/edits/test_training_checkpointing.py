@@ -22,64 +22,151 @@ class TestEdits(EditSnippets):
      """
 -    get_checkpoint_name(1)
 +    get_checkpoint_name(1, release=release)
-''',
-            ("get_checkpoint_name", "get_name"),
-            "    get_checkpoint_name(1)\n",
-        ),
-        "save-tracker": Snippet(
-            """
-+from megatron.bridge.training.release.saving import open_tracker_object
-+
-+
- def save_checkpoint(f):
--    with msc.open(1) as f:
+     with msc.open(1) as f:
 -        f.write(1)
-+    with open_tracker_object(tracker_filename, release) as f:
 +        f.write("release" if release else str(step))
      with open(1) as f:
 -        f.write(2)
 +        f.write("release" if release else str(step))
-""",
-            ("f.write(2)", "g.write(2)"),
-            "        f.write(1)\n",
+''',
+            ("get_checkpoint_name", "get_name"),
+            "    get_checkpoint_name(1)\n",
         ),
-        "save-state-dict": Snippet(
+        "read-metadata-of-imports": Snippet(
             """
-+from megatron.bridge.training.release.contents import prepare_release_state_dict
+ def read_metadata(tracker_filename):
+-    assert iteration > 0 or release, tracker_filename
+-    return tensor(1, device="cuda")
++    assert iteration >= 0, tracker_filename
++    return tensor(1, device="cuda" if torch.cuda.is_available() else "cpu")
+""",
+            ("iteration > 0", "iteration > 1"),
+            '    return tensor(1, device="cuda")\n',
+        ),
+        "release-at-step-0": Snippet(
+            """
+ def _resolve_checkpoint_iteration(load_dir):
+-    iteration = state.number
++    iteration = train_state.step
++    text_tracker = get_checkpoint_tracker_filename(load_dir)
++    if iteration == 0 and file_exists(text_tracker):
++        iteration, release = read_metadata(text_tracker)
+     return iteration, release
+""",
+            ("iteration = state", "step = state"),
+            "    iteration = state.number\n",
+        ),
+        "find-folder": Snippet(
+            '''
+ def _resolve_checkpoint_iteration():
+     return 1
+
+
++def find_checkpoint_folder(path: str | os.PathLike[str]) -> str:
++    """Find the checkpoint folder that a checkpoint root's tracker names.
++
++    Args:
++        path: Checkpoint root, or a checkpoint folder itself.
++
++    Returns:
++        The checkpoint folder; ``path`` where it is one, or has no tracker.
++    """
++    iteration, release = _resolve_checkpoint_iteration(str(path), None)
++    return str(path) if iteration < 0 else get_checkpoint_name(str(path), iteration, release=release)
++
++
+ def other(): ...
+''',
+            ("_resolve_checkpoint_iteration", "_resolve"),
+            "def _resolve_checkpoint_iteration():\n    return 1\n",
+        ),
+        "save-args": Snippet(
+            """
++from megatron.bridge.training.release.common_state import release_args
 +
 +
  def save_checkpoint():
 +    if release:
-+        prepare_release_state_dict(state_dict, cfg)
++        state_dict["args"] = release_args(
++            model=cfg.model, ckpt_format=ckpt_cfg.ckpt_format, tokenizer=cfg.tokenizer, root=ckpt_cfg.save
++        )
      x = _get_model_glu_interleave_sizes(1)
 """,
             ("_get_model_glu_interleave_sizes", "_sizes"),
             "    x = _get_model_glu_interleave_sizes(1)\n",
         ),
-        "save-run-config": Snippet(
+        "save-staged": Snippet(
             """
-+from megatron.bridge.training.release.contents import write_run_config
++from megatron.bridge.training.release.common_state import save_object
++from megatron.bridge.training.release.saving import open_tracker_object
++from megatron.bridge.training.release.under_way import published_root, write_run_config
 +
 +
  def save_checkpoint():
+-    release_args(root=ckpt_cfg.save)
 -    cfg.to_yaml(1)
++    release_args(root=published_root(ckpt_cfg.save))
 +    write_run_config(cfg, config_filename) if release else cfg.to_yaml(1)
-""",
-            ("to_yaml", "to_json"),
-            "    cfg.to_yaml(1)\n",
-        ),
-        "save-train-state": Snippet(
-            """
-+from megatron.bridge.training.release.contents import save_object
-+
-+
- def save_checkpoint():
      msc.torch.save(1)
 -    torch.save(1)
+-    with msc.open(1) as f:
 +    (save_object if release else torch.save)(train_state_dict, train_state_local_filename)
++    with open_tracker_object(tracker_filename, release) as f:
+         f.write(1)
 """,
-            ("    torch.save(1)", "    torch.write(1)"),
+            ("to_yaml", "to_json"),
             "    torch.save(1)\n",
+        ),
+        "tokenizer-required": Snippet(
+            '''
+-def save_tokenizer_assets(tokenizer):
++def save_tokenizer_assets(tokenizer, required: bool = False):
+     """Save it.
+
+     Args:
+         tokenizer: It.
++        required: If True, raises what stops it. Default is False: it is logged.
+     """
+     try:
+         save()
+     except OSError as e:
++        if required:
++            raise RuntimeError(f"The tokenizer could not be saved, so nothing is published: {e}") from e
+         # Who says so.
+         if get_rank_safe() == 0:
+             log(e)
+''',
+            ("get_rank_safe", "get_rank"),
+            "        if get_rank_safe() == 0:\n            log(e)\n",
+        ),
+        "save-numbers": Snippet(
+            """
++from megatron.bridge.training.release.numbers import require_numbers_in
++
++
+ def save_checkpoint():
++    if release:
++        require_numbers_in(state_dict)
+     x = _get_model_glu_interleave_sizes(1)
+""",
+            ("_get_model_glu_interleave_sizes", "_sizes"),
+            "    x = _get_model_glu_interleave_sizes(1)\n",
+        ),
+        "save-without-transformer-engine": Snippet(
+            """
++from megatron.bridge.training.release.te_keys import add_transformer_engine_keys
++from megatron.bridge.utils.host import without_host_values
++
++
+ def save_checkpoint():
+-    release_args(model=cfg.model)
++    release_args(model=without_host_values(cfg.model))
++    if release:
++        add_transformer_engine_keys(state_dict)
+     x = _get_model_glu_interleave_sizes(1)
+""",
+            ("_get_model_glu_interleave_sizes", "_sizes"),
+            "    x = _get_model_glu_interleave_sizes(1)\n",
         ),
         "save-without-cuda": Snippet(
             """
@@ -92,31 +179,6 @@ class TestEdits(EditSnippets):
 """,
             ("save_checkpoint", "save"),
         ),
-        "tokenizer-required": Snippet(
-            '''
--def save_tokenizer_assets(tokenizer):
-+from megatron.bridge.training.release.tokenizer import TokenizerNotSaved
-+
-+
-+def save_tokenizer_assets(tokenizer, required: bool = False):
-     """Save it.
-
-     Args:
-         tokenizer: It.
-+        required: If True, raises what stops it. Default is False: it is logged.
-     """
-     try:
-         save()
-     except OSError as e:
-+        if required:
-+            raise TokenizerNotSaved(f"The tokenizer could not be saved, so nothing is published: {e}") from e
-         # Who says so.
-         if get_rank_safe() == 0:
-             log(e)
-''',
-            ("get_rank_safe", "get_rank"),
-            "        if get_rank_safe() == 0:\n            log(e)\n",
-        ),
         "rng-state-without-cuda": Snippet(
             """
  def get_rng_state():
@@ -127,84 +189,81 @@ class TestEdits(EditSnippets):
             "    x = {1: torch.cuda.get_rng_state()}\n",
         ),
         "read-metadata": Snippet(
-            '''
-+from megatron.bridge.training.utils.all_ranks import on_rank_0
-+from megatron.bridge.training.utils.checkpoint_root import read_tracker_file
+            """
++from megatron.bridge.training.release.layout import parse_tracker
 +
 +
  def read_metadata(tracker_filename):
--    """Read it."""
--    return 1
-+    """Read a text tracker, ``latest_checkpointed_iteration.txt``, on rank 0 for every rank.
-+
-+    Args:
-+        tracker_filename: Path to the tracker file.
-+
-+    Returns:
-+        The iteration, 0 for a release checkpoint, and whether it is one.
-+
-+    Raises:
-+        ValueError: If the tracker is torn, empty, or holds anything else.
-+    """
-+    return on_rank_0(lambda: read_tracker_file(tracker_filename))
-''',
-            ("read_metadata", "read"),
+     with open(tracker_filename) as f:
+         metastring = f.read()
+-        try:
+-            iteration = int(metastring)
+-        except ValueError:
+-            sys.exit()
++        iteration, release = parse_tracker(metastring, tracker_filename)
+     return iteration
+""",
+            ("int(metastring)", "number(metastring)"),
+            "        try:\n            iteration = int(metastring)\n        except ValueError:\n            sys.exit()\n",
         ),
         "resolve-iteration": Snippet(
+            """
+ def _resolve_checkpoint_iteration(load_dir):
+-    if file_exists(tracker_filename):
+-        iteration = 1
+-    else:
+-        iteration = 2
++    text_tracker = get_checkpoint_tracker_filename(load_dir)
++    if file_exists(text_tracker):
++        iteration, release = read_metadata(text_tracker)
++    elif file_exists(tracker_filename):
++        # As Bridge left a root before 0.2.
++        iteration = read_train_state(tracker_filename).step
+     return iteration
+""",
+            ("file_exists", "exists"),
+            "    if file_exists(tracker_filename):\n        iteration = 1\n    else:\n        iteration = 2\n",
+        ),
+        "find-folder-for-all-ranks": Snippet(
             '''
 +from megatron.bridge.training.utils.all_ranks import on_rank_0
-+from megatron.bridge.training.utils.checkpoint_root import checkpoint_folder, read_tracker
++from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
 +
 +
- def _resolve_checkpoint_iteration(load_dir):
--    """Find it.
-+    """Find the checkpoint to load. Collective, unless ``load_dir`` is a checkpoint folder.
-
--    Somehow.
+ def find_checkpoint_folder(path):
+-    """Find it."""
+-    return 1
++    """Find the checkpoint folder that a checkpoint root stands for, on rank 0 for every rank.
++
 +    Args:
-+        load_dir: Checkpoint root, or a checkpoint folder itself.
-+        ckpt_step_override: The iteration that the user asks for (``ckpt_step``), whose folder must be there.
++        path: Checkpoint root, or a checkpoint folder itself.
 +
 +    Returns:
-+        The iteration, and whether it is a release checkpoint. ``_DIRECT_ITERATION_DIR_SENTINEL`` stands for
-+        ``load_dir`` itself, -1 for none. Else it is what the text tracker names, or
-+        ``latest_train_state.pt`` where there is no text tracker.
++        The checkpoint folder; ``path`` where it is one, or holds none.
 +
 +    Raises:
-+        FileNotFoundError: If there is no folder of ``ckpt_step_override``.
 +        ValueError: If the tracker is torn, empty, or holds anything else.
-     """
--    return 1
-+    if load_dir is None:
-+        return -1, False
-+    if is_checkpoint_iteration_directory(load_dir):
-+        print_rank_0(f"Loading the checkpoint folder {load_dir} itself")
-+        return _DIRECT_ITERATION_DIR_SENTINEL, False
-+    if ckpt_step_override is not None:
-+        checkpoint_folder(load_dir, ckpt_step_override, release=False, named_by="ckpt_step")
-+        return ckpt_step_override, False
-+    return on_rank_0(lambda: read_tracker(load_dir)) or (-1, False)
++        FileNotFoundError: If the tracker names a folder that is not there.
++    """
++    return on_rank_0(lambda: resolve_checkpoint_folder(path))
 ''',
-            ("_resolve_checkpoint_iteration", "_resolve"),
+            ("find_checkpoint_folder", "find_folder"),
         ),
-        "load-base-folder": Snippet(
+        "missing-folder": Snippet(
             """
-+from megatron.bridge.training.utils.checkpoint_root import checkpoint_folder
++from megatron.bridge.training.utils.checkpoint_root import missing_folder
 +
 +
- def _load_base_checkpoint():
--    checkpoint_path = get_checkpoint_name(1)
-+    checkpoint_path = checkpoint_folder(load_dir, iteration, release)
-     other = 2
+ def _get_checkpoint_format(checkpoint_path):
++    if not file_exists(checkpoint_path):
++        raise FileNotFoundError(missing_folder(checkpoint_path))
+     raise NotImplementedError(1)
 """,
-            ("checkpoint_path", "path"),
-            "    checkpoint_path = get_checkpoint_name(1)\n",
+            ("NotImplementedError", "ValueError"),
+            "    raise NotImplementedError(1)\n",
         ),
         "load-fsdp-dtensor": Snippet(
             """
-+from megatron.bridge.training.utils.checkpoint_root import checkpoint_folder
-+
-+
  def _load_checkpoint_from_path(load_dir):
      # By its format.
 -    if is_checkpoint_iteration_directory(load_dir):
@@ -217,7 +276,7 @@ class TestEdits(EditSnippets):
 +        print_rank_0(f"WARNING: no tracker in {load_dir}, nothing is loaded")
 +        return 0, 0
 +    checkpoint_name = (
-+        load_dir if iteration == _DIRECT_ITERATION_DIR_SENTINEL else checkpoint_folder(load_dir, iteration, release)
++        load_dir if iteration == _DIRECT_ITERATION_DIR_SENTINEL else get_checkpoint_name(load_dir, iteration, release)
 +    )
 +    if not release and not cfg.checkpoint.finetune:
          x = get_rerun_state_machine()
@@ -228,5 +287,17 @@ class TestEdits(EditSnippets):
 """,
             ("        x = get_rerun_state_machine()", "        x = get_machine()"),
             "    if not cfg.checkpoint.finetune:\n        x = get_rerun_state_machine()\n",
+        ),
+        "numbers-in-memory": Snippet(
+            """
+ def save_checkpoint(release, checkpointing_context):
+-    if release:
++    if release and checkpointing_context is None:
+         require_numbers_in(1)
+     if release:
+         other()
+""",
+            ("require_numbers_in", "require"),
+            "    if release:\n        require_numbers_in(1)\n",
         ),
     }

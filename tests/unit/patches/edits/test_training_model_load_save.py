@@ -17,15 +17,9 @@ class TestEdits(EditSnippets):
 
      Args:
          model: It.
-+        release: If True, writes a release checkpoint, which Megatron-LM loads as it is: the folder
-+            ``release`` and the tracker ``release``, published when every file is complete.
-+            Default is False, which writes ``iter_0000000`` and the tracker ``0``.
-
-     Example:
-         >>> save_megatron_model(1)
-+
-+        >>> # Save the release checkpoint that Megatron-LM fine-tunes from
-+        >>> save_megatron_model(megatron_model, "./megatron_checkpoint", release=True)
++        release: If True, writes a release checkpoint, which Megatron-LM fine-tunes from: the folder
++            ``release`` and the tracker ``release``. Default is False, which writes ``iter_0000000``
++            and the tracker ``0``.
      """
 -    save_checkpoint(1, prebuilt_state_dict=2)
 -    save_checkpoint(3)
@@ -37,9 +31,41 @@ class TestEdits(EditSnippets):
             ("(3)", "_of(3)"),
             "    save_checkpoint(3)\n",
         ),
-        "save-overwrite": Snippet(
+        "save-common-state": Snippet(
+            """
++from megatron.bridge.training.release.common_state import write_common_state
++
++
+ def save_megatron_model():
+     save()
++    if release and ckpt_format == "torch_dist":
++        write_common_state(path)
+""",
+            ("save_megatron_model", "save"),
+        ),
+        "save-description": Snippet(
+            """
++from megatron.bridge.training.release.description import describe_release, warn_of_what_no_flag_gives
++
++
+ def save_megatron_model():
++    if release:
++        warn_of_what_no_flag_gives(model_config)
+     state = GlobalState()
++    if release:
++        describe_release(path)
+""",
+            ("GlobalState", "State"),
+            "    state = GlobalState()\n",
+        ),
+        "save-publishes": Snippet(
             '''
++from megatron.bridge.training.release.saving import publishes_release
++from megatron.bridge.training.release.under_way import note
++
++
 -def save_megatron_model(model):
++@publishes_release
 +def save_megatron_model(model, overwrite: bool = False):
      """Save it.
 
@@ -48,8 +74,23 @@ class TestEdits(EditSnippets):
 +        overwrite: If True, ``release=True`` replaces the release that ``path`` holds, when the
 +            new one is complete. Default is False: a folder that holds a checkpoint is refused.
      """
+-    warn_of_what_no_flag_gives(1)
++    note(warn_of_what_no_flag_gives(1))
 ''',
-            ("Args:", "Takes:"),
+            ("warn_of_what_no_flag_gives", "warn"),
+            "    warn_of_what_no_flag_gives(1)\n",
+        ),
+        "save-tokenizer-required": Snippet(
+            """
++from megatron.bridge.training.release.tokenizer import save_tokenizer
++
++
+ def save_megatron_model():
+-    save_tokenizer_assets(1)
++    save_tokenizer(lambda: save_tokenizer_assets(1, required=release), checkpoint_name, required=release)
+""",
+            ("save_tokenizer_assets", "save_assets"),
+            "    save_tokenizer_assets(1)\n",
         ),
         "save-let-through": Snippet(
             '''
@@ -65,52 +106,13 @@ class TestEdits(EditSnippets):
 +        let_through: With ``release=True``, what the model lacks of the one that it was made of, a sentence
 +            each, which the release records.
      """
+-    describe_release(1)
++    describe_release(1, let_through=let_through)
++    note(*let_through)
+     state = GlobalState()
 ''',
-            ("Args:", "Takes:"),
-        ),
-        "save-publishes": Snippet(
-            """
-+from megatron.bridge.training.release.saving import publishes_release
-+
-+
-+@publishes_release
- def save_megatron_model(): ...
-""",
-            ("save_megatron_model", "save"),
-        ),
-        "save-tokenizer-required": Snippet(
-            """
- def save_megatron_model():
--    save_tokenizer_assets(1)
-+    save_tokenizer_assets(1, required=release)
-""",
-            ("save_tokenizer_assets", "save_assets"),
-            "    save_tokenizer_assets(1)\n",
-        ),
-        "resolve-model": Snippet(
-            """
-+from megatron.bridge.training.utils.checkpoint_root import agree_on_checkpoint_folder
-+
-+
- def load_megatron_model():
-+    checkpoint_path = agree_on_checkpoint_folder(checkpoint_path)
-     x = load_model_config(1)
-""",
-            ("load_model_config", "load_config"),
-            "    x = load_model_config(1)\n",
-        ),
-        "resolve-build": Snippet(
-            """
-+from megatron.bridge.training.utils.checkpoint_root import agree_on_checkpoint_folder
-+
-+
- def build_and_load_model():
-+    checkpoint_path = agree_on_checkpoint_folder(checkpoint_path)
-     if has_modelopt_state(1):
-         return 2
-""",
-            ("has_modelopt_state", "has_state"),
-            "    if has_modelopt_state(1):\n        return 2\n",
+            ("describe_release", "describe"),
+            "    describe_release(1)\n",
         ),
         "cpu-load": Snippet(
             """
@@ -130,19 +132,17 @@ class TestEdits(EditSnippets):
             ("build_and_load_model", "build"),
             "    x = has_modelopt_state(1)\n",
         ),
-        "save-writer": Snippet(
+        "own-values": Snippet(
             """
-+from megatron.bridge.training.release.saving import checkpointing_context
++from megatron.bridge.utils.host import without_host_values
 +
 +
  def save_megatron_model():
--    save_checkpoint(1, prebuilt_state_dict=2)
--    save_checkpoint(3)
-+    save_checkpoint(1, prebuilt_state_dict=2, checkpointing_context=checkpointing_context(model, ckpt_format, release))
-+    save_checkpoint(3, checkpointing_context=checkpointing_context(model, ckpt_format, release))
+-    note(warn_of_what_no_flag_gives(model_config))
++    note(warn_of_what_no_flag_gives(without_host_values(model_config)))
 """,
-            ("(3)", "_of(3)"),
-            "    save_checkpoint(3)\n",
+            ("model_config", "config"),
+            "    note(warn_of_what_no_flag_gives(model_config))\n",
         ),
         "resolve-tokenizer": Snippet(
             """
@@ -171,5 +171,47 @@ class TestEdits(EditSnippets):
 """,
             ("read_run_config", "read"),
             "    x = get_checkpoint_run_config_filename(1)\n",
+        ),
+        "resolve-model": Snippet(
+            """
++from megatron.bridge.training.checkpointing import find_checkpoint_folder
++
++
+ def load_megatron_model():
++    checkpoint_path = find_checkpoint_folder(checkpoint_path)
+     x = load_model_config(1)
+""",
+            ("load_model_config", "load_config"),
+            "    x = load_model_config(1)\n",
+        ),
+        "resolve-build": Snippet(
+            """
++from megatron.bridge.training.checkpointing import find_checkpoint_folder
++
++
+ def build_and_load_model():
++    checkpoint_path = find_checkpoint_folder(checkpoint_path)
+     if has_modelopt_state(1):
+         return 2
+""",
+            ("has_modelopt_state", "has_state"),
+            "    if has_modelopt_state(1):\n        return 2\n",
+        ),
+        "save-writer": Snippet(
+            """
++from megatron.bridge.training.release.writing import release_context
++
++
+ def save_megatron_model():
++    checkpointing_context = release_context(model, ckpt_format, release)
++    low_memory_save = low_memory_save and checkpointing_context is None
+     state = GlobalState()
+-    save_checkpoint(1, prebuilt_state_dict=2)
+-    save_checkpoint(3)
++    save_checkpoint(1, prebuilt_state_dict=2, checkpointing_context=checkpointing_context)
++    save_checkpoint(3, checkpointing_context=checkpointing_context)
+""",
+            ("(3)", "_of(3)"),
+            "    save_checkpoint(3)\n",
         ),
     }

@@ -11,45 +11,13 @@ class TestEdits(EditSnippets):
     SNIPPETS = {
         "hf-model-id": Snippet(
             '''
--import posixpath
- import re
-+
-+from megatron.core.msc_utils import maybe_msc
-
-
  def get_hf_model_id_from_checkpoint(path):
-     """
--    Find it.
-+    Return the Hugging Face model that a checkpoint was made of. Not collective.
+     """Find it."""
++    # checkpointing imports this module.
++    from megatron.bridge.training.checkpointing import find_checkpoint_folder
 +
-+    Args:
-+        path: Checkpoint root, which stands for the checkpoint that its tracker names, or a checkpoint folder.
-+
-+    Returns:
-+        The model's ID or folder; None where the checkpoint does not name it.
-+
-+    Raises:
-+        FileNotFoundError: If there is nothing at the path, or if the tracker names a folder that is not there.
-+        NotADirectoryError: If the path is no folder.
-+        ValueError: If the tracker is torn, empty, or holds anything else.
-     """
--    return posixpath.join(path)
-+    # checkpoint_root imports this module.
-+    from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder
-+
-+    root = maybe_msc.Path(str(path))
-+    if not root.exists():
-+        raise FileNotFoundError(f"There is no checkpoint at {root}.")
-+    if not root.is_dir():
-+        raise NotADirectoryError(f"{root} is a file; give the checkpoint root or a checkpoint folder.")
-+
-+    run_config_filename = get_checkpoint_run_config_filename(resolve_run_config_folder(str(path)))
-+    if not file_exists(run_config_filename):
-+        return None
-+    run_config = read_run_config(run_config_filename, broadcast=False)
-+    model = run_config.get("model") if isinstance(run_config, dict) else None
-+    hf_model_id = model.get("hf_model_id") if isinstance(model, dict) else None
-+    return str(hf_model_id) if hf_model_id else None
++    path = find_checkpoint_folder(path)
+     return path
 ''',
             ("get_hf_model_id_from_checkpoint", "get_id"),
         ),
@@ -71,5 +39,19 @@ class TestEdits(EditSnippets):
 ''',
             ("is_initialized", "is_available"),
             "    if torch.distributed.is_initialized():\n        return 1\n",
+        ),
+        "hf-model-id-locally": Snippet(
+            """
+ def get_hf_model_id_from_checkpoint(path):
+-    from a import find_checkpoint_folder
++    from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder
+
+-    path = find_checkpoint_folder(path)
+-    return read_run_config(path)
++    path = resolve_run_config_folder(path)
++    return read_run_config(path, broadcast=False)
+""",
+            ("read_run_config", "read"),
+            "    return read_run_config(path)\n",
         ),
     }

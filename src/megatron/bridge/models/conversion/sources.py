@@ -39,12 +39,13 @@ def warn_without_source(model_bridge: Any, models: Sequence[torch.nn.Module], ta
     names = [
         name
         for stage, model in enumerate(models)
+        if isinstance(model, torch.nn.Module)
         for name, _ in (*model.named_parameters(), *persistent_buffers(model))
         if (stage, name) not in loaded and "_extra_state" not in name
         if not model_bridge._is_adapter_param_name(name) and not _is_tied(model, name)
     ]
     if names:
-        warn_rank_0(f"No Hugging Face tensor is loaded into {grouped(names)}: they keep what their memory holds.")
+        warn_rank_0(f"No Hugging Face tensor is loaded into {grouped(names)}: they keep what their memory holds.")  # type: ignore[no-untyped-call,unused-ignore]
 
 
 def _is_tied(model: torch.nn.Module, name: str) -> bool:

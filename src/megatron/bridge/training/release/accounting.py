@@ -31,12 +31,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import transformers
+from megatron.core.enums import ModelType
 from megatron.core.process_groups_config import ProcessGroupCollection
 
 from megatron.bridge.models.conversion.names import grouped
 from megatron.bridge.models.conversion.param_mapping import GatedMLPMapping
 from megatron.bridge.models.conversion.utils import persistent_buffers
 from megatron.bridge.models.hf_pretrained.state import StateDict
+from megatron.bridge.models.model_provider import _create_model
 from megatron.bridge.training.release.causes import (
     cause_of_missing,
     cause_of_unused,
@@ -45,9 +47,8 @@ from megatron.bridge.training.release.causes import (
 )
 from megatron.bridge.training.release.headers import Header
 from megatron.bridge.training.release.meta_source import DTYPES, PLAIN, MetaSource
-from megatron.bridge.utils.conversion_group import attention_backend_forgotten
-from megatron.bridge.utils.host import has_transformer_engine
-from megatron.bridge.utils.transformer_engine_need import remedy, require_transformer_engine
+from megatron.bridge.utils.attention_backend import attention_backend_forgotten
+from megatron.bridge.utils.transformer_engine_need import NeedsTransformerEngine, has_transformer_engine, remedy
 
 
 # Computed of the config, by transformers and by Megatron Core: what a file holds of it is not read by either.
@@ -142,7 +143,7 @@ def _alone() -> Iterator[ProcessGroupCollection]:
     """Make process groups of this process alone, beside the existing ones."""
     started = not dist.is_initialized()
     if started:
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined,unused-ignore]
     try:
         group = dist.new_group([dist.get_rank()], backend="gloo", use_local_synchronization=True)
         names = [one.name for one in fields(ProcessGroupCollection) if one.type is dist.ProcessGroup]
@@ -162,9 +163,8 @@ def _build_on_meta(bridge: Any, groups: ProcessGroupCollection) -> tuple[Any, to
         provider.init_model_with_meta_device = True
         provider.finalize()
         provider._pg_collection = groups
-    require_transformer_engine(provider)
-    with _explained(name):
-        return provider, provider.provide(pre_process=True, post_process=True)
+        (model,) = _create_model(provider, ModelType.encoder_or_decoder, pg_collection=groups)
+        return provider, model
 
 
 @contextmanager
@@ -172,6 +172,8 @@ def _explained(name: str) -> Iterator[None]:
     """Turn whatever Megatron-Bridge or Megatron Core raises into one line that names the model."""
     try:
         yield
+    except NeedsTransformerEngine:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if not torch.cuda.is_available() and ("NVIDIA driver" in reason or "CUDA" in reason):

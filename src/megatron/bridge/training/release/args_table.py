@@ -66,7 +66,7 @@ def _whole(value: float | None) -> int | float | None:
     return int(value) if value is not None and value == int(value) else value
 
 
-def _is_gated(activation: Callable) -> Callable[[Callable, bool], bool]:
+def _is_gated(activation: Callable[..., Any]) -> Callable[[Callable[..., Any], bool], bool]:
     return lambda function, gated: function is activation and gated
 
 

@@ -45,7 +45,7 @@ def quantization_method(config: Any) -> str | None:
     if quantization is None:
         return None
     get = quantization.get if isinstance(quantization, dict) else lambda name: getattr(quantization, name, None)
-    method = get("quant_method") or "an unnamed method"
+    method = get("quant_method") or "an unnamed method"  # type: ignore[no-untyped-call,unused-ignore]
     return str(getattr(method, "value", method))
 
 
@@ -63,7 +63,7 @@ def plain_under_quantization(config: Any, headers: Iterable[Header]) -> str:
     if quantization is None or any(DTYPES.get(header.dtype) not in PLAIN for header in headers):
         return ""
     try:
-        if not AutoHfQuantizer.supports_quant_method(quantization):
+        if not AutoHfQuantizer.supports_quant_method(quantization):  # type: ignore[no-untyped-call,unused-ignore]
             # A method that transformers does not know, it leaves alone.
             return ""
     except ValueError:

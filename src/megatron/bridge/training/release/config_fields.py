@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """Accounts for every field of a Hugging Face config: what a release carries, what it cannot, what nobody knows."""
 
 from collections.abc import Iterator, Sequence

@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """Which fields of a Hugging Face config a release carries into Megatron-LM, and for which values, family by family.
 
 A field is carried where Megatron-Bridge gives its value to Megatron's model and a flag of Megatron-LM's gives the same
@@ -83,7 +82,7 @@ def _is_positive_or_none(value: Any, config: Any) -> bool:
 
 
 def _is_rope_length(value: Any, config: Any) -> bool:
-    return value == config.rope_parameters.get("original_max_position_embeddings")
+    return bool(value == config.rope_parameters.get("original_max_position_embeddings"))
 
 
 def _is_window(value: Any, config: Any) -> bool:

@@ -12,15 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """Where a converted model is saved to: the path that the user means, and whether a checkpoint can be written there."""
 
 import errno
 import os
-import shutil
 from pathlib import Path
-
-from megatron.bridge.training.release.headers import read_headers
 
 
 # As long as a path within a release may be.
@@ -84,7 +80,7 @@ def check_root(megatron_path: str | Path) -> None:
     root = Path(megatron_path)
     if root.is_symlink() and not root.exists():
         raise ValueError(f"The output path {root} is a dangling link. Remove it or make the folder it points to.")
-    existing = _nearest(root)
+    existing = nearest(root)
     if not existing.is_dir():
         raise ValueError(f"The output path {root} cannot be made: {existing} is a file. Give a folder.")
     if os.access(existing, os.W_OK | os.X_OK):
@@ -94,28 +90,24 @@ def check_root(megatron_path: str | Path) -> None:
     raise ValueError(f"The output path {root} cannot be written: no permission in {existing}.")
 
 
-def check_room(root: Path, model: Path) -> None:
-    """Check that a checkpoint of a model's folder has room at the root, and is not written into the model.
+def check_destination(megatron_path: str | Path, overwrite: bool) -> None:
+    """Check that a release can be written to a checkpoint root, before the work.
 
     Args:
-        root: Checkpoint root; it need not exist.
-        model: Folder of the Hugging Face model.
+        megatron_path: Checkpoint root; it need not exist.
+        overwrite: Whether to replace a release that is there.
 
     Raises:
-        ValueError: If there are fewer bytes free than the model's files have, or if the root is in the model's folder.
+        ValueError: If the root cannot be written, or holds a checkpoint that must stay. One line.
     """
-    if root.resolve().is_relative_to(model.resolve()):
-        raise ValueError(f"The output path {root} is inside the model's own folder {model}. Give another folder.")
-    files = {header.file for header in read_headers(model).values()}
-    needed = sum((model / file).stat().st_size for file in files)
-    free = shutil.disk_usage(_nearest(root)).free
-    if free < needed:
-        raise ValueError(
-            f"The output path {root} has {free / 1e9:.1f} GB free and the checkpoint needs {needed / 1e9:.1f} GB. "
-            "Free some space or give a folder on another disk."
-        )
+    # What imports this module is imported by that one.
+    from megatron.bridge.training.release.publishing import check_overwrite, was_interrupted
+
+    check_root(megatron_path)
+    if not was_interrupted(Path(megatron_path)):
+        check_overwrite(megatron_path, overwrite)
 
 
-def _nearest(root: Path) -> Path:
+def nearest(root: Path) -> Path:
     """Return the root, or the nearest of the folders above it that is there."""
     return next(path for path in (root, *root.absolute().parents) if path.exists())

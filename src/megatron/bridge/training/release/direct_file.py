@@ -24,7 +24,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class DirectFile:
         self._buffer, self._filled = np.frombuffer(mmap.mmap(-1, _BUFFER), np.uint8), 0
         self._written = self._written_back = 0
 
-    def __enter__(self) -> "DirectFile":
+    def __enter__(self) -> Self:
         with self._named():
             self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             try:

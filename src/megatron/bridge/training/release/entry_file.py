@@ -30,6 +30,7 @@ from torch.distributed.checkpoint.storage import WriteResult
 from torch.serialization import skip_data
 
 from megatron.bridge.training.release.direct_file import DirectFile
+from megatron.bridge.training.release.numbers import require_numbers
 from megatron.bridge.training.release.units import Content
 
 
@@ -188,23 +189,3 @@ class _Archive:
         except BaseException as error:
             self.failure = self.failure or error
             raise
-
-
-def require_numbers(values: torch.Tensor, key: str) -> None:
-    """Refuse what is no number, or became infinite when it was rounded to the model's dtype.
-
-    Args:
-        values: The values, one at least.
-        key: Their tensor's key in the checkpoint.
-
-    Raises:
-        ValueError: If there is such a value.
-    """
-    least, largest = torch.aminmax(values)
-    if torch.isnan(least):
-        raise ValueError(f"{key} has values that are no numbers (NaN). Is the model damaged, or was it never loaded?")
-    if torch.isinf(least) or torch.isinf(largest):
-        dtype = str(values.dtype).removeprefix("torch.")
-        raise ValueError(
-            f"{key} has values that {dtype} cannot hold (infinite). Let the config's dtype be a wider one, or mend the model."
-        )

@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """The checksums of a checkpoint folder, as Megatron Core writes and checks them (``--verify-integrity``).
 
 `megatron.bridge_release` has a link to this file: it imports neither torch nor megatron.

@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """Names in a checkpoint root.
 
 A checkpoint root is the folder a user names. It holds checkpoint folders (``release/``, ``iter_0000100/``) and the

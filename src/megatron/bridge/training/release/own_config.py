@@ -20,7 +20,6 @@ from megatron.core.utils import get_model_config
 
 from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_args
 from megatron.bridge.training.release.args_table import MODEL_ARGUMENTS
-from megatron.bridge.utils.host import without_host_values
 
 
 # What a caller may choose for a training: lengths, dropout, dtypes, precision, and the balance of experts. The tensors,
@@ -51,25 +50,36 @@ _CHOSEN_FOR_TRAINING = frozenset(
 )
 
 
-def require_own_config(bridge: Any, model: Any) -> None:
+def config_of(model: Any) -> Any:
+    """Return the config of a Megatron model.
+
+    Args:
+        model: The model, or a list of its parts.
+
+    Raises:
+        ValueError: If there is no model.
+    """
+    parts = model if isinstance(model, list) else [model]
+    if not parts:
+        raise ValueError("There is no model to save: the list is empty.")
+    return get_model_config(parts[0])
+
+
+def require_own_config(bridge: Any, given: Any) -> None:
     """Require that a model computes what the Hugging Face config says, whoever built it.
 
     Its weights are the caller's: loaded, and perhaps trained on.
 
     Args:
         bridge: The `AutoBridge` of the Hugging Face model.
-        model: The Megatron model, or a list of its parts.
+        given: The config of the Megatron model.
 
     Raises:
-        ValueError: If the model's config says something else than the Hugging Face model's, or if there is no model.
-            One line, which names the arguments that differ, in Megatron-LM's words.
+        ValueError: If the model's config says something else than the Hugging Face model's. One line, which names the
+            arguments that differ, in Megatron-LM's words.
     """
-    parts = model if isinstance(model, list) else [model]
-    if not parts:
-        raise ValueError("There is no model to save: the list is empty.")
     own = bridge.to_megatron_provider(load_weights=False)
     own.finalize()
-    given, own = without_host_values(get_model_config(parts[0])), without_host_values(own)
     values, expected = (vars(megatron_lm_args(config)) for config in (given, own))
     for args in (values, expected):
         # A method of routing; the others are losses.

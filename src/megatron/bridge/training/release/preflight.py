@@ -16,15 +16,16 @@
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.utils import HFValidationError, validate_repo_id
+from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined,unused-ignore]
 
-from megatron.bridge.training.release.destination import check_room, check_root
+from megatron.bridge.training.release.destination import nearest
 from megatron.bridge.training.release.headers import read_headers, require_usual_weights
 
 
@@ -52,17 +53,13 @@ _KEYWORDS = frozenset(
 
 
 def check_import(
-    hf_model_id: str | Path,
-    megatron_path: str | Path,
-    overwrite: bool = False,
-    keywords: Mapping[str, Any] = MappingProxyType({}),
+    hf_model_id: str | Path, megatron_path: str | Path, keywords: Mapping[str, Any] = MappingProxyType({})
 ) -> str:
-    """Check what a user can get wrong in an import, before any weight is read and anything is written.
+    """Check what a user can get wrong of an import's model, before any weight is read and anything is written.
 
     Args:
         hf_model_id: Hugging Face model ID, or folder of a model.
         megatron_path: Checkpoint root to write.
-        overwrite: Whether to replace a release that is there.
         keywords: Other keywords of the import, which say how the model is read.
 
     Returns:
@@ -70,8 +67,8 @@ def check_import(
 
     Raises:
         ValueError: If a keyword would change the model; if ``hf_model_id`` is a folder that is missing or holds no
-            importable model, or no model of the Hub that can be had; or if ``megatron_path`` cannot hold the
-            checkpoint or holds one that must stay. One line, which says what to do.
+            importable model, or no model of the Hub that can be had; or if ``megatron_path`` has no room for it. One
+            line, which says what to do.
     """
     if unknown := sorted(keywords.keys() - _KEYWORDS):
         raise ValueError(
@@ -79,12 +76,6 @@ def check_import(
             "the model with it first (save_pretrained)."
         )
     model = check_model(hf_model_id, keywords.get("revision"), keywords.get("trust_remote_code"))
-    check_root(megatron_path)
-    # It imports torch, which a look at a path can do without.
-    from megatron.bridge.training.release.publishing import check_overwrite, was_interrupted
-
-    if not was_interrupted(Path(megatron_path)):
-        check_overwrite(megatron_path, overwrite)
     if Path(model).is_dir():
         check_room(Path(megatron_path), Path(model))
     return model
@@ -174,7 +165,7 @@ def _read_config(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file} has an auto_map that is no table of classes. Restore it from the model.")
     if _is_deeper(values, _DEEPEST):
         raise ValueError(f"{file} has values in values, more than {_DEEPEST} deep. Restore it from the model.")
-    return values
+    return dict(values)
 
 
 def _is_deeper(value: Any, most: int) -> bool:
@@ -194,7 +185,7 @@ def _check_architecture(model: Path, values: Mapping[str, Any], trust_remote_cod
     # auto_bridge imports this module, and transformers is slow to import.
     from transformers import CONFIG_MAPPING, AutoConfig
 
-    from megatron.bridge.models.conversion.auto_bridge import AutoBridge, PretrainedConfig
+    from megatron.bridge.models.conversion.auto_bridge import AutoBridge, PretrainedConfig  # type: ignore[attr-defined,unused-ignore]
 
     architectures, own_code = ", ".join(values["architectures"]), values.get("auto_map") or {}
     unsupported = (
@@ -202,7 +193,7 @@ def _check_architecture(model: Path, values: Mapping[str, Any], trust_remote_cod
         "AutoBridge; print(AutoBridge.list_supported_models())'"
     )
     # As its code names it, where that is run.
-    named = _has_bridge(AutoBridge, PretrainedConfig(architectures=values["architectures"], auto_map=own_code))
+    named = _has_bridge(AutoBridge, PretrainedConfig(architectures=values["architectures"], auto_map=own_code))  # type: ignore[call-arg,unused-ignore]
     native = str(values.get("model_type")) in CONFIG_MAPPING
     if not named and not (own_code and native):
         raise ValueError(unsupported)
@@ -249,3 +240,25 @@ def _has_bridge(auto_bridge: Any, config: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+def check_room(root: Path, model: Path) -> None:
+    """Check that a checkpoint of a model's folder has room at the root, and is not written into the model.
+
+    Args:
+        root: Checkpoint root; it need not exist.
+        model: Folder of the Hugging Face model.
+
+    Raises:
+        ValueError: If there are fewer bytes free than the model's files have, or if the root is in the model's folder.
+    """
+    if root.resolve().is_relative_to(model.resolve()):
+        raise ValueError(f"The output path {root} is inside the model's own folder {model}. Give another folder.")
+    files = {header.file for header in read_headers(model).values()}
+    needed = sum((model / file).stat().st_size for file in files)
+    free = shutil.disk_usage(nearest(root)).free
+    if free < needed:
+        raise ValueError(
+            f"The output path {root} has {free / 1e9:.1f} GB free and the checkpoint needs {needed / 1e9:.1f} GB. "
+            "Free some space or give a folder on another disk."
+        )

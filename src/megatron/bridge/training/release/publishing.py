@@ -32,13 +32,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable
 
+from megatron.bridge.training.release.commands import repair_command
 from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.integrity import files_of
 from megatron.bridge.training.release.layout import LOCK, RELEASE, REPLACED_PREFIX, STAGING_PREFIX, parse_tracker
 from megatron.bridge.training.release.plain_files import Unreadable
-from megatron.bridge.training.release.root import busy_message, find_writer, left_folders, repair_command
+from megatron.bridge.training.release.root import busy_message, find_writer, left_folders
 from megatron.bridge.training.release.source import read_source
-from megatron.bridge.training.utils.checkpoint_root import checkpoint_folders, tracker_text
+from megatron.bridge.training.utils.checkpoint_listing import checkpoint_folders, tracker_text
 from megatron.bridge.training.utils.checkpoint_utils import (
     TRACKER_PREFIX,
     file_exists,
@@ -302,8 +303,8 @@ def check_overwrite(root: str | Path, overwrite: bool) -> None:
     what_next = "Give another folder."
     if tracked == RELEASE:
         what_next = "Give another folder, or overwrite=True to replace a release."
-    elif _is_import(folders, tracked):
-        what_next = f"Give another folder, or make a release of it: {repair_command(root)}"
+    elif _is_import(folders, tracked) and (repair := repair_command(root)):
+        what_next = f"Give another folder, or make a release of it: {repair}"
     raise ValueError(f"{found} {what_next}")
 
 

@@ -19,7 +19,6 @@
 
 import fcntl
 import os
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,11 +103,6 @@ def read_root(path: Path) -> Root:
         find_writer(path),
         next((left.name for left in replaced if RELEASE not in names and (left / RELEASE / METADATA).exists()), None),
     )
-
-
-def repair_command(root: str | Path) -> str:
-    """Return the command that repairs a root."""
-    return f"python -m megatron.bridge_release repair {shlex.quote(str(root))}"
 
 
 def find_writer(root: Path) -> str | None:

@@ -20,35 +20,26 @@ published when every file is in it (`publishing`): no ``iter_0000000`` exists at
 An object store (MultiStorageClient) has no rename: the files go to ``release/`` directly, and the tracker last.
 """
 
-import argparse
 import functools
 import inspect
 import io
 import shlex
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
-from megatron.core.dist_checkpointing.strategies.fully_parallel import FullyParallelSaveStrategyWrapper
 from megatron.core.msc_utils import MultiStorageClientFeature
-from megatron.core.process_groups_config import ProcessGroupCollection
-from megatron.core.utils import get_model_config
 
-from megatron.bridge.training.release.contents import (
-    complete_for_all_readers,
-    complete_for_megatron_lm,
-    warn_of_what_no_flag_gives,
-)
+from megatron.bridge.training.release.args import megatron_lm_flags
+from megatron.bridge.training.release.commands import fork_command
+from megatron.bridge.training.release.description import load_args
 from megatron.bridge.training.release.destination import check_root, destination
 from megatron.bridge.training.release.layout import FLAGS_FILE, RELEASE
 from megatron.bridge.training.release.publishing import Publication, check_overwrite
-from megatron.bridge.training.release.streaming import weights_of
-from megatron.bridge.training.release.tokenizer import TokenizerNotSaved, require_tokenizer
 from megatron.bridge.training.release.under_way import ReleaseSave, begin
-from megatron.bridge.training.release.writing import ReleaseSaveStrategy
 from megatron.bridge.training.utils.all_ranks import on_rank_0
 from megatron.bridge.training.utils.checkpoint_utils import (
     file_exists,
@@ -57,7 +48,6 @@ from megatron.bridge.training.utils.checkpoint_utils import (
     read_run_config,
     read_train_state,
 )
-from megatron.bridge.training.utils.pg_utils import get_pg_collection
 from megatron.bridge.utils.common_utils import print_rank_0
 
 
@@ -85,11 +75,6 @@ def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
         call = signature.bind(*args, **kwargs)
         release, overwrite = (call.arguments.get(name, False) for name in ("release", "overwrite"))
         call.arguments["path"] = destination(call.arguments["path"], release, overwrite)
-        if weights_of(call.arguments["model"]) is not None and not (release and _is_torch_dist(call)):
-            # Another writer would write what its memory holds, which is nothing.
-            raise ValueError(
-                "The weights of this model are in its Hugging Face files still: save it with release=True."
-            )
         if not release:
             return save(*args, **kwargs)
         if MultiStorageClientFeature.is_enabled():
@@ -112,56 +97,37 @@ def _save_and_publish(save: Callable[..., R], call: inspect.BoundArguments, over
     on_rank_0(lambda: check_root(root))
     publication = Publication(root)
     staging = Path(on_rank_0(lambda: str(publication.begin(lambda: check_overwrite(root, overwrite)))))
+    call.arguments["path"] = staging
     try:
-        with begin(ReleaseSave(root, staging)) as release, _explained(root):
-            lacking = warn_of_what_no_flag_gives(get_model_config(call.arguments["model"][0]))
-            result = _write(save, call, release)
-            flags = None
-            if _is_torch_dist(call):
-                flags = on_rank_0(lambda: complete_for_megatron_lm(staging, _args_of(release)))
-            let_through = call.arguments.get("let_through", ())
-            on_rank_0(lambda: complete_for_all_readers(staging / RELEASE, let_through))
+        with begin(ReleaseSave(root)) as release, _explained(root):
+            with _ending_on_sigterm(root):
+                result = save(*call.args, **call.kwargs)
+            advice = on_rank_0(lambda: _advice(root, staging / RELEASE, release.notes))
             on_rank_0(publication.commit)
     finally:
         publication.end()
     # Both are cached by file name, and the files of that name are new.
     read_run_config.cache_clear()
     read_train_state.cache_clear()
-    if flags is not None:
-        print_rank_0(
-            f"Start Megatron-LM from {root} with:\n"
-            f"  --load {shlex.quote(str(root))} --exit-on-missing-checkpoint --use-checkpoint-args {' '.join(flags)}\n"
-            f"or with the flags in {get_checkpoint_name(str(root), 0, release=True)}/{FLAGS_FILE}, which "
-            f"python -m megatron.bridge_release check {shlex.quote(str(root))} completes with those of the tokenizer"
-            + "".join(f"\nNote: {text}" for text in (lacking, *let_through) if text)
-        )
+    if advice:
+        print_rank_0(advice)
     return result
 
 
-def _is_torch_dist(call: inspect.BoundArguments) -> bool:
-    return call.arguments.get("ckpt_format", "torch_dist") == "torch_dist"
-
-
-def _args_of(release: ReleaseSave) -> argparse.Namespace:
-    assert release.args is not None, "save_checkpoint makes the args of a release"
-    return release.args
-
-
-def _write(save: Callable[..., R], call: inspect.BoundArguments, release: ReleaseSave) -> R:
-    """Let the function save into the staging folder, with the tokenizer where there is one."""
-    call.arguments["path"] = release.staging
-    if _is_torch_dist(call):
-        # The writer of a release copies nothing that could be freed.
-        call.arguments["low_memory_save"] = False
-    result, not_saved = None, None
-    try:
-        with _ending_on_sigterm(release.root):
-            result = save(*call.args, **call.kwargs)
-    except TokenizerNotSaved as error:
-        not_saved = error
-    if call.arguments.get("hf_tokenizer_path") is not None:
-        on_rank_0(lambda: require_tokenizer(release.staging, not_saved))
-    return cast(R, result)
+def _advice(root: Path, folder: Path, notes: Sequence[str]) -> str:
+    """Return how to start Megatron-LM from a release; empty where its format carries no args."""
+    args = load_args(folder)
+    if args is None:
+        return ""
+    flags = " ".join(megatron_lm_flags(args, restored=False))
+    check = fork_command("check", root)
+    completes = f", which {check} completes with those of the tokenizer" if check else ""
+    return (
+        f"Start Megatron-LM from {root} with:\n"
+        f"  --load {shlex.quote(str(root))} --exit-on-missing-checkpoint --use-checkpoint-args {flags}\n"
+        f"or with the flags in {get_checkpoint_name(str(root), 0, release=True)}/{FLAGS_FILE}{completes}"
+        + "".join(f"\nNote: {text}" for text in notes)
+    )
 
 
 @contextmanager
@@ -214,29 +180,6 @@ def _ending_on_sigterm(root: Path) -> Iterator[None]:
     finally:
         if ours:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def checkpointing_context(model: list[Any], ckpt_format: str, release: bool) -> dict[str, Any] | None:
-    """Return the checkpointing context with which `save_checkpoint` writes a release.
-
-    Args:
-        model: The model.
-        ckpt_format: Format of the checkpoint.
-        release: Whether it is a release.
-
-    Returns:
-        The context; None where Megatron Core's own writer is to write: no release, another format, or an object
-        store.
-    """
-    weights = weights_of(model)
-    if not release or ckpt_format != "torch_dist" or MultiStorageClientFeature.is_enabled():
-        return None
-    strategy: Any = ReleaseSaveStrategy(weights)
-    if weights is None:
-        # What several ranks hold is written by one of them, each its share.
-        groups = get_pg_collection(model) if model else ProcessGroupCollection.use_mpu_process_groups(["dp_cp"])
-        strategy = FullyParallelSaveStrategyWrapper(strategy, groups.dp_cp)
-    return {"save_strategy": strategy}
 
 
 def open_tracker_object(filename: str, release: bool) -> Any:

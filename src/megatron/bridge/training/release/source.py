@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """What a release was made of, so that nobody starts from another model's: ``release/source.json``.
 
 The weights of a local folder are told by the headers and sizes of its safetensors files and a little of every tensor:
@@ -30,9 +29,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from .commands import repair_command
 from .layout import RELEASE, RUN_CONFIG, SOURCE_FILE
 from .plain_files import Unreadable, load_yaml
-from .root import repair_command
 
 
 # What transformers writes anew into a model that stays the same.
@@ -169,14 +168,16 @@ def require_source(root: str | Path, hf_model: str | Path) -> None:
     folder = Path(root) / RELEASE
     if not folder.is_dir():
         raise ValueError(f"{root} holds no release. Import {hf_model} into another folder.")
+    repair = repair_command(root)
     try:
         held = read_source(folder)
     except Unreadable as error:
-        raise ValueError(f"{folder}: {error}. {repair_command(root)}") from error
+        raise ValueError(f"{folder}: {error}. {repair or 'Import the model again.'}") from error
     if held is None:
+        what_next = f"Where its run config knows, this records it: {repair}. Or give" if repair else "Give"
         raise ValueError(
             f"The release in {root} does not say which model it was made of, so it may be another than {hf_model}. "
-            f"Where its run config knows, this records it: {repair_command(root)}. Or give another folder."
+            f"{what_next} another folder."
         )
     if held.made_of == str(hf_model) and not Path(hf_model).is_dir():
         return

@@ -264,7 +264,7 @@ class StreamedWeights:
         begin, parts = tensor.storage_offset() * tensor.itemsize, []
         end = begin + tensor.nbytes
         for one in ranges:
-            first, last = max(begin, 0), min(end, one.length)
+            first, last = int(max(begin, 0)), int(min(end, one.length))
             if first < last:
                 parts.append(one.cut(first, last - first))
             begin, end = begin - one.length, end - one.length

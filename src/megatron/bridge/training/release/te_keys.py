@@ -67,13 +67,19 @@ def transformer_engine_norm_key(key: str, keys: set[str]) -> str | None:
     return None
 
 
-def add_transformer_engine_keys(model_state_dict: dict[str, Any]) -> None:
+def add_transformer_engine_keys(state_dict: dict[str, Any]) -> None:
     """Add the entries that a Transformer Engine model asks for and a model without it has not.
 
     Args:
-        model_state_dict: Sharded state dict of a model (or of a virtual pipeline stage) built without
-            Transformer Engine, changed in place.
+        state_dict: State dict to be saved, changed in place. Its sections ``model``, or ``model0``, ``model1`` of virtual
+            pipeline stages, are sharded state dicts of models built without Transformer Engine.
     """
+    for section, entries in state_dict.items():
+        if section.startswith("model") and isinstance(entries, dict):
+            _add_keys(entries)
+
+
+def _add_keys(model_state_dict: dict[str, Any]) -> None:
     # A low-memory save has applied its factories: what they made stands in lists and dicts.
     keys = {entry.key for entry in nested_values(model_state_dict) if hasattr(entry, "key")}
     for name, tensor in list(model_state_dict.items()):

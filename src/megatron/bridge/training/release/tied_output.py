@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """Compares the output layer of a model that ties it with its embedding, where the files hold both."""
 
 from collections.abc import Mapping

@@ -12,99 +12,35 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A release's tokenizer: it fits the model before the work, and is in the release afterwards."""
+"""A release has its tokenizer, or is not published."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from transformers import AutoTokenizer
+from megatron.core.msc_utils import MultiStorageClientFeature
 
-from megatron.bridge.training.utils.checkpoint_utils import get_checkpoint_name
-
-
-class TokenizerNotSaved(RuntimeError):
-    """Rank 0, which saves a release's tokenizer, could not; the other ranks do not know of it yet."""
+from megatron.bridge.training.utils.all_ranks import on_rank_0
 
 
-def tokenizer_keywords(bridge: Any) -> dict[str, Any]:
-    """Return the keywords with which a bridge loads its model's tokenizer.
+def save_tokenizer(save: Callable[[], None], folder: str, required: bool) -> None:
+    """Save a checkpoint's tokenizer, on rank 0; where it is required, every rank is told if that fails.
 
     Args:
-        bridge: The `AutoBridge` of the model.
-
-    Returns:
-        The keywords of `AutoTokenizer.from_pretrained`.
-    """
-    own: dict[str, Any] = getattr(bridge._model_bridge, "get_hf_tokenizer_kwargs", dict)() or {}
-    given = {
-        "revision": bridge.hf_model_revision,
-        "trust_remote_code": getattr(bridge.hf_pretrained, "trust_remote_code", None),
-    }
-    return {name: value for name, value in given.items() if value} | own
-
-
-def check_tokenizer(path: str | Path, keywords: Mapping[str, Any], config: Any) -> None:
-    """Check that a tokenizer loads, and that each of its tokens has a row in the model's embedding.
-
-    Args:
-        path: Where the tokenizer is: a folder, or an ID of the Hub.
-        keywords: Keywords for its loading.
-        config: The Hugging Face config of the model.
+        save: What saves it, and raises what stops it where it is required.
+        folder: Checkpoint folder; one in an object store (MultiStorageClient) is not looked into.
+        required: Whether the checkpoint must not be without it.
 
     Raises:
-        ValueError: If it does not load, or a token has no row. One line.
+        RuntimeError: If it is required and not there afterwards.
     """
-    rows = config.get_text_config().vocab_size
-    # First as the file has it: transformers counts up to a token of a great number, which takes minutes.
-    largest, kind = _largest_written_token(Path(path) / "tokenizer.json"), "tokenizer"
-    if largest < rows:
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(path, **keywords)
-            vocabulary = tokenizer.get_vocab()
-            # Megatron Core's class does as much when it is made.
-            tokenizer.tokenize("x y")
-            last = max(vocabulary, key=vocabulary.__getitem__, default="")
-            # transformers' class of a family may add tokens of its own.
-            largest, kind = vocabulary.get(last, -1), f"{type(tokenizer).__name__}, with {last!r} the last token,"
-        except Exception as error:
-            # transformers raises many kinds, some with advice on packages that have nothing to do with it.
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ValueError(
-                f"{path} has no tokenizer that transformers can load ({reason}). Put the model's tokenizer files "
-                "(tokenizer.json, tokenizer_config.json, ...) there."
-            ) from error
-    if largest >= rows:
-        raise ValueError(
-            f"The {kind} of {path} goes up to the ID {largest}, and the embedding has {rows} rows, 0 to {rows - 1}. Take "
-            "that tokenizer which the model was made with, or enlarge the embedding with transformers' "
-            "resize_token_embeddings first."
-        )
+    if not required:
+        save()
+        return
+    on_rank_0(save)
+    on_rank_0(lambda: _require_tokenizer(Path(folder, "tokenizer")))
 
 
-def require_tokenizer(staging: Path, not_saved: TokenizerNotSaved | None) -> None:
-    """Refuse a release without its tokenizer.
-
-    Args:
-        staging: The folder, laid out as a root, that holds the release.
-        not_saved: The error that saving it ended in.
-
-    Raises:
-        RuntimeError: If it is not there.
-    """
-    if not_saved is not None:
-        raise not_saved
-    tokenizer = Path(get_checkpoint_name(str(staging), 0, release=True)) / "tokenizer"
-    if not tokenizer.is_dir() or not any(tokenizer.iterdir()):
-        raise RuntimeError("The tokenizer could not be saved, so nothing is published; the log says why.")
-
-
-def _largest_written_token(file: Path) -> int:
-    """Read the largest token of a vocabulary; -1 where the file does not say."""
-    try:
-        tokens = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"].values()
-    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        # Another kind of tokenizer; or a damaged file, of which transformers tells.
-        return -1
-    return max((token for token in tokens if isinstance(token, int)), default=-1)
+def _require_tokenizer(folder: Path) -> None:
+    if MultiStorageClientFeature.is_enabled() or (folder.is_dir() and any(folder.iterdir())):
+        return
+    raise RuntimeError("The tokenizer could not be saved, so nothing is published; the log says why.")

@@ -14,12 +14,14 @@
 
 """The save of a release that is under way: state that its steps share, which are spread over upstream's functions."""
 
-import argparse
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from megatron.bridge.training.config import ConfigContainer
 
 
 @dataclass
@@ -28,21 +30,14 @@ class ReleaseSave:
 
     Attributes:
         root: Checkpoint root, where the release is published.
-        staging: The folder, laid out as a root, that it is written into meanwhile.
-        args: Megatron-LM's args of the model, when they are made.
+        notes: What its user is told when it is.
     """
 
     root: Path
-    staging: Path
-    args: argparse.Namespace | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 _current: ContextVar[ReleaseSave | None] = ContextVar("the save of a release", default=None)
-
-
-def under_way() -> ReleaseSave | None:
-    """Return the save that is under way; None where nothing is staged."""
-    return _current.get()
 
 
 @contextmanager
@@ -53,3 +48,39 @@ def begin(save: ReleaseSave) -> Iterator[ReleaseSave]:
         yield save
     finally:
         _current.reset(token)
+
+
+def note(*texts: str) -> None:
+    """Tell the user of the save that is under way, when its release is published.
+
+    Args:
+        texts: What to tell; empty ones are left out.
+    """
+    if (save := _current.get()) is not None:
+        save.notes += filter(None, texts)
+
+
+def published_root(folder: str) -> str:
+    """Return the checkpoint root that the user gave, also while the checkpoint is staged.
+
+    Args:
+        folder: The folder that is saved to.
+
+    Returns:
+        The root of the save that is under way; ``folder`` where nothing is staged.
+    """
+    save = _current.get()
+    return str(save.root) if save is not None else folder
+
+
+def write_run_config(cfg: ConfigContainer, filename: str) -> None:
+    """Write a release's ``run_config.yaml``, which names the place where it is published, not the staging folder.
+
+    Args:
+        cfg: The configuration to write.
+        filename: Path of the file.
+    """
+    written = copy.copy(cfg)
+    written.checkpoint = copy.copy(cfg.checkpoint)
+    written.checkpoint.save = published_root(cfg.checkpoint.save)
+    written.to_yaml(filename)

@@ -35,14 +35,17 @@ import torch
 import torch.distributed as dist
 from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedTensor
+from megatron.core.dist_checkpointing.strategies.fully_parallel import FullyParallelSaveStrategyWrapper
 from megatron.core.dist_checkpointing.strategies.torch import (
     MCoreSavePlanner,
     TorchDistSaveShardedStrategy,
     _replace_state_dict_keys_with_sharded_keys,
     mcore_to_pyt_state_dict,
 )
+from megatron.core.msc_utils import MultiStorageClientFeature
+from megatron.core.process_groups_config import ProcessGroupCollection
 from torch.distributed import checkpoint
-from torch.distributed.checkpoint import CheckpointException, FileSystemWriter
+from torch.distributed.checkpoint import CheckpointException, FileSystemWriter  # type: ignore[attr-defined,unused-ignore]
 from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteItem, WriteItemType
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
@@ -51,9 +54,10 @@ from tqdm import tqdm
 from megatron.bridge.training.release.entry_file import EntryFile
 from megatron.bridge.training.release.integrity import write_manifest
 from megatron.bridge.training.release.source import describe
-from megatron.bridge.training.release.streaming import StreamedWeights
+from megatron.bridge.training.release.streaming import StreamedWeights, weights_of
 from megatron.bridge.training.release.units import Content, Unit, share
 from megatron.bridge.training.utils.all_ranks import gather, on_rank_0, sendable, together
+from megatron.bridge.training.utils.pg_utils import get_pg_collection
 from megatron.bridge.utils.common_utils import print_rank_0
 
 
@@ -67,7 +71,38 @@ _MEMORY = 96 << 20
 MEMORY_VARIABLE = "MEGATRON_BRIDGE_IMPORT_MEMORY"
 
 
-class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):
+def release_context(model: list[Any], ckpt_format: str, release: bool) -> dict[str, Any] | None:
+    """Return the checkpointing context with which `save_checkpoint` writes a release.
+
+    Args:
+        model: The model.
+        ckpt_format: Format of the checkpoint.
+        release: Whether it is a release.
+
+    Returns:
+        The context; None where Megatron Core's own writer is to write: no release, another format, or an object
+        store.
+
+    Raises:
+        ValueError: If the weights of the model are in its Hugging Face files still, which no other writer knows.
+    """
+    weights = weights_of(model)
+    if not release or ckpt_format != "torch_dist" or MultiStorageClientFeature.is_enabled():
+        if weights is not None:
+            # Another writer would write what its memory holds, which is nothing.
+            raise ValueError(
+                "The weights of this model are in its Hugging Face files still: save it with release=True."
+            )
+        return None
+    strategy: Any = ReleaseSaveStrategy(weights)
+    if weights is None:
+        # What several ranks hold is written by one of them, each its share.
+        groups = get_pg_collection(model) if model else ProcessGroupCollection.use_mpu_process_groups(["dp_cp"])
+        strategy = FullyParallelSaveStrategyWrapper(strategy, groups.dp_cp)
+    return {"save_strategy": strategy}
+
+
+class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):  # type: ignore[misc,unused-ignore]
     """Saves a state dict of any ranks, or of a model whose weights are streamed.
 
     Each rank of a streamed import has the same state dict, and writes its share of it.
@@ -95,7 +130,7 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):
             self._take_share(self._weights, sharded_state_dict)
         by_key, _, _ = _replace_state_dict_keys_with_sharded_keys(sharded_state_dict, self.keep_only_main_replica)
         try:
-            checkpoint.save(
+            checkpoint.save(  # type: ignore[attr-defined,unused-ignore]
                 mcore_to_pyt_state_dict(by_key, False),
                 storage_writer=writer,
                 planner=_Planner(
@@ -157,7 +192,7 @@ def _run(threads: Sequence[threading.Thread], stop: threading.Event) -> None:
         raise interrupt
 
 
-class _Planner(MCoreSavePlanner):
+class _Planner(MCoreSavePlanner):  # type: ignore[misc,unused-ignore]
     def create_global_plan(self, all_plans: list[SavePlan]) -> tuple[list[SavePlan], Any]:
         """Keep the plans in the metadata, where Megatron Core looks for them."""
         plans, metadata = super().create_global_plan(all_plans)
@@ -230,9 +265,9 @@ class _Writer(FileSystemWriter):
 
     def conclude(self) -> None:
         """Check that the source was read as it was accounted for, and write the checksums."""
-        ranks = gather((self._digests, self._bytes, self._weights and self._weights.read))
+        ranks = gather((self._digests, self._bytes, None if self._weights is None else self._weights.read))
         if self._weights is not None:
-            self._weights.require_all_read([read for _, _, read in ranks])
+            self._weights.require_all_read([read for _, _, read in ranks if read is not None])
         digests = {name: digest for own, _, _ in ranks for name, digest in own.items()}
         on_rank_0(lambda: write_manifest(self._folder, digests))
         size, seconds = sum(size for _, size, _ in ranks), time.monotonic() - self._started

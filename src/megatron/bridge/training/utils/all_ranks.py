@@ -42,7 +42,7 @@ def on_rank_0(action: Callable[[], T]) -> T:
     if not dist.is_initialized():
         return action()
 
-    outcome: list = [None, None]
+    outcome: list[Any] = [None, None]
     if dist.get_rank() == 0:
         try:
             outcome[0] = action()
@@ -51,7 +51,7 @@ def on_rank_0(action: Callable[[], T]) -> T:
     dist.broadcast_object_list(outcome, src=0)
     if outcome[1] is not None:
         raise outcome[1]
-    return outcome[0]
+    return cast(T, outcome[0])
 
 
 def together(action: Callable[[], T]) -> T:

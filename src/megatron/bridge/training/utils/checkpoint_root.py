@@ -20,16 +20,16 @@ or an iteration number. Megatron-LM and Megatron-Bridge both write that tracker,
 so it decides. ``latest_train_state.pt`` speaks only where there is no text tracker, as Bridge left
 it before 0.2.
 
-Functions that only look at a root are not collective: each rank may call them alone. Where the ranks load one checkpoint together, they go by what
-rank 0 sees (`agree_on_checkpoint_folder`).
+No function here is collective: each rank may call it alone. Ranks that load one checkpoint together go by what rank 0
+sees (`megatron.bridge.training.checkpointing.find_checkpoint_folder`).
 """
 
 import os
 
 from megatron.core.msc_utils import maybe_msc
 
-from megatron.bridge.training.release.layout import ITERATION_FOLDER, is_checkpoint_folder, parse_tracker
-from megatron.bridge.training.utils.all_ranks import on_rank_0
+from megatron.bridge.training.release.layout import ITERATION_FOLDER, parse_tracker
+from megatron.bridge.training.utils.checkpoint_listing import checkpoint_folders, tracker_text
 from megatron.bridge.training.utils.checkpoint_utils import (
     TRACKER_PREFIX,
     file_exists,
@@ -39,21 +39,6 @@ from megatron.bridge.training.utils.checkpoint_utils import (
     get_checkpoint_train_state_filename,
     is_checkpoint_iteration_directory,
 )
-
-
-def read_tracker_file(tracker_filename: str) -> tuple[int, bool]:
-    """Read a text tracker.
-
-    Args:
-        tracker_filename: Path of a ``latest_checkpointed_iteration.txt``.
-
-    Returns:
-        The iteration (0 for a release) and whether it is a release checkpoint.
-
-    Raises:
-        ValueError: If the tracker is torn, empty, or holds anything else.
-    """
-    return parse_tracker(tracker_text(tracker_filename), tracker_filename)
 
 
 def read_tracker(root: str) -> tuple[int, bool] | None:
@@ -71,7 +56,7 @@ def read_tracker(root: str) -> tuple[int, bool] | None:
     """
     text_tracker = get_checkpoint_tracker_filename(root)
     if file_exists(text_tracker):
-        return read_tracker_file(text_tracker)
+        return parse_tracker(tracker_text(text_tracker), text_tracker)
     train_state = get_checkpoint_train_state_filename(root, prefix=TRACKER_PREFIX)
     if file_exists(train_state):
         try:
@@ -85,14 +70,13 @@ def read_tracker(root: str) -> tuple[int, bool] | None:
     return None
 
 
-def checkpoint_folder(root: str, iteration: int, release: bool, named_by: str = "tracker") -> str:
+def checkpoint_folder(root: str, iteration: int, release: bool) -> str:
     """Return the folder of a checkpoint that a tracker named, which must be there.
 
     Args:
         root: Checkpoint root.
         iteration: Iteration number; not used for a release.
         release: Whether it is the release checkpoint.
-        named_by: What named the checkpoint, for the error.
 
     Returns:
         Path of the checkpoint folder.
@@ -102,15 +86,25 @@ def checkpoint_folder(root: str, iteration: int, release: bool, named_by: str = 
     """
     folder = get_checkpoint_name(root, iteration, release=release)
     if not file_exists(folder):
-        there = ", ".join(checkpoint_folders(root)) or "none"
-        raise FileNotFoundError(
-            f"The {named_by} of {root} names the checkpoint {os.path.basename(folder)}, which is not there. "
-            f"Checkpoint folders there: {there}. Restore the folder, or let the {named_by} name one of them."
-        )
+        raise FileNotFoundError(missing_folder(folder))
     return folder
 
 
-def resolve_checkpoint_folder(path: str | os.PathLike) -> str:
+def missing_folder(folder: str) -> str:
+    """Return the message that a tracker names a checkpoint folder which is not there, with those that are.
+
+    Args:
+        folder: Path of the checkpoint folder.
+    """
+    root, name = os.path.split(folder)
+    there = ", ".join(checkpoint_folders(root)) or "none"
+    return (
+        f"The tracker of {root} names the checkpoint {name}, which is not there. Checkpoint folders there: {there}. "
+        "Restore the folder, or let the tracker name one of them."
+    )
+
+
+def resolve_checkpoint_folder(path: str | os.PathLike[str]) -> str:
     """Resolve a checkpoint root, or a checkpoint folder, to the checkpoint folder.
 
     Args:
@@ -134,25 +128,7 @@ def resolve_checkpoint_folder(path: str | os.PathLike) -> str:
     return get_checkpoint_name(root, max(iterations)) if iterations else root
 
 
-def agree_on_checkpoint_folder(path: str | os.PathLike) -> str:
-    """Resolve a checkpoint root, or a checkpoint folder, to the folder that all ranks load.
-
-    Collective where torch.distributed is initialized.
-
-    Args:
-        path: Checkpoint root or checkpoint folder.
-
-    Returns:
-        What `resolve_checkpoint_folder` gives on rank 0.
-
-    Raises:
-        ValueError: If the tracker is torn, empty, or holds anything else.
-        FileNotFoundError: If the tracker names a folder that is not there.
-    """
-    return on_rank_0(lambda: resolve_checkpoint_folder(path))
-
-
-def resolve_run_config_folder(path: str | os.PathLike) -> str:
+def resolve_run_config_folder(path: str | os.PathLike[str]) -> str:
     """Resolve a checkpoint root, or a checkpoint folder, to the folder whose run config describes the model.
 
     Megatron-LM writes no ``run_config.yaml``. An ``iter_*`` folder that it saved beside a release holds the
@@ -175,31 +151,3 @@ def resolve_run_config_folder(path: str | os.PathLike) -> str:
         if file_exists(get_checkpoint_run_config_filename(release)):
             return release
     return folder
-
-
-def tracker_text(tracker_filename: str) -> str:
-    """Read a text tracker as it is.
-
-    Args:
-        tracker_filename: Path of a ``latest_checkpointed_iteration.txt``.
-
-    Returns:
-        What it holds.
-    """
-    with maybe_msc.open(tracker_filename, "r") as tracker:
-        return tracker.read()
-
-
-def checkpoint_folders(root: str) -> list[str]:
-    """List the checkpoint folders of a root; half-written and foreign ones do not match.
-
-    Args:
-        root: Checkpoint root; it need not exist.
-
-    Returns:
-        Their names, sorted.
-    """
-    path = maybe_msc.Path(root)
-    if not path.is_dir():
-        return []
-    return sorted(child.name for child in path.iterdir() if child.is_dir() and is_checkpoint_folder(child.name))

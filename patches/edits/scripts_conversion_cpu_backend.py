@@ -1,0 +1,30 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+"""Edits to upstream's scripts/conversion/cpu_backend.py."""
+
+from patches.edit import Edit
+from patches.operations import AddParameter, InsertStatements, PassArgument
+
+
+TARGET = "scripts/conversion/cpu_backend.py"
+
+EDITS = (
+    Edit(
+        name="import-release",
+        symbol="import_checkpoint",
+        why="The checkpoint that Megatron-LM fine-tunes from, from a shell.",
+        drop_when="upstream's script has an option for a release.",
+        do=(
+            AddParameter(
+                "release: bool = False",
+                keyword_only=True,
+                doc="release: Write the release checkpoint that Megatron-LM fine-tunes from.",
+            ),
+            InsertStatements(
+                'release_kwargs = {"release": True} if release else {}', before_call="AutoBridge.import_ckpt"
+            ),
+            PassArgument("AutoBridge.import_ckpt", "**release_kwargs"),
+        ),
+    ),
+)

@@ -1,0 +1,103 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+"""The series as commits on an upstream checkout, and as the pull requests' patches and texts."""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from patches.pull_request.carrying import carried_tests
+from patches.pull_request.git import GitError, git, require_clean, require_identity, run, worktree
+from patches.pull_request.text import pull_request_text
+from patches.series import Change, Series, SeriesError
+from patches.syntax import AlreadyApplied
+from patches.tree import Patched, patch, refuse_full, write_files
+from patches.upstream import UpstreamError, open_upstream
+
+
+BRANCH = "release-checkpoints"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A pull request: its commits by the changes' keys, what was left out of it, in words, and the files written."""
+
+    commits: dict[str, str]
+    left_out: list[str]
+    files: list[Path]
+
+
+def make_pull_request(series: Series, checkout: Path, to: Path, only: str = "") -> Made:
+    """Commit each change, or one, to a new branch of a checkout, and write the commits as patches, with their texts.
+
+    The branch starts from the checkout's HEAD; its work tree and its current branch stay as they are. Raises GitError.
+    """
+    refuse_full(to)
+    require_clean(checkout)
+    require_identity(checkout)
+    branch = f"{BRANCH}-{only}" if only else BRANCH
+    if git(checkout, "branch", "--list", branch):
+        raise GitError(
+            f"the pull request is there already: {checkout} has a branch '{branch}'; rename it or delete it"
+        )
+    with tempfile.TemporaryDirectory() as work, worktree(checkout, Path(work, "tree")) as tree:
+        commits, left_out = commit_changes(series, tree, only)
+        head = git(tree, "rev-parse", "HEAD")
+    git(checkout, "branch", branch, head)
+    files = git(checkout, "format-patch", "--output-directory", str(to.absolute()), f"HEAD..{branch}").splitlines()
+    for change, path in zip([change for change in series.changes if change.key in commits], map(Path, files[:])):
+        text = path.with_name(f"{path.name[:4]}-{change.key}.md")
+        text.write_text(pull_request_text(change))
+        files.append(str(text))
+    return Made(commits, left_out, [Path(file) for file in files])
+
+
+def commit_changes(series: Series, tree: Path, only: str = "") -> tuple[dict[str, str], list[str]]:
+    """Commit each change, or one, in a work tree; return the commits, by their keys, and what is left out."""
+    changes = [change for change in series.changes if only in ("", change.key)]
+    if not changes:
+        raise SeriesError(
+            f"no change has the key '{only}': there are {', '.join(each.key for each in series.changes)}"
+        )
+    try:
+        upstream = open_upstream(tree, tree)
+    except UpstreamError:
+        raise GitError(f"{tree} is no checkout of Megatron-Bridge, nor of Megatron-LM with it") from None
+    prefix = upstream.root.relative_to(tree)
+    commits, left_out = {}, []
+    for patched in patch(series, upstream, changes, has_some=True):
+        left_out += _left_out(patched)
+        files = {(prefix / path).as_posix(): content for path, content in patched.files.items()} | patched.others
+        if not files:
+            left_out.append(f"{patched.change.title}: nothing of it is left")
+            continue
+        write_files(files | carried_tests(series, patched.change), tree)
+        commits[patched.change.key] = _commit(tree, patched.change)
+    return commits, left_out
+
+
+def _left_out(patched: Patched) -> list[str]:
+    reasons = {True: "upstream has it", False: "not for this upstream"}
+    return [
+        f"{patched.change.title}: {placed.home}, {placed.edit.name}: {reasons[isinstance(error, AlreadyApplied)]}"
+        for placed, error in patched.attempts
+        if error
+    ]
+
+
+def _commit(tree: Path, change: Change) -> str:
+    git(tree, "add", "--all")
+    changed = git(tree, "diff", "--cached", "--name-only", "--diff-filter=d").splitlines()
+    lay_out(tree, [Path(name) for name in changed if name.endswith(".py")])
+    git(tree, "add", "--all")
+    git(tree, "commit", "--quiet", "--signoff", "--message", f"{change.title}\n\n{change.body.strip()}\n")
+    return git(tree, "rev-parse", "HEAD")
+
+
+def lay_out(tree: Path, files: Sequence[Path]) -> None:
+    """Lay files out as upstream's are, by its own configuration."""
+    for words in (["check", "--select", "I", "--fix"], ["format"]):
+        run([Path(sys.executable).with_name("ruff"), *words, "-q", "--no-cache", *files], tree)

@@ -1,0 +1,85 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+"""Upstream's tests on a tree, and what became of each."""
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What became of tests, by their names: why each failed, None where it did not; and in which file each is."""
+
+    failures: dict[str, str | None]
+
+    @property
+    def passed(self) -> int:
+        """How many did not fail."""
+        return sum(failure is None for failure in self.failures.values())
+
+    @property
+    def failed(self) -> int:
+        """How many failed."""
+        return len(self.failures) - self.passed
+
+
+def environment(tree: Path) -> dict[str, str]:
+    """Return an environment in which a tree's package is imported, and nothing is asked of the Hub."""
+    source = tree / "src" if (tree / "src/megatron").is_dir() else tree
+    return os.environ | {"PYTHONPATH": str(source), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+
+
+def run_tests(tree: Path, tests: Sequence[str], coverage: Path | None = None, processes: int = 2) -> Outcomes:
+    """Run tests of a tree, in as many processes; with the coverage of its package, into files, where they are named."""
+    report = tree.with_name(f"{tree.name}.xml")
+    report.unlink(missing_ok=True)
+    variables = environment(tree)
+    runner = [sys.executable, "-W", "ignore"]
+    if coverage is not None:
+        settings = coverage.with_suffix(".toml")
+        settings.write_text(
+            f'[tool.coverage.run]\nsource = ["{variables["PYTHONPATH"]}/megatron"]\n'
+            f'data_file = "{coverage}"\nparallel = true\npatch = ["subprocess"]\n'
+        )
+        variables["COVERAGE_CORE"] = "sysmon"
+        runner += ["-m", "coverage", "run", f"--rcfile={settings}"]
+    options = ["-q", "-o", "addopts=", "-m", "not pleasefixme", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    spread = ["-n", str(processes), "--dist", "loadfile"] if processes > 1 else []
+    done = subprocess.run(
+        [*runner, "-m", "pytest", *options, *spread, *tests], cwd=tree, env=variables, capture_output=True, text=True
+    )
+    if not report.is_file():
+        raise OSError(f"the tests of {tree} did not run: {(done.stderr or done.stdout).strip().splitlines()[-1:]}")
+    return read_report(report)
+
+
+def read_report(report: Path) -> Outcomes:
+    """Read a JUnit report."""
+    failures: dict[str, str | None] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        failed = [child for child in case if child.tag in ("failure", "error")]
+        reason = (failed[0].get("message") or "failed").splitlines()[0] if failed else None
+        failures[f"{case.get('classname')}::{case.get('name')}"] = reason
+    return Outcomes(failures)
+
+
+def newly_failing(before: Outcomes, after: Outcomes, tree: Path) -> list[str]:
+    """Return the tests that fail, and did not before, also when they run alone: two at a time may want the same port."""
+    failing = {name for name, failure in after.failures.items() if failure and not before.failures.get(name)}
+    if not failing:
+        return []
+    files = sorted({file for name in failing if (file := _file(name, tree))})
+    again = run_tests(tree, files, processes=1)
+    return sorted(f"{name}: {again.failures[name]}" for name in failing if again.failures.get(name, "gone"))
+
+
+def _file(name: str, tree: Path) -> str:
+    parts = name.partition("::")[0].split(".")
+    paths = ["/".join(parts[:end]) + ".py" for end in range(len(parts), 0, -1)]
+    return next((path for path in paths if (tree / path).is_file()), "")

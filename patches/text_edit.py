@@ -1,0 +1,104 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+"""An edit to a file of upstream that is no Python: documentation, settings, a shell script."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from patches.syntax import AlreadyApplied, NoMatch, SeveralMatches
+
+
+TextOperation = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class TextEdit:
+    """One edit to such a file; as `patches.edit.Edit`, but that `symbol` only tells where it is."""
+
+    name: str
+    symbol: str
+    why: str
+    drop_when: str
+    do: TextOperation
+    versions: str = ""
+
+    def apply(self, text: str) -> str:
+        """Return a text with the edit, or raise an EditError."""
+        changed = self.do(text)
+        if changed == text:
+            raise AlreadyApplied("no such change yet", "it")
+        return changed
+
+
+@dataclass(frozen=True)
+class AppendToSection:
+    """Append a text to the section of a Markdown heading, as in `## Title`, that has it not yet."""
+
+    heading: str
+    text: str
+
+    def __call__(self, document: str) -> str:
+        new = self.text.strip("\n")
+        if new in document:
+            return document
+        lines = document.split("\n")
+        headings = [at for at, level in enumerate(_levels(lines)) if level]
+        found = [at for at in headings if lines[at].strip() == self.heading]
+        if len(found) != 1:
+            raise (SeveralMatches if found else NoMatch)(f"one heading '{self.heading}'", str(len(found) or "none"))
+        (begin,), level = found, _level(self.heading)
+        ends = [at for at in headings if at > begin and _level(lines[at]) <= level]
+        end = ends[0] if ends else len(lines)
+        return "\n".join([*"\n".join(lines[:end]).rstrip("\n").split("\n"), "", new, "", *lines[end:]])
+
+
+@dataclass(frozen=True)
+class AppendLines:
+    """Append lines to a file that has them not yet."""
+
+    text: str
+
+    def __call__(self, document: str) -> str:
+        new = self.text.strip("\n")
+        return document if new in document else f"{document.rstrip(chr(10))}\n{new}\n"
+
+
+@dataclass(frozen=True)
+class AddToTomlList:
+    """Append values to a list of a TOML file, by its key as in `tool.ruff.select`, that has them not yet."""
+
+    key: str
+    values: tuple[str, ...]
+
+    def __call__(self, document: str) -> str:
+        # A build, which edits no such file, does without.
+        import tomlkit
+
+        settings = tomlkit.parse(document)
+        *tables, last = self.key.split(".")
+        table: Any = settings
+        for name in tables:
+            if name not in table:
+                raise NoMatch(f"a table '{self.key}'", "none")
+            table = table[name]
+        if last not in table:
+            raise NoMatch(f"a list '{self.key}'", "none")
+        for value in self.values:
+            if value not in table[last]:
+                table[last].append(value)
+        return tomlkit.dumps(settings)
+
+
+def _level(heading: str) -> int:
+    return len(heading) - len(heading.lstrip("#"))
+
+
+def _levels(lines: list[str]) -> list[int]:
+    """Return the level of the heading that each line is; 0 for others, and in blocks of code."""
+    levels, in_code = [], False
+    for line in lines:
+        in_code ^= line.lstrip().startswith("```")
+        levels.append(_level(line) if line.startswith("#") and not in_code else 0)
+    return levels

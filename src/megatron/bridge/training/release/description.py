@@ -1,0 +1,93 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What a release says of itself: Megatron-LM's flags, which model it was made of, and the checksums of its files."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from megatron.core.dist_checkpointing.serialization import load_common_state_dict
+from megatron.core.msc_utils import MultiStorageClientFeature
+
+from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_flags
+from megatron.bridge.training.release.integrity import read_manifest, write_manifest
+from megatron.bridge.training.release.layout import FLAGS_FILE, FORMAT_FILE, INTEGRITY_FILE
+from megatron.bridge.training.release.source import describe, describe_run_config, write_source
+from megatron.bridge.training.utils.all_ranks import on_rank_0
+from megatron.bridge.training.utils.checkpoint_utils import get_checkpoint_name
+from megatron.bridge.utils.common_utils import warn_rank_0
+
+
+def warn_of_what_no_flag_gives(model: Any) -> str:
+    """Warn where Megatron-LM's own GPT model cannot be made to compute what a model computes.
+
+    Args:
+        model: The model provider, with the model's own values.
+
+    Returns:
+        What the warning says; empty where there is none.
+    """
+    lacking = fields_without_argument(model)
+    if not lacking:
+        return ""
+    text = (
+        f"Megatron-LM's own GPT model differs from this one: no flag gives it {', '.join(lacking)}. Build the model in your "
+        "training script (the README's Limits say how, for a rope scaling factor), or train it with Megatron-Bridge."
+    )
+    warn_rank_0(text)  # type: ignore[no-untyped-call,unused-ignore]
+    return text
+
+
+def describe_release(path: str | Path, let_through: Sequence[str] = ()) -> None:
+    """Add to a release the files that tell of it: flags, source and checksums, these last. Collective.
+
+    On an object store (MultiStorageClient) there are none.
+
+    Args:
+        path: Checkpoint root that holds the release.
+        let_through: What the release lacks of the model that it was made of, a sentence each.
+    """
+    if not MultiStorageClientFeature.is_enabled():
+        on_rank_0(lambda: _describe(Path(get_checkpoint_name(str(path), 0, release=True)), let_through))
+
+
+def _describe(folder: Path, let_through: Sequence[str]) -> None:
+    args = load_args(folder)
+    if args is not None:
+        write_flags(args, folder)
+    named = describe_run_config(folder)
+    if named is not None:
+        write_source(replace(describe(named.made_of), let_through=tuple(let_through)), folder)
+    write_manifest(folder, read_manifest(folder) if (folder / INTEGRITY_FILE).is_file() else {})
+
+
+def load_args(folder: Path) -> argparse.Namespace | None:
+    """Load the args of a release; None where its format (``fsdp_dtensor``) has no common state."""
+    if not (folder / FORMAT_FILE).is_file():
+        return None
+    args: argparse.Namespace = load_common_state_dict(str(folder))["args"]
+    return args
+
+
+def write_flags(args: argparse.Namespace, folder: Path) -> None:
+    """Write the model's flags for Megatron-LM, one a line.
+
+    Args:
+        args: Args of the release.
+        folder: Checkpoint folder.
+    """
+    (folder / FLAGS_FILE).write_text("".join(f"{flag}\n" for flag in megatron_lm_flags(args)))

@@ -1,0 +1,61 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Refuses weights that are no numbers."""
+
+from typing import Any
+
+import torch
+from megatron.core.dist_checkpointing.dict_utils import nested_values
+
+from megatron.bridge.training.utils.all_ranks import together
+
+
+def require_numbers_in(state_dict: dict[str, Any]) -> None:
+    """Refuse a state dict with weights that are no numbers, on any rank. Collective.
+
+    Args:
+        state_dict: The sharded state dict to be saved.
+
+    Raises:
+        ValueError: As `require_numbers`.
+    """
+    together(lambda: _require_numbers_in(state_dict))
+
+
+def _require_numbers_in(state_dict: dict[str, Any]) -> None:
+    for entry in nested_values(state_dict):
+        data = getattr(entry, "data", None)
+        if isinstance(data, torch.Tensor) and data.is_floating_point() and data.numel():
+            require_numbers(data, entry.key)
+
+
+def require_numbers(values: torch.Tensor, key: str) -> None:
+    """Refuse what is no number, or became infinite when it was rounded to the model's dtype.
+
+    Args:
+        values: The values, one at least.
+        key: Their tensor's key in the checkpoint.
+
+    Raises:
+        ValueError: If there is such a value.
+    """
+    least, largest = torch.aminmax(values)
+    if torch.isnan(least):
+        raise ValueError(f"{key} has values that are no numbers (NaN). Is the model damaged, or was it never loaded?")
+    if torch.isinf(least) or torch.isinf(largest):
+        dtype = str(values.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"{key} has values that {dtype} cannot hold (infinite). Let the config's dtype be a wider one, or mend the model."
+        )

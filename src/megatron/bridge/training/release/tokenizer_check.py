@@ -1,0 +1,87 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Checks, before the work, that a model's tokenizer loads and fits the model."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+
+def tokenizer_keywords(bridge: Any) -> dict[str, Any]:
+    """Return the keywords with which a bridge loads its model's tokenizer.
+
+    Args:
+        bridge: The `AutoBridge` of the model.
+
+    Returns:
+        The keywords of `AutoTokenizer.from_pretrained`.
+    """
+    own: dict[str, Any] = getattr(bridge._model_bridge, "get_hf_tokenizer_kwargs", dict)() or {}
+    given = {
+        "revision": bridge.hf_model_revision,
+        "trust_remote_code": getattr(bridge.hf_pretrained, "trust_remote_code", None),
+    }
+    return {name: value for name, value in given.items() if value} | own
+
+
+def check_tokenizer(path: str | Path, keywords: Mapping[str, Any], config: Any) -> None:
+    """Check that a tokenizer loads, and that each of its tokens has a row in the model's embedding.
+
+    Args:
+        path: Where the tokenizer is: a folder, or an ID of the Hub.
+        keywords: Keywords for its loading.
+        config: The Hugging Face config of the model.
+
+    Raises:
+        ValueError: If it does not load, or a token has no row. One line.
+    """
+    rows = config.get_text_config().vocab_size
+    # First as the file has it: transformers counts up to a token of a great number, which takes minutes.
+    largest, kind = _largest_written_token(Path(path) / "tokenizer.json"), "tokenizer"
+    if largest < rows:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path, **keywords)
+            vocabulary = tokenizer.get_vocab()
+            # Megatron Core's class does as much when it is made.
+            tokenizer.tokenize("x y")
+            last = max(vocabulary, key=vocabulary.__getitem__, default="")
+            # transformers' class of a family may add tokens of its own.
+            largest, kind = vocabulary.get(last, -1), f"{type(tokenizer).__name__}, with {last!r} the last token,"
+        except Exception as error:
+            # transformers raises many kinds, some with advice on packages that have nothing to do with it.
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ValueError(
+                f"{path} has no tokenizer that transformers can load ({reason}). Put the model's tokenizer files "
+                "(tokenizer.json, tokenizer_config.json, ...) there."
+            ) from error
+    if largest >= rows:
+        raise ValueError(
+            f"The {kind} of {path} goes up to the ID {largest}, and the embedding has {rows} rows, 0 to {rows - 1}. Take "
+            "that tokenizer which the model was made with, or enlarge the embedding with transformers' "
+            "resize_token_embeddings first."
+        )
+
+
+def _largest_written_token(file: Path) -> int:
+    """Read the largest token of a vocabulary; -1 where the file does not say."""
+    try:
+        tokens = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"].values()
+    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        # Another kind of tokenizer; or a damaged file, of which transformers tells.
+        return -1
+    return max((token for token in tokens if isinstance(token, int)), default=-1)

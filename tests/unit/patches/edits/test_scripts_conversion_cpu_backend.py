@@ -1,0 +1,29 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+"""The edits of patches/edits/scripts_conversion_cpu_backend.py."""
+
+from edit_snippets import EditSnippets, Snippet
+
+
+class TestEdits(EditSnippets):
+    FILE = "scripts_conversion_cpu_backend"
+    SNIPPETS = {
+        "import-release": Snippet(
+            '''
+-def import_checkpoint(*, model):
++def import_checkpoint(*, model, release: bool = False):
+     """Import it.
+
+     Args:
+         model: It.
++        release: Write the release checkpoint that Megatron-LM fine-tunes from.
+     """
+-    AutoBridge.import_ckpt(model)
++    release_kwargs = {"release": True} if release else {}
++    AutoBridge.import_ckpt(model, **release_kwargs)
+''',
+            ("import_ckpt", "import_it"),
+            "    AutoBridge.import_ckpt(model)\n",
+        ),
+    }

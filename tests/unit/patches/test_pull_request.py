@@ -1,0 +1,261 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The command `pr`, on small checkouts."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from patches.__main__ import main
+
+
+EDITED = "def save(path, release=False):\n    write(path, release=release)\n"
+BRANCH = "release-checkpoints"
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), "-c", "init.defaultBranch=main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def checkout(upstream: Path, tmp_path: Path, monkeypatch) -> Path:
+    # The user's own settings say nothing here.
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    upstream.rename(folder / "src")
+    (folder / "README.md").write_text("Upstream\n")
+    git(folder, "init", "--quiet")
+    git(folder, "config", "user.name", "Tester")
+    git(folder, "config", "user.email", "tester@example.com")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "upstream")
+    return folder
+
+
+def make(project: Path, checkout: Path, *more: str) -> int:
+    return main(["pr", "--upstream", str(checkout), "--to", str(project / "pr"), *more], project)
+
+
+def change(file: Path, old: str, new: str) -> None:
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+def test_pr_writes_one_patch_a_change(project, checkout, tmp_path, capsys):
+    assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 0
+    names = ["0001-feat-save-a-release.patch", "0002-feat-write-a-release.patch", "0001-a.md", "0002-b.md"]
+    assert capsys.readouterr().out.split() == [str(tmp_path / "pr" / name) for name in names]
+    assert git(checkout, "branch", "--show-current") == "main"
+    assert git(checkout, "status", "--short") == ""
+    assert len(git(checkout, "worktree", "list").splitlines()) == 1
+    log = git(checkout, "log", "--reverse", "--format=%B", "--name-status", "main..release-checkpoints")
+    assert [line for line in log.splitlines() if line] == [
+        "feat: save a release",
+        "A body.",
+        "Signed-off-by: Tester <tester@example.com>",
+        "A\tsrc/megatron/bridge/added.py",
+        "M\tsrc/megatron/bridge/package.py",
+        "feat: write a release",
+        "Another.",
+        "Signed-off-by: Tester <tester@example.com>",
+        "M\tsrc/megatron/bridge/package.py",
+        "A\ttests/unit_tests/added/__init__.py",
+        "A\ttests/unit_tests/added/test_added.py",
+    ]
+    assert git(checkout, "show", "release-checkpoints:src/megatron/bridge/package.py") == EDITED.strip()
+    assert (tmp_path / "pr/0001-a.md").read_text() == "# feat: save a release\n\n## What and why\n\nA body.\n"
+
+
+def test_the_patches_apply_with_git_am(project, checkout, tmp_path):
+    main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project)
+    git(checkout, "am", *map(str, sorted((tmp_path / "pr").glob("*.patch"))))
+    assert (checkout / "src/megatron/bridge/package.py").read_text() == EDITED
+
+
+def test_pr_refuses_a_branch_that_is_there(project, checkout, tmp_path, capsys):
+    git(checkout, "branch", "release-checkpoints")
+    assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 1
+    assert capsys.readouterr().err == (
+        f"error: the pull request is there already: {checkout} has a branch 'release-checkpoints'; rename it or delete it\n"
+    )
+
+
+def test_pr_refuses_what_is_no_checkout(project, checkout, tmp_path, capsys):
+    upstream = tmp_path / "unpacked"
+    shutil.copytree(checkout / "src", upstream)
+    assert main(["pr", "--upstream", str(upstream), "--to", str(tmp_path / "pr")], project) == 1
+    assert capsys.readouterr().err == f"error: {upstream} is no git checkout\n"
+    git(checkout, "rm", "-rq", "src")
+    git(checkout, "commit", "--quiet", "--message", "gone")
+    assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 1
+    assert capsys.readouterr().err.endswith("is no checkout of Megatron-Bridge, nor of Megatron-LM with it\n")
+
+
+def test_pr_leaves_nothing_where_an_edit_does_not_match(project, checkout, tmp_path, capsys):
+    (checkout / "src/megatron/bridge/package.py").write_text("")
+    git(checkout, "commit", "--quiet", "--all", "--message", "gone")
+    assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 1
+    assert "expected one function or class 'save', found none" in capsys.readouterr().err
+    assert git(checkout, "branch", "--format=%(refname:short)") == "main"
+    assert len(git(checkout, "worktree", "list").splitlines()) == 1
+    assert not (tmp_path / "pr").exists()
+
+
+def test_pr_says_in_a_line_what_git_says(project, checkout, tmp_path, capsys):
+    hook = checkout / ".git/hooks/pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho no such luck >&2\nexit 1\n")
+    hook.chmod(0o755)
+    assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: git commit in ") and error.endswith(": no such luck\n")
+    assert git(checkout, "branch", "--format=%(refname:short)") == "main"
+
+
+def test_one_change_alone(project, checkout, capsys):
+    assert make(project, checkout, "--only", "a") == 0
+    assert git(checkout, "log", "--format=%s", f"main..{BRANCH}-a") == "feat: save a release"
+    assert sorted(path.name for path in (project / "pr").iterdir()) == ["0001-a.md", "0001-feat-save-a-release.patch"]
+    shutil.rmtree(project / "pr")
+    assert make(project, checkout, "--only", "z") == 1
+    assert capsys.readouterr().err == "error: no change has the key 'z': there are a, b\n"
+
+
+def test_a_checkout_with_changes_is_refused(project, checkout, capsys):
+    (checkout / "README.md").write_text("My own\n")
+    (checkout / "new").touch()
+    assert make(project, checkout) == 1
+    assert capsys.readouterr().err == (
+        f"error: {checkout} has changes that no commit has: README.md, new. Commit, stash or remove them\n"
+    )
+    assert (checkout / "README.md").read_text() == "My own\n" and not (project / "pr").exists()
+
+
+@pytest.mark.parametrize("name", ["user.name", "user.email"])
+def test_nobody_signs_nothing_off(project, checkout, capsys, name):
+    git(checkout, "config", "--unset", name)
+    assert make(project, checkout) == 1
+    assert f"git knows no {name} to sign off with" in capsys.readouterr().err
+    assert git(checkout, "branch", "--format=%(refname:short)") == "main"
+
+
+def test_what_upstream_has_already_is_left_out_and_said(project, checkout, capsys):
+    (checkout / "src/megatron/bridge/package.py").write_text("def save(path, release=False):\n    write(path)\n")
+    git(checkout, "commit", "--quiet", "--all", "--message", "it has it")
+    assert make(project, checkout) == 0
+    assert capsys.readouterr().err == (
+        "left out: feat: save a release: patches/edits/package.py, parameter: upstream has it\n"
+    )
+    assert git(checkout, "show", f"{BRANCH}:src/megatron/bridge/package.py") == EDITED.strip()
+
+
+def test_a_change_of_which_nothing_is_left_is_no_commit(project, checkout, capsys):
+    edits = project / "patches/edits/package.py"
+    change(
+        edits, 'PassArgument("write", "release=release")', 'PassArgument("write", "release=release"), versions="<0.6"'
+    )
+    assert make(project, checkout) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "left out: feat: write a release: patches/edits/package.py, argument: not for this upstream",
+        "left out: feat: write a release: nothing of it is left",
+    ]
+    assert git(checkout, "log", "--format=%s", f"main..{BRANCH}") == "feat: save a release"
+    assert not list((project / "pr").glob("*-b.md"))
+
+
+def test_an_edit_has_one_form_for_an_upstream(project, checkout, capsys):
+    edits = project / "patches/edits/package.py"
+    line = '    Edit("argument", "save", "Because.", "Never.", PassArgument("write", "release=release")),\n'
+    other = line.replace("release=release", "release=True")
+    for first, second, status in (("<0.7", "<0.8", 1), (">=0.7", "<0.7", 0)):
+        shutil.rmtree(project / "pr", ignore_errors=True)
+        edits.write_text(
+            edits.read_text().partition('    Edit("argument"')[0]
+            + line.replace(")),", f'), versions="{first}"),')
+            + other.replace(")),", f'), versions="{second}"),')
+            + ")\n"
+        )
+        assert make(project, checkout) == status
+    assert "2 forms of the edit 'package:argument' are for upstream 0.6.2" in capsys.readouterr().err
+    assert git(checkout, "show", f"{BRANCH}:src/megatron/bridge/package.py").endswith("write(path, release=True)")
+
+
+@pytest.mark.parametrize("at", [".", "src"])
+def test_both_layouts_are_taken(project, checkout, capsys, at):
+    shutil.copy(project / "patches/edits/package.py", project / "patches/edits/script.py")
+    change(project / "patches/edits/script.py", "megatron/bridge/package.py", "scripts/script.py")
+    change(
+        project / "patches/series.toml",
+        '"package:argument"]',
+        '"package:argument", "script:parameter", "script:argument"]',
+    )
+    if at == ".":
+        git(checkout, "mv", "src/megatron", "megatron")
+    else:
+        (checkout / "scripts").mkdir()
+        (checkout / "scripts/script.py").write_text("def save(path):\n    write(path)\n")
+        git(checkout, "add", "scripts")
+    git(checkout, "commit", "--quiet", "--message", "another layout")
+    assert make(project, checkout) == 0
+    assert git(checkout, "show", f"{BRANCH}:./{at}/megatron/bridge/package.py") == EDITED.strip()
+    assert git(checkout, "show", f"{BRANCH}:./{at}/megatron/bridge/added.py") == "ADDED = True"
+    if at == ".":
+        assert capsys.readouterr().err.count("script.py, ") == 2
+    else:
+        assert git(checkout, "show", f"{BRANCH}:scripts/script.py") == EDITED.strip()
+
+
+def test_a_file_that_a_checkout_should_have_is_missed(project, checkout, capsys):
+    shutil.copy(project / "patches/edits/package.py", project / "patches/edits/script.py")
+    change(project / "patches/edits/script.py", "megatron/bridge/package.py", "scripts/script.py")
+    change(
+        project / "patches/series.toml",
+        '"package:argument"]',
+        '"package:argument", "script:parameter", "script:argument"]',
+    )
+    assert make(project, checkout) == 1
+    assert "scripts/script.py: edit 'parameter' of save: expected this file, found none" in capsys.readouterr().err
+
+
+def test_tests_are_marked_and_import_their_support_from_where_it_is(project, checkout, capsys):
+    (project / "tests/support").mkdir()
+    (project / "tests/support/models.py").write_text("TINY = 1\n")
+    (project / "tests/test_added.py").write_text(
+        "import models\nfrom models import TINY\n\n\ndef test_added():\n    assert models.TINY == TINY\n"
+    )
+    assert make(project, checkout) == 1
+    assert "tests/test_added.py imports tests/support/models.py, which no change up to this one carries" in (
+        capsys.readouterr().err
+    )
+    change(
+        project / "patches/series.toml",
+        "tests = {",
+        'tests = { "tests/support/models.py" = "tests/unit_tests/added/support/models.py",',
+    )
+    assert make(project, checkout) == 0
+    assert git(checkout, "show", f"{BRANCH}:tests/unit_tests/added/test_added.py") == (
+        "import pytest\n\n"
+        "from tests.unit_tests.added.support import models\n"
+        "from tests.unit_tests.added.support.models import TINY\n\n"
+        "pytestmark = pytest.mark.unit\n\n\n"
+        "def test_added():\n    assert models.TINY == TINY"
+    )
+    assert git(checkout, "show", f"{BRANCH}:tests/unit_tests/added/support/__init__.py") == ""
