@@ -49,7 +49,17 @@ def run_tests(tree: Path, tests: Sequence[str], coverage: Path | None = None, pr
         )
         variables["COVERAGE_CORE"] = "sysmon"
         runner += ["-m", "coverage", "run", f"--rcfile={settings}"]
-    options = ["-q", "-o", "addopts=", "-m", "not pleasefixme", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    options = [
+        "-q",
+        "--continue-on-collection-errors",
+        "-o",
+        "addopts=",
+        "-m",
+        "not pleasefixme",
+        "-p",
+        "no:cacheprovider",
+        f"--junitxml={report}",
+    ]
     spread = ["-n", str(processes), "--dist", "loadfile"] if processes > 1 else []
     done = subprocess.run(
         [*runner, "-m", "pytest", *options, *spread, *tests], cwd=tree, env=variables, capture_output=True, text=True
@@ -76,7 +86,9 @@ def newly_failing(before: Outcomes, after: Outcomes, tree: Path) -> list[str]:
         return []
     files = sorted({file for name in failing if (file := _file(name, tree))})
     again = run_tests(tree, files, processes=1)
-    return sorted(f"{name}: {again.failures[name]}" for name in failing if again.failures.get(name, "gone"))
+    # What does not run again, a process that crashed for one, failed as it did.
+    reasons = {name: again.failures.get(name, after.failures[name]) for name in failing}
+    return sorted(f"{name}: {reason}" for name, reason in reasons.items() if reason)
 
 
 def _file(name: str, tree: Path) -> str:

@@ -52,8 +52,9 @@ def test_newly_failing_is_what_passed_before_or_was_not_there_and_fails_alone_to
     )
     names = [f"tests.test_a::test_{name}" for name in ("old", "bad", "port", "own")]
     before = Outcomes(dict.fromkeys(names[:3]) | {names[0]: "it did before"})
-    after = Outcomes(dict.fromkeys(names, "failed"))
+    after = Outcomes(dict.fromkeys([*names, "::gw1"], "failed"))
     assert newly_failing(before, after, tmp_path / "tree") == [
+        "::gw1: failed",
         "tests.test_a::test_bad: assert 1 == 2",
         "tests.test_a::test_own: assert 3 == 4",
     ]
