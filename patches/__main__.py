@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from patches.pull_request.checking import CheckError, check_pull_request
+from patches.pull_request.checking import check_pull_request
 from patches.pull_request.git import GitError
 from patches.pull_request.making import make_pull_request
 from patches.series import Series, SeriesError, load_series
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
             upstream = open_upstream(options.upstream, Path(work))
             write_tree(upstream, patch(series, upstream), options.to)
             return 0
-    except (CheckError, EditError, GitError, OSError, SeriesError, UpstreamError) as error:
+    except (EditError, GitError, OSError, SeriesError, UpstreamError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

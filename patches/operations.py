@@ -152,7 +152,7 @@ class ReplaceStatement:
 
 @dataclass(frozen=True)
 class InsertStatements:
-    """Insert statements before or after the statement that calls a function, as in `f` or, with its arguments, `f(1)`.
+    """Insert statements before or after the statement that calls a function, as in `f`, or `f(a, ...)` by its first arguments.
 
     Or below a function or a class, or at the end, before a last `return`; below the docstring where none of these is named.
     """
@@ -179,9 +179,16 @@ class InsertStatements:
         if not name:
             kept, body = _parted(scope)
             return scope.with_changes(body=scope.body.with_changes(body=[*kept, *new, *body]))
-        found = equal(scope, cst.parse_expression(name)) if name.endswith(")") else calls(scope, name)
+        function, _, first = name.removesuffix(", ...)").partition("(")
+        begin = cst.ensure_type(cst.parse_expression(f"f({first})"), cst.Call).args
+        found = [call for call in calls(scope, function) if _begins(call, begin)]
         old = statement_around(scope, one(found, f"one call of '{name}'"))
         return put(scope, new, "after" if self.after_call else "before", old)
+
+
+def _begins(call: cst.Call, first: Sequence[cst.Arg]) -> bool:
+    given = call.args[: len(first)]
+    return [meaning(arg.value) for arg in given] == [meaning(arg.value) for arg in first]
 
 
 @dataclass(frozen=True)

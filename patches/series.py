@@ -60,17 +60,14 @@ class PlacedEdit:
 class Change:
     """What becomes one commit of a pull request, with a `key` to name it by.
 
-    It `adds` files of `src/` to upstream, those of `adds_for` only to the upstreams that the version given for them says;
-    has `edits`, named `module:name`, in their order; and brings `tests`: their paths here, and in upstream's repository.
-    What the pull request says beside the body: the issues that
-    it `closes`, what was `before` and is `after` it, how it was `tested`, and what was `untested`.
+    It `adds` files of `src/` to upstream, has `edits`, named `module:name`, in their order, and brings `tests`: their paths
+    here, and in upstream's repository. Its pull request says, beside the body, which issues it `closes`, what was `before` and is `after` it, how it was `tested`, and what was `untested`.
     """
 
     key: str
     title: str
     body: str
     adds: list[str] = field(default_factory=list)
-    adds_for: dict[str, str] = field(default_factory=dict)
     edits: list[str] = field(default_factory=list)
     tests: dict[str, str] = field(default_factory=dict)
     closes: list[str] = field(default_factory=list)
@@ -78,10 +75,6 @@ class Change:
     after: str = ""
     tested: str = ""
     untested: str = ""
-
-    def added(self, version: str) -> list[str]:
-        """Return the files that it adds to a version of upstream."""
-        return [*self.adds, *(path for path, versions in self.adds_for.items() if is_for(versions, version))]
 
 
 @dataclass(frozen=True)
@@ -117,8 +110,7 @@ def load_series(root: Path) -> Series:
     _require_all("edit", (key for change in changes for key in change.edits), edits, EDITS)
     files = [path.relative_to(root / ADDED) for path in (root / ADDED).rglob("*") if path.is_file()]
     added = [path.as_posix() for path in files if "__pycache__" not in path.parts]
-    named = (path for change in changes for path in (*change.adds, *change.adds_for))
-    _require_all("added file", named, added, ADDED)
+    _require_all("added file", (path for change in changes for path in change.adds), added, ADDED)
     for name in (path for change in changes for path in change.tests if not (root / path).is_file()):
         raise SeriesError(f"{SERIES} brings the test '{name}', which does not exist")
     for key, count in Counter(change.key for change in changes).items():

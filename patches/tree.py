@@ -46,7 +46,7 @@ def attempt(series: Series, upstream: Upstream, changes: Sequence[Change] = ()) 
         edited = {placed.target: _bytes(parsed[placed.target]) for placed in targets}
         packaged = {placed.target for placed in targets if placed.is_packaged}
         files = {path: content for path, content in edited.items() if path in packaged}
-        files |= {path: (series.root / ADDED / path).read_bytes() for path in change.added(upstream.version)}
+        files |= {path: (series.root / ADDED / path).read_bytes() for path in change.adds}
         others = {path: content for path, content in edited.items() if path not in packaged}
         patched.append(Patched(change, attempts, files, others))
     return patched
@@ -97,9 +97,8 @@ def patch(series: Series, upstream: Upstream, changes: Sequence[Change] = (), ha
     passing = (NotForIt, NotHere, AlreadyApplied) if has_some else (NotForIt, NotHere)
     for error in (error for error in errors if error and not isinstance(error, passing)):
         raise error
-    for path in (path for each in patched for path in each.files if (upstream.root / path).exists()):
-        if path in {added for each in patched for added in each.change.added(upstream.version)}:
-            raise SeriesError(f"upstream {upstream.version} has the added file {path} already")
+    for path in (path for each in patched for path in each.change.adds if (upstream.root / path).exists()):
+        raise SeriesError(f"upstream {upstream.version} has the added file {path} already")
     return patched
 
 

@@ -14,7 +14,7 @@ def _fit(name: str, symbol: str) -> Edit:
     return Edit(
         name=name,
         symbol=symbol,
-        why="Megatron Core refuses, in a config, what needs Transformer Engine.",
+        why="Megatron Core refuses, in a config, fusions that its host has not.",
         drop_when="upstream's finalize leaves what its host lacks out of the model and in the config.",
         do=InsertStatements("switch_off_what_is_refused(self)"),
         imports=("from megatron.bridge.utils.host import switch_off_what_is_refused",),

@@ -25,7 +25,7 @@ EDITS = (
                 help="Write the release checkpoint that Megatron-LM fine-tunes from: release/ and the tracker 'release'.",
             )
             """,
-            after_call="_add_common_conversion_arguments(import_parser, include_execution=include_execution)",
+            after_call="_add_common_conversion_arguments(import_parser, ...)",
         ),
     ),
     Edit(

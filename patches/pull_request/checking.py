@@ -12,10 +12,10 @@ from pathlib import Path
 from patches.pull_request.coverage import coverage_of, covered_lines
 from patches.pull_request.findings import imports_from_wheel, mypy_findings, ruff_findings
 from patches.pull_request.git import git, require_clean, require_identity, worktree
-from patches.pull_request.making import commit_changes, lay_out
+from patches.pull_request.making import commit_changes
 from patches.pull_request.outcomes import Outcomes, newly_failing, run_tests
-from patches.series import Series
-from patches.tree import write_files
+from patches.series import Change, Series
+from patches.tree import patch, write_files
 from patches.upstream import PACKAGE, open_upstream
 
 
@@ -25,10 +25,6 @@ UNIT_TESTS = Path("tests/unit_tests")
 LEAST_COVERAGE = 80  # per cent
 # Without it, upstream cannot be imported on a host without Transformer Engine.
 _IMPORTABLE = "peft_lora_layers:transformer-engine"
-
-
-class CheckError(Exception):
-    """The checks cannot be run."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +68,8 @@ def check_pull_request(series: Series, checkout: Path, only: str = "") -> int:
 
 def _make_importable(series: Series, tree: Path) -> None:
     upstream = open_upstream(tree, tree)
-    placed = series.form(_IMPORTABLE, upstream.version)
-    if placed is None:
-        raise CheckError(f"no form of {_IMPORTABLE} is for upstream {upstream.version}")
-    import libcst as cst
-
-    path = upstream.root / placed.target
-    edited = placed.edit.apply(cst.parse_module(path.read_bytes()))  # type: ignore[arg-type]
-    write_files({placed.target: edited.bytes}, upstream.root)  # type: ignore[union-attr]
-    lay_out(tree, [path.relative_to(tree)])
+    (patched,) = patch(series, upstream, [Change("", "importable", "", edits=[_IMPORTABLE])])
+    write_files(patched.files, upstream.root)
 
 
 def _tests(tree: Path) -> list[str]:
@@ -97,18 +86,18 @@ def _check(key: str, tree: Path, before: Outcomes, work: Path) -> Row:
     modules = [name for name in added if name.endswith(".py") and not name.startswith("tests/")]
     _say(f"{key}: upstream's tests and the change's own")
     data = work / f"coverage-{key}"
-    after = run_tests(tree, [*_tests(tree), *(name for name in own if not _is_below(name, tree))], data)
+    folders = _tests(tree)
+    after = run_tests(
+        tree, [*folders, *(name for name in own if not name.startswith(tuple(f"{each}/" for each in folders)))], data
+    )
     newly = newly_failing(before, after, tree)
     _say(f"{key}: ruff, mypy, the wheel")
     edited = [name for name, kind in kinds.items() if kind == "M" and name.startswith(f"{package}/")]
-    numbers = (
-        [line.split("\t") for line in git(tree, "diff", "--numstat", "HEAD~", "--", *edited).splitlines()]
-        if edited
-        else []
-    )
+    numbers = [line.split("\t") for line in git(tree, "diff", "--numstat", "HEAD~").splitlines()]
+    counts = [(int(more), int(less)) for more, less, name in numbers if name in edited]
     return Row(
         key,
-        f"+{sum(int(more) for more, _, _ in numbers)} -{sum(int(less) for _, less, _ in numbers)} in {len(edited)}",
+        f"+{sum(more for more, _ in counts)} -{sum(less for _, less in counts)} in {len(edited)}",
         sum(len((tree / name).read_text().splitlines()) for name in modules),
         after.passed,
         (before.failed, after.failed),
@@ -120,10 +109,6 @@ def _check(key: str, tree: Path, before: Outcomes, work: Path) -> Row:
         imports_from_wheel(tree, work / f"wheel-{key}"),
         coverage_of(tree, covered_lines(data, tree), package),
     )
-
-
-def _is_below(name: str, tree: Path) -> bool:
-    return any(name.startswith(f"{folder}/") for folder in _tests(tree))
 
 
 def print_table(rows: list[Row]) -> None:

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from patches.pull_request.git import GitError
+from patches.upstream import UpstreamError
 
 
 _RUFF = re.compile(r"""ruff-pre-commit\s+rev:\s*["']?v([0-9.]+)""")
@@ -21,7 +21,7 @@ def ruff_findings(tree: Path, files: Sequence[str]) -> list[str]:
     """Return what upstream's own version of ruff finds in files, by upstream's settings."""
     match = _RUFF.search((tree / ".pre-commit-config.yaml").read_text())
     if match is None:
-        raise GitError(f"{tree}/.pre-commit-config.yaml names no version of ruff")
+        raise UpstreamError(f"{tree}/.pre-commit-config.yaml names no version of ruff")
     folder = tree.with_name(f"ruff-{match[1]}")
     if not folder.is_dir():
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), f"ruff=={match[1]}"]

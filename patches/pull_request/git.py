@@ -4,7 +4,7 @@
 """What is done with git, and with other programs, in an upstream checkout."""
 
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,9 +18,9 @@ def git(folder: Path, *arguments: str) -> str:
     return run(["git", *arguments], folder)
 
 
-def run(command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None) -> str:
+def run(command: Sequence[str | Path], folder: Path) -> str:
     """Run a program in a folder; return what it prints, or raise a GitError with the last line that it prints."""
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if result.returncode:
         lines = (result.stderr.strip() or result.stdout.strip() or "no message").splitlines()
         raise GitError(f"{' '.join(map(str, command[:2]))} in {folder}: {lines[-1]}")

@@ -23,9 +23,8 @@ BRANCH = "release-checkpoints"
 
 @dataclass(frozen=True)
 class Made:
-    """A pull request: its commits by the changes' keys, what was left out of it, in words, and the files written."""
+    """A pull request: what was left out of it, in words, and the files written."""
 
-    commits: dict[str, str]
     left_out: list[str]
     files: list[Path]
 
@@ -47,12 +46,13 @@ def make_pull_request(series: Series, checkout: Path, to: Path, only: str = "") 
         commits, left_out = commit_changes(series, tree, only)
         head = git(tree, "rev-parse", "HEAD")
     git(checkout, "branch", branch, head)
-    files = git(checkout, "format-patch", "--output-directory", str(to.absolute()), f"HEAD..{branch}").splitlines()
-    for change, path in zip([change for change in series.changes if change.key in commits], map(Path, files[:])):
-        text = path.with_name(f"{path.name[:4]}-{change.key}.md")
-        text.write_text(pull_request_text(change))
-        files.append(str(text))
-    return Made(commits, left_out, [Path(file) for file in files])
+    lines = git(checkout, "format-patch", "--output-directory", str(to.absolute()), f"HEAD..{branch}").splitlines()
+    patches = [Path(line) for line in lines]
+    texts = []
+    for change, path in zip([change for change in series.changes if change.key in commits], patches):
+        texts.append(path.with_name(f"{path.name[:4]}-{change.key}.md"))
+        texts[-1].write_text(pull_request_text(change))
+    return Made(left_out, [*patches, *texts])
 
 
 def commit_changes(series: Series, tree: Path, only: str = "") -> tuple[dict[str, str], list[str]]:

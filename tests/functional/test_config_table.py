@@ -259,14 +259,10 @@ def _expected_end(case: Case) -> str:
     """Tell where a case ends; each that does not compute another function is named here."""
     if case.values == _DROPOUT:
         return OTHER_ARGS
-    # Of a Llama, Megatron Core refuses to fuse the bias with an activation that it knows no fusion of.
-    not_loaded = ("gelu",) if case.family == "llama" else () if case.family == "mistral" else None
-    if case.field == "rope_parameters.rope_theta":
-        return NOT_LOADED
-    if case.field == "hidden_act" and (not_loaded is None or case.values["hidden_act"] in not_loaded):
+    if case.field == "rope_parameters.rope_theta" or case.field == "hidden_act" and case.family != "mistral":
         return NOT_LOADED
     not_imported = {
-        "llama": ("attention_bias", "hidden_act", "mlp_bias"),
+        "llama": ("attention_bias", "mlp_bias"),
         "mistral": ("rope_parameters.rope_type",) if case.values == _yarn() else (),
         "qwen3_moe": ("num_experts_per_tok", "decoder_sparse_step", "mlp_only_layers"),
     }

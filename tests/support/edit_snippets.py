@@ -44,6 +44,20 @@ class Snippet(NamedTuple):
         return "".join(line[1:] + "\n" for line in lines if line[:1] in ("", " ", mark))
 
 
+def keyword_snippet(symbol: str, test: str, call: str, arguments: str) -> Snippet:
+    """Give the snippet of an edit to a test of upstream's that names every keyword of a call."""
+    return Snippet(
+        f"""
+ class {symbol}:
+     def {test}(self):
+-        {call}(1)
++        {call}(1, {arguments})
+""",
+        (call, "mock.assert_called_once_with"),
+        f"        {call}(1)\n",
+    )
+
+
 def apply(edit: Edit, code: str) -> str:
     return edit.apply(cst.parse_module(code)).code
 

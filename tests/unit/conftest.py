@@ -18,6 +18,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from replacing import replace
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +75,16 @@ def project(tmp_path: Path) -> Path:
         },
         tmp_path / "project",
     )
+
+
+@pytest.fixture
+def scripted(project: Path) -> Path:
+    """The fork, with the same edits to a script of upstream's repository, beside its package."""
+    script = shutil.copy(project / "patches/edits/package.py", project / "patches/edits/script.py")
+    replace(script, "megatron/bridge/package.py", "scripts/script.py")
+    series = project / "patches/series.toml"
+    replace(series, '"package:argument"', '"package:argument", "script:parameter", "script:argument"')
+    return project
 
 
 @pytest.fixture

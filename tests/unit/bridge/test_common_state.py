@@ -56,6 +56,6 @@ def test_an_object_store_gets_none(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_is_named(tmp_path):
+def test_an_error_of_the_operating_system_is_named(tmp_path):
     with pytest.raises(OSError, match="No such file"):
         save_object({}, tmp_path / "gone/common.pt")

@@ -19,17 +19,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from replacing import replace
 
 from patches.__main__ import main
 
 
 EDITED = "def save(path, release=False):\n    write(path, release=release)\n"
-
-
-def replace(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
 
 
 def files(root: Path) -> dict[str, str]:
@@ -128,18 +123,11 @@ def test_status_has_a_column_for_each_upstream(project, upstream, tmp_path, caps
     )
 
 
-def test_what_is_no_part_of_the_package_is_left_to_a_pull_request(project, upstream, capsys):
-    shutil.copy(project / "patches/edits/package.py", project / "patches/edits/script.py")
-    replace(project / "patches/edits/script.py", "megatron/bridge/package.py", "scripts/script.py")
-    replace(
-        project / "patches/series.toml",
-        '"package:argument"',
-        '"package:argument", "script:parameter", "script:argument"',
-    )
-    assert main(["status", "--upstream", str(upstream)], project) == 0
+def test_what_is_no_part_of_the_package_is_left_to_a_pull_request(scripted, upstream, capsys):
+    assert main(["status", "--upstream", str(upstream)], scripted) == 0
     assert capsys.readouterr().out.count("no such files here") == 2
-    assert main(["apply", "--upstream", str(upstream), "--to", str(project / "tree")], project) == 0
-    assert [path.name for path in (project / "tree").iterdir()] == ["megatron"]
+    assert main(["apply", "--upstream", str(upstream), "--to", str(scripted / "tree")], scripted) == 0
+    assert [path.name for path in (scripted / "tree").iterdir()] == ["megatron"]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from replacing import replace
 
 from patches.__main__ import main
 
@@ -54,12 +55,7 @@ def make(project: Path, checkout: Path, *more: str) -> int:
     return main(["pr", "--upstream", str(checkout), "--to", str(project / "pr"), *more], project)
 
 
-def change(file: Path, old: str, new: str) -> None:
-    assert old in file.read_text()
-    file.write_text(file.read_text().replace(old, new))
-
-
-def test_pr_writes_one_patch_a_change(project, checkout, tmp_path, capsys):
+def test_pr_writes_one_patch_a_replace(project, checkout, tmp_path, capsys):
     assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 0
     names = ["0001-feat-save-a-release.patch", "0002-feat-write-a-release.patch", "0001-a.md", "0002-b.md"]
     assert capsys.readouterr().out.split() == [str(tmp_path / "pr" / name) for name in names]
@@ -169,7 +165,7 @@ def test_what_upstream_has_already_is_left_out_and_said(project, checkout, capsy
 
 def test_a_change_of_which_nothing_is_left_is_no_commit(project, checkout, capsys):
     edits = project / "patches/edits/package.py"
-    change(
+    replace(
         edits, 'PassArgument("write", "release=release")', 'PassArgument("write", "release=release"), versions="<0.6"'
     )
     assert make(project, checkout) == 0
@@ -199,14 +195,7 @@ def test_an_edit_has_one_form_for_an_upstream(project, checkout, capsys):
 
 
 @pytest.mark.parametrize("at", [".", "src"])
-def test_both_layouts_are_taken(project, checkout, capsys, at):
-    shutil.copy(project / "patches/edits/package.py", project / "patches/edits/script.py")
-    change(project / "patches/edits/script.py", "megatron/bridge/package.py", "scripts/script.py")
-    change(
-        project / "patches/series.toml",
-        '"package:argument"]',
-        '"package:argument", "script:parameter", "script:argument"]',
-    )
+def test_both_layouts_are_taken(scripted, checkout, capsys, at):
     if at == ".":
         git(checkout, "mv", "src/megatron", "megatron")
     else:
@@ -214,7 +203,7 @@ def test_both_layouts_are_taken(project, checkout, capsys, at):
         (checkout / "scripts/script.py").write_text("def save(path):\n    write(path)\n")
         git(checkout, "add", "scripts")
     git(checkout, "commit", "--quiet", "--message", "another layout")
-    assert make(project, checkout) == 0
+    assert make(scripted, checkout) == 0
     assert git(checkout, "show", f"{BRANCH}:./{at}/megatron/bridge/package.py") == EDITED.strip()
     assert git(checkout, "show", f"{BRANCH}:./{at}/megatron/bridge/added.py") == "ADDED = True"
     if at == ".":
@@ -223,15 +212,8 @@ def test_both_layouts_are_taken(project, checkout, capsys, at):
         assert git(checkout, "show", f"{BRANCH}:scripts/script.py") == EDITED.strip()
 
 
-def test_a_file_that_a_checkout_should_have_is_missed(project, checkout, capsys):
-    shutil.copy(project / "patches/edits/package.py", project / "patches/edits/script.py")
-    change(project / "patches/edits/script.py", "megatron/bridge/package.py", "scripts/script.py")
-    change(
-        project / "patches/series.toml",
-        '"package:argument"]',
-        '"package:argument", "script:parameter", "script:argument"]',
-    )
-    assert make(project, checkout) == 1
+def test_a_file_that_a_checkout_should_have_is_missed(scripted, checkout, capsys):
+    assert make(scripted, checkout) == 1
     assert "scripts/script.py: edit 'parameter' of save: expected this file, found none" in capsys.readouterr().err
 
 
@@ -245,7 +227,7 @@ def test_tests_are_marked_and_import_their_support_from_where_it_is(project, che
     assert "tests/test_added.py imports tests/support/models.py, which no change up to this one carries" in (
         capsys.readouterr().err
     )
-    change(
+    replace(
         project / "patches/series.toml",
         "tests = {",
         'tests = { "tests/support/models.py" = "tests/unit_tests/added/support/models.py",',

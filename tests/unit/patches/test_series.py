@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from replacing import replace
 
 from patches.series import SeriesError, load_series
 from patches.tree import patch, write_files
@@ -26,12 +27,6 @@ from patches.upstream import open_upstream
 
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-def replace(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
 
 
 def refused(project: Path) -> str:

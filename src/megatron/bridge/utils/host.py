@@ -61,8 +61,10 @@ _WITHOUT_CUDA = {
     "tp_comm_overlap": False,
 }
 
-# Of these, what Megatron Core refuses in a config without Transformer Engine, before a model is built.
-_REFUSED = ("apply_rope_fusion", "moe_permute_fusion")
+# Of these, what Megatron Core may refuse in a config, before a model is built: fusions that Transformer Engine has, and
+# those of biases, which it knows for some activations alone.
+_REFUSED_WITHOUT_TRANSFORMER_ENGINE = ("apply_rope_fusion", "moe_permute_fusion")
+_REFUSED_WITHOUT_CUDA = ("bias_activation_fusion",)
 
 # The attribute of a config, declared by Bridge's `TransformerConfig`, that has the fields which were switched, each with
 # the model's own value and the host's. Serialization leaves out names that begin with an underscore.
@@ -76,7 +78,9 @@ def switch_off_what_is_refused(config: Any) -> None:
         config: Model config or provider, changed in place.
     """
     if not has_transformer_engine():
-        _switch_all(config, {field: _WITHOUT_TRANSFORMER_ENGINE[field] for field in _REFUSED})
+        _switch_all(config, dict.fromkeys(_REFUSED_WITHOUT_TRANSFORMER_ENGINE, False))
+    if not torch.cuda.is_available():
+        _switch_all(config, dict.fromkeys(_REFUSED_WITHOUT_CUDA, False))
 
 
 def fit_to_host(config: Any) -> None:

@@ -12,16 +12,16 @@ class TestEdits(EditSnippets):
         "import-release": Snippet(
             """
  def build_parser():
-     _add_common_conversion_arguments(import_parser, include_execution=include_execution)
+     _add_common_conversion_arguments(import_parser, 1)
 +    import_parser.add_argument(
 +        "--release",
 +        action="store_true",
 +        help="Write the release checkpoint that Megatron-LM fine-tunes from: release/ and the tracker 'release'.",
 +    )
-     _add_common_conversion_arguments(export_parser, include_execution=include_execution)
+     _add_common_conversion_arguments(export_parser, 1)
 """,
             ("(import_parser", "(parser"),
-            "    _add_common_conversion_arguments(import_parser, include_execution=include_execution)\n",
+            "    _add_common_conversion_arguments(import_parser, 1)\n",
         ),
         "worker-release": Snippet(
             """

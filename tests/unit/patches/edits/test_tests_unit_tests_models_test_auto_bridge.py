@@ -3,21 +3,7 @@
 
 """The edits of patches/edits/tests_unit_tests_models_test_auto_bridge.py."""
 
-from edit_snippets import EditSnippets, Snippet
-
-
-def _keyword(symbol: str, test: str, call: str, arguments: str) -> Snippet:
-    """Give the snippet of a test that names every keyword of a call."""
-    return Snippet(
-        f"""
- class {symbol}:
-     def {test}(self):
--        {call}(1)
-+        {call}(1, {arguments})
-""",
-        (call, "mock.assert_called_once_with"),
-        f"        {call}(1)\n",
-    )
+from edit_snippets import EditSnippets, keyword_snippet
 
 
 _IMPORTS = ("import_ckpt_basic", "import_ckpt_with_kwargs", "import_ckpt_with_low_memory_save")
@@ -33,7 +19,7 @@ _CALLS = {
 class TestEdits(EditSnippets):
     FILE = "tests_unit_tests_models_test_auto_bridge"
     SNIPPETS = {
-        f"{what}-{test.replace('_', '-')}": _keyword(
+        f"{what}-{test.replace('_', '-')}": keyword_snippet(
             "TestAutoBridge",
             f"test_{test}",
             f"mock_{'bridge.' if test in _IMPORTS else ''}save_megatron_model.assert_called_once_with",

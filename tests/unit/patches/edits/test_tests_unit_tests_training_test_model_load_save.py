@@ -3,27 +3,13 @@
 
 """The edits of patches/edits/tests_unit_tests_training_test_model_load_save.py."""
 
-from edit_snippets import EditSnippets, Snippet
-
-
-def _keyword(symbol: str, test: str, call: str, arguments: str) -> Snippet:
-    """Give the snippet of a test that names every keyword of a call."""
-    return Snippet(
-        f"""
- class {symbol}:
-     def {test}(self):
--        {call}(1)
-+        {call}(1, {arguments})
-""",
-        (call, "mock.assert_called_once_with"),
-        f"        {call}(1)\n",
-    )
+from edit_snippets import EditSnippets, keyword_snippet
 
 
 class TestEdits(EditSnippets):
     FILE = "tests_unit_tests_training_test_model_load_save"
     SNIPPETS = {
-        f"{what}-save-megatron-model{suffix.replace('_', '-')}": _keyword(
+        f"{what}-save-megatron-model{suffix.replace('_', '-')}": keyword_snippet(
             "TestSaveMegatronModel",
             f"test_save_megatron_model{suffix}",
             "mock_save_checkpoint.assert_called_once_with",
@@ -32,7 +18,7 @@ class TestEdits(EditSnippets):
         for what, argument in (("release", "release=False"), ("writer", "checkpointing_context=None"))
         for suffix in ("", "_with_tokenizer", "_without_tokenizer")
     } | {
-        "tokenizer-save-megatron-model-with-tokenizer": _keyword(
+        "tokenizer-save-megatron-model-with-tokenizer": keyword_snippet(
             "TestSaveMegatronModel",
             "test_save_megatron_model_with_tokenizer",
             "mock_save_tokenizer_assets.assert_called_once_with",

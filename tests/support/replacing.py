@@ -1,0 +1,24 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Changes files of a small fork or of a small upstream."""
+
+from pathlib import Path
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    """Replace a text that must be there, everywhere in a file."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
