@@ -3,7 +3,7 @@
 
 """Tests of this repository in upstream's places."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import libcst as cst
@@ -21,17 +21,18 @@ def carried_tests(series: Series, change: Change) -> dict[str, bytes]:
     """Return the tests that a change brings, by their paths in upstream's repository, with the packages they are in.
 
     What they import of this repository's support modules, by a bare name, they import from where the series carries it; what
-    they import through a link in `megatron.bridge_release`, from the file itself.
+    they import through a link that no change has brought yet, from the file itself.
     """
-    known = {
-        path: to for each in series.changes[: series.changes.index(change) + 1] for path, to in each.tests.items()
-    }
+    so_far = series.changes[: series.changes.index(change) + 1]
+    known = {path: to for each in so_far for path, to in each.tests.items()}
+    added = {_name(PurePosixPath(path)) for each in so_far for path in each.adds}
+    elsewhere = {name: file for name, file in _modules(series.root / ADDED).items() if name not in added}
     modules = {Path(path).stem: PurePosixPath(to) for path, to in known.items() if Path(path).parent == SUPPORT}
     files: dict[str, bytes] = {}
     for path, to in change.tests.items():
         content = (series.root / path).read_bytes()
         if path.endswith(".py"):
-            content = _adapted(series, path, PurePosixPath(to), content, modules)
+            content = _adapted(series, path, PurePosixPath(to), content, modules, elsewhere)
         files[to] = content
         for folder in PurePosixPath(to).parents:
             if UNIT_TESTS in folder.parents:
@@ -39,35 +40,44 @@ def carried_tests(series: Series, change: Change) -> dict[str, bytes]:
     return files
 
 
-def _adapted(series: Series, path: str, to: PurePosixPath, content: bytes, modules: dict[str, PurePosixPath]) -> bytes:
+def _adapted(
+    series: Series,
+    path: str,
+    to: PurePosixPath,
+    content: bytes,
+    modules: dict[str, PurePosixPath],
+    elsewhere: dict[str, str],
+) -> bytes:
     ours = {file.stem for file in (series.root / SUPPORT).glob("*.py")}
-    module: Any = cst.parse_module(content).visit(_Imports(path, ours, modules, _links(series.root / ADDED)))
+    module: Any = cst.parse_module(content).visit(_Imports(path, ours, modules, elsewhere))
     if UNIT_TESTS in to.parents and to.name.startswith("test_") and b"pytestmark" not in content:
         module = _marked(module)
     return bytes(module.bytes)
 
 
-def _links(sources: Path) -> dict[str | None, str]:
-    """Return the modules that are links to others, with those."""
-    links = [file for file in sources.rglob("*.py") if file.is_symlink()]
-    return {_name(file.relative_to(sources)): _name(file.resolve().relative_to(sources.resolve())) for file in links}
+def _modules(sources: Path) -> dict[str, str]:
+    """Return all modules, each with the one whose file it is: itself, or where a link leads."""
+    files = {file: file.resolve().relative_to(sources.resolve()) for file in sources.rglob("*.py")}
+    return {_name(file.relative_to(sources)): _name(real) for file, real in files.items()}
 
 
-def _name(file: Path) -> str:
+def _name(file: PurePath) -> str:
     return ".".join(file.with_suffix("").parts)
 
 
 class _Imports(cst.CSTTransformer):
     def __init__(
-        self, path: str, ours: set[str], modules: dict[str, PurePosixPath], links: dict[str | None, str]
+        self, path: str, ours: set[str], modules: dict[str, PurePosixPath], elsewhere: dict[str, str]
     ) -> None:
         super().__init__()
-        self._path, self._ours, self._modules, self._links = path, ours, modules, links
+        self._path, self._ours, self._modules, self._elsewhere = path, ours, modules, elsewhere
 
     def leave_ImportFrom(self, original_node: cst.ImportFrom, updated_node: cst.ImportFrom) -> Any:
-        name = full_name(updated_node.module) if updated_node.module else None
-        if name in self._links:
-            return updated_node.with_changes(module=cst.parse_expression(self._links[name]))
+        name = full_name(updated_node.module) if updated_node.module else ""
+        if file := self._elsewhere.get(name):
+            if file in self._elsewhere:
+                raise SeriesError(f"{self._path} imports {name}, which no change up to this one adds")
+            return updated_node.with_changes(module=cst.parse_expression(file))
         if name not in self._ours or updated_node.relative:
             return updated_node
         place = self._place(name)

@@ -107,7 +107,7 @@ def _check(key: str, tree: Path, before: Outcomes, work: Path) -> Row:
             mypy_findings(tree, upstream.root, modules),
         ),
         imports_from_wheel(tree, work / f"wheel-{key}"),
-        coverage_of(tree, covered_lines(data, tree), package),
+        coverage_of(tree, covered_lines(data, tree), package.parent),
     )
 
 

@@ -193,7 +193,8 @@ def test_a_model_that_needs_transformer_engine_says_so_before_any_weight_is_read
     forget_attention_backend(monkeypatch)
     # Gemma's norms add one to their weights, which the torch norms of Megatron Core's own layers cannot.
     hf = save_random_model(tmp_path / "hf", config(**SIZES))
-    monkeypatch.setattr(MegatronModelBridge, "load_weights_hf_to_megatron", None)  # Nothing is read.
+    # Nothing is read.
+    monkeypatch.setattr(MegatronModelBridge, "load_weights_hf_to_megatron", lambda *_: pytest.fail("it was read"))
     allowed = ["hidden_act"] if config is GemmaConfig else []
     with pytest.raises(RuntimeError) as error:
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True, allow_config_fields=allowed)

@@ -34,6 +34,7 @@ Making and spoiling:
     hook_states        roots as upstream and people's hooks leave them
     models             tiny random models of every family
     odd_models         models that are not what their config says
+    releases           fixtures: tiny models that are imported once
     replacing          changes of the files of a small fork
 
 Running others' code:

@@ -241,3 +241,16 @@ def test_tests_are_marked_and_import_their_support_from_where_it_is(project, che
         "def test_added():\n    assert models.TINY == TINY"
     )
     assert git(checkout, "show", f"{BRANCH}:tests/unit_tests/added/support/__init__.py") == ""
+
+
+def test_a_test_that_comes_before_what_it_tests_is_refused(project, checkout, capsys):
+    with (project / "patches/series.toml").open("a") as series:
+        series.write(
+            '\n[[change]]\nkey = "c"\ntitle = "feat: more"\nbody = "More."\nadds = ["megatron/bridge/later.py"]\n'
+        )
+    (project / "src/megatron/bridge/later.py").write_text("LATER = 1\n")
+    (project / "tests/test_added.py").write_text("from megatron.bridge.later import LATER\n")
+    assert make(project, checkout) == 1
+    assert "tests/test_added.py imports megatron.bridge.later, which no change up to this one adds" in (
+        capsys.readouterr().err
+    )

@@ -185,7 +185,10 @@ def _check_architecture(model: Path, values: Mapping[str, Any], trust_remote_cod
     # auto_bridge imports this module, and transformers is slow to import.
     from transformers import CONFIG_MAPPING, AutoConfig
 
-    from megatron.bridge.models.conversion.auto_bridge import AutoBridge, PretrainedConfig  # type: ignore[attr-defined,unused-ignore]
+    from megatron.bridge.models.conversion.auto_bridge import (  # type: ignore[attr-defined,unused-ignore]
+        AutoBridge,
+        PretrainedConfig,
+    )
 
     architectures, own_code = ", ".join(values["architectures"]), values.get("auto_map") or {}
     unsupported = (

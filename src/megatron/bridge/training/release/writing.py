@@ -45,7 +45,10 @@ from megatron.core.dist_checkpointing.strategies.torch import (
 from megatron.core.msc_utils import MultiStorageClientFeature
 from megatron.core.process_groups_config import ProcessGroupCollection
 from torch.distributed import checkpoint
-from torch.distributed.checkpoint import CheckpointException, FileSystemWriter  # type: ignore[attr-defined,unused-ignore]
+from torch.distributed.checkpoint import (  # type: ignore[attr-defined,unused-ignore]
+    CheckpointException,
+    FileSystemWriter,
+)
 from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteItem, WriteItemType
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
