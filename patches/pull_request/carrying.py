@@ -73,7 +73,7 @@ class _Imports(cst.CSTTransformer):
         self._path, self._ours, self._modules, self._elsewhere = path, ours, modules, elsewhere
 
     def leave_ImportFrom(self, original_node: cst.ImportFrom, updated_node: cst.ImportFrom) -> Any:
-        name = full_name(updated_node.module) if updated_node.module else ""
+        name = full_name(updated_node.module) or "" if updated_node.module else ""
         if file := self._elsewhere.get(name):
             if file in self._elsewhere:
                 raise SeriesError(f"{self._path} imports {name}, which no change up to this one adds")

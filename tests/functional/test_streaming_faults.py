@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 import torch
+from hf_tensors import assert_exported
 from megatron.core import parallel_state
 from models import FAMILIES, save_random_model
 from safetensors.torch import load_file, save_file
@@ -35,7 +36,6 @@ from megatron.bridge.training.release.entry_file import EntryFile
 from megatron.bridge.training.release.faithful import require_faithful
 from megatron.bridge.training.release.streaming import streamed_model, weights_of
 from megatron.bridge.training.release.units import Content
-from megatron.bridge_release.checking import check
 
 
 def _cut(file: Path) -> None:
@@ -158,7 +158,7 @@ def test_after_an_interrupt_while_the_groups_are_made_another_import_goes(tmp_pa
         with pytest.raises(KeyboardInterrupt):
             AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
-    assert check(tmp_path / "root").passed
+    assert_exported(hf, tmp_path / "root", tmp_path / "exported")
 
 
 def test_a_model_without_its_weights_is_saved_as_a_release_or_not_at_all(tmp_path):
