@@ -4,12 +4,17 @@
 """Upstream's tests on a tree, and what became of each."""
 
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
+
+
+_ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,11 @@ def environment(tree: Path) -> dict[str, str]:
 
 
 def run_tests(tree: Path, tests: Sequence[str], coverage: Path | None = None, processes: int = 2) -> Outcomes:
-    """Run tests of a tree, in as many processes; with the coverage of its package, into files, where they are named."""
-    report = tree.with_name(f"{tree.name}.xml")
-    report.unlink(missing_ok=True)
+    """Run tests of a tree, in as many processes; with the coverage of its package, into files, where they are named.
+
+    Each process takes its files, always the same ones: some of upstream's tests are named by what differs from process to
+    process, which pytest-xdist refuses.
+    """
     variables = environment(tree)
     runner = [sys.executable, "-W", "ignore"]
     if coverage is not None:
@@ -49,24 +56,37 @@ def run_tests(tree: Path, tests: Sequence[str], coverage: Path | None = None, pr
         )
         variables["COVERAGE_CORE"] = "sysmon"
         runner += ["-m", "coverage", "run", f"--rcfile={settings}"]
-    options = [
-        "-q",
-        "--continue-on-collection-errors",
-        "-o",
-        "addopts=",
-        "-m",
-        "not pleasefixme",
-        "-p",
-        "no:cacheprovider",
-        f"--junitxml={report}",
-    ]
-    spread = ["-n", str(processes), "--dist", "loadfile"] if processes > 1 else []
-    done = subprocess.run(
-        [*runner, "-m", "pytest", *options, *spread, *tests], cwd=tree, env=variables, capture_output=True, text=True
-    )
-    if not report.is_file():
-        raise OSError(f"the tests of {tree} did not run: {(done.stderr or done.stdout).strip().splitlines()[-1:]}")
-    return read_report(report)
+    runner += ["-m", "pytest", "-q", "--continue-on-collection-errors", "-o", "addopts=", "-m", "not pleasefixme"]
+    runner += ["-p", "no:cacheprovider"]
+    parts: list[list[str]] = [[] for _ in range(processes)]
+    for file in _files(tree, tests):
+        parts[crc32(file.encode()) % processes].append(file)
+    running = []
+    for at, part in enumerate(parts):
+        report, log = (tree.with_name(f"{tree.name}-{at}.{kind}") for kind in ("xml", "log"))
+        report.unlink(missing_ok=True)
+        if part:
+            command = [*runner, f"--junitxml={report}", *part]
+            with log.open("wb") as output:
+                process = subprocess.Popen(command, cwd=tree, env=variables, stdout=output, stderr=output)
+            running.append((process, report, log))
+    for process, _, _ in running:
+        process.wait()
+    failures: dict[str, str | None] = {}
+    for _, report, log in running:
+        if not report.is_file():
+            raise OSError(f"the tests of {tree} did not run: {log.read_text(errors='replace').splitlines()[-1:]}")
+        failures |= read_report(report).failures
+    return Outcomes(failures)
+
+
+def _files(tree: Path, tests: Sequence[str]) -> list[str]:
+    found = {
+        file
+        for name in tests
+        for file in ([tree / name] if (tree / name).is_file() else (tree / name).rglob("test_*.py"))
+    }
+    return sorted(str(file.relative_to(tree)) for file in found)
 
 
 def read_report(report: Path) -> Outcomes:
@@ -75,7 +95,8 @@ def read_report(report: Path) -> Outcomes:
     for case in ElementTree.parse(report).iter("testcase"):
         failed = [child for child in case if child.tag in ("failure", "error")]
         reason = (failed[0].get("message") or "failed").splitlines()[0] if failed else None
-        failures[f"{case.get('classname')}::{case.get('name')}"] = reason
+        # A name may hold an object's address.
+        failures[_ADDRESS.sub("0x", f"{case.get('classname')}::{case.get('name')}")] = reason
     return Outcomes(failures)
 
 
