@@ -41,6 +41,8 @@ from megatron.bridge.training.release.args_table import (
 
 # Fields of a provider that say how a run goes (where, how fast, from which initial weights, with which training
 # losses), never what the trained model computes, and those that others give.
+# Of upstream after 0.6.
+LATER = {"logit_dtype"}
 HOW_IT_RUNS = set(
     """
     _cpu_offloading_context _pg_collection account_for_embedding_in_pipeline_split account_for_loss_in_pipeline_split
@@ -139,9 +141,9 @@ def test_every_field_of_a_provider_is_mapped_or_known_to_have_no_argument_or_to_
     for argument in ARGUMENTS:
         unknown = set(argument.fields) - names
         assert not unknown, f"no provider has {', '.join(sorted(unknown))}, of which the table makes {argument.name}"
-    gone = set.union(*places) - names
+    gone = set.union(*places) - names - LATER
     assert not gone, f"no provider has {', '.join(sorted(gone))}: take them out of NO_ARGUMENT or HOW_IT_RUNS"
-    assert sum(map(len, places)) == len(names), "one place for a field"
+    assert sum(len(place & names) for place in places) == len(names), "one place for a field"
 
 
 def test_what_is_said_to_have_no_argument_has_none():

@@ -118,7 +118,9 @@ def fields_without_argument(model: Any) -> list[str]:
         `megatron_lm_flags` computes the same.
     """
     standard = {field.name: field.default for cls in (GPTModelProvider, MLAModelProvider) for field in fields(cls)}
-    names = [name for name in NO_ARGUMENT if getattr(model, name, standard[name]) != standard[name]]
+    # Not every version of Bridge has each of them.
+    known = [name for name in NO_ARGUMENT if name in standard]
+    names = [name for name in known if getattr(model, name, standard[name]) != standard[name]]
     for argument in itertools.chain(*tables_of(model)):
         value = argument.value(model)
         if value is not None and not isinstance(value, argument.types):

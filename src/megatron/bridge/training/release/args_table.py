@@ -302,6 +302,7 @@ NO_ARGUMENT = (
     "beta_fast",
     "beta_slow",
     "heterogeneous_block_specs",
+    "logit_dtype",
     "moe_router_topk_limited_devices",
     "original_max_position_embeddings",
     "quant_recipe",
