@@ -39,10 +39,11 @@ from megatron.bridge.training.release.args_table import (
 )
 
 
+# Fields that providers of upstream after 0.6 alone have.
+LATER = {"logit_dtype"}
+
 # Fields of a provider that say how a run goes (where, how fast, from which initial weights, with which training
 # losses), never what the trained model computes, and those that others give.
-# Of upstream after 0.6.
-LATER = {"logit_dtype"}
 HOW_IT_RUNS = set(
     """
     _cpu_offloading_context _pg_collection account_for_embedding_in_pipeline_split account_for_loss_in_pipeline_split
