@@ -124,4 +124,4 @@ def write_files(files: Mapping[str, bytes], root: Path) -> None:
 def refuse_full(folder: Path) -> None:
     """Raise FileExistsError for a folder to write to that is no folder, or not empty."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists and is not an empty folder")
+        raise FileExistsError(f"{folder} exists and is not an empty folder: remove it, or name another")

@@ -18,7 +18,7 @@ EDITS = (
             """\
 uv run coverage run --data-file="${REPO_ROOT}/.coverage" --source="${REPO_ROOT}" --parallel-mode -m pytest \\
   -s -x -m "not pleasefixme" tests/functional_tests/test_groups/converter/release
-coverage combine -q"""
+coverage combine --append -q"""
         ),
     ),
 )

@@ -13,7 +13,7 @@ from patches.pull_request.carrying import carried_tests
 from patches.pull_request.git import GitError, git, require_clean, require_identity, run, worktree
 from patches.pull_request.text import pull_request_text
 from patches.series import Change, Series, SeriesError
-from patches.syntax import AlreadyApplied
+from patches.syntax import AlreadyApplied, EditError
 from patches.tree import Patched, patch, refuse_full, write_files
 from patches.upstream import UpstreamError, open_upstream
 
@@ -68,7 +68,14 @@ def commit_changes(series: Series, tree: Path, only: str = "") -> tuple[dict[str
         raise GitError(f"{tree} is no checkout of Megatron-Bridge, nor of Megatron-LM with it") from None
     prefix = upstream.root.relative_to(tree)
     commits, left_out = {}, []
-    for patched in patch(series, upstream, changes, has_some=True):
+    try:
+        all_patched = [*patch(series, upstream, changes, has_some=True)]
+    except EditError as error:
+        before = [each.key for each in series.changes[: series.changes.index(changes[0])]]
+        if not only or not before:
+            raise
+        raise GitError(f"{error}; '{only}' builds on {', '.join(before)}, which the checkout must have") from None
+    for patched in all_patched:
         left_out += _left_out(patched)
         files = {(prefix / path).as_posix(): content for path, content in patched.files.items()} | patched.others
         if not files:

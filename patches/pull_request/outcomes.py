@@ -15,6 +15,19 @@ from zlib import crc32
 
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
+_HIDING = """\
+import sys
+from importlib.machinery import PathFinder
+
+
+class _Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, name, *rest):
+        return None if name == "megatron.bridge_release" else super().find_spec(name, *rest)
+
+
+sys.meta_path[:] = [_Finder if finder is PathFinder else finder for finder in sys.meta_path]
+"""
 
 
 @dataclass(frozen=True)
@@ -34,10 +47,21 @@ class Outcomes:
         return len(self.failures) - self.passed
 
 
-def environment(tree: Path) -> dict[str, str]:
-    """Return an environment in which a tree's package is imported, and nothing is asked of the Hub."""
-    source = tree / "src" if (tree / "src/megatron").is_dir() else tree
-    return os.environ | {"PYTHONPATH": str(source), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+def environment(tree: Path, source: Path) -> dict[str, str]:
+    """Return an environment in which a tree's package is imported, and nothing is asked of the Hub.
+
+    The fork that is installed here is hidden, where it has what the tree has not.
+    """
+    paths = [source]
+    if not (source / "megatron/bridge_release").is_dir():
+        paths.append(tree.with_name("hidden"))
+        paths[-1].mkdir(exist_ok=True)
+        (paths[-1] / "sitecustomize.py").write_text(_HIDING)
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+    }
 
 
 def run_tests(tree: Path, tests: Sequence[str], coverage: Path | None = None, processes: int = 2) -> Outcomes:
@@ -46,12 +70,13 @@ def run_tests(tree: Path, tests: Sequence[str], coverage: Path | None = None, pr
     Each process takes its files, always the same ones: some of upstream's tests are named by what differs from process to
     process, which pytest-xdist refuses.
     """
-    variables = environment(tree)
+    source = tree / "src" if (tree / "src/megatron").is_dir() else tree
+    variables = environment(tree, source)
     runner = [sys.executable, "-W", "ignore"]
     if coverage is not None:
         settings = coverage.with_suffix(".toml")
         settings.write_text(
-            f'[tool.coverage.run]\nsource = ["{variables["PYTHONPATH"]}/megatron"]\n'
+            f'[tool.coverage.run]\nsource = ["{source}/megatron"]\n'
             f'data_file = "{coverage}"\nparallel = true\npatch = ["subprocess"]\n'
         )
         variables["COVERAGE_CORE"] = "sysmon"

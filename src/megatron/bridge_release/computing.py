@@ -170,7 +170,7 @@ def _compute_both(
         if megatron.builder_ignores(args):
             plan.notes.append(
                 f"Megatron-LM's own builder was given rope_scaling_factor={args.rope_scaling_factor:g}, which it "
-                "does not take from its arguments: give it in your script as well (README, Limits)."
+                "does not take from its arguments: give it in your script as well."
             )
         tokens = _tokens(hf.config, plan.positions)
         expected = hf.compute(plan.layers, tokens)

@@ -67,7 +67,7 @@ def builds_without_cuda(build: Callable[P, R]) -> Callable[P, R]:
 def checkpointing_without_cuda() -> Iterator[None]:
     """Let Megatron Core's own writer write torch_dist checkpoints on a host without CUDA.
 
-    It serves saves that are no release: a release has a writer of this fork's, which asks for no device. Megatron
+    It serves saves that are no release: a release's own writer asks for no device. Megatron
     Core's writer synchronizes with a device and puts a flag on it, and it hands its results over in a
     queue of another process, which it starts with *spawn*: a plain script that has no ``__main__``
     guard would run itself again. On such a host there is no device, and a synchronous save writes from

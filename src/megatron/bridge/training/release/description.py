@@ -46,7 +46,7 @@ def warn_of_what_no_flag_gives(model: Any) -> str:
         return ""
     text = (
         f"Megatron-LM's own GPT model differs from this one: no flag gives it {', '.join(lacking)}. Build the model in your "
-        "training script (the README's Limits say how, for a rope scaling factor), or train it with Megatron-Bridge."
+        "training script, from the run config of the release, or train it with Megatron-Bridge."
     )
     warn_rank_0(text)  # type: ignore[no-untyped-call,unused-ignore]
     return text
