@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     except (EditError, GitError, OSError, SeriesError, UpstreamError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -109,6 +109,9 @@ class ReplaceBody:
         return scope.with_changes(body=scope.body.with_changes(body=[*kept, *new], footer=[]))
 
 
+_STATEMENT = m.SimpleStatementLine() | m.If() | m.Try()
+
+
 @dataclass(frozen=True)
 class ReplaceStatement:
     """Replace a statement and the comment above it; by nothing where there is no new code.
@@ -125,10 +128,14 @@ class ReplaceStatement:
     imports: str = ""
 
     def __call__(self, scope: Any) -> Any:
-        found = [node for node in m.findall(scope, m.SimpleStatementLine() | m.If() | m.Try()) if self._fits(node)]
+        found = [node for node in m.findall(scope, _STATEMENT) if self._fits(node)]
         new, digests = statements(self.code), [digest(meaning([node])) for node in found]
         old = [node for node, each in zip(found, digests) if each == self.was]
-        if not old and (holds(scope, new) if new else not found):
+        # What is new may hold what it replaces.
+        kept = [
+            node for one_of in new for node in m.findall(one_of, _STATEMENT) if digest(meaning([node])) == self.was
+        ]
+        if (kept or not old) and (holds(scope, new) if new else not found):
             return scope
         if found and not old:
             raise Changed(f"the statement of {self.was}", f"that of {' and '.join(digests)}", found)

@@ -67,6 +67,8 @@ def _try(placed: PlacedEdit, upstream: Upstream, parsed: dict[str, Any]) -> Edit
         return None
     except EditError as refused:
         error = refused
+    except UnicodeDecodeError as refused:
+        error = EditError("a file in UTF-8", f"one that is not: {refused}")
     except (cst.ParserSyntaxError, SyntaxError) as refused:
         error = EditError("valid Python in the edit and in the file", f"'{str(refused).splitlines()[0]}'")
     placed.explain(error, upstream.version)

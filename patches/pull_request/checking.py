@@ -52,12 +52,12 @@ def check_pull_request(series: Series, checkout: Path, only: str = "") -> int:
     require_clean(checkout)
     require_identity(checkout)
     with tempfile.TemporaryDirectory() as work:
-        with worktree(checkout, Path(work, "before")) as tree:
-            _make_importable(series, tree)
-            _say("upstream's tests, on upstream as it is")
-            before = run_tests(tree, _tests(tree))
         with worktree(checkout, Path(work, "after")) as tree:
             commits, _ = commit_changes(series, tree, only)
+            with worktree(checkout, Path(work, "before")) as unpatched:
+                _make_importable(series, unpatched)
+                _say("upstream's tests, on upstream as it is")
+                before = run_tests(unpatched, _tests(unpatched))
             rows = []
             for key, commit in commits.items():
                 git(tree, "checkout", "--quiet", commit)

@@ -3,6 +3,7 @@
 
 """What is done with git, and with other programs, in an upstream checkout."""
 
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,17 +14,32 @@ class GitError(Exception):
     """git refuses, or has nothing to work on."""
 
 
+# A user's settings that would make other commits, files or patches of the same changes.
+_SETTINGS = (
+    "core.autocrlf=false",
+    "core.commentChar=#",
+    "core.quotePath=false",
+    "diff.noprefix=false",
+    "diff.mnemonicPrefix=false",
+    "format.noprefix=false",
+)
+
+
 def git(folder: Path, *arguments: str) -> str:
     """Run git in a folder; return what it prints, or raise a GitError."""
-    return run(["git", *arguments], folder)
+    return run(["git", *(word for setting in _SETTINGS for word in ("-c", setting)), *arguments], folder)
 
 
 def run(command: Sequence[str | Path], folder: Path) -> str:
-    """Run a program in a folder; return what it prints, or raise a GitError with the last line that it prints."""
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    """Run a program in a folder; return what it prints, or raise a GitError that says what it printed."""
+    # A hook's or an editor's GIT_DIR would be another repository than the folder's.
+    named = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX")
+    variables = {name: value for name, value in os.environ.items() if name not in named}
+    result = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
     if result.returncode:
-        lines = (result.stderr.strip() or result.stdout.strip() or "no message").splitlines()
-        raise GitError(f"{' '.join(map(str, command[:2]))} in {folder}: {lines[-1]}")
+        said = " / ".join((result.stderr.strip() or result.stdout.strip() or "no message").splitlines())
+        words = [str(word) for word in command if word != "-c" and word not in _SETTINGS]
+        raise GitError(f"{' '.join(words[:2])} in {folder}: {said}")
     return result.stdout.strip()
 
 
@@ -49,8 +65,9 @@ def require_identity(checkout: Path) -> None:
 @contextmanager
 def worktree(checkout: Path, at: Path, commit: str = "HEAD") -> Iterator[Path]:
     """Check a commit out beside a checkout, meanwhile."""
-    git(checkout, "worktree", "add", "--quiet", "--detach", str(at), commit)
     try:
+        git(checkout, "worktree", "add", "--quiet", "--detach", str(at), commit)
         yield at
     finally:
-        git(checkout, "worktree", "remove", "--force", str(at))
+        if at.exists():
+            git(checkout, "worktree", "remove", "--force", str(at))

@@ -35,6 +35,8 @@ def make_pull_request(series: Series, checkout: Path, to: Path, only: str = "") 
     The branch starts from the checkout's HEAD; its work tree and its current branch stay as they are. Raises GitError.
     """
     refuse_full(to)
+    if to.resolve().is_relative_to(checkout.resolve()):
+        raise GitError(f"{to} is in the checkout, which stays as it is: name a folder outside of {checkout}")
     require_clean(checkout)
     require_identity(checkout)
     branch = f"{BRANCH}-{only}" if only else BRANCH
@@ -42,11 +44,15 @@ def make_pull_request(series: Series, checkout: Path, to: Path, only: str = "") 
         raise GitError(
             f"the pull request is there already: {checkout} has a branch '{branch}'; rename it or delete it"
         )
-    with tempfile.TemporaryDirectory() as work, worktree(checkout, Path(work, "tree")) as tree:
+    base = git(checkout, "rev-parse", "HEAD")
+    with tempfile.TemporaryDirectory() as work, worktree(checkout, Path(work, "tree"), base) as tree:
         commits, left_out = commit_changes(series, tree, only)
         head = git(tree, "rev-parse", "HEAD")
+        plain = ("--no-cover-letter", "--no-attach", "--no-base", "--suffix=.patch", "--unified=3")
+        range_ = f"{base}..{head}"
+        lines = git(tree, "format-patch", *plain, "--output-directory", str(to.absolute()), range_).splitlines()
+    # The branch comes last: it says that the pull request is there.
     git(checkout, "branch", branch, head)
-    lines = git(checkout, "format-patch", "--output-directory", str(to.absolute()), f"HEAD..{branch}").splitlines()
     patches = [Path(line) for line in lines]
     texts = []
     for change, path in zip([change for change in series.changes if change.key in commits], patches):
@@ -96,11 +102,20 @@ def _left_out(patched: Patched) -> list[str]:
 
 
 def _commit(tree: Path, change: Change) -> str:
-    git(tree, "add", "--all")
+    # Also what a user's own gitignore leaves out elsewhere.
+    git(tree, "add", "--all", "--force")
     changed = git(tree, "diff", "--cached", "--name-only", "--diff-filter=d").splitlines()
     lay_out(tree, [Path(name) for name in changed if name.endswith(".py")])
-    git(tree, "add", "--all")
-    git(tree, "commit", "--quiet", "--signoff", "--message", f"{change.title}\n\n{change.body.strip()}\n")
+    git(tree, "add", "--all", "--force")
+    git(
+        tree,
+        "commit",
+        "--quiet",
+        "--signoff",
+        "--cleanup=whitespace",
+        "--message",
+        f"{change.title}\n\n{change.body.strip()}\n",
+    )
     return git(tree, "rev-parse", "HEAD")
 
 

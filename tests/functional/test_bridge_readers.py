@@ -27,6 +27,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.package_info import MAJOR, MINOR
 from megatron.bridge.training import checkpointing
 from megatron.bridge.training.checkpointing import _load_checkpoint_from_path, load_checkpoint
 from megatron.bridge.training.model_load_save import load_megatron_model, load_model_config, load_tokenizer
@@ -34,6 +35,10 @@ from megatron.bridge.training.post_training.checkpointing import _get_modelopt_c
 from megatron.bridge.training.state import GlobalState
 from megatron.bridge.training.utils.checkpoint_utils import checkpoint_exists
 from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
+
+
+# Later upstream loads this format in a way of its own.
+of_pinned_upstream = pytest.mark.skipif((MAJOR, MINOR) >= (0, 7), reason="upstream's loader is another from 0.7")
 
 
 def _set_tracker(root: Path, text: str) -> None:
@@ -153,6 +158,7 @@ def _fsdp_dtensor_load(root: Path, hf: Path) -> None:
     training_load(read, hf=hf, load=str(root))
 
 
+@of_pinned_upstream
 def test_the_fsdp_dtensor_loader_opens_the_folder_that_the_tracker_names(state, monkeypatch):
     # Megatron-FSDP wraps models on CUDA alone: the loader is followed up to the opening of the folder.
     def opened(folder):
@@ -165,6 +171,7 @@ def test_the_fsdp_dtensor_loader_opens_the_folder_that_the_tracker_names(state, 
     assert Path(asked.value.args[0]) == folder
 
 
+@of_pinned_upstream
 @pytest.mark.parametrize("make", [_a_release, _trained_on])
 def test_the_fsdp_dtensor_loader_asks_a_release_for_no_optimizer_and_no_rng_state(
     tiny, other, tmp_path, monkeypatch, make

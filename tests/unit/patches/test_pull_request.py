@@ -254,3 +254,50 @@ def test_a_test_that_comes_before_what_it_tests_is_refused(project, checkout, ca
     assert "tests/test_added.py imports megatron.bridge.later, which no change up to this one adds" in (
         capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    "setting", ["format.noprefix=true", "diff.noprefix=true", "format.coverLetter=true", "core.commentChar=f"]
+)
+def test_a_users_settings_change_nothing(project, checkout, capsys, setting):
+    git(checkout, "config", *setting.split("="))
+    assert make(project, checkout) == 0
+    names = [Path(line).name for line in capsys.readouterr().out.splitlines()]
+    assert [name for name in names if name.endswith(".md")] == ["0001-a.md", "0002-b.md"]
+    patch = (project / "pr" / names[0]).read_text()
+    assert "--- a/src/megatron/bridge/package.py\n" in patch and "Subject: [PATCH 1/2] feat: save a release\n" in patch
+
+
+def test_what_a_user_ignores_is_committed(project, checkout):
+    (checkout / ".git/info/exclude").write_text("added.py\n")
+    assert make(project, checkout) == 0
+    assert git(checkout, "show", f"{BRANCH}:src/megatron/bridge/added.py") == "ADDED = True"
+
+
+def test_another_repository_in_the_environment_is_not_asked(project, checkout, monkeypatch):
+    head = git(checkout, "rev-parse", "HEAD")
+    monkeypatch.setenv("GIT_DIR", str(checkout / ".git"))
+    assert make(project, checkout) == 0
+    monkeypatch.delenv("GIT_DIR")
+    assert git(checkout, "rev-parse", "HEAD") == head and not git(checkout, "status", "--porcelain")
+    assert len(list((project / "pr").glob("*.patch"))) == 2
+
+
+def test_a_destination_in_the_checkout_or_below_a_file_leaves_no_branch(project, checkout, tmp_path, capsys):
+    assert main(["pr", "--upstream", str(checkout), "--to", str(checkout / "pr")], project) == 1
+    assert "is in the checkout, which stays as it is" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "file/pr")], project) == 1
+    assert not git(checkout, "branch", "--list", BRANCH)
+
+
+def test_one_change_says_what_it_builds_on(project, checkout, capsys):
+    replace(project / "patches/series.toml", '"package:argument"', '"package:parameter", "package:argument"')
+    replace(project / "patches/series.toml", 'edits = ["package:parameter"]', "edits = []")
+    replace(
+        project / "patches/edits/package.py",
+        '"save", "Because.", "Never.", Pass',
+        '"kept", "Because.", "Never.", Pass',
+    )
+    assert main(["pr", "--upstream", str(checkout), "--to", str(checkout.parent / "one"), "--only", "b"], project) == 1
+    assert "'b' builds on a, which the checkout must have" in capsys.readouterr().err
