@@ -20,8 +20,8 @@ from megatron.bridge import AutoBridge
 AutoBridge.import_ckpt("meta-llama/Llama-3.2-1B", "./checkpoint", release=True)
 ```
 
-Give Megatron-LM the root with `--load ./checkpoint --finetune` and the model's flags. See
-[Checkpointing](training/checkpointing.md) for what a release checkpoint holds."""
+Give Megatron-LM the root with `--load ./checkpoint` and the model's flags; it starts at iteration 0, without optimizer or
+RNG state. See [Checkpointing](training/checkpointing.md) for what a release checkpoint holds."""
 
 
 def edits(heading: str) -> tuple[TextEdit, ...]:
