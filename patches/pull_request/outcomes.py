@@ -131,9 +131,11 @@ def newly_failing(before: Outcomes, after: Outcomes, tree: Path) -> list[str]:
     if not failing:
         return []
     files = sorted({file for name in failing if (file := _file(name, tree))})
-    again = run_tests(tree, files, processes=1)
+    again: dict[str, str | None] = {}
+    for file in files:
+        again |= run_tests(tree, [file], processes=1).failures
     # What does not run again, a process that crashed for one, failed as it did.
-    reasons = {name: again.failures.get(name, after.failures[name]) for name in failing}
+    reasons = {name: again.get(name, after.failures[name]) for name in failing}
     return sorted(f"{name}: {reason}" for name, reason in reasons.items() if reason)
 
 

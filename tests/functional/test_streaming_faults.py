@@ -30,6 +30,7 @@ from streamed import begin_streaming
 from torch.distributed.checkpoint import CheckpointException
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.package_info import MAJOR, MINOR
 from megatron.bridge.training.model_load_save import save_megatron_model, temporary_distributed_context
 from megatron.bridge.training.release import streaming, writing
 from megatron.bridge.training.release.entry_file import EntryFile
@@ -146,6 +147,7 @@ def test_a_thread_that_does_not_start_is_the_error_and_no_thread_stays(kind, wor
     assert not (tmp_path / "root").exists()
 
 
+@pytest.mark.skipif((MAJOR, MINOR) >= (0, 7), reason="from 0.7 the groups are made by upstream, which leaves them")
 def test_after_an_interrupt_while_the_groups_are_made_another_import_goes(tmp_path, monkeypatch):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
 
