@@ -61,7 +61,8 @@ class Change:
     """What becomes one commit of a pull request, with a `key` to name it by.
 
     It `adds` files of `src/` to upstream, has `edits`, named `module:name`, in their order, and brings `tests`: their paths
-    here, and in upstream's repository. Its pull request says, beside the body, which issues it `closes`, what was `before` and is `after` it, how it was `tested`, and what was `untested`.
+    here, and in upstream's repository. Its pull request says, beside the body, which issues it `closes`, what was `before`
+    and is `after` it, how it was `tested`, and what was `untested`.
     """
 
     key: str

@@ -55,7 +55,7 @@ def make(project: Path, checkout: Path, *more: str) -> int:
     return main(["pr", "--upstream", str(checkout), "--to", str(project / "pr"), *more], project)
 
 
-def test_pr_writes_one_patch_a_replace(project, checkout, tmp_path, capsys):
+def test_pr_writes_one_patch_a_change(project, checkout, tmp_path, capsys):
     assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 0
     names = ["0001-feat-save-a-release.patch", "0002-feat-write-a-release.patch", "0001-a.md", "0002-b.md"]
     assert capsys.readouterr().out.split() == [str(tmp_path / "pr" / name) for name in names]
