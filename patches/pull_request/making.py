@@ -57,7 +57,8 @@ def make_pull_request(series: Series, checkout: Path, to: Path, only: str = "") 
     texts = []
     for change, path in zip([change for change in series.changes if change.key in commits], patches):
         texts.append(path.with_name(f"{path.name[:4]}-{change.key}.md"))
-        texts[-1].write_text(pull_request_text(change))
+        earlier = [each for each in series.changes[: series.changes.index(change)] if each.key in commits or only]
+        texts[-1].write_text(pull_request_text(change, earlier))
     return Made(left_out, [*patches, *texts])
 
 

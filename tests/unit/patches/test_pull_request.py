@@ -77,7 +77,11 @@ def test_pr_writes_one_patch_a_change(project, checkout, tmp_path, capsys):
         "A\ttests/unit_tests/added/test_added.py",
     ]
     assert git(checkout, "show", "release-checkpoints:src/megatron/bridge/package.py") == EDITED.strip()
-    assert (tmp_path / "pr/0001-a.md").read_text() == "# feat: save a release\n\n## What and why\n\nA body.\n"
+    assert (tmp_path / "pr/0001-a.md").read_text() == (
+        "feat: save a release\n\n# What does this PR do ?\n\nA body.\n\n"
+        "# Additional Information\n\n- Labels: feature, area:misc, needs-review\n"
+    )
+    assert "- Builds on: feat: save a release\n" in (tmp_path / "pr/0002-b.md").read_text()
 
 
 def test_the_patches_apply_with_git_am(project, checkout, tmp_path):
