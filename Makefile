@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 SOURCES := $(shell find src patches -name '*.py' -o -name '*.toml')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix large gpu bench lint pr upstream-tests clean
+.PHONY: help demo test docs matrix large gpu bench lint pr upstream-tests clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -16,7 +16,11 @@ demo: $(VENV)/installed  ## import a real Llama, load it with Megatron-LM, compa
 test: $(VENV)/installed lint  ## run the checks and all tests
 	$(PYTHON) -m pytest -q --numprocesses 2 --dist loadfile
 
-matrix: $(VENV)/installed  ## read releases with every current megatron-core, convert every family, print the tables
+docs: $(VENV)/installed  ## write the tables of docs, the help of the command line and the picture of the demo
+	PYTHONPATH=tests/support $(PYTHON) -W ignore tests/support/written_docs.py
+	$(PYTHON) -W ignore examples/demo.py --picture docs/demo.svg
+
+matrix: $(VENV)/installed  ## read releases with every current megatron-core, convert every family, write the tables
 	$(PYTHON) -m pytest -q --tables -m "" tests/functional/test_matrix.py tests/functional/test_families.py
 
 large: $(VENV)/installed  ## import a Llama of a billion parameters, check it in every way, export it, print what each took

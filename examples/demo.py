@@ -20,44 +20,45 @@ make demo
 import argparse
 import io
 import logging
-import resource
+import re
 import shutil
+import subprocess
 import sys
-import time
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
-from rich.tree import Tree
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "examples"), str(REPOSITORY / "tests/support")]
 # The libraries tell at length what this host lacks; here the result is to be seen.
 logging.disable(logging.WARNING)
+transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
 
 import megatron_lm  # noqa: E402
 import models  # noqa: E402
 import smollm2  # noqa: E402
-
-from megatron.bridge import AutoBridge  # noqa: E402
 
 
 PROMPTS = ("The capital of France is", "Water boils at a temperature of", "def fibonacci(n):")
 NEW_TOKENS = 12
 
 
-def show_tree(console: Console, root: Path) -> None:
-    """Print the files of the checkpoint root."""
-    top = Tree(f"[bold]{root.name}/[/]")
-    folders = {root: top}
-    for path in sorted(root.rglob("*"), key=lambda path: (path.parent, path.is_dir(), path.name)):
-        size = "" if path.is_dir() else f"  [dim]{path.stat().st_size:,} bytes[/]"
-        folders[path] = folders[path.parent].add(f"{path.name}{'/' if path.is_dir() else ''}{size}")
-    console.print(top)
+def run(console: Console, work: Path, *words: str) -> None:
+    """Run the command as a user would, in a folder, and print what it says as it says it."""
+    console.print(f"[bold]$ megatron-bridge-release {' '.join(words)}[/]")
+    command = [sys.executable, "-m", "megatron.bridge_release", *words]
+    with subprocess.Popen(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            console.print(line.rstrip("\n"), markup=False)
+    if process.returncode:
+        sys.exit(process.returncode)
 
 
 def compare(console: Console, hf_path: Path, root: Path) -> bool:
@@ -102,24 +103,30 @@ def compare(console: Console, hf_path: Path, root: Path) -> bool:
     return agree
 
 
+def save_picture(console: Console, path: Path) -> None:
+    """Save what was printed as a picture that needs nothing from the network."""
+    picture = console.export_svg(title="make demo")
+    path.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.S))
+
+
 def main() -> None:
     """Run the demo; the exit status is 0 only where everything agrees."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=REPOSITORY / "build/demo", help="folder for what it makes")
-    work = parser.parse_args().work
-    console = Console(file=sys.stdout)
+    parser.add_argument("--picture", type=Path, help="SVG file for a picture of what it prints")
+    options = parser.parse_args()
+    console = Console(file=sys.stdout, record=True, width=110, highlight=False)
 
-    hf_path = smollm2.make(smollm2.CACHED)
-    root = work / "release-checkpoint"
-    shutil.rmtree(root, ignore_errors=True)
-    start = time.monotonic()
-    AutoBridge.import_ckpt(hf_path, root, release=True)
-    seconds, peak = time.monotonic() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    console.rule(f"imported in {seconds:.1f} s, peak memory of the process {peak:.2f} GiB")
-    show_tree(console, root)
-    if not compare(console, hf_path, root):
+    work, root = options.work, options.work / "ckpt"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    (work / "smollm2").symlink_to(smollm2.make(smollm2.CACHED), target_is_directory=True)
+    run(console, work, "import", "smollm2", "ckpt")
+    if not compare(console, work / "smollm2", root):
         sys.exit("error: Megatron-LM's model and Hugging Face's differ")
     console.print("[green]Megatron-LM's own loader has Hugging Face's model.[/]")
+    if options.picture is not None:
+        save_picture(console, options.picture)
 
 
 main()

@@ -27,7 +27,7 @@ shift 2
 # The release's flags build its model.
 flags=$root/release/megatron_lm_args.txt
 [ -r "$flags" ] ||
-    { echo "error: $flags is not there; import the model first: python examples/import_release.py HF_MODEL $root" >&2; exit 1; }
+    { echo "error: $flags is not there; import the model first: megatron-bridge-release import HF_MODEL $root" >&2; exit 1; }
 for needed in "$megatron_lm/pretrain_gpt.py" "$chats"; do
     [ -r "$needed" ] || { echo "error: $needed is not there, or cannot be read. $usage" >&2; exit 1; }
 done

@@ -40,6 +40,6 @@ except (ValueError, OSError) as error:
     sys.exit(f"error: {error}")
 ' "$root" "$hf_model"
 else
-    python "$here/import_release.py" "$hf_model" "$root"
+    megatron-bridge-release import "$hf_model" "$root"
 fi
 bash "$here/sft.sh" "$root" "$chats" "$@"

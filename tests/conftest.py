@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--tables``."""
-    parser.addoption("--tables", action="store_true", help="print the tables that stand in the README")
+    parser.addoption("--tables", action="store_true", help="write the tables that stand in docs")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -58,17 +58,17 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail where the README tells other numbers of cases than the tests have tried."""
+    """Fail where docs/reliability.md tells other numbers of cases than the tests have tried."""
     if session.exitstatus == pytest.ExitCode.OK and tables.wrong_counts(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the numbers that are wrong in the README, and the tables, if asked to."""
+    """Print the numbers that are wrong in docs, and write the tables, if asked to."""
     for wrong in tables.wrong_counts(config):
         terminalreporter.write_line(wrong, red=True)
     if config.getoption("--tables"):
-        tables.print_tables(terminalreporter)
+        tables.write_tables(terminalreporter)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -86,7 +86,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def count(request: pytest.FixtureRequest) -> Callable[[str, str, int], None]:
-    """Say how many cases a test tried, for the row of the README's table whose first two cells begin so."""
+    """Say how many cases a test tried, for the row of the table of reliability whose first two cells begin so."""
 
     def note(injected: str, into: str, cases: int) -> None:
         request.node.user_properties.append(("count", (tables.find_row(injected, into), cases)))

@@ -309,29 +309,30 @@ def plot(results: list[dict[str, Any]], folder: Path) -> None:
     from matplotlib import pyplot
 
     # Text as text, and the same names in each run.
-    pyplot.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bench"})
+    pyplot.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bench", "font.size": 13})
     plain = sorted(
         (one for one in results if one["model"].startswith("Llama") and "," not in one["model"]),
         key=lambda one: one["size"],
     )
-    for what, label, scale in (("seconds", "seconds after start-up", 1), ("memory", "anonymous memory, MiB", 2**20)):
-        figure, axes = pyplot.subplots(figsize=(6, 4))
-        for contender in ("copy", "one rank", "two ranks", "upstream"):
+    for what, unit, scale in (("seconds", "seconds after start-up", 1), ("memory", "anonymous memory, MiB", 2**20)):
+        figure, axes = pyplot.subplots(figsize=(6, 4.5))
+        # In print, markers and dashes tell them apart.
+        for contender, style in (("copy", "k--"), ("one rank", "C0o-"), ("two ranks", "C1s-"), ("upstream", "C3^-")):
             points = [
                 (one["size"] / 1e9, one["contenders"][contender][what] / scale)
                 for one in plain
                 if what in one["contenders"].get(contender, {})
             ]
             if points:
-                axes.plot(
-                    *zip(*points), marker="o", label="copy and sync (the floor)" if contender == "copy" else contender
-                )
+                label = "copy and sync (the floor)" if contender == "copy" else contender
+                axes.plot(*zip(*points), style, label=label)
         axes.set_xlabel("size of the model, GB")
-        axes.set_ylabel(label)
+        axes.set_ylabel(unit)
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.grid(alpha=0.3)
-        axes.legend()
+        # Above the axes it hides no line.
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncol=2, frameon=False, fontsize=11)
         figure.tight_layout()
         figure.savefig(folder / f"{what}.svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
 

@@ -24,7 +24,6 @@ from typing import Iterator
 
 import pytest
 from roots import visible_contents
-from workers import EXAMPLES
 
 from megatron.bridge import AutoBridge
 
@@ -69,7 +68,7 @@ def test_a_disk_that_is_full_half_way_is_the_error_and_the_old_stays(small_disk,
     before = visible_contents(root)
     _leave_free(small_disk, _weights_size(other.hf) + os.sysconf("SC_PAGESIZE"))
     run = subprocess.run(
-        [sys.executable, "-W", "ignore", EXAMPLES / "import_release.py", other.hf, root, "--overwrite"],
+        [sys.executable, "-m", "megatron.bridge_release", "import", other.hf, root, "--overwrite"],
         capture_output=True,
         text=True,
         timeout=300,

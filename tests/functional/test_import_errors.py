@@ -27,11 +27,10 @@ import pytest
 from odd_models import change_config
 from roots import contents, of_any_import, tree
 from transformers import PreTrainedTokenizerFast
-from workers import EXAMPLES
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training import model_load_save
-from megatron.bridge.training.release import preflight
+from megatron.bridge.training.release import model_folder
 from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.writing import ReleaseSaveStrategy
 from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
@@ -262,7 +261,7 @@ def test_permissions_that_are_missing_are_the_error_and_the_old_stays(refused, p
 
 
 def test_a_disk_without_room_is_refused(hf, tmp_path, monkeypatch):
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    monkeypatch.setattr(model_folder.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     _fails(hf, tmp_path / "root", "0.0 GB free and the checkpoint needs 0.0 GB")
 
 
@@ -318,27 +317,3 @@ def test_an_import_that_fails_half_way_leaves_the_checkpoint_that_was_there(
         TRAIN_STATE_TRACKER,
         "release",
     ]
-
-
-def test_the_example_names_the_shells_option(hf, tiny):
-    run = subprocess.run(
-        [sys.executable, EXAMPLES / "import_release.py", hf, tiny.root], capture_output=True, text=True, timeout=300
-    )
-    assert run.returncode == 1
-    assert run.stderr.splitlines()[-1] == (
-        f"error: {tiny.root} already holds a checkpoint of {tiny.hf}: release, the tracker 'release'. "
-        "Give another folder, or --overwrite to replace a release."
-    )
-
-
-def test_the_example_says_what_is_wrong_in_one_line_and_exits_with_1(tmp_path):
-    run = subprocess.run(
-        [sys.executable, EXAMPLES / "import_release.py", tmp_path / "nothing", tmp_path / "root"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 1
-    assert run.stderr.splitlines()[-1] == (
-        f"error: The model {tmp_path / 'nothing'} does not exist. Give a Hugging Face model ID or a model's folder."
-    )

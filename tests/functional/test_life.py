@@ -270,7 +270,7 @@ def _error(name: str, *words: str | Path, **environment: str) -> str:
 def test_the_example_does_not_go_on_without_a_release(tmp_path):
     assert _error("sft.sh", tmp_path, "chats.jsonl") == (
         f"error: {tmp_path}/release/megatron_lm_args.txt is not there; import the model first: "
-        f"python examples/import_release.py HF_MODEL {tmp_path}\n"
+        f"megatron-bridge-release import HF_MODEL {tmp_path}\n"
     )
 
 

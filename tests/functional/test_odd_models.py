@@ -181,7 +181,7 @@ def test_a_release_has_the_dtype_that_the_config_or_the_weights_say(families, tm
         warnings.simplefilter("always")
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
     texts = {str(warning.message) for warning in caught if "rounded" in str(warning.message)}
-    assert texts == ({f"{said}, as the config says."} if said else set())
+    assert texts == ({f"{said}, the dtype of the release."} if said else set())
     assert stored_args(tmp_path / "root").params_dtype is dtype
     equal, problems = compare(tmp_path / "root/release", str(hf))
     assert problems == [] and equal == 21

@@ -22,7 +22,7 @@ Comparing:
     memory             what a process has for itself
     roots              checkpoint roots as files: contents, stamps, shards, and the args that a release carries
     streamed           streamed releases, and what a save of the loaded model writes beside them
-    tables             test results as the tables that stand in the README, and its numbers of cases
+    tables             test results as the tables that stand in docs/, and its numbers of cases
     tp_layout          a rank's part of a Llama's parameters, by Megatron-LM's tensor- and pipeline-parallel layout
 
 Making and spoiling:
@@ -46,6 +46,10 @@ Running others' code:
     pretrain_gpt       stands for Megatron-LM's script of this name
     upstream_conftest  what stands for this repository's conftest in upstream's
     upstream_import    a script: an import by unpatched upstream, on this host
+
+Writing:
+
+    written_docs       a script: what docs/ tells of the code
 
 Running in processes of their own; see `workers` for how to add one:
 

@@ -12,14 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Prints test results as the tables that stand in the README.
+"""Writes test results as the tables that stand in docs/.
 
 A test marked ``cell(table, row=..., column=...)`` is one cell of a table: "yes" where it passed. A row or a
 column that is a parameter of the test stands for that parameter's id. A test adds a note to its cell with the user
 property ``note``.
 
-A test that says how many cases it tried (the fixture ``count``) holds a number of the README's table of reliability:
-where the tests of a row have all run, and their cases are not what the README says, the session fails. Of hosts that
+A test that says how many cases it tried (the fixture ``count``) holds a number of the table of reliability:
+where the tests of a row have all run, and their cases are not what it says, the session fails. Of hosts that
 have another number of cores than two nothing is said: an import writes another number of files there.
 """
 
@@ -29,7 +29,9 @@ from pathlib import Path
 import pytest
 
 
-README = Path(__file__).parents[2] / "README.md"
+DOCS = Path(__file__).parents[2] / "docs"
+_COMPATIBILITY = DOCS / "compatibility.md"
+_RELIABILITY = DOCS / "reliability.md"
 
 
 def _named(item: pytest.Item, name: str) -> str:
@@ -68,8 +70,8 @@ def _number(note: str, notes: list[str]) -> str:
     return f"({notes.index(note) + 1})"
 
 
-def print_tables(terminal: pytest.TerminalReporter) -> None:
-    """Print every table in Markdown."""
+def write_tables(terminal: pytest.TerminalReporter) -> None:
+    """Write every table into the page that has it, in Markdown with its notes, and print it."""
     cells: dict[str, dict[str, dict[str, list]]] = {}
     reports = [report for reports in terminal.stats.values() for report in reports]
     for report in reports:
@@ -78,22 +80,43 @@ def print_tables(terminal: pytest.TerminalReporter) -> None:
                 table, row, column = value
                 cells.setdefault(table, {}).setdefault(row, {}).setdefault(column, []).append(report)
     for table, rows in cells.items():
-        columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-        terminal.write_line("")
-        terminal.write_line(f"| {' | '.join([table, *columns])} |")
-        terminal.write_line(f"| {' | '.join(['---'] * (len(columns) + 1))} |")
-        notes: list[str] = []
-        for row, found in rows.items():
-            outcomes = [_outcome(found[column], notes) if column in found else "" for column in columns]
-            terminal.write_line(f"| {' | '.join([row, *outcomes])} |")
-        terminal.write_line("")
-        for number, note in enumerate(notes, 1):
-            terminal.write_line(f"({number}) {note}.")
+        text = _markdown(table, rows)
+        terminal.write_line(f"\n{text}")
+        _COMPATIBILITY.write_text(with_table(_COMPATIBILITY.read_text(), table, text))
+
+
+def _markdown(table: str, rows: dict[str, dict[str, list]]) -> str:
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    notes: list[str] = []
+    lines = [f"| {' | '.join([table, *columns])} |", f"| {' | '.join(['---'] * (len(columns) + 1))} |"]
+    for row, found in rows.items():
+        outcomes = [_outcome(found[column], notes) if column in found else "" for column in columns]
+        lines.append(f"| {' | '.join([row, *outcomes])} |")
+    if notes:
+        lines += ["", *(f"({number}) {note}.  " for number, note in enumerate(notes, 1))]
+    return "\n".join(lines).replace("see Limits", "see [Limits](faithfulness.md#limits)")
+
+
+def with_table(page: str, table: str, text: str) -> str:
+    """Put a table, and the notes below it, in the place of the one with the same first heading.
+
+    Args:
+        page: The page.
+        table: The heading of the first column.
+        text: The table and its notes.
+
+    Returns:
+        The new page.
+    """
+    old = re.compile(rf"^\| {re.escape(table)} \|.*\n(?:\|.*\n)+(?:\n(?:\(\d+\) .*\n)+)?", re.M)
+    page, written = old.subn(lambda _: f"{text}\n", page)
+    assert written == 1, f"the page has {written} tables of {table}"
+    return page
 
 
 def counted_rows() -> dict[tuple[str, str], str]:
-    """Give the cases that the README's table of reliability tells, by its first two columns."""
-    table = README.read_text().partition("| injected | into | cases | losses |\n")[2].partition("\n\n")[0]
+    """Give the cases that the table of reliability tells, by its first two columns."""
+    table = _RELIABILITY.read_text().partition("| injected | into | cases | losses |\n")[2].partition("\n\n")[0]
     rows, above = {}, ""
     for line in table.splitlines()[1:]:
         injected, into, cases, _ = (cell.strip() for cell in line.strip("|").split("|"))
@@ -109,7 +132,7 @@ def find_row(injected: str, into: str) -> tuple[str, str]:
 
 
 def wrong_counts(config: pytest.Config) -> list[str]:
-    """Compare the cases that the tests have tried with the README's; of rows that were run in part nothing is said.
+    """Compare the cases that the tests have tried with those told; of rows that were run in part nothing is said.
 
     The tests of a row stand in one file.
     """
@@ -126,7 +149,7 @@ def wrong_counts(config: pytest.Config) -> list[str]:
                 found[tuple(row)] = found.get(tuple(row), 0) + cases
     told = counted_rows()
     return [
-        f"README.md tells {told[row]} cases of '{row[0]}' into '{row[1]}', and the tests tried {cases}"
+        f"docs/reliability.md tells {told[row]} cases of '{row[0]}' into '{row[1]}', and the tests tried {cases}"
         for row, cases in found.items()
         if not re.fullmatch(rf"{cases:,}|{cases}", told[row])
     ]

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The `conftest.py` of the unit tests in upstream's repository, where nothing counts cases for a README."""
+"""The `conftest.py` of the unit tests in upstream's repository, where nothing counts cases for a page of docs."""
 
 from collections.abc import Callable
 

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""The README's numbers of cases are those that the tests have tried."""
+"""The numbers of cases in docs are those that the tests have tried, and tables are put where they stand."""
 
 from types import SimpleNamespace
 
@@ -39,7 +39,9 @@ def test_cases_of_several_tests_are_added():
 
 def test_another_number_is_told_with_its_row():
     (wrong,) = tables.wrong_counts(_config(("SIGKILL", "publishing", 100), ("two imports", "publishing", 100)))
-    assert wrong.startswith("README.md tells 125 cases of 'SIGKILL, before") and wrong.endswith("the tests tried 100")
+    assert wrong.startswith("docs/reliability.md tells 125 cases of 'SIGKILL, before") and wrong.endswith(
+        "the tests tried 100"
+    )
 
 
 @pytest.mark.parametrize("part", [{"keyword": "killed"}, {"args": ("tests/test_a.py::test_b",)}, {"failed": True}])
@@ -51,3 +53,11 @@ def test_a_row_that_is_not_there_is_an_error_of_the_test_that_names_it():
     for injected, into in (("SIGSTOP", "publishing"), ("SIGKILL", "")):
         with pytest.raises(ValueError):
             tables.find_row(injected, into)
+
+
+def test_a_table_takes_the_place_of_its_old_one_with_its_notes_and_nothing_else():
+    page = "a\n\n| x | y |\n| --- | --- |\n| 1 | yes (1) |\n\n(1) Old.  \n\n| z | y |\n| --- | --- |\n| 1 | 2 |\n\nb\n"
+    new = tables.with_table(page, "x", "| x | w |\n| --- | --- |\n| 2 | no |")
+    assert new == "a\n\n| x | w |\n| --- | --- |\n| 2 | no |\n\n| z | y |\n| --- | --- |\n| 1 | 2 |\n\nb\n"
+    with pytest.raises(AssertionError, match="0 tables of v"):
+        tables.with_table(page, "v", "")

@@ -28,9 +28,9 @@ from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTenso
 from tqdm import tqdm
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.models.conversion.names import grouped
 from megatron.bridge.training.model_load_save import temporary_distributed_context
 from megatron.bridge.training.release.accounting import is_ignored
+from megatron.bridge.training.release.names import grouped
 from megatron.bridge.training.release.preflight import check_model
 from megatron.bridge_release.args_check import EMBEDDING
 from megatron.bridge_release.loading import load_part

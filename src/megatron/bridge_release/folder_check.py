@@ -24,6 +24,7 @@ from tqdm import tqdm
 from megatron.bridge_release.args_check import BUILT_IN_ROPE_SCALING_FACTOR, find_args_problem
 from megatron.bridge_release.commands import repair_command
 from megatron.bridge_release.integrity import digests, files_of, read_manifest, read_sums
+from megatron.bridge_release.launch_flags import launch_flags
 from megatron.bridge_release.layout import (
     ADDED_FILES,
     COMMON_STATE,
@@ -104,7 +105,8 @@ class FolderCheck:
         elif report.layout == "release":
             report.stop("it knows no release checkpoints", UPSTREAM)
         report.files = [self._files[name] for name in sorted(self._files)]
-        report.launch = self._launch()
+        if report.layout != "import":
+            report.launch = launch_flags(self._root.path)
 
     def _beyond_repair(self, text: str, *readers: str) -> None:
         self._report.add_problem(text, *readers)
@@ -347,14 +349,3 @@ class FolderCheck:
             self._report.add_problem(f"{tracker} is missing. {self._repair}", BRIDGE)
         elif self._is_there(TRAIN_STATE) and tracker.read_bytes() != (self._path / TRAIN_STATE).read_bytes():
             self._report.add_problem(f"{tracker} differs from {RELEASE}/{TRAIN_STATE}. {self._repair}", BRIDGE)
-
-    def _launch(self) -> list[str]:
-        flags = self._root.path / RELEASE / FLAGS_FILE
-        if self._report.layout == "import" or not flags.is_file():
-            return []
-        if not flags.resolve().is_relative_to(self._root.path.resolve()):
-            return []
-        words, tokenizer = flags.read_text(errors="replace").split(), self._root.path / RELEASE / TOKENIZER
-        if tokenizer.is_dir():
-            words += ["--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(tokenizer)]
-        return [*words, "--load", str(self._root.path), "--exit-on-missing-checkpoint"]

@@ -154,8 +154,7 @@ def _check_index(folder: Path) -> None:
     Raises:
         ValueError: If the index has no metadata.
     """
-    from megatron.bridge.models.hf_pretrained.weight_files import WEIGHTS
-    from megatron.bridge.training.release.headers import INDEX
+    from megatron.bridge.training.release.headers import INDEX, WEIGHTS
 
     index = folder / INDEX
     if not index.is_file() or (folder / WEIGHTS).is_file():

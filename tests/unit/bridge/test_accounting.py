@@ -20,10 +20,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from megatron.bridge.models.conversion.names import grouped
 from megatron.bridge.models.deepseek.deepseek_v3_bridge import DeepSeekV3Bridge
 from megatron.bridge.training.release.accounting import Account, _Conversions
 from megatron.bridge.training.release.headers import Header
+from megatron.bridge.training.release.names import grouped
 
 
 NAME = "model.layers.0.mlp.down_proj.weight"

@@ -43,7 +43,7 @@ def test_a_command_without_a_root_or_with_two_is_wrong(capsys, command):
 
 
 def test_no_command_and_an_unknown_one_are_wrong(capsys):
-    assert "the following arguments are required: command" in _usage_error(capsys)
+    assert "the following arguments are required: COMMAND" in _usage_error(capsys)
     assert "invalid choice: 'mend'" in _usage_error(capsys, "mend", "root")
 
 
@@ -51,14 +51,17 @@ def test_no_command_and_an_unknown_one_are_wrong(capsys):
     ("command", "option"),
     [
         ("check", "--dry-run"),
-        ("repair", "--json"),
+        ("launch", "--dry-run"),
+        ("import", "--format"),
+        ("export", "--overwrite"),
         ("revert", "--deep"),
         ("repair", "--made-of"),
         ("revert", "--compute"),
     ],
 )
 def test_an_option_of_another_command_is_wrong(capsys, command, option):
-    assert f"unrecognized arguments: {option}" in _usage_error(capsys, command, "root", option)
+    words = ["root"] if command not in ("import", "export") else ["hf", "root", "out"][: 2 + (command == "export")]
+    assert f"unrecognized arguments: {option}" in _usage_error(capsys, command, *words, option)
 
 
 @pytest.mark.parametrize("option", ["--deep", "--made-of", "--compute"])
@@ -70,7 +73,13 @@ def test_help_is_no_error_and_names_the_commands(capsys):
     with pytest.raises(SystemExit) as error:
         main(["--help"])
     shown = capsys.readouterr().out
-    assert error.value.code == 0 and all(command in shown for command in ("check", "repair", "revert"))
+    commands = ("import", "export", "check", "launch", "repair", "revert")
+    assert error.value.code == 0 and all(f"    {command} " in shown for command in commands)
+    for command in commands:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        shown = capsys.readouterr().out
+        assert f"example:\n  python -m megatron.bridge_release {command} " in shown and "exit status:" in shown
 
 
 def test_the_module_is_run_with_the_processs_words_and_ends_with_the_status(release):
@@ -89,8 +98,8 @@ def test_a_release_that_loads_is_shown_with_its_files_its_readers_and_its_launch
         assert f" {(release.folder / name).stat().st_size:,} " in row and " as written " in row
     (row,) = [line for line in lines if "upstream's" in line]
     assert " no " in row and "it knows no release checkpoints" in row
-    launch = lines.index("Start Megatron-LM from it with:") + 1
-    assert lines[launch].startswith("  --num-layers=2 --hidden-size=4 --tokenizer-type HuggingFaceTokenizer ")
+    (launch,) = [at for at, line in enumerate(lines, 1) if line.startswith("Start Megatron-LM from it")]
+    assert lines[launch].startswith("  torchrun pretrain_gpt.py --num-layers=2 --hidden-size=4 --tokenizer-type Hugg")
     assert lines[launch].endswith(f" --load {release.root} --exit-on-missing-checkpoint")
     assert lines[-1] == "It loads."
 
@@ -252,5 +261,4 @@ def test_what_the_computing_raises_is_a_problem_of_one_line(release, monkeypatch
     monkeypatch.setattr(computing, "prove", prove)
     assert main(["check", str(release.root), "--compute", "org/name", "--json"]) == 1
     shown = capsys.readouterr()
-    assert json.loads(shown.out)["problems"] == [f"Not computed with org/name: {message}"]
-    assert "progress\n" in shown.err
+    assert json.loads(shown.out)["problems"] == [f"Not computed with org/name: {message}"] and shown.err == ""

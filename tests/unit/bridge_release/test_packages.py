@@ -14,7 +14,18 @@ import pytest
 
 MEGATRON = Path(__file__).resolve().parents[3] / "src" / "megatron"
 # What both packages need stands in the one, and is linked into the other.
-SHARED = ("integrity", "layout", "plain_files", "root", "source")
+SHARED = (
+    "commands",
+    "destination",
+    "headers",
+    "integrity",
+    "layout",
+    "model_folder",
+    "names",
+    "plain_files",
+    "root",
+    "source",
+)
 
 
 def test_megatron_bridge_imports_nothing_of_megatron_bridge_release():

@@ -34,7 +34,6 @@ import transformers
 from megatron.core.enums import ModelType
 from megatron.core.process_groups_config import ProcessGroupCollection
 
-from megatron.bridge.models.conversion.names import grouped
 from megatron.bridge.models.conversion.param_mapping import GatedMLPMapping
 from megatron.bridge.models.conversion.utils import persistent_buffers
 from megatron.bridge.models.hf_pretrained.state import StateDict
@@ -47,6 +46,7 @@ from megatron.bridge.training.release.causes import (
 )
 from megatron.bridge.training.release.headers import Header
 from megatron.bridge.training.release.meta_source import DTYPES, PLAIN, MetaSource
+from megatron.bridge.training.release.names import grouped
 from megatron.bridge.utils.attention_backend import attention_backend_forgotten
 from megatron.bridge.utils.transformer_engine_need import NeedsTransformerEngine, has_transformer_engine, remedy
 

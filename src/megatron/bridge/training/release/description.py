@@ -26,10 +26,10 @@ from megatron.core.msc_utils import MultiStorageClientFeature
 from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_flags
 from megatron.bridge.training.release.integrity import read_manifest, write_manifest
 from megatron.bridge.training.release.layout import FLAGS_FILE, FORMAT_FILE, INTEGRITY_FILE
+from megatron.bridge.training.release.notices import warn
 from megatron.bridge.training.release.source import describe, describe_run_config, write_source
 from megatron.bridge.training.utils.all_ranks import on_rank_0
 from megatron.bridge.training.utils.checkpoint_utils import get_checkpoint_name
-from megatron.bridge.utils.common_utils import warn_rank_0
 
 
 def warn_of_what_no_flag_gives(model: Any) -> str:
@@ -48,7 +48,7 @@ def warn_of_what_no_flag_gives(model: Any) -> str:
         f"Megatron-LM's own GPT model differs from this one: no flag gives it {', '.join(lacking)}. Build the model in your "
         "training script, from the run config of the release, or train it with Megatron-Bridge."
     )
-    warn_rank_0(text)  # type: ignore[no-untyped-call,unused-ignore]
+    warn(text)
     return text
 
 

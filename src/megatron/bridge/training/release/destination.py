@@ -12,11 +12,20 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Where a converted model is saved to: the path that the user means, and whether a checkpoint can be written there."""
+"""Where a converted model is saved to: the path that the user means, and whether a checkpoint can be written there.
+
+`megatron.bridge_release` has a link to this file: it imports neither torch nor megatron.
+"""
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
+
+from .commands import repair_command
+from .layout import RELEASE, TRAIN_STATE_TRACKER, parse_tracker
+from .plain_files import Unreadable
+from .source import read_source
 
 
 # As long as a path within a release may be.
@@ -106,6 +115,61 @@ def check_destination(megatron_path: str | Path, overwrite: bool) -> None:
     check_root(megatron_path)
     if not was_interrupted(Path(megatron_path)):
         check_overwrite(megatron_path, overwrite)
+
+
+def refuse_checkpoint(
+    root: Path, folders: Sequence[str], tracked: str | None, has_train_state: bool, overwrite: bool
+) -> None:
+    """Refuse a root that holds a checkpoint which must stay.
+
+    Args:
+        root: Checkpoint root.
+        folders: Names of its checkpoint folders.
+        tracked: Text of its tracker; None where there is none.
+        has_train_state: Whether it has Bridge's own tracker.
+        overwrite: Whether the caller wants a release that is there replaced.
+
+    Raises:
+        ValueError: If it holds a checkpoint and ``overwrite`` is False, or if its tracker does not say ``release``:
+            training has gone on in it, or nothing tells what it holds.
+    """
+    there = list(folders)
+    if tracked is not None:
+        there.append(f"the tracker {tracked!r}")
+    elif has_train_state:
+        there.append(f"the tracker {TRAIN_STATE_TRACKER}")
+    if not there or (overwrite and tracked == RELEASE):
+        return
+    found = f"{root} already holds a checkpoint{_made_of(root)}: {', '.join(there)}."
+    if overwrite:
+        found = (
+            f"{root} holds another checkpoint than a release: {', '.join(there)}. overwrite=True replaces a release, "
+            "where the tracker says 'release'."
+        )
+    what_next = "Give another folder."
+    if tracked == RELEASE:
+        what_next = "Give another folder, or overwrite=True to replace a release."
+    elif _is_import(folders, tracked) and (repair := repair_command(root)):
+        what_next = f"Give another folder, or make a release of it: {repair}"
+    raise ValueError(f"{found} {what_next}")
+
+
+def _is_import(folders: Sequence[str], tracked: str | None) -> bool:
+    """Return whether a repair may turn it into a release: no training has gone on from it."""
+    try:
+        iteration, _ = parse_tracker(tracked or "0", "")
+    except ValueError:
+        iteration = 0
+    return bool(folders) and iteration == 0 and set(folders) <= {RELEASE, "iter_0000000"}
+
+
+def _made_of(root: Path) -> str:
+    """Return which model a root's release was made of, where it says so."""
+    try:
+        source = read_source(root / RELEASE)
+    except Unreadable:
+        return ""
+    return f" of {source.made_of}" if source is not None else ""
 
 
 def nearest(root: Path) -> Path:

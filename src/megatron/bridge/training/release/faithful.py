@@ -24,15 +24,15 @@ from weakref import WeakKeyDictionary
 import torch
 from transformers import PretrainedConfig
 
-from megatron.bridge.models.conversion.names import grouped
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
 from megatron.bridge.training.release.accounting import Account, account_for_tensors
 from megatron.bridge.training.release.config_fields import Fields, account_for_config
 from megatron.bridge.training.release.headers import Header, read_headers
 from megatron.bridge.training.release.meta_source import DTYPES, PLAIN
+from megatron.bridge.training.release.names import grouped
+from megatron.bridge.training.release.notices import warn
 from megatron.bridge.training.release.tied_output import tied_problems
 from megatron.bridge.training.release.tokenizer_check import check_tokenizer, tokenizer_keywords
-from megatron.bridge.utils.common_utils import warn_rank_0
 
 
 # By bridge, what it was accounted for with and what came of it: a save does not do again what its import has done.
@@ -123,11 +123,11 @@ def _warn_of_what_is_lost(name: str, config: Any, fields: Fields, account: Accou
     if account.left_out:
         let_through.append(f"Tensors of {name} were left out: {grouped(account.left_out)}.")
     for text in let_through:
-        warn_rank_0(text)  # type: ignore[no-untyped-call,unused-ignore]
+        warn(text)
     if fields.unknown:
-        warn_rank_0(f"Not known here, and perhaps not carried, of {name}'s config: {', '.join(fields.unknown)}")  # type: ignore[no-untyped-call,unused-ignore]
+        warn(f"Not known here, and perhaps not carried, of {name}'s config: {', '.join(fields.unknown)}")
     if not fields.proven:
-        warn_rank_0(  # type: ignore[no-untyped-call,unused-ignore]
+        warn(
             f"That Megatron-LM computes what the config of {name} says was not proven: "
             f"{config.model_type} is not among the families that are tried."
         )
@@ -195,5 +195,5 @@ def _say_what_is_rounded(config: Any, account: Account, headers: Mapping[str, He
         told = " and ".join(
             f"{count} of {len(account.used)} tensors are {DTYPES[dtype]}" for dtype, count in counts.items()
         )
-        text = f"{told}: they are rounded to {config.dtype}, as the config says.".replace("torch.", "")
-        warn_rank_0(text)  # type: ignore[no-untyped-call,unused-ignore]
+        text = f"{told}: they are rounded to {config.dtype}, the dtype of the release.".replace("torch.", "")
+        warn(text)

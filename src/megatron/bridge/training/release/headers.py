@@ -15,7 +15,9 @@
 """Reads what a Hugging Face model's folder holds: the names, types and shapes of its tensors, without their values.
 
 The format is safetensors' (a header of JSON before the bytes), with Hugging Face's index of several files,
-``model.safetensors.index.json``. Nothing here needs torch.
+``model.safetensors.index.json``.
+
+`megatron.bridge_release` has a link to this file: it imports neither torch nor megatron.
 """
 
 import json
@@ -27,10 +29,10 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from megatron.bridge.models.conversion.names import readable
-from megatron.bridge.models.hf_pretrained.weight_files import WEIGHTS
+from .names import readable
 
 
+WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _GIT_LFS = b"version https://git-lfs"
 _DOWNLOAD = "Download the model again."

@@ -32,13 +32,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable
 
-from megatron.bridge.training.release.commands import repair_command
+from megatron.bridge.training.release.destination import refuse_checkpoint
 from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.integrity import files_of
-from megatron.bridge.training.release.layout import LOCK, RELEASE, REPLACED_PREFIX, STAGING_PREFIX, parse_tracker
-from megatron.bridge.training.release.plain_files import Unreadable
+from megatron.bridge.training.release.layout import LOCK, RELEASE, REPLACED_PREFIX, STAGING_PREFIX
 from megatron.bridge.training.release.root import busy_message, find_writer, left_folders
-from megatron.bridge.training.release.source import read_source
 from megatron.bridge.training.utils.checkpoint_listing import checkpoint_folders, tracker_text
 from megatron.bridge.training.utils.checkpoint_utils import (
     TRACKER_PREFIX,
@@ -284,46 +282,10 @@ def check_overwrite(root: str | Path, overwrite: bool) -> None:
         ValueError: If the root holds a checkpoint and ``overwrite`` is False, or if its tracker does not say
             ``release``: training has gone on in it, or nothing tells what it holds.
     """
-    folders = checkpoint_folders(str(root))
-    there = list(folders)
     tracker = get_checkpoint_tracker_filename(str(root))
     tracked = tracker_text(tracker).strip() if file_exists(tracker) else None
-    if tracked is not None:
-        there.append(f"the tracker {tracked!r}")
-    elif file_exists(get_checkpoint_train_state_filename(str(root), prefix=TRACKER_PREFIX)):
-        there.append(f"the tracker {TRACKER_PREFIX}_train_state.pt")
-    if not there or (overwrite and tracked == RELEASE):
-        return
-    found = f"{root} already holds a checkpoint{_made_of(Path(root))}: {', '.join(there)}."
-    if overwrite:
-        found = (
-            f"{root} holds another checkpoint than a release: {', '.join(there)}. overwrite=True replaces a release, "
-            "where the tracker says 'release'."
-        )
-    what_next = "Give another folder."
-    if tracked == RELEASE:
-        what_next = "Give another folder, or overwrite=True to replace a release."
-    elif _is_import(folders, tracked) and (repair := repair_command(root)):
-        what_next = f"Give another folder, or make a release of it: {repair}"
-    raise ValueError(f"{found} {what_next}")
-
-
-def _is_import(folders: list[str], tracked: str | None) -> bool:
-    """Return whether a repair may turn it into a release: no training has gone on from it."""
-    try:
-        iteration, _ = parse_tracker(tracked or "0", "")
-    except ValueError:
-        iteration = 0
-    return bool(folders) and iteration == 0 and set(folders) <= {RELEASE, "iter_0000000"}
-
-
-def _made_of(root: Path) -> str:
-    """Return which model a root's release was made of, where it says so."""
-    try:
-        source = read_source(root / RELEASE)
-    except Unreadable:
-        return ""
-    return f" of {source.made_of}" if source is not None else ""
+    has_train_state = file_exists(get_checkpoint_train_state_filename(str(root), prefix=TRACKER_PREFIX))
+    refuse_checkpoint(Path(root), checkpoint_folders(str(root)), tracked, has_train_state, overwrite)
 
 
 def was_interrupted(root: Path) -> bool:

@@ -12,7 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Lists names of tensors for a person: those that differ by their numbers alone are one group."""
+"""Lists names of tensors for a person: those that differ by their numbers alone are one group.
+
+`megatron.bridge_release` has a link to this file: it imports neither torch nor megatron.
+"""
 
 import re
 from collections.abc import Iterable

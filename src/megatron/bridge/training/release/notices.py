@@ -1,0 +1,33 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Warnings that tell the user of a release what it lacks, or what is left to do."""
+
+import warnings
+
+from megatron.bridge.utils.common_utils import get_rank_safe
+
+
+class ReleaseWarning(UserWarning):
+    """Tells of the model or the release, not of the code that is run."""
+
+
+def warn(text: str) -> None:
+    """Warn on rank 0.
+
+    Args:
+        text: What the user is to know: one line.
+    """
+    if get_rank_safe() == 0:
+        warnings.warn(text, ReleaseWarning, stacklevel=3)

@@ -1,0 +1,148 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""``check``: tells whether a checkpoint loads."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from megatron.bridge_release.checking import check
+from megatron.bridge_release.cli.own_words import own_words, progress
+from megatron.bridge_release.cli.printing import print_report
+from megatron.bridge_release.errors import in_one_line
+from megatron.bridge_release.layout import COMMON_STATE, RELEASE
+from megatron.bridge_release.report import Report
+from megatron.bridge_release.source import require_source
+
+
+if TYPE_CHECKING:
+    from megatron.bridge_release.computing import Proof
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Check a root, print what was found, and return the exit status."""
+    report = check(options.path)
+    if options.made_of is not None:
+        _check_source(report, options.path, options.made_of)
+    proof = None
+    if options.deep is not None or options.compute is not None:
+        with own_words(verbose=options.verbose) as (_, err), progress(err):
+            if options.deep is not None:
+                _use_model(report, options.deep, _compare, "Not compared with", possible=_is_readable(report))
+            if options.compute is not None:
+                proof = compute(report, options.compute)
+    unproven = proof is not None and proof.unproven is not None
+    if options.json:
+        print(json.dumps(json_values(report, proof), indent=2))
+    else:
+        print_report(report, sys.stdout)
+        if unproven:
+            print(proof)
+    if not report.passed:
+        return 1
+    return 3 if unproven else 0
+
+
+def compute(report: Report, hf_model: str) -> "Proof | None":
+    """Prove that a release computes what its Hugging Face model does, and report what was found.
+
+    Args:
+        report: The report of the release, to which the result is added.
+        hf_model: Hugging Face model ID, or folder of a model.
+
+    Returns:
+        The proof; None where there are problems, and nothing was computed.
+    """
+    possible = _is_readable(report) and not report.problems
+    return _use_model(report, hf_model, _prove, "Not computed with", possible=possible)
+
+
+def _check_source(report: Report, root: Path, hf_model: str) -> None:
+    if report.problems and not (root / RELEASE).is_dir():
+        report.notes.append(f"Not asked whether it was made of {hf_model}: the problems come first.")
+        return
+    try:
+        require_source(root, hf_model)
+    except (ValueError, OSError) as error:
+        report.problems.append(str(error))
+
+
+def _is_readable(report: Report) -> bool:
+    """Return whether the tensors can be read, and the common state, which Megatron Core reads before them."""
+    damaged = any(file.name == COMMON_STATE and file.problem is not None for file in report.files)
+    return report.folder is not None and not report.beyond_repair and not damaged
+
+
+def _use_model(
+    report: Report, hf_model: str, work: Callable[[Report, str], "Proof | None"], undone: str, *, possible: bool
+) -> "Proof | None":
+    """Do work that needs the Hugging Face model, and report why it was not done.
+
+    Args:
+        report: The report, to which the work adds what it finds.
+        hf_model: Hugging Face model ID, or folder of a model.
+        work: The work.
+        undone: What to say of work that was not done, before the model's name.
+        possible: Whether the checkpoint is fit for the work.
+
+    Returns:
+        What the work returns; None if it was not done.
+    """
+    if not possible:
+        report.notes.append(f"{undone} {hf_model}: the problems come first.")
+        return None
+    try:
+        return work(report, hf_model)
+    except Exception as error:
+        # Bridge and transformers read the model; what they raise for a wrong one is up to them.
+        message = " ".join(str(error).split())
+        if not message or not isinstance(error, (ValueError, OSError)):
+            message = in_one_line(error)
+        report.problems.append(f"{undone} {hf_model}: {message}")
+        return None
+
+
+def _compare(report: Report, hf_model: str) -> None:
+    # It imports torch and all of Bridge, which takes many seconds.
+    from megatron.bridge_release.comparing import compare
+
+    assert report.folder is not None
+    equal, problems = compare(Path(report.root, report.folder), hf_model)
+    report.problems += problems
+    report.notes.append(f"{equal} tensors are bit by bit those of {hf_model}.")
+
+
+def _prove(report: Report, hf_model: str) -> "Proof":
+    from megatron.bridge_release.computing import prove
+
+    proof = prove(Path(report.root), hf_model)
+    if proof.unproven is None:
+        (report.notes if proof.agrees else report.problems).append(f"{proof}.")
+        report.notes += proof.notes
+    return proof
+
+
+def json_values(report: Report, proof: "Proof | None") -> dict[str, Any]:
+    """Return a report and a proof as JSON has them."""
+    values = asdict(report) | {"loadable": report.passed}
+    if proof is not None:
+        # JSON has no infinity.
+        difference = proof.difference if proof.difference != float("inf") else None
+        values["proof"] = asdict(proof) | {"difference": difference, "agrees": proof.agrees}
+    return values

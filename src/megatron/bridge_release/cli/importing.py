@@ -1,0 +1,104 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""``import``: makes a release of a Hugging Face model, and sees that it is one."""
+
+import argparse
+import gc
+import json
+import os
+import time
+from pathlib import Path
+from typing import TextIO
+
+from megatron.bridge_release.checking import check
+from megatron.bridge_release.cli.checking import compute, json_values
+from megatron.bridge_release.cli.own_words import own_words, progress, release_warnings
+from megatron.bridge_release.cli.printing import print_made
+from megatron.bridge_release.destination import check_root, destination, refuse_checkpoint
+from megatron.bridge_release.layout import STAGING_PREFIX
+from megatron.bridge_release.model_folder import check_room, look_at_model
+from megatron.bridge_release.root import read_root
+
+
+def run_import(options: argparse.Namespace) -> int:
+    """Import the model; on rank 0, check the release, compute with it, and print what there is."""
+    out = Path(destination(options.out, True, options.overwrite))
+    _refuse_early(options.hf_model, out, options.overwrite)
+    first = int(os.environ.get("RANK", "0")) == 0
+    with own_words(verbose=options.verbose) as (stdout, err):
+        if first:
+            print(f"Importing {options.hf_model} into {out}", file=err)
+        start = time.monotonic()
+        _import(options, out, err)
+        if not first:
+            return 0
+        size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+        print(f"Wrote {size / 1e9:.2f} GB in {time.monotonic() - start:.0f} s; reading it again", file=err)
+        proof = None
+        with progress(err):
+            report = check(out)
+            if not options.no_proof:
+                proof = compute(report, options.hf_model)
+        if options.json:
+            print(json.dumps(json_values(report, proof), indent=2), file=stdout)
+        else:
+            if proof is not None and proof.unproven is not None:
+                report.notes.append(str(proof))
+            print_made(report, stdout)
+    return 0 if report.passed else 1
+
+
+def _refuse_early(hf_model: str, out: Path, overwrite: bool) -> None:
+    """Refuse what can be seen without torch, whose import takes seconds. Raise ValueError."""
+    model, config = look_at_model(hf_model)
+    check_root(out)
+    if config is not None:
+        check_room(out, Path(model))
+    if out.is_dir():
+        root = read_root(out)
+        # What died before there was a tracker has left no checkpoint; the import clears it.
+        if root.tracker is not None or not any(name.startswith(STAGING_PREFIX) for name in root.leftovers):
+            folders = [name for name in (*root.checkpoints, *root.empty) if "/" not in name]
+            tracked = None if root.tracker is None else root.tracker.strip()
+            refuse_checkpoint(out, sorted(folders), tracked, root.has_train_state, overwrite)
+
+
+def _import(options: argparse.Namespace, out: Path, err: TextIO) -> None:
+    if not (err.isatty() and int(os.environ.get("RANK", "0")) == 0):
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    # Nothing becomes garbage while modules are imported; to look for it takes a second.
+    gc.disable()
+    import torch
+    import torch.distributed as dist
+    from transformers.utils import logging as transformers_logging
+
+    from megatron.bridge import AutoBridge
+
+    gc.enable()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
+    keywords = {} if options.dtype is None else {"dtype": getattr(torch, options.dtype)}
+    with release_warnings(err), progress(err):
+        AutoBridge.import_ckpt(
+            options.hf_model,
+            out,
+            release=True,
+            overwrite=options.overwrite,
+            allow_unused_tensors=options.allow_unused_tensors,
+            allow_config_fields=options.allow_config_fields,
+            trust_remote_code=options.trust_remote_code,
+            **keywords,
+        )
+    if dist.is_initialized():
+        dist.destroy_process_group()

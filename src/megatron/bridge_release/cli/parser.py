@@ -1,0 +1,161 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The words of the command line."""
+
+import argparse
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from megatron.bridge_release.cli.checking import run_check
+from megatron.bridge_release.cli.exporting import run_export
+from megatron.bridge_release.cli.importing import run_import
+from megatron.bridge_release.cli.launching import run_launch
+from megatron.bridge_release.cli.repairing import run_repair, run_revert
+
+
+_NAME = "megatron-bridge-release"
+_EXIT_STATUS = """\
+exit status:
+  0    done; the checkpoint loads
+  1    refused, failed, or the checkpoint does not load: one line says what is wrong, and what to do
+  2    the command line is wrong
+  3    `check --compute`: it loads, and this host cannot compute what was to be proven
+  130  interrupted
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser, whose options have `run`, the function that does the work and returns the exit status."""
+    program = _program()
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description="Hugging Face models as Megatron-LM's release checkpoints, and back.",
+        epilog=_EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+
+    def add(name: str, text: str, example: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=f"example:\n  {program} {name} {example}\n\n{_EXIT_STATUS}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_argument("--json", action="store_true", help="print the result as JSON")
+        command.add_argument("-v", "--verbose", action="store_true", help="show on stderr what the libraries say")
+        return command
+
+    _add_import(add("import", "make a release of a Hugging Face model", "meta-llama/Llama-3.2-1B ckpt"))
+    _add_export(add("export", "write a checkpoint as a Hugging Face model", "ckpt meta-llama/Llama-3.2-1B my-llama"))
+    _add_check(
+        add(
+            "check",
+            "tell whether a checkpoint loads, who can load it, and how to start from it",
+            "ckpt --compute meta-llama/Llama-3.2-1B",
+        )
+    )
+    launch = add("launch", "print the command that starts Megatron-LM from a root", "ckpt --format yaml")
+    _add_root(launch)
+    launch.add_argument(
+        "--format",
+        choices=("shell", "yaml"),
+        default="shell",
+        help="shell: one line, for $(...) in Megatron-LM's folder; yaml: the flags as MODEL_ARGS, for launchers",
+    )
+    launch.set_defaults(run=run_launch)
+    for name, run, text in (
+        ("repair", run_repair, "turn an import of upstream's, or what a hook has left of one, into a release"),
+        ("revert", run_revert, "give a release upstream's layout back"),
+    ):
+        command = add(name, text, "ckpt --dry-run")
+        _add_root(command)
+        command.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
+        command.set_defaults(run=run)
+    return parser
+
+
+def _add_import(command: argparse.ArgumentParser) -> None:
+    command.add_argument("hf_model", metavar="HF_MODEL", help="Hugging Face model ID, or a model's folder")
+    command.add_argument("out", type=_path, metavar="OUT", help="checkpoint root to write")
+    command.add_argument("--overwrite", action="store_true", help="replace the release that OUT holds")
+    command.add_argument("--trust-remote-code", action="store_true", help="run the model's own Python code")
+    command.add_argument(
+        "--dtype", choices=("bfloat16", "float16", "float32"), help="dtype of the release (default: the config's)"
+    )
+    command.add_argument(
+        "--no-proof", action="store_true", help="do not compute with the release what the model computes"
+    )
+    command.add_argument(
+        "--allow-unused-tensors",
+        nargs="+",
+        default=[],
+        metavar="PATTERN",
+        help="tensors that may be left out, such as '*.q_norm.weight'",
+    )
+    command.add_argument(
+        "--allow-config-fields",
+        nargs="+",
+        default=[],
+        metavar="FIELD",
+        help="config fields whose values may be lost: Megatron-LM then computes another function",
+    )
+    command.set_defaults(run=run_import)
+
+
+def _add_export(command: argparse.ArgumentParser) -> None:
+    _add_root(command)
+    command.add_argument(
+        "hf_model", metavar="HF_MODEL", help="the model that the root was made of: its config and tokenizer are taken"
+    )
+    command.add_argument("out", type=_path, metavar="OUT", help="folder to write, which must not be there or be empty")
+    command.add_argument("--trust-remote-code", action="store_true", help="run the model's own Python code")
+    command.set_defaults(run=run_export)
+
+
+def _add_check(command: argparse.ArgumentParser) -> None:
+    _add_root(command)
+    for flag, work in {
+        "--made-of": "see whether it was made of this model",
+        "--deep": "compare every tensor with this model's, bit by bit",
+        "--compute": "prove that it computes what this model does: build both with Megatron-LM and transformers, and "
+        "compare their logits",
+    }.items():
+        command.add_argument(flag, metavar="HF_MODEL", help=work)
+    command.set_defaults(run=run_check)
+
+
+def _add_root(command: argparse.ArgumentParser) -> None:
+    command.add_argument("path", type=_path, metavar="ROOT", help="checkpoint root, which holds the tracker")
+
+
+def _path(text: str) -> Path:
+    """Return a path with its ``~`` expanded, which a shell leaves alone inside quotes."""
+    return Path(os.path.expanduser(text))
+
+
+def _program() -> str:
+    """Return the command as it was called."""
+    called = Path(sys.argv[0]).name
+    return _NAME if called == _NAME else "python -m megatron.bridge_release"
+
+
+def _version() -> str:
+    here = version("megatron-bridge")
+    return f"{_NAME} {here} (Megatron-Bridge {here.partition('+')[0]})"

@@ -1,0 +1,178 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The command line on real models: what it prints, and that what it makes is the model."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hf_tensors import assert_same_tensors
+from odd_models import change_config
+from roots import shard, tree
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
+from workers import WITHOUT_CUDA
+
+from megatron.bridge.training.release.notices import ReleaseWarning
+from megatron.bridge_release.__main__ import main
+from megatron.bridge_release.checking import check
+from megatron.bridge_release.cli import exporting
+from megatron.bridge_release.layout import TRACKER
+from megatron.bridge_release.report import Report
+
+
+def _run(*words: object, **environment: str) -> subprocess.CompletedProcess:
+    """Run the command in a process of its own, where nothing is imported yet."""
+    return subprocess.run(
+        [sys.executable, "-m", "megatron.bridge_release", *map(str, words)],
+        env=os.environ | WITHOUT_CUDA | environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def test_an_import_says_what_it_does_and_what_there_is_and_nothing_else(tiny, tmp_path):
+    root = tmp_path / "root"
+    run = _run("import", tiny.hf, root)
+    assert run.returncode == 0, run.stderr
+    begins, ends = run.stderr.splitlines()
+    assert begins == f"Importing {tiny.hf} into {root}" and ends.startswith("Wrote 0.00 GB in ")
+    assert tree(root) == tree(tiny.root)
+    lines = run.stdout.splitlines()
+    assert lines[0] == f"{root}/" and any(line.startswith("├── latest_checkpointed_iteration.txt ") for line in lines)
+    assert any("upstream's" in line and " no " in line for line in lines)
+    (proof,) = [line for line in lines if line.startswith("note: Megatron-LM computes what ")]
+    assert f"{tiny.hf} does: with all " in proof
+    assert lines[-1].startswith("  torchrun pretrain_gpt.py --num-layers=")
+    assert lines[-1].endswith(f" --load {root} --exit-on-missing-checkpoint")
+
+
+def test_json_alone_is_on_stdout_and_verbose_shows_the_libraries_on_stderr(tiny, tmp_path):
+    run = _run("import", tiny.hf, tmp_path / "root", "--json", "--verbose", "--no-proof")
+    assert run.returncode == 0, run.stderr
+    report = json.loads(run.stdout)
+    assert report["loadable"] is True and report["layout"] == "release" and "proof" not in report
+    assert "Megatron" in run.stderr and len(run.stderr.splitlines()) > 5
+
+
+def test_json_has_the_proof(tiny, tmp_path, capfd):
+    assert main(["import", str(tiny.hf), str(tmp_path / "root"), "--json"]) == 0
+    proof = json.loads(capfd.readouterr().out)["proof"]
+    assert proof["agrees"] is True and proof["layers"] == proof["of_layers"] > 0
+
+
+def test_a_warning_is_one_line_without_a_file_name(hf, tmp_path, capfd):
+    change_config(hf, tempering=3)
+    assert main(["import", str(hf), str(tmp_path / "root"), "--no-proof"]) == 0
+    (warning,) = [line for line in capfd.readouterr().err.splitlines() if "tempering" in line]
+    assert warning == f"warning: Not known here, and perhaps not carried, of {hf}'s config: tempering (3)"
+
+
+def test_the_library_warns_of_its_own_category(hf, tmp_path):
+    from megatron.bridge import AutoBridge
+
+    change_config(hf, tempering=3)
+    with pytest.warns(ReleaseWarning, match="tempering"):
+        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+
+
+def test_the_accounting_refuses_in_the_shells_words_and_writes_nothing(hf, tmp_path, capfd):
+    change_config(hf, attention_bias=True)
+    words = ["import", str(hf), str(tmp_path / "root")]
+    assert main(words) == 1
+    shown = capfd.readouterr()
+    assert (
+        shown.out == "" and shown.err.splitlines()[-1].startswith("error: ") and "--allow-config-fields" in shown.err
+    )
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_dtype_of_ones_own_is_that_of_the_release_and_its_flags(tiny, tmp_path, capfd):
+    root, weights = tmp_path / "root", load_file(tiny.hf / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
+    assert main(["import", str(tiny.hf), str(root), "--dtype", "float16"]) == 0
+    assert (
+        f"{len(weights)} of {len(weights)} tensors are bfloat16: they are rounded to float16" in capfd.readouterr().err
+    )
+    assert "--fp16" in (root / "release/megatron_lm_args.txt").read_text().split()
+    assert main(["export", str(root), str(tiny.hf), str(tmp_path / "hf")]) == 0
+    exported = load_file(tmp_path / "hf/model.safetensors")
+    assert exported.keys() == weights.keys()
+    assert all(torch.equal(exported[name].half(), tensor.half()) for name, tensor in weights.items())
+
+
+def test_an_export_is_the_model_again_and_says_which_checkpoint_it_took(tiny, tmp_path, capfd):
+    out = tmp_path / "new/hf"
+    assert main(["export", str(tiny.root), str(tiny.hf), str(out)]) == 0
+    shown = capfd.readouterr()
+    assert shown.err == f"Exporting {tiny.root}/release to {out}\n"
+    assert shown.out.startswith(f"{out} holds release, ") and len(shown.out.splitlines()) == 1
+    assert_same_tensors(out, tiny.hf)
+    assert (
+        AutoTokenizer.from_pretrained(out)("a b").input_ids == AutoTokenizer.from_pretrained(tiny.hf)("a b").input_ids
+    )
+    assert [path.name for path in out.parent.iterdir()] == ["hf"]
+
+
+def test_an_export_of_a_damaged_release_is_refused_and_leaves_nothing(tiny, tmp_path, capfd):
+    root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
+    damaged = shard(root / "release")
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    assert main(["export", str(root), str(tiny.hf), str(tmp_path / "hf")]) == 1
+    shown = capfd.readouterr()
+    assert (
+        shown.out == ""
+        and shown.err.startswith(f"error: {damaged} has another checksum")
+        and shown.err.count("\n") == 1
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["root"]
+
+
+def test_an_export_that_cannot_read_the_checkpoint_says_so_in_one_line(tiny, tmp_path, capfd, monkeypatch):
+    root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
+
+    def cut(path: Path) -> Report:
+        report = check(path)
+        os.truncate(shard(root / "release"), 100)
+        return report
+
+    monkeypatch.setattr(exporting, "check", cut)
+    assert main(["export", str(root), str(tiny.hf), str(tmp_path / "hf")]) == 1
+    shown = capfd.readouterr()
+    error = shown.err.splitlines()[-1]
+    assert shown.out == "" and error.startswith(f"error: {root} cannot be read (") and len(shown.err.splitlines()) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["root"]
+
+
+def test_overwrite_replaces_the_release(tiny, other, tmp_path, capfd):
+    root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
+    assert main(["import", str(other.hf), str(root), "--overwrite", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["made_of"] == str(other.hf)
+    assert tree(root) == tree(other.root) and (root / TRACKER).read_text() == "release"
+
+
+def test_launch_is_what_an_import_ends_with(tiny, capfd):
+    assert main(["launch", str(tiny.root)]) == 0
+    command = capfd.readouterr().out.strip()
+    assert main(["check", str(tiny.root)]) == 0
+    assert f"  {command}" in capfd.readouterr().out.splitlines()

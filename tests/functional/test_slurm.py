@@ -1,0 +1,102 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The batch scripts run on two nodes. What stands for Slurm starts the same command for each node, on this host."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hf_logits import hf_logits, load_hf, wrong_logits
+from megatron_lm import load, logits, megatron_lm
+from roots import tree
+from workers import EXAMPLES, SUPPORT, WITHOUT_CUDA
+
+from megatron.bridge_release.launch_flags import launch_flags
+from megatron.bridge_release.layout import TRACKER
+
+
+TOKENS = torch.arange(40)[None]
+
+_SRUN = """#!/bin/bash
+pids=()
+for node in $(seq "$SLURM_NNODES"); do "$@" & pids+=($!); done
+for pid in "${pids[@]}"; do wait "$pid" || exit 1; done
+"""
+_SCONTROL = """#!/bin/bash
+[ "$*" = "show hostnames $SLURM_JOB_NODELIST" ] && printf 'localhost\\nlocalhost\\n'
+"""
+
+
+@pytest.fixture
+def batch(tmp_path):
+    """Run a batch script on two nodes of one rank, and return what it printed."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, text in (("srun", _SRUN), ("scontrol", _SCONTROL)):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+
+    def run(script: str, *words: str | Path, status: int = 0) -> str:
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        slurm = {"SLURM_NNODES": "2", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_ID": "7", "PORT": str(port)}
+        variables = {
+            "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(SUPPORT),
+            "MEGATRON_LM": str(SUPPORT),
+            "RANKS": "1",
+            "GPUS": "1",
+        }
+        done = subprocess.run(
+            ["bash", EXAMPLES / script, *words],
+            cwd=EXAMPLES.parent,
+            env=os.environ | WITHOUT_CUDA | slurm | variables,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout + done.stderr
+
+    return run
+
+
+def test_two_nodes_import_one_release_and_train_it(tiny, tmp_path, batch):
+    root = tmp_path / "root"
+    said = batch("import.sbatch", tiny.hf, root, "--no-proof")
+    assert said.count("Importing ") == 1 and said.count("torchrun pretrain_gpt.py ") == 1
+    assert {"release/__0_0.distcp", "release/__1_0.distcp"} < set(tree(root))
+    with megatron_lm([flag for flag in launch_flags(root) if flag != "--bf16"]) as args:
+        model, _ = load(args)
+        assert wrong_logits(logits(model, TOKENS), hf_logits(load_hf(tiny.hf), TOKENS)) == []
+
+    chats = tmp_path / "chats.jsonl"
+    chats.write_text(
+        json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})
+    )
+    flags = "--seq-length 32 --global-batch-size 2 --train-iters 1 --exit-interval 1".split()
+    batch("sft.sbatch", root, chats, *flags, "--sft-tokenizer-prompt-format", "identity")
+    assert (root / TRACKER).read_text() == "1"
+
+
+def test_a_refusal_ends_the_job(tiny, batch):
+    said = batch("import.sbatch", tiny.hf, tiny.root, status=1)
+    assert f"error: {tiny.root} already holds a checkpoint" in said

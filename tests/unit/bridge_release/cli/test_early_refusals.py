@@ -1,0 +1,181 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Imports and exports that cannot be are refused before torch is imported, and write nothing."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from megatron.bridge_release.__main__ import main
+from megatron.bridge_release.cli import exporting, importing
+
+
+HEADER = {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
+
+
+@pytest.fixture(autouse=True)
+def no_work(monkeypatch) -> None:
+    """Let the work that follows the refusals fail the test."""
+
+    def fail(*arguments: object) -> None:
+        pytest.fail(f"nothing was refused: {arguments}")
+
+    monkeypatch.setattr(importing, "_import", fail)
+    monkeypatch.setattr(exporting, "_export", fail)
+
+
+@pytest.fixture
+def hf(tmp_path):
+    """A folder that looks like a Hugging Face model's."""
+    folder = tmp_path / "hf"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+    _write_weights(folder, HEADER, 8)
+    return folder
+
+
+def _write_weights(folder, header: dict, size: int) -> None:
+    text = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(size))
+
+
+def _error(capsys, *words: object) -> str:
+    assert main([str(word) for word in words]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.startswith("error: ") and shown.err.count("\n") == 1
+    return shown.err.strip()
+
+
+def _no_config(hf) -> None:
+    (hf / "config.json").unlink()
+
+
+def _config_cut(hf) -> None:
+    (hf / "config.json").write_text('{"architectures": [')
+
+
+def _weights_cut(hf) -> None:
+    _write_weights(hf, HEADER, 7)
+
+
+def _a_shard_too_few(hf) -> None:
+    (hf / "model.safetensors").unlink()
+    (hf / "model.safetensors.index.json").write_text('{"metadata": {}, "weight_map": {"a": "b.safetensors"}}')
+
+
+def _no_weights(hf) -> None:
+    (hf / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (_no_config, "has no config.json"),
+        (_config_cut, "config.json cannot be read"),
+        (_weights_cut, "is no whole safetensors file, "),
+        (_a_shard_too_few, "names b.safetensors, which is no file there"),
+        (_no_weights, "has no weights"),
+    ],
+)
+def test_an_incomplete_model_is_refused(hf, spoil, says, tmp_path, capsys):
+    spoil(hf)
+    assert says in _error(capsys, "import", hf, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_is_not_there_is_refused_for_an_import_and_an_export(release, tmp_path, capsys):
+    gone = tmp_path / "no/such/folder"
+    message = f"error: The model {gone} does not exist. Give a Hugging Face model ID or a model's folder."
+    assert _error(capsys, "import", gone, tmp_path / "out") == message
+    assert _error(capsys, "export", release.root, gone, tmp_path / "out") == message
+    assert "names no model" in _error(capsys, "import", "", tmp_path / "out")
+
+
+def test_a_root_that_holds_a_checkpoint_is_refused_in_the_shells_words(hf, release, capsys):
+    before = release.files()
+    assert _error(capsys, "import", hf, release.root) == (
+        f"error: {release.root} already holds a checkpoint of org/name: release, the tracker 'release'. "
+        "Give another folder, or --overwrite to replace a release."
+    )
+    release.tracker.write_text("5")
+    assert "--overwrite replaces a release, where the tracker says 'release'" in _error(
+        capsys, "import", hf, release.root, "--overwrite"
+    )
+    release.tracker.write_text("release")
+    assert release.files() == before
+
+
+def test_a_root_without_room_or_in_the_model_is_refused(hf, tmp_path, monkeypatch, capsys):
+    assert "is inside the model's own folder" in _error(capsys, "import", hf, hf / "out")
+    (tmp_path / "file").write_text("")
+    assert "is a file" in _error(capsys, "import", hf, tmp_path / "file")
+    _write_weights(hf, {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, 8)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 3})())
+    assert "GB free and the checkpoint needs" in _error(capsys, "import", hf, tmp_path / "out")
+
+
+def test_an_error_is_json_too_where_json_is_asked_for(hf, tmp_path, capsys):
+    _no_weights(hf)
+    assert main(["import", str(hf), str(tmp_path / "out"), "--json"]) == 1
+    shown = capsys.readouterr()
+    assert shown.err == f"error: {json.loads(shown.out)['error']}\n" and "has no weights" in shown.err
+
+
+def test_an_export_takes_the_model_that_the_root_was_made_of(release, hf, tmp_path, capsys):
+    assert f"holds a release of org/name, not of {hf}" in _error(capsys, "export", release.root, hf, tmp_path / "out")
+
+
+def test_an_export_is_refused_where_there_is_no_checkpoint_or_the_folder_is_in_use(release, hf, tmp_path, capsys):
+    (release.folder / "source.json").write_text(
+        json.dumps(
+            {
+                "made_of": str(hf),
+                "config_sha256": None,
+                "weights_sha256": None,
+                "megatron_bridge": "",
+                "let_through": [],
+            }
+        )
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine").write_text("mine")
+    assert f"{out} holds something already" in _error(capsys, "export", release.root, hf, out)
+    assert (out / "mine").read_text() == "mine"
+    release.tracker.write_text("7")
+    assert "names the checkpoint iter_0000007, which is not there" in _error(
+        capsys, "export", release.root, hf, tmp_path / "o"
+    )
+    release.tracker.unlink()
+    assert "has no latest_checkpointed_iteration.txt" in _error(capsys, "export", release.root, hf, tmp_path / "o")
+
+
+def test_an_export_by_several_ranks_is_refused(release, hf, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "Start it without torchrun" in _error(capsys, "export", release.root, hf, tmp_path / "out")
+
+
+def test_what_is_refused_imports_no_torch(hf, tmp_path):
+    _no_weights(hf)
+    code = (
+        "import sys; from megatron.bridge_release.__main__ import main; status = main(sys.argv[1:]); "
+        "print(status, {'torch', 'transformers', 'megatron.bridge'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "import", str(hf), str(tmp_path / "out")], capture_output=True, text=True
+    )
+    assert done.stdout == "1 set()\n"
