@@ -27,7 +27,7 @@ from megatron.bridge_release.cli.checking import compute, json_values
 from megatron.bridge_release.cli.own_words import own_words, progress, release_warnings
 from megatron.bridge_release.cli.printing import print_made
 from megatron.bridge_release.destination import check_root, destination, refuse_checkpoint
-from megatron.bridge_release.layout import STAGING_PREFIX
+from megatron.bridge_release.layout import RELEASE, STAGING_PREFIX
 from megatron.bridge_release.model_folder import check_room, look_at_model
 from megatron.bridge_release.root import read_root
 
@@ -44,7 +44,7 @@ def run_import(options: argparse.Namespace) -> int:
         _import(options, out, err)
         if not first:
             return 0
-        size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+        size = sum(path.stat().st_size for path in (out / RELEASE).rglob("*") if path.is_file())
         print(f"Wrote {size / 1e9:.2f} GB in {time.monotonic() - start:.0f} s; reading it again", file=err)
         proof = None
         with progress(err):

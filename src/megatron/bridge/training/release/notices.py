@@ -16,7 +16,7 @@
 
 import warnings
 
-from megatron.bridge.utils.common_utils import get_rank_safe
+from megatron.core._rank_utils import safe_get_rank
 
 
 class ReleaseWarning(UserWarning):
@@ -29,5 +29,5 @@ def warn(text: str) -> None:
     Args:
         text: What the user is to know: one line.
     """
-    if get_rank_safe() == 0:
+    if safe_get_rank() == 0:
         warnings.warn(text, ReleaseWarning, stacklevel=3)
