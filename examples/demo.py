@@ -56,7 +56,8 @@ def run(console: Console, work: Path, *words: str) -> None:
     with subprocess.Popen(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            console.print(line.rstrip("\n"), markup=False)
+            # The reader has another folder than this host.
+            console.print(line.rstrip("\n").replace(f"{work.resolve()}/", ""), markup=False)
     if process.returncode:
         sys.exit(process.returncode)
 

@@ -31,11 +31,14 @@ flags=$root/release/megatron_lm_args.txt
 for needed in "$megatron_lm/pretrain_gpt.py" "$chats"; do
     [ -r "$needed" ] || { echo "error: $needed is not there, or cannot be read. $usage" >&2; exit 1; }
 done
+# A batch that every rank has a share of.
+ranks=$((${GPUS:-1} * ${PET_NNODES:-1}))
+batch=$(((ranks + 7) / ranks * ranks))
 torchrun --nproc-per-node "${GPUS:-1}" "$megatron_lm/pretrain_gpt.py" \
     $(cat "$flags") \
     --load "$root" --save "$root" --exit-on-missing-checkpoint \
     --sft --data-path "$chats" --split 100,0,0 --eval-iters 0 \
     --tokenizer-type SFTTokenizer --sft-tokenizer-prompt-format default --tokenizer-model "$root/release/tokenizer" \
-    --seq-length 2048 --micro-batch-size 1 --global-batch-size 8 --train-iters 1000 --save-interval 500 \
+    --seq-length 2048 --micro-batch-size 1 --global-batch-size "$batch" --train-iters 1000 --save-interval 500 \
     --lr 1e-5 --min-lr 1e-6 --lr-decay-style cosine --lr-warmup-fraction 0.03 --weight-decay 0.1 --log-interval 10 \
     "$@"

@@ -140,7 +140,7 @@ def test_upstreams_import_is_for_bridge_alone_and_it_says_what_to_do(default):
     [
         (
             None,
-            "has no latest_checkpointed_iteration.txt: Megatron-LM takes it for empty. Checkpoints there: release.",
+            "has no latest_checkpointed_iteration.txt: Megatron-LM treats it as empty. Checkpoints there: release.",
         ),
         ("", "holds '', neither 'release' nor an iteration number."),
         ("releas", "holds 'releas', neither 'release' nor an iteration number."),

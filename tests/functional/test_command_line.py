@@ -33,7 +33,7 @@ from workers import WITHOUT_CUDA
 from megatron.bridge.training.release.notices import ReleaseWarning
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.checking import check
-from megatron.bridge_release.cli import exporting
+from megatron.bridge_release.cli import exporting, importing
 from megatron.bridge_release.layout import TRACKER
 from megatron.bridge_release.report import Report
 
@@ -77,6 +77,24 @@ def test_json_has_the_proof(tiny, tmp_path, capfd):
     assert main(["import", str(tiny.hf), str(tmp_path / "root"), "--json"]) == 0
     proof = json.loads(capfd.readouterr().out)["proof"]
     assert proof["agrees"] is True and proof["layers"] == proof["of_layers"] > 0
+
+
+def test_interrupted_in_the_proof_it_says_that_the_release_is_there(tiny, tmp_path, capfd, monkeypatch):
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importing, "compute", interrupted)
+    root = tmp_path / "root"
+    assert main(["import", str(tiny.hf), str(root)]) == 130
+    said = f"error: interrupted after the import: {root} holds the release, not yet read again. python -m megatron"
+    assert capfd.readouterr().err.splitlines()[-1].startswith(said)
+    assert (root / TRACKER).read_text() == "release"
+
+
+def test_whoever_reads_only_the_beginning_gets_no_traceback(tiny):
+    command = f"{sys.executable} -m megatron.bridge_release check {tiny.root} | true; echo ${{PIPESTATUS[0]}}"
+    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=100)
+    assert (run.stdout, run.stderr) == ("141\n", "")
 
 
 def test_a_warning_is_one_line_without_a_file_name(hf, tmp_path, capfd):
@@ -124,8 +142,11 @@ def test_an_export_is_the_model_again_and_says_which_checkpoint_it_took(tiny, tm
     assert main(["export", str(tiny.root), str(tiny.hf), str(out)]) == 0
     shown = capfd.readouterr()
     assert shown.err == f"Exporting {tiny.root}/release to {out}\n"
-    assert shown.out.startswith(f"{out} holds release, ") and len(shown.out.splitlines()) == 1
+    assert shown.out.startswith(f"{out} has the checkpoint release, ") and len(shown.out.splitlines()) == 1
     assert_same_tensors(out, tiny.hf)
+    assert {file.stat().st_mode & 0o777 for file in out.iterdir()} == {
+        (tiny.hf / "config.json").stat().st_mode & 0o777
+    }
     assert (
         AutoTokenizer.from_pretrained(out)("a b").input_ids == AutoTokenizer.from_pretrained(tiny.hf)("a b").input_ids
     )

@@ -62,6 +62,11 @@ ELSEWHERE = {
     ),
     "python examples/smollm2.py smollm2": "the fixture smollm2",
     "git clone https://github.com/NVIDIA/Megatron-LM": "",
+    ". .venv/bin/activate": "the Makefile",
+    "MEGATRON_LM=path/to/Megatron-LM sbatch --nodes 4 examples/sft.sbatch OUT chats.jsonl --tensor-model-parallel-size 2": (
+        "test_slurm.py"
+    ),
+    "sbatch --nodes 8 examples/import.sbatch HF_MODEL OUT": "test_slurm.py",
     "make demo": "below, without the installation",
     **dict.fromkeys(
         ("make lint", "make test", "make docs", "make matrix", "make bench", "make large", "make gpu"), ""
@@ -133,7 +138,7 @@ def test_the_python_code_of_the_readme_imports_a_release(tiny, tmp_path, monkeyp
 
 def test_the_export_of_the_readme_is_the_model(tiny, tmp_path):
     (command,) = EXPORTS
-    assert "holds release" in _shell(_filled(command, OUT=tiny.root, HF_MODEL=tiny.hf), tmp_path)
+    assert "has the checkpoint release" in _shell(_filled(command, OUT=tiny.root, HF_MODEL=tiny.hf), tmp_path)
     assert_same_tensors(tmp_path / "my-model", tiny.hf)
 
 
@@ -188,7 +193,7 @@ def test_the_quick_start_trains_and_comes_back(smollm2, tmp_path):
     )
     assert script.count("--seq-length 32") == 1
     said = _shell(script, tmp_path, PYTHONPATH=str(SUPPORT))
-    assert "trained holds iter_0000003" in said
+    assert "trained has the checkpoint iter_0000003" in said
     before, after = (load_file(folder / "model.safetensors") for folder in (smollm2, tmp_path / "trained"))
     assert before.keys() == after.keys()
     assert any(not torch.equal(tensor, after[name].to(tensor.dtype)) for name, tensor in before.items())

@@ -16,6 +16,7 @@
 
 import json
 import os
+import signal
 import sys
 
 from megatron.bridge_release.cli.parser import make_parser
@@ -39,7 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 if the work is done and the checkpoint loads; 1 if not; 3 if the checkpoint loads, but this
-        host cannot compute what was to be proven; 130 if it was interrupted.
+        host cannot compute what was to be proven; 130 if it was interrupted; 141 if nobody reads
+        the output to its end.
 
     Raises:
         SystemExit: If the command line is wrong, with the status 2, or asks for help.
@@ -57,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever reads the output has enough of it; what is left in the buffer has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
+        return 128 + signal.SIGPIPE
     except Exception as error:
         # The libraries raise many kinds for a model that they cannot read.
         if options.verbose:

@@ -91,7 +91,7 @@ def _choose_folder(report: Report, root: Root) -> str | None:
     there = ", ".join(root.checkpoints) or "none"
     if root.tracker is None:
         report.add_problem(
-            f"{root.path} has no {TRACKER}: Megatron-LM takes it for empty. Checkpoints there: {there}. "
+            f"{root.path} has no {TRACKER}: Megatron-LM treats it as empty. Checkpoints there: {there}. "
             + (repair_command(root.path) if root.checkpoints else "Import the model again, or give another folder.")
         )
         return root.checkpoints[-1] if root.checkpoints else None

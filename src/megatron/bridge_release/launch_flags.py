@@ -14,6 +14,7 @@
 
 """The flags with which Megatron-LM starts from a root."""
 
+import os
 from pathlib import Path
 
 from megatron.bridge_release.layout import FLAGS_FILE, RELEASE, TOKENIZER
@@ -23,7 +24,7 @@ def launch_flags(root: Path) -> list[str]:
     """Return the flags with which Megatron-LM starts from a root.
 
     Args:
-        root: Checkpoint root.
+        root: Checkpoint root; the flags name its absolute path.
 
     Returns:
         The model's flags, its tokenizer's, and those that load the root, a word each; empty where its release has no
@@ -32,6 +33,8 @@ def launch_flags(root: Path) -> list[str]:
     Raises:
         OSError: If the release's flags cannot be read.
     """
+    # Megatron-LM starts in its own folder.
+    root = Path(os.path.abspath(root))
     flags, tokenizer = root / RELEASE / FLAGS_FILE, root / RELEASE / TOKENIZER
     if not flags.is_file() or not flags.resolve().is_relative_to(root.resolve()):
         return []

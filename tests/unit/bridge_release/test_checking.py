@@ -51,7 +51,7 @@ def test_no_tracker_is_a_problem_and_the_last_checkpoint_is_looked_at(release):
     release.tracker.unlink()
     (problem,) = (report := check(release.root)).problems
     assert problem == (
-        f"{release.root} has no latest_checkpointed_iteration.txt: Megatron-LM takes it for empty. "
+        f"{release.root} has no latest_checkpointed_iteration.txt: Megatron-LM treats it as empty. "
         f"Checkpoints there: release. {_repair(release.root)}"
     )
     assert report.tracker is None and report.folder == "release" and _loads(report) == []

@@ -48,7 +48,11 @@ def run_export(options: argparse.Namespace) -> int:
         try:
             with progress(err):
                 _export(options, staging, err.isatty())
-            staging.chmod(out.stat().st_mode if out.exists() else 0o777 & ~_umask())
+            # safetensors' files and a temporary folder are their owner's alone.
+            mask = _umask()
+            for file in staging.iterdir():
+                file.chmod((0o777 if file.is_dir() else 0o666) & ~mask)
+            staging.chmod(out.stat().st_mode if out.exists() else 0o777 & ~mask)
             staging.rename(out)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -58,7 +62,7 @@ def run_export(options: argparse.Namespace) -> int:
             print(json.dumps(values, indent=2), file=stdout)
         else:
             print(
-                f"{options.out} holds {checkpoint}, {sum(files.values()) / 1e9:.2f} GB in {len(files)} files",
+                f"{options.out} has the checkpoint {checkpoint}, {sum(files.values()) / 1e9:.2f} GB in {len(files)} files",
                 file=stdout,
             )
     return 0

@@ -26,6 +26,7 @@ from megatron.bridge_release.checking import check
 from megatron.bridge_release.cli.checking import compute, json_values
 from megatron.bridge_release.cli.own_words import own_words, progress, release_warnings
 from megatron.bridge_release.cli.printing import print_made
+from megatron.bridge_release.commands import fork_command
 from megatron.bridge_release.destination import check_root, destination, refuse_checkpoint
 from megatron.bridge_release.layout import RELEASE, STAGING_PREFIX
 from megatron.bridge_release.model_folder import check_room, look_at_model
@@ -40,17 +41,20 @@ def run_import(options: argparse.Namespace) -> int:
     with own_words(verbose=options.verbose) as (stdout, err):
         if first:
             print(f"Importing {options.hf_model} into {out}", file=err)
-        start = time.monotonic()
-        _import(options, out, err)
+        seconds = _import(options, out, err)
         if not first:
             return 0
         size = sum(path.stat().st_size for path in (out / RELEASE).rglob("*") if path.is_file())
-        print(f"Wrote {size / 1e9:.2f} GB in {time.monotonic() - start:.0f} s; reading it again", file=err)
+        print(f"Wrote {size / 1e9:.2f} GB in {seconds:.0f} s; reading it again", file=err)
         proof = None
-        with progress(err):
-            report = check(out)
-            if not options.no_proof:
-                proof = compute(report, options.hf_model)
+        try:
+            with progress(err):
+                report = check(out)
+                if not options.no_proof:
+                    proof = compute(report, options.hf_model)
+        except KeyboardInterrupt:
+            message = f"interrupted after the import: {out} holds the release, not yet read again"
+            raise KeyboardInterrupt(f"{message}. {fork_command('check', out)}") from None
         if options.json:
             print(json.dumps(json_values(report, proof), indent=2), file=stdout)
         else:
@@ -75,7 +79,8 @@ def _refuse_early(hf_model: str, out: Path, overwrite: bool) -> None:
             refuse_checkpoint(out, sorted(folders), tracked, root.has_train_state, overwrite)
 
 
-def _import(options: argparse.Namespace, out: Path, err: TextIO) -> None:
+def _import(options: argparse.Namespace, out: Path, err: TextIO) -> float:
+    """Import the model, and return how many seconds it took from the end of the Python imports."""
     if not (err.isatty() and int(os.environ.get("RANK", "0")) == 0):
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     # Nothing becomes garbage while modules are imported; to look for it takes a second.
@@ -89,6 +94,7 @@ def _import(options: argparse.Namespace, out: Path, err: TextIO) -> None:
     gc.enable()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
     keywords = {} if options.dtype is None else {"dtype": getattr(torch, options.dtype)}
+    start = time.monotonic()
     with release_warnings(err), progress(err):
         AutoBridge.import_ckpt(
             options.hf_model,
@@ -102,3 +108,4 @@ def _import(options: argparse.Namespace, out: Path, err: TextIO) -> None:
         )
     if dist.is_initialized():
         dist.destroy_process_group()
+    return time.monotonic() - start

@@ -31,11 +31,10 @@ from megatron.bridge_release.root import read_root
 
 def run_launch(options: argparse.Namespace) -> int:
     """Print the command, or the flags as YAML."""
-    # Whoever reads it may be in another folder.
     root = Path(os.path.abspath(options.path))
     flags = _flags(root)
     if options.json:
-        print(json.dumps({"root": str(root), "launch": launch_command(flags)}, indent=2))
+        print(json.dumps({"root": str(root), "launch": flags, "command": launch_command(flags)}, indent=2))
     elif options.format == "yaml":
         print(yaml.safe_dump({"MODEL_ARGS": _model_args(flags)}, sort_keys=False), end="")
     else:
@@ -53,7 +52,7 @@ def _flags(root: Path) -> list[str]:
     """Return Megatron-LM's flags for a root; raise ValueError, with what to do, where it cannot start from it."""
     found = read_root(root)
     if found.tracker is None:
-        raise ValueError(f"{root} has no {TRACKER}: Megatron-LM takes it for empty. {fork_command('check', root)}")
+        raise ValueError(f"{root} has no {TRACKER}: Megatron-LM treats it as empty. {fork_command('check', root)}")
     iteration, release = parse_tracker(found.tracker, str(root / TRACKER))
     name = RELEASE if release else f"iter_{iteration:07d}"
     if name not in found.checkpoints:

@@ -77,12 +77,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--format",
         choices=("shell", "yaml"),
         default="shell",
-        help="shell: one line, for $(...) in Megatron-LM's folder; yaml: the flags as MODEL_ARGS, for launchers",
+        help="without --json. shell: one line, for $(...) in Megatron-LM's folder; yaml: the flags as MODEL_ARGS, for launchers",
     )
     launch.set_defaults(run=run_launch)
     for name, run, text in (
-        ("repair", run_repair, "turn an import of upstream's, or what a hook has left of one, into a release"),
-        ("revert", run_revert, "give a release upstream's layout back"),
+        ("repair", run_repair, "turn an import of upstream's, or one modified by a rename script, into a release"),
+        ("revert", run_revert, "restore upstream's layout"),
     ):
         command = add(name, text, "ckpt --dry-run")
         _add_root(command)

@@ -88,9 +88,15 @@ def _print_findings(report: Report, console: Console) -> None:
         console.print(f"problem {number}: {escape(problem)}")
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command; rich would exit with the status 1, which says that a checkpoint does not load."""
+        raise BrokenPipeError
+
+
 def _console(out: TextIO) -> Console:
     # Output that goes to no terminal has no width of its own.
-    return Console(file=out, highlight=False, soft_wrap=True, width=None if out.isatty() else 160)
+    return _Console(file=out, highlight=False, soft_wrap=True, width=None if out.isatty() else 160)
 
 
 def _number(number: int | None) -> str:

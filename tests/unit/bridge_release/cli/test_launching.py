@@ -43,7 +43,17 @@ def test_the_command_has_every_flag_of_the_release(release, capsys, monkeypatch)
     assert main(["launch", release.root.name]) == 0
     assert capsys.readouterr().out.split() == _words(release)
     assert main(["launch", release.root.name, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"root": str(release.root), "launch": _words(release)}
+    assert json.loads(capsys.readouterr().out) == {
+        "root": str(release.root),
+        "launch": _words(release)[2:],
+        "command": _words(release),
+    }
+
+
+def test_what_check_prints_is_the_same_wherever_the_root_is_looked_at_from(release, capsys, monkeypatch):
+    monkeypatch.chdir(release.root.parent)
+    assert main(["check", release.root.name]) == 0
+    assert f"  {' '.join(_words(release))}" in capsys.readouterr().out.splitlines()
 
 
 def test_yaml_has_a_switch_as_true_and_a_value_however_it_was_given(release, capsys):
