@@ -14,6 +14,7 @@
 
 """What docs/ tells of the code is what the code says, and its links lead somewhere."""
 
+import json
 import re
 from pathlib import Path
 
@@ -75,3 +76,16 @@ def test_each_message_that_the_readme_mends_is_one_of_ours():
     messages = re.findall(r"^\| ((?:`[^`]+`(?:, )?)+) \|", table, re.M)
     for message in [word for cell in messages for word in re.findall(r"`([^`]+)`", cell)]:
         assert message in sources, message
+
+
+@pytest.mark.parametrize(("row", "model"), [("1 billion", "Llama 1B"), ("8 billion", "Llama 8B")])
+def test_the_costs_in_the_readme_are_those_that_make_bench_measured(row, model):
+    (measured,) = [
+        one for one in json.loads((written_docs.DOCS / "performance.json").read_text()) if one["model"] == model
+    ]
+    ours, copy = measured["contenders"]["one rank"], measured["contenders"]["copy"]["seconds"]
+    (line,) = [line for line in (REPOSITORY / "README.md").read_text().splitlines() if line.startswith(f"| {row} |")]
+    seconds, of_copy = (float(number) for number in re.findall(r"([\d.]+) s\b", line))
+    memory, size = (float(number) for number in re.findall(r"([\d.]+) (?:GiB|GB)", line))
+    assert seconds == round(ours["seconds"]) and of_copy == pytest.approx(copy, abs=0.1)
+    assert memory == round(ours["memory"] / 2**30, 1) and size == pytest.approx(measured["size"] / 1e9, rel=0.02)
