@@ -107,7 +107,7 @@ def compare(console: Console, hf_path: Path, root: Path) -> bool:
 def save_picture(console: Console, path: Path) -> None:
     """Save what was printed as a picture that needs nothing from the network."""
     picture = console.export_svg(title="make demo")
-    path.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.S))
+    path.write_text(re.sub(r"@font-face \{.*?\}|<!--.*?-->", "", picture, flags=re.S))
 
 
 def main() -> None:

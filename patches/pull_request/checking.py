@@ -15,7 +15,8 @@ from patches.pull_request.git import git, require_clean, require_identity, workt
 from patches.pull_request.making import commit_changes
 from patches.pull_request.outcomes import Outcomes, newly_failing, run_tests
 from patches.series import Change, Series
-from patches.tree import patch, write_files
+from patches.syntax import AlreadyApplied
+from patches.tree import attempt, write_files
 from patches.upstream import PACKAGE, open_upstream
 
 
@@ -68,7 +69,11 @@ def check_pull_request(series: Series, checkout: Path, only: str = "") -> int:
 
 def _make_importable(series: Series, tree: Path) -> None:
     upstream = open_upstream(tree, tree)
-    (patched,) = patch(series, upstream, [Change("", "importable", "", edits=[_IMPORTABLE])])
+    (patched,) = attempt(series, upstream, [Change("", "importable", "", edits=[_IMPORTABLE])])
+    for _, error in patched.attempts:
+        # A checkout may have earlier changes, this edit among them.
+        if error and not isinstance(error, AlreadyApplied):
+            raise error
     write_files(patched.files, upstream.root)
 
 

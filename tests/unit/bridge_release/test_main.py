@@ -120,6 +120,16 @@ def test_problems_are_numbered_and_the_readers_refer_to_them(release, capsys):
     assert lines[-1] == "Problems: 2." and not any("Start Megatron-LM" in line for line in lines)
 
 
+def test_json_has_the_steps_of_a_repair_and_whether_they_are_done(release, capsys):
+    release.tracker.write_text("relea")
+    steps = ["latest_checkpointed_iteration.txt: 'relea' becomes 'release'"]
+    for words, done in ((["--dry-run"], False), ([], True)):
+        assert main(["repair", str(release.root), "--json", *words]) == 0
+        told = {"root": str(release.root), "steps": steps, "done": done}
+        assert json.loads(capsys.readouterr().out) == told
+    assert release.tracker.read_text() == "release"
+
+
 def test_json_has_all_of_the_report(release, capsys):
     assert main(["check", str(release.root), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

@@ -19,7 +19,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TextIO
 
 
@@ -37,12 +37,9 @@ def own_words(*, verbose: bool) -> Iterator[tuple[TextIO, TextIO]]:
     kept = os.dup(1), os.dup(2)
     others = os.dup(2) if verbose else os.open(os.devnull, os.O_WRONLY)
     try:
-        with ExitStack() as stack:
-            # It is never closed: the libraries' log handlers keep it.
-            sink = os.fdopen(os.dup(others), "w", buffering=1, errors="replace")
-            stack.enter_context(redirect_stdout(sink))
-            stack.enter_context(redirect_stderr(sink))
-            stack.enter_context(warnings.catch_warnings())
+        # It is never closed: the libraries' log handlers keep it.
+        sink = os.fdopen(os.dup(others), "w", buffering=1, errors="replace")
+        with redirect_stdout(sink), redirect_stderr(sink), warnings.catch_warnings():
             for descriptor in (1, 2):
                 os.dup2(others, descriptor)
             logging.basicConfig(format="%(name)s: %(message)s", stream=sink)

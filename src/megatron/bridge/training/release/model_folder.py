@@ -23,9 +23,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined,unused-ignore]
-
 from .destination import nearest
 from .headers import read_headers, require_usual_weights
 
@@ -62,6 +59,8 @@ def look_at_model(hf_model_id: str | Path, revision: str | None = None) -> tuple
 
 def _may_be_on_the_hub(name: str) -> bool:
     """Return whether a name can be a model ID, ``name`` or ``organization/name``; else it can only be a folder's."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined,unused-ignore]
+
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -88,6 +87,9 @@ def why_not_on_the_hub(repository: str, file: str, revision: str | None = None) 
     Returns:
         Why it cannot be had; empty where it can, or has been downloaded before.
     """
+    # It takes longer to import than all else here, and a folder needs none of it.
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
     try:
         if not isinstance(try_to_load_from_cache(repository, file, revision=revision), str):
             get_hf_file_metadata(hf_hub_url(repository, file, revision=revision), timeout=_HUB_TIMEOUT)
