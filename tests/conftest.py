@@ -58,7 +58,9 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail where docs/reliability.md tells other numbers of cases than the tests have tried."""
+    """Fail where docs/reliability.md tells other numbers of cases than the tests have tried; or write them, if asked to."""
+    if session.config.getoption("--tables"):
+        tables.write_counts(session.config)
     if session.exitstatus == pytest.ExitCode.OK and tables.wrong_counts(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -61,3 +61,19 @@ def test_a_table_takes_the_place_of_its_old_one_with_its_notes_and_nothing_else(
     assert new == "a\n\n| x | w |\n| --- | --- |\n| 2 | no |\n\n| z | y |\n| --- | --- |\n| 1 | 2 |\n\nb\n"
     with pytest.raises(AssertionError, match="0 tables of v"):
         tables.with_table(page, "v", "")
+
+
+def test_a_count_is_written_into_its_row_alone():
+    page = (
+        "| injected | into | cases | losses |\n| --- | --- | --- | --- |\n| kill | a | 1 | none |\n| | b | 2 | none |\n"
+        "| cut | a | 1 | none |\n"
+    )
+    assert tables.with_count(page, ("kill", "b"), 30) == page.replace("| b | 2 |", "| b | 30 |")
+    assert tables.with_count(page, ("cut", "a"), 30) == page.replace("| cut | a | 1 |", "| cut | a | 30 |")
+    with pytest.raises(AssertionError, match="0 rows of"):
+        tables.with_count(page, ("cut", "b"), 30)
+
+
+def test_each_row_of_reliability_takes_its_own_count():
+    page = tables.DOCS.joinpath("reliability.md").read_text()
+    assert all(tables.with_count(page, row, told) == page for row, told in tables.counted_rows().items())

@@ -26,7 +26,7 @@ from megatron.bridge_release.checking import check
 from megatron.bridge_release.cli.checking import compute, json_values
 from megatron.bridge_release.cli.own_words import own_words, progress, release_warnings
 from megatron.bridge_release.cli.printing import print_made
-from megatron.bridge_release.commands import fork_command
+from megatron.bridge_release.commands import release_command
 from megatron.bridge_release.destination import check_root, destination, refuse_checkpoint
 from megatron.bridge_release.layout import RELEASE, STAGING_PREFIX
 from megatron.bridge_release.model_folder import check_room, look_at_model
@@ -54,7 +54,7 @@ def run_import(options: argparse.Namespace) -> int:
                     proof = compute(report, options.hf_model)
         except KeyboardInterrupt:
             message = f"interrupted after the import: {out} holds the release, not yet read again"
-            raise KeyboardInterrupt(f"{message}. {fork_command('check', out)}") from None
+            raise KeyboardInterrupt(f"{message}. {release_command('check', out)}") from None
         if options.json:
             print(json.dumps(json_values(report, proof), indent=2), file=stdout)
         else:

@@ -23,7 +23,7 @@ from pathlib import Path
 import yaml
 
 from megatron.bridge_release.cli.printing import launch_command
-from megatron.bridge_release.commands import fork_command, repair_command
+from megatron.bridge_release.commands import release_command, repair_command
 from megatron.bridge_release.launch_flags import launch_flags
 from megatron.bridge_release.layout import FLAGS_FILE, RELEASE, TRACKER, parse_tracker
 from megatron.bridge_release.root import read_root
@@ -52,12 +52,12 @@ def _flags(root: Path) -> list[str]:
     """Return Megatron-LM's flags for a root; raise ValueError, with what to do, where it cannot start from it."""
     found = read_root(root)
     if found.tracker is None:
-        raise ValueError(f"{root} has no {TRACKER}: Megatron-LM treats it as empty. {fork_command('check', root)}")
+        raise ValueError(f"{root} has no {TRACKER}: Megatron-LM treats it as empty. {release_command('check', root)}")
     iteration, release = parse_tracker(found.tracker, str(root / TRACKER))
     name = RELEASE if release else f"iter_{iteration:07d}"
     if name not in found.checkpoints:
         raise ValueError(
-            f"The tracker of {root} names {name}, which holds no checkpoint. {fork_command('check', root)}"
+            f"The tracker of {root} names {name}, which holds no checkpoint. {release_command('check', root)}"
         )
     if not release and iteration == 0:
         raise ValueError(

@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 
-def fork_command(verb: str, root: str | Path) -> str:
+def release_command(verb: str, root: str | Path) -> str:
     """Return the command line that does something with a root.
 
     Args:
@@ -38,4 +38,4 @@ def fork_command(verb: str, root: str | Path) -> str:
 
 def repair_command(root: str | Path) -> str:
     """Return the command that repairs a root; empty where there is none."""
-    return fork_command("repair", root)
+    return release_command("repair", root)

@@ -34,7 +34,7 @@ from typing import Any, ParamSpec, TypeVar
 from megatron.core.msc_utils import MultiStorageClientFeature
 
 from megatron.bridge.training.release.args import megatron_lm_flags
-from megatron.bridge.training.release.commands import fork_command
+from megatron.bridge.training.release.commands import release_command
 from megatron.bridge.training.release.description import load_args
 from megatron.bridge.training.release.destination import check_root, destination
 from megatron.bridge.training.release.layout import FLAGS_FILE, RELEASE
@@ -120,7 +120,7 @@ def _advice(root: Path, folder: Path, notes: Sequence[str]) -> str:
     if args is None:
         return ""
     flags = " ".join(megatron_lm_flags(args, restored=False))
-    check = fork_command("check", root)
+    check = release_command("check", root)
     completes = f", which {check} completes with those of the tokenizer" if check else ""
     return (
         f"Start Megatron-LM from {root} with:\n"
