@@ -97,6 +97,19 @@ def test_whoever_reads_only_the_beginning_gets_no_traceback(tiny):
     assert (run.stdout, run.stderr) == ("141\n", "")
 
 
+def test_a_config_that_only_its_own_code_reads_is_imported_on_request_and_not_proven(hf, tmp_path, capfd):
+    (hf / "own.py").write_text(
+        "import transformers\n\n\nclass Own(transformers.LlamaConfig):\n    model_type = 'own'\n"
+    )
+    change_config(hf, model_type="own", auto_map={"AutoConfig": "own.Own"})
+    root = tmp_path / "root"
+    assert main(["import", str(hf), str(root)]) == 1
+    assert "give --trust-remote-code" in capfd.readouterr().err and not root.exists()
+    run = _run("import", hf, root, "--trust-remote-code", HF_MODULES_CACHE=str(tmp_path / "code"))
+    assert run.returncode == 0, run.stderr
+    assert "does: its config is read by its own Python code, which no proof runs.\n" in run.stdout
+
+
 def test_a_warning_is_one_line_without_a_file_name(hf, tmp_path, capfd):
     change_config(hf, tempering=3)
     assert main(["import", str(hf), str(tmp_path / "root"), "--no-proof"]) == 0

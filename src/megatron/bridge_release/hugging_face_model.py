@@ -51,9 +51,13 @@ class HuggingFaceModel:
     def __init__(self, name: str) -> None:
         # megatron.bridge takes many seconds to import.
         from megatron.bridge.training.release.headers import read_headers
+        from megatron.bridge.training.release.preflight import NeedsOwnCode
 
         self._name = name
-        self._folder = _local(name)
+        try:
+            self._folder = _local(name)
+        except NeedsOwnCode as error:
+            raise NotComputable("its config is read by its own Python code, which no proof runs") from error
         self._shapes = {tensor: header.shape for tensor, header in read_headers(self._folder).items()}
         _check_index(self._folder)
         try:

@@ -42,6 +42,10 @@ _KEYWORDS = frozenset(
 )
 
 
+class NeedsOwnCode(ValueError):
+    """The config of a model is read by the model's own Python code, which the user has not let run."""
+
+
 def check_import(
     hf_model_id: str | Path, megatron_path: str | Path, keywords: Mapping[str, Any] = MappingProxyType({})
 ) -> str:
@@ -138,7 +142,7 @@ def _check_config_code(model: Path, code: str, native: bool, trust_remote_code: 
     """Check that the Python code that reads a config may run where it is needed, and can be had."""
     if not trust_remote_code:
         if not native:
-            raise ValueError(
+            raise NeedsOwnCode(
                 f"The config of {model} is read by its own Python code ({code}). Look at it, and give "
                 "trust_remote_code=True to have it run."
             )
