@@ -8,13 +8,15 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
+# What torch says of a port that another process has.
+_PORT_TAKEN = "failed to listen on any local network address"
 _HIDING = """\
 import sys
 from importlib.machinery import PathFinder
@@ -68,7 +70,7 @@ def run_tests(tree: Path, tests: Sequence[str], coverage: Path | None = None, pr
     """Run tests of a tree, in as many processes; with the coverage of its package, into files, where they are named.
 
     Each process takes its files, always the same ones: some of upstream's tests are named by what differs from process to
-    process, which pytest-xdist refuses.
+    process, which pytest-xdist refuses. Files whose tests found a port taken, by the process beside them, run again alone.
     """
     source = tree / "src" if (tree / "src/megatron").is_dir() else tree
     variables = environment(tree, source)
@@ -102,7 +104,18 @@ def run_tests(tree: Path, tests: Sequence[str], coverage: Path | None = None, pr
         if not report.is_file():
             raise OSError(f"the tests of {tree} did not run: {log.read_text(errors='replace').splitlines()[-1:]}")
         failures |= read_report(report).failures
+    if processes > 1:
+        taken = [name for name, failure in failures.items() if failure and _PORT_TAKEN in failure]
+        failures |= _run_alone(tree, taken)
     return Outcomes(failures)
+
+
+def _run_alone(tree: Path, names: Iterable[str]) -> dict[str, str | None]:
+    """Run the files of tests again, one at a time; return why each test of them failed."""
+    failures: dict[str, str | None] = {}
+    for file in sorted({file for name in names if (file := _file(name, tree))}):
+        failures |= run_tests(tree, [file], processes=1).failures
+    return failures
 
 
 def _files(tree: Path, tests: Sequence[str]) -> list[str]:
@@ -126,14 +139,9 @@ def read_report(report: Path) -> Outcomes:
 
 
 def newly_failing(before: Outcomes, after: Outcomes, tree: Path) -> list[str]:
-    """Return the tests that fail, and did not before, also when they run alone: two at a time may want the same port."""
+    """Return the tests that fail, and did not before, also when they run alone."""
     failing = {name for name, failure in after.failures.items() if failure and not before.failures.get(name)}
-    if not failing:
-        return []
-    files = sorted({file for name in failing if (file := _file(name, tree))})
-    again: dict[str, str | None] = {}
-    for file in files:
-        again |= run_tests(tree, [file], processes=1).failures
+    again = _run_alone(tree, failing)
     # What does not run again, a process that crashed for one, failed as it did.
     reasons = {name: again.get(name, after.failures[name]) for name in failing}
     return sorted(f"{name}: {reason}" for name, reason in reasons.items() if reason)

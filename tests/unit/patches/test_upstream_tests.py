@@ -19,7 +19,7 @@ from pathlib import Path
 
 from patches.pull_request.checking import Row, print_table
 from patches.pull_request.coverage import changed_lines, per_cent
-from patches.pull_request.outcomes import Outcomes, newly_failing, read_report
+from patches.pull_request.outcomes import Outcomes, newly_failing, read_report, run_tests
 
 
 REPORT = """<testsuites><testsuite>
@@ -58,6 +58,20 @@ def test_newly_failing_is_what_passed_before_or_was_not_there_and_fails_alone_to
         "tests.test_a::test_bad: assert 1 == 2",
         "tests.test_a::test_own: assert 3 == 4",
     ]
+
+
+def test_a_file_that_found_a_port_taken_runs_again_alone(tmp_path):
+    tests = tmp_path / "tree/tests"
+    tests.mkdir(parents=True)
+    (tests / "__init__.py").touch()
+    for name, why in (("a", "failed to listen on any local network address. port: 29500"), ("b", "another reason")):
+        (tests / f"test_{name}.py").write_text(
+            "from pathlib import Path\n\n\ndef test_it():\n    at = Path(__file__).with_suffix('.ran')\n    again = at.exists()\n"
+            f"    at.touch()\n    assert again, {why!r}\n"
+        )
+    failures = run_tests(tmp_path / "tree", ["tests"]).failures
+    assert failures["tests.test_a::test_it"] is None
+    assert str(failures["tests.test_b::test_it"]).startswith("AssertionError: another reason")
 
 
 def test_the_lines_of_a_diff(tmp_path):
