@@ -263,7 +263,7 @@ EDITS = (
         symbol="_load_checkpoint_from_path",
         why="The fsdp_dtensor branch finds its folder by the same rule as the torch_dist branch, and, as there, a release "
         "has neither optimizer nor RNG state to ask for.",
-        drop_when="the pinned upstream is 0.7, whose branch does so.",
+        drop_when="the pinned upstream is 0.7, whose branch finds its folder so.",
         versions="<0.7",
         do=(
             ReplaceStatement(
@@ -284,6 +284,16 @@ EDITS = (
             ReplaceExpression(
                 "not cfg.checkpoint.finetune", "not release and __old__", guarding="get_rerun_state_machine"
             ),
+        ),
+    ),
+    Edit(
+        name="load-fsdp-dtensor",
+        symbol="_load_checkpoint_from_path",
+        why="As in the torch_dist branch, a release has neither optimizer nor RNG state to ask for.",
+        drop_when="upstream's fsdp_dtensor branch asks whether it is a release.",
+        versions=">=0.7",
+        do=ReplaceExpression(
+            "not cfg.checkpoint.finetune", "not release and __old__", guarding="get_rerun_state_machine"
         ),
     ),
     Edit(

@@ -262,7 +262,19 @@ class TestEdits(EditSnippets):
             ("NotImplementedError", "ValueError"),
             "    raise NotImplementedError(1)\n",
         ),
-        "load-fsdp-dtensor": Snippet(
+        "load-fsdp-dtensor >=0.7": Snippet(
+            """
+ def _load_checkpoint_from_path(load_dir):
+-    if not cfg.checkpoint.finetune:
++    if not release and not cfg.checkpoint.finetune:
+         x = get_rerun_state_machine()
+     if tp_pp_match and not release and not cfg.checkpoint.finetune:
+         y = get_rerun_state_machine()
+""",
+            ("        x = get_rerun_state_machine()", "        x = get_machine()"),
+            "    if not cfg.checkpoint.finetune:\n        x = get_rerun_state_machine()\n",
+        ),
+        "load-fsdp-dtensor <0.7": Snippet(
             """
  def _load_checkpoint_from_path(load_dir):
      # By its format.
