@@ -100,7 +100,7 @@ def cause_of_missing(missing: Sequence[str], unused: Sequence[str], headers: Map
         )
     if any("lm_head" in name for name in missing):
         return "An output layer of its own is missing: a file is, or the config should say tie_word_embeddings: true."
-    return "A file is missing, or the config is another model's. Download the model again."
+    return "A file is missing, or the config is another model's. Get the model again, or write it again with save_pretrained."
 
 
 def cause_of_unused(unused: Sequence[str], missing: Sequence[str], headers: Mapping[str, Header], config: Any) -> str:

@@ -19,7 +19,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, TokenizersBackend
+
+from megatron.bridge.training.release.notices import warn
+
+
+# Where the normalizers and pre-tokenizers of families differ.
+_PROBES = (
+    "It's 12345 tokens, don't you know?",
+    "  two\n\n\tdef f(x_1): return x**2",
+    "e\u0301\u00e9 \u65e5\u672c\u8a9e \U0001f600",
+)
 
 
 def tokenizer_keywords(bridge: Any) -> dict[str, Any]:
@@ -48,7 +59,7 @@ def check_tokenizer(path: str | Path, keywords: Mapping[str, Any], config: Any) 
         config: The Hugging Face config of the model.
 
     Raises:
-        ValueError: If it does not load, or a token has no row. One line.
+        ValueError: If it does not load, is empty, or a token has no row. One line.
     """
     rows = config.get_text_config().vocab_size
     # First as the file has it: transformers counts up to a token of a great number, which takes minutes.
@@ -59,6 +70,10 @@ def check_tokenizer(path: str | Path, keywords: Mapping[str, Any], config: Any) 
             vocabulary = tokenizer.get_vocab()
             # Megatron Core's class does as much when it is made.
             tokenizer.tokenize("x y")
+            if vocabulary.keys() <= set(tokenizer.all_special_tokens):
+                # Without files, the classes of some families are made nevertheless.
+                raise ValueError(f"{type(tokenizer).__name__} has no tokens but special ones")
+            _warn_of_other_tokens(path, tokenizer)
             last = max(vocabulary, key=vocabulary.__getitem__, default="")
             # transformers' class of a family may add tokens of its own.
             largest, kind = vocabulary.get(last, -1), f"{type(tokenizer).__name__}, with {last!r} the last token,"
@@ -74,6 +89,23 @@ def check_tokenizer(path: str | Path, keywords: Mapping[str, Any], config: Any) 
             f"The {kind} of {path} goes up to the ID {largest}, and the embedding has {rows} rows, 0 to {rows - 1}. Take "
             "that tokenizer which the model was made with, or enlarge the embedding with transformers' "
             "resize_token_embeddings first."
+        )
+
+
+def _warn_of_other_tokens(path: str | Path, tokenizer: Any) -> None:
+    """Warn where transformers takes a class by the model's family, which makes other tokens than the file does."""
+    file = Path(path) / "tokenizer.json"
+    if type(tokenizer) is TokenizersBackend or not file.is_file():
+        return
+    written = Tokenizer.from_file(str(file))
+    if any(
+        tokenizer.encode(text, add_special_tokens=False) != written.encode(text, add_special_tokens=False).ids
+        for text in _PROBES
+    ):
+        warn(
+            f"transformers reads the tokenizer of {path} as its class {type(tokenizer).__name__}, which makes other tokens "
+            f"than tokenizer.json says, and so does the release's. If the model was made with the file's own, give Megatron-LM "
+            "--tokenizer-model with a folder that holds that file and tokenizer_config.json alone."
         )
 
 

@@ -1,0 +1,79 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A tokenizer is what transformers makes of a model's files, and a release says so where that is not what they say."""
+
+import warnings
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, PretrainedConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2Tokenizer
+
+from megatron.bridge.training.release.notices import ReleaseWarning
+from megatron.bridge.training.release.tokenizer_check import check_tokenizer
+
+
+END = "<|endoftext|>"
+LETTERS = {letter: at for at, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))} | {END: 256}
+# Two digits are one token where digits are not set apart.
+WORDS, MERGES = LETTERS | {"12": 257}, [("1", "2")]
+
+
+def _write(folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerFast | None) -> PretrainedConfig:
+    config.save_pretrained(folder)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+    return config
+
+
+def _generic() -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.BPE(WORDS, MERGES))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END)
+
+
+def test_another_class_than_the_files_that_makes_other_tokens_is_told(tmp_path):
+    config = _write(tmp_path, Qwen2Config(vocab_size=258), _generic())
+    with pytest.warns(
+        ReleaseWarning, match="as its class Qwen2Tokenizer, which makes other tokens than tokenizer.json"
+    ):
+        check_tokenizer(tmp_path, {}, config)
+
+
+@pytest.mark.parametrize(
+    ("config", "make"),
+    [
+        (LlamaConfig(vocab_size=258), _generic),
+        (Qwen2Config(vocab_size=258), lambda: Qwen2Tokenizer(vocab=WORDS, merges=MERGES)),
+    ],
+    ids=["the file's class", "the family's class"],
+)
+def test_a_tokenizer_that_makes_the_files_tokens_is_not(tmp_path, config, make):
+    _write(tmp_path, config, make())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ReleaseWarning)
+        check_tokenizer(tmp_path, {}, config)
+
+
+def test_a_class_that_is_made_without_files_is_no_tokenizer(tmp_path):
+    config = _write(tmp_path, Qwen2Config(), None)
+    with pytest.raises(ValueError, match="has no tokenizer .*Qwen2Tokenizer has no tokens but special ones.*Put the "):
+        check_tokenizer(tmp_path, {}, config)
+
+
+def test_a_tokenizer_whose_tokens_were_all_added_is_one(tmp_path):
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()), eos_token=END)
+    tokenizer.add_tokens(["A", "C", "G", "T"])
+    check_tokenizer(tmp_path, {}, _write(tmp_path, LlamaConfig(vocab_size=5), tokenizer))
