@@ -35,14 +35,18 @@ def test_deep_finds_the_one_value_that_differs(tiny, hf, root, capsys):
     assert main(["check", str(root), "--deep", str(tiny.hf), "--json"]) == 0
     source = load_file(tiny.hf / "model.safetensors")
     report = json.loads(capsys.readouterr().out)
-    assert report["notes"] == [f"{len(source)} tensors are bit by bit those of {tiny.hf}."]
+    assert report["notes"] == [
+        f"{len(source)} tensors are bit by bit those of {tiny.hf}, rounded where the release's dtype is narrower."
+    ]
     name = "model.layers.1.mlp.up_proj.weight"
     source[name].view(torch.int16)[3, 5] ^= 1
     save_file(source, hf / "model.safetensors", metadata={"format": "pt"})
     assert main(["check", str(root), "--deep", str(hf), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert report["problems"] == [f"{name} differs from {hf} in 1 of {source[name].numel()} values"]
-    assert report["notes"] == [f"{len(source) - 1} tensors are bit by bit those of {hf}."]
+    assert report["notes"] == [
+        f"{len(source) - 1} tensors are bit by bit those of {hf}, rounded where the release's dtype is narrower."
+    ]
 
 
 def test_deep_tells_a_model_of_another_shape_and_one_that_is_not_there(root, tmp_path, capsys):

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import torch.distributed as dist
 from attention_backend import forget_attention_backend
 from megatron.core import parallel_state
@@ -170,6 +171,21 @@ def test_a_longer_window_is_reached_where_it_can_be_and_named_where_not(tmp_path
     _flags(root, {"--window-size": None})
     assert not prove(root, hf).agrees
     assert prove(root, hf, positions=64).agrees
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_weights_that_an_import_rounds_are_no_other_function(hf, tmp_path, monkeypatch, dtype):
+    tensors = load_file(hf / "model.safetensors")
+    wider = {name: tensor.float() * 1.001 for name, tensor in tensors.items()}
+    save_file(wider, hf / "model.safetensors", metadata={"format": "pt"})
+    forget_attention_backend(monkeypatch)
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True, dtype=getattr(torch, dtype))
+    proof = prove(tmp_path / "root", hf)
+    _assert_agrees(proof, 2)
+    assert f"The weights of {hf} were rounded to {dtype} for it, as the import does." in proof.notes
+    # Another model's are not taken for rounded ones.
+    save_file(wider | {"model.norm.weight": wider["model.norm.weight"] * 1.01}, hf / "model.safetensors")
+    assert not prove(tmp_path / "root", hf).agrees
 
 
 def test_one_tensor_of_another_model_is_seen(tiny, hf, other):

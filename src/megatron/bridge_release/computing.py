@@ -173,7 +173,12 @@ def _compute_both(
                 "does not take from its arguments: give it in your script as well."
             )
         tokens = _tokens(hf.config, plan.positions)
-        expected = hf.compute(plan.layers, tokens)
+        dtype = next((dtype for flag, dtype in megatron.DTYPE_FLAGS.items() if flag in flags), torch.float32)
+        expected, rounded = hf.compute(plan.layers, tokens, dtype)
+        if rounded:
+            plan.notes.append(
+                f"The weights of {name} were rounded to {dtype} for it, as the import does.".replace("torch.", "")
+            )
         found = megatron.compute(args, folder, plan.layers, tokens)[..., : expected.shape[-1]]
     return Proof(
         name,

@@ -90,24 +90,29 @@ class HuggingFaceModel:
                 total += prod(shape)
         return total
 
-    def compute(self, layers: int, tokens: torch.Tensor) -> torch.Tensor:
+    def compute(self, layers: int, tokens: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, bool]:
         """Compute logits with the first layers, and with the final norm and the output layer after them.
 
         Args:
             layers: Number of layers.
             tokens: Tokens, [1, positions].
+            dtype: The dtype of the release, to which an import rounds the weights; it is computed in float32.
 
         Returns:
-            The logits, [1, positions, vocabulary], float32.
+            The logits, [1, positions, vocabulary], float32; and whether rounding has changed a weight.
 
         Raises:
             ValueError: If the files lack a tensor, which transformers would make up, or have it in another shape.
             NotComputable: If transformers cannot load or run the model here.
         """
-        model = self._load(layers)
+        model, rounded = self._load(layers), False
+        for parameter in model.parameters():
+            near = parameter.data.to(dtype).float()
+            rounded = rounded or not torch.equal(near, parameter.data)
+            parameter.data = near
         try:
             with torch.inference_mode():
-                return torch.as_tensor(model(input_ids=tokens, use_cache=False).logits)
+                return torch.as_tensor(model(input_ids=tokens, use_cache=False).logits), rounded
         except Exception as error:
             raise NotComputable(f"transformers cannot run it here ({in_one_line(error)})") from error
 

@@ -54,7 +54,7 @@ _RUN_FLAGS = (
 )
 
 # The dtype that a release is trained in; here it is computed in float32.
-_DTYPE_FLAGS = ("--bf16", "--fp16")
+DTYPE_FLAGS = {"--bf16": torch.bfloat16, "--fp16": torch.float16}
 
 # How many bytes of the checkpoint are read at a time; at least one tensor is.
 _BATCH = 1 << 28
@@ -148,7 +148,7 @@ def per_layer(args: Namespace) -> list[tuple[Any, ...]]:
 
 def _parsed(flags: list[str]) -> Namespace:
     """Parse and validate a release's flags; see `megatron_lm` for what it raises."""
-    words = ["pretrain_gpt.py", *_RUN_FLAGS, *(flag for flag in flags if flag not in _DTYPE_FLAGS)]
+    words = ["pretrain_gpt.py", *_RUN_FLAGS, *(flag for flag in flags if flag not in DTYPE_FLAGS)]
     stderr = io.StringIO()
     try:
         with _attributes((sys, "argv", words)), redirect_stderr(stderr):

@@ -125,7 +125,9 @@ def _compare(report: Report, hf_model: str) -> None:
     assert report.folder is not None
     equal, problems = compare(Path(report.root, report.folder), hf_model)
     report.problems += problems
-    report.notes.append(f"{equal} tensors are bit by bit those of {hf_model}.")
+    report.notes.append(
+        f"{equal} tensors are bit by bit those of {hf_model}, rounded where the release's dtype is narrower."
+    )
 
 
 def _prove(report: Report, hf_model: str) -> "Proof":
