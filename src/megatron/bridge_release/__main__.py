@@ -46,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     Raises:
         SystemExit: If the command line is wrong, with the status 2, or asks for help.
     """
+    _open_closed_streams()
     parser = make_parser()
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
@@ -53,7 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
         argcomplete.autocomplete(parser)
     options = parser.parse_args(arguments)
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt as interrupt:
         message, status = str(interrupt) or "interrupted", 130
     except BrokenPipeError:
@@ -72,9 +75,26 @@ def main(arguments: list[str] | None = None) -> int:
     for keyword, option in _OPTIONS.items():
         message = message.replace(keyword, option)
     print(f"error: {message}", file=sys.stderr)
-    if options.json:
-        print(json.dumps({"error": message}, indent=2))
+    try:
+        if options.json:
+            print(json.dumps({"error": message}, indent=2))
+        sys.stdout.flush()
+    except OSError:
+        # The output is where the error comes from, such as a full disk; Python would try it again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return status
+
+
+def _open_closed_streams() -> None:
+    """Let streams that whoever started this has closed lead nowhere, before a file takes their numbers."""
+    for descriptor, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # It gets the lowest number that is free.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, mode))
 
 
 if __name__ == "__main__":

@@ -58,6 +58,14 @@ def test_what_can_be_no_folder_is_an_error(path, error):
         destination(path, release=True, overwrite=False)
 
 
+def test_a_way_through_a_folder_that_is_not_there_is_refused(tmp_path):
+    (tmp_path / "there").mkdir()
+    check_root(tmp_path / "there/../root")
+    with pytest.raises(ValueError, match="goes through .*/gone, which is no folder"):
+        check_root(tmp_path / "gone/../root")
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "there"]
+
+
 def test_overwrite_without_release_is_refused_before_the_work(tmp_path):
     from megatron.bridge import AutoBridge
 

@@ -82,6 +82,28 @@ def test_help_is_no_error_and_names_the_commands(capsys):
         assert f"example:\n  python -m megatron.bridge_release {command} " in shown and "exit status:" in shown
 
 
+@pytest.mark.parametrize(
+    "words", [["check", ""], ["import", "hf", ""], ["export", "root", "hf", ""]], ids=lambda words: words[0]
+)
+def test_a_folder_without_a_name_is_wrong(capsys, words):
+    assert "'' names no folder" in _usage_error(capsys, *words)
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
+def test_a_stream_that_is_closed_takes_nothing_from_the_others(release, closed):
+    command = f"{sys.executable} -m megatron.bridge_release check {release.root} --json {closed}"
+    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert run.returncode == 0 and json.loads(run.stdout)["loadable"] is True
+
+
+@pytest.mark.parametrize("command", ["check", "check --json", "launch", "launch --json"])
+def test_output_that_cannot_be_written_is_an_error_of_one_line(release, command):
+    command = f"{sys.executable} -m megatron.bridge_release {command} {release.root}"
+    run = subprocess.run(["bash", "-c", f"{command} >/dev/full"], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (1, "error: [Errno 28] No space left on device\n")
+    assert subprocess.run(["bash", "-c", f"{command} >&-"], capture_output=True, text=True).stderr == ""
+
+
 def test_the_module_is_run_with_the_processs_words_and_ends_with_the_status(release):
     for root, status in ((release.root, 0), (release.root / "gone", 1)):
         command = [sys.executable, "-m", "megatron.bridge_release", "check", str(root)]

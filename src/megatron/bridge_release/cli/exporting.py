@@ -72,7 +72,9 @@ def _refuse_early(options: argparse.Namespace) -> None:
     """Refuse what can be seen at once. Raise ValueError."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("An export runs in one process. Start it without torchrun.")
-    look_at_model(options.hf_model)
+    model, config = look_at_model(options.hf_model)
+    if config is not None and options.out.resolve().is_relative_to(Path(model).resolve()):
+        raise ValueError(f"{options.out} is inside the model's own folder {model}. Give another folder.")
     if RELEASE in read_root(options.path).checkpoints:
         require_source(options.path, options.hf_model)
     check_root(options.out)

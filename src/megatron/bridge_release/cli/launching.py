@@ -17,6 +17,7 @@
 import argparse
 import json
 import os
+import re
 import shlex
 from pathlib import Path
 
@@ -24,9 +25,13 @@ import yaml
 
 from megatron.bridge_release.cli.printing import launch_command
 from megatron.bridge_release.commands import release_command, repair_command
+from megatron.bridge_release.integrity import digests, read_manifest
 from megatron.bridge_release.launch_flags import launch_flags
-from megatron.bridge_release.layout import FLAGS_FILE, RELEASE, TRACKER, parse_tracker
+from megatron.bridge_release.layout import FLAGS_FILE, INTEGRITY_FILE, RELEASE, TOKENIZER, TRACKER, parse_tracker
 from megatron.bridge_release.root import read_root
+
+
+_SAFE = re.compile(r"[\w@%+=:,./-]+")
 
 
 def run_launch(options: argparse.Namespace) -> int:
@@ -38,11 +43,11 @@ def run_launch(options: argparse.Namespace) -> int:
     elif options.format == "yaml":
         print(yaml.safe_dump({"MODEL_ARGS": _model_args(flags)}, sort_keys=False), end="")
     else:
-        # $(...) takes words apart at spaces, and leaves quotes in them.
-        if spaced := [flag for flag in flags if flag.split() != [flag]]:
+        # $(...) takes words apart at spaces, fills in patterns, and leaves quotes in them.
+        if not _SAFE.fullmatch(str(root)):
             raise ValueError(
-                f"{shlex.quote(spaced[0])} has a space in it, which $(...) does not carry. Move {root} to a path without "
-                "spaces, or take --format yaml or --json."
+                f"{shlex.quote(str(root))} has a character in it, such as a space, that a shell does not take as it is. Move it to a "
+                "path of letters and digits, or take --format yaml or --json."
             )
         print(*launch_command(flags))
     return 0
@@ -50,15 +55,13 @@ def run_launch(options: argparse.Namespace) -> int:
 
 def _flags(root: Path) -> list[str]:
     """Return Megatron-LM's flags for a root; raise ValueError, with what to do, where it cannot start from it."""
-    found = read_root(root)
+    found, look = read_root(root), f"To see what is there: {release_command('check', root)}"
     if found.tracker is None:
-        raise ValueError(f"{root} has no {TRACKER}: Megatron-LM treats it as empty. {release_command('check', root)}")
+        raise ValueError(f"{root} has no {TRACKER}: Megatron-LM treats it as empty. {look}")
     iteration, release = parse_tracker(found.tracker, str(root / TRACKER))
     name = RELEASE if release else f"iter_{iteration:07d}"
     if name not in found.checkpoints:
-        raise ValueError(
-            f"The tracker of {root} names {name}, which holds no checkpoint. {release_command('check', root)}"
-        )
+        raise ValueError(f"The tracker of {root} names {name}, which holds no checkpoint. {look}")
     if not release and iteration == 0:
         raise ValueError(
             f"{root} holds upstream's import, from which Megatron-LM does not start. {repair_command(root)}"
@@ -66,7 +69,23 @@ def _flags(root: Path) -> list[str]:
     flags = launch_flags(root)
     if not flags:
         raise ValueError(f"{root / RELEASE} has no {FLAGS_FILE}. {repair_command(root)}")
+    _require_as_written(root / RELEASE, look)
     return flags
+
+
+def _require_as_written(release: Path, look: str) -> None:
+    """Require that the files which the command is made of are those that were written; raise ValueError."""
+    if not (release / INTEGRITY_FILE).is_file():
+        return
+    try:
+        written = read_manifest(release)
+    except ValueError as error:
+        raise ValueError(f"{release / INTEGRITY_FILE} is damaged ({error}). {look}") from error
+    used = [name for name in written if name == FLAGS_FILE or name.startswith(f"{TOKENIZER}/")]
+    if gone := [name for name in used if not (release / name).is_file()]:
+        raise ValueError(f"{release / gone[0]} is missing. {look}")
+    if changed := [name for name, digest in digests(release, used).items() if digest != written[name]]:
+        raise ValueError(f"{release / changed[0]} has another checksum than {INTEGRITY_FILE} says. {look}")
 
 
 def _model_args(flags: list[str]) -> dict[str, str | bool]:

@@ -35,6 +35,7 @@ exit status:
   2    the command line is wrong
   3    `check --compute`: it loads, and this host cannot compute what was to be proven
   130  interrupted
+  141  nobody read the output to its end
 """
 
 
@@ -147,6 +148,9 @@ def _add_root(command: argparse.ArgumentParser) -> None:
 
 def _path(text: str) -> Path:
     """Return a path with its ``~`` expanded, which a shell leaves alone inside quotes."""
+    if not text:
+        # As an unset variable leaves it; to pathlib it is the current folder.
+        raise argparse.ArgumentTypeError("'' names no folder")
     return Path(os.path.expanduser(text))
 
 

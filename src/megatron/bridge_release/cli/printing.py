@@ -38,11 +38,12 @@ def print_report(report: Report, out: TextIO) -> None:
     console.print(f"tracker: {escape(repr(report.tracker)) if report.tracker is not None else 'none'}")
     console.print(f"made of: {escape(report.made_of) if report.made_of is not None else 'not known'}")
     console.print(f"args: {report.args or 'none'}")
-    files = Table("file", "bytes", "by the metadata", "state")
-    for file in report.files:
-        state = file.problem or ("as written" if file.verified else "there")
-        files.add_row(escape(file.name), _number(file.size), _number(file.expected), escape(state))
-    console.print(files)
+    if report.files:
+        files = Table("file", "bytes", "by the metadata", "state")
+        for file in report.files:
+            state = file.problem or ("as written" if file.verified else "there")
+            files.add_row(escape(file.name), _number(file.size), _number(file.expected), escape(state))
+        console.print(files)
     _print_findings(report, console)
     console.print("It loads." if report.passed else f"Problems: {len(report.problems)}.")
 

@@ -128,6 +128,15 @@ def test_a_root_without_room_or_in_the_model_is_refused(hf, tmp_path, monkeypatc
     assert "GB free and the checkpoint needs" in _error(capsys, "import", hf, tmp_path / "out")
 
 
+def test_a_models_folder_that_reads_as_a_pattern_is_refused(hf, tmp_path, capsys):
+    odd = hf.rename(hf.with_name("model[1]"))
+    assert "which Megatron-Bridge takes for a pattern" in _error(capsys, "import", odd, tmp_path / "out")
+
+
+def test_an_export_into_the_models_folder_is_refused(release, hf, capsys):
+    assert "is inside the model's own folder" in _error(capsys, "export", release.root, hf, hf / "out")
+
+
 def test_an_error_is_json_too_where_json_is_asked_for(hf, tmp_path, capsys):
     _no_weights(hf)
     assert main(["import", str(hf), str(tmp_path / "out"), "--json"]) == 1

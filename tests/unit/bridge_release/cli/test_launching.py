@@ -16,6 +16,7 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,9 +84,17 @@ def test_where_training_has_gone_on_it_goes_on_with_the_releases_flags(release, 
 
 def test_a_path_with_a_space_is_not_for_a_shell_that_takes_words_apart(release, capsys):
     release.root = release.root.rename(release.root.with_name("a root"))
-    assert "has a space in it" in _error(capsys, str(release.root))
+    assert "has a character in it, such as a space" in _error(capsys, str(release.root))
     assert main(["launch", str(release.root), "--format", "yaml"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["MODEL_ARGS"]["--load"] == str(release.root)
+
+
+def test_a_path_that_a_shell_would_fill_in_is_refused(release, capsys):
+    for name in ("root[1]", "root;x", "$HOME"):
+        release.root = release.root.rename(release.root.with_name(name))
+        assert "has a character in it, such as a space" in _error(capsys, str(release.root))
+    release.root = release.root.rename(release.root.with_name("ünï-1.2"))
+    assert main(["launch", str(release.root)]) == 0
 
 
 def _no_tracker(release) -> None:
@@ -114,6 +123,18 @@ def _flags_from_elsewhere(release) -> None:
     flags.symlink_to(release.root.parent / "flags")
 
 
+def _other_flags(release) -> None:
+    (release.folder / "megatron_lm_args.txt").write_text("--num-layers=99; rm -rf /\n")
+
+
+def _no_tokenizer(release) -> None:
+    shutil.rmtree(release.folder / "tokenizer")
+
+
+def _torn_manifest(release) -> None:
+    (release.folder / "integrity.json").write_text('{"files": ')
+
+
 @pytest.mark.parametrize(
     ("spoil", "says", "advises"),
     [
@@ -123,6 +144,9 @@ def _flags_from_elsewhere(release) -> None:
         (_import_of_upstreams, "holds upstream's import", "repair"),
         (_no_flags, "has no megatron_lm_args.txt", "repair"),
         (_flags_from_elsewhere, "has no megatron_lm_args.txt", "repair"),
+        (_other_flags, "megatron_lm_args.txt has another checksum than integrity.json says", "check"),
+        (_no_tokenizer, "tokenizer/tokenizer.json is missing", "check"),
+        (_torn_manifest, "integrity.json is damaged", "check"),
     ],
 )
 def test_where_megatron_lm_does_not_start_it_is_said_with_what_to_do(release, spoil, says, advises, capsys):

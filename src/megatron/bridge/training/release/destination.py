@@ -89,6 +89,11 @@ def check_root(megatron_path: str | Path) -> None:
     root = Path(megatron_path)
     if root.is_symlink() and not root.exists():
         raise ValueError(f"The output path {root} is a dangling link. Remove it or make the folder it points to.")
+    before = [Path(*root.parts[:at]) for at, name in enumerate(root.parts) if name == ".."]
+    if absent := [folder for folder in before if not folder.is_dir()]:
+        raise ValueError(
+            f"The output path {root} goes through {absent[0]}, which is no folder. Leave out what '..' undoes."
+        )
     existing = nearest(root)
     if not existing.is_dir():
         raise ValueError(f"The output path {root} cannot be made: {existing} is a file. Give a folder.")

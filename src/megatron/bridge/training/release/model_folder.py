@@ -17,6 +17,7 @@
 `megatron.bridge_release` has a link to this file: it imports neither torch nor megatron.
 """
 
+import glob
 import json
 import os
 import shutil
@@ -108,6 +109,11 @@ def _look_at_folder(model: Path) -> dict[str, Any]:
         raise ValueError(
             f"The model {model} is not a Hugging Face model: it has no config.json. "
             "Give the folder that `save_pretrained` wrote."
+        )
+    if glob.escape(str(model)) != str(model):
+        raise ValueError(
+            f"The name of the model's folder, {model}, has one of *, ? and [ in it, which Megatron-Bridge takes for a pattern. "
+            "Rename it, or give a link to it."
         )
     values = _read_config(config_file)
     require_usual_weights(config_file, values.get("transformers_weights"))

@@ -120,8 +120,8 @@ def _advice(root: Path, folder: Path, notes: Sequence[str]) -> str:
     if args is None:
         return ""
     flags = " ".join(megatron_lm_flags(args, restored=False))
-    check = release_command("check", root)
-    completes = f", which {check} completes with those of the tokenizer" if check else ""
+    launch = release_command("launch", root)
+    completes = f", which {launch} completes with those of the tokenizer" if launch else ""
     return (
         f"Start Megatron-LM from {root} with:\n"
         f"  --load {shlex.quote(str(root))} --exit-on-missing-checkpoint --use-checkpoint-args {flags}\n"
