@@ -17,7 +17,7 @@
 # nothing but the bridge is installed.
 #
 #     docker run --gpus all --ipc host -v "$PWD:/bridge" -v "$DATA:/data" -w /bridge IMAGE \
-#         env GPUS=8 MEGATRON_LM=/opt/Megatron-LM bash examples/sft_in_container.sh HF_MODEL /data/ckpt /data/chats.jsonl
+#         env PET_NPROC_PER_NODE=8 MEGATRON_LM=/opt/Megatron-LM bash examples/sft_in_container.sh HF_MODEL /data/ckpt /data/chats.jsonl
 #
 # Flags of Megatron-LM may follow.
 set -euo pipefail

@@ -67,6 +67,13 @@ ELSEWHERE = {
         "test_slurm.py"
     ),
     "sbatch --nodes 8 examples/import.sbatch HF_MODEL OUT": "test_slurm.py",
+    **dict.fromkeys(
+        (
+            "export PET_NNODES=4 PET_NPROC_PER_NODE=8 PET_RDZV_BACKEND=c10d PET_RDZV_ENDPOINT=HOST:29500 PET_RDZV_ID=sft",
+            "MEGATRON_LM=path/to/Megatron-LM bash examples/sft.sh OUT chats.jsonl --tensor-model-parallel-size 2",
+        ),
+        "test_slurm.py, whose job exports the same",
+    ),
     "make demo": "below, without the installation",
     **dict.fromkeys(
         ("make lint", "make test", "make docs", "make matrix", "make bench", "make large", "make gpu"), ""

@@ -63,7 +63,7 @@ def batch(tmp_path):
             "PYTHONPATH": str(SUPPORT),
             "MEGATRON_LM": str(SUPPORT),
             "RANKS": "1",
-            "GPUS": "1",
+            "PET_NPROC_PER_NODE": "1",
         }
         done = subprocess.run(
             ["bash", EXAMPLES / script, *words],
