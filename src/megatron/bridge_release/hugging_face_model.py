@@ -51,6 +51,7 @@ class HuggingFaceModel:
     def __init__(self, name: str) -> None:
         # megatron.bridge takes many seconds to import.
         from megatron.bridge.training.release.headers import read_headers
+        from megatron.bridge.training.release.meta_source import DTYPES
         from megatron.bridge.training.release.preflight import NeedsOwnCode
 
         self._name = name
@@ -58,7 +59,9 @@ class HuggingFaceModel:
             self._folder = _local(name)
         except NeedsOwnCode as error:
             raise NotComputable("its config is read by its own Python code, which no proof runs") from error
-        self._shapes = {tensor: header.shape for tensor, header in read_headers(self._folder).items()}
+        headers = read_headers(self._folder)
+        self._shapes = {tensor: header.shape for tensor, header in headers.items()}
+        self._dtypes = {DTYPES.get(header.dtype) for header in headers.values()}
         _check_index(self._folder)
         try:
             self.config: PretrainedConfig = AutoConfig.from_pretrained(self._folder, trust_remote_code=False)
@@ -106,7 +109,8 @@ class HuggingFaceModel:
             NotComputable: If transformers cannot load or run the model here.
         """
         model, rounded = self._load(layers), False
-        for parameter in model.parameters():
+        # A file of that dtype has nothing to round, and copies of its tensors would take memory.
+        for parameter in () if self._dtypes == {dtype} else model.parameters():
             near = parameter.data.to(dtype).float()
             rounded = rounded or not torch.equal(near, parameter.data)
             parameter.data = near
