@@ -21,6 +21,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from tqdm import tqdm
+
 from megatron.bridge_release.checking import check
 from megatron.bridge_release.cli.own_words import own_words, progress
 from megatron.bridge_release.destination import check_root
@@ -62,7 +64,8 @@ def run_export(options: argparse.Namespace) -> int:
             print(json.dumps(values, indent=2), file=stdout)
         else:
             print(
-                f"{options.out} has the checkpoint {checkpoint}, {sum(files.values()) / 1e9:.2f} GB in {len(files)} files",
+                f"{options.out} has the checkpoint {checkpoint}, {tqdm.format_sizeof(sum(files.values()), 'B')} in "
+                f"{len(files)} files",
                 file=stdout,
             )
     return 0

@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import TextIO
 
+from tqdm import tqdm
+
 from megatron.bridge_release.checking import check
 from megatron.bridge_release.cli.checking import compute, json_values
 from megatron.bridge_release.cli.own_words import own_words, progress, release_warnings
@@ -45,7 +47,7 @@ def run_import(options: argparse.Namespace) -> int:
         if not first:
             return 0
         size = sum(path.stat().st_size for path in (out / RELEASE).rglob("*") if path.is_file())
-        print(f"Wrote {size / 1e9:.2f} GB in {seconds:.0f} s; reading it again", file=err)
+        print(f"Wrote {tqdm.format_sizeof(size, 'B')} in {seconds:.0f} s; reading it again", file=err)
         proof = None
         try:
             with progress(err):
