@@ -158,6 +158,7 @@ def test_an_output_path_that_is_a_dangling_link_is_refused(hf, tmp_path):
 
 def test_an_output_path_inside_the_models_own_folder_is_refused(hf, tmp_path):
     before = tree(hf)
+    (tmp_path / "other").mkdir()
     for root in (hf, hf / "megatron", tmp_path / "other/../hf/x"):
         _fails(hf, root, "inside the model's own folder")
     assert tree(hf) == before
