@@ -52,6 +52,22 @@ def test_another_class_than_the_files_that_makes_other_tokens_is_told(tmp_path):
         check_tokenizer(tmp_path, {}, config)
 
 
+def test_a_tokenizer_of_the_hub_is_compared_with_its_file_too(tmp_path):
+    repository = tmp_path / "models--organization--model"
+    revision = "0" * 40
+    config = _write(repository / "snapshots" / revision, Qwen2Config(vocab_size=258), _generic())
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(revision)
+    keywords = {"cache_dir": tmp_path, "local_files_only": True}
+    with pytest.warns(ReleaseWarning, match="of organization/model as its class Qwen2Tokenizer, which makes other"):
+        check_tokenizer("organization/model", keywords, config)
+    config.vocab_size = 257
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ReleaseWarning)
+        with pytest.raises(ValueError, match="The tokenizer of organization/model goes up to the ID 257"):
+            check_tokenizer("organization/model", keywords, config)
+
+
 @pytest.mark.parametrize(
     ("config", "make"),
     [

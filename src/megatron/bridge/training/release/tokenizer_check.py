@@ -21,6 +21,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, TokenizersBackend
+from transformers.utils.hub import cached_file
 
 from megatron.bridge.training.release.notices import warn
 
@@ -31,6 +32,9 @@ _PROBES = (
     "  two\n\n\tdef f(x_1): return x**2",
     "e\u0301\u00e9 \u65e5\u672c\u8a9e \U0001f600",
 )
+
+# Those keywords of a loading that say where its files are.
+_PLACE = frozenset({"cache_dir", "local_files_only", "revision", "subfolder", "token"})
 
 
 def tokenizer_keywords(bridge: Any) -> dict[str, Any]:
@@ -63,7 +67,8 @@ def check_tokenizer(path: str | Path, keywords: Mapping[str, Any], config: Any) 
     """
     rows = config.get_text_config().vocab_size
     # First as the file has it: transformers counts up to a token of a great number, which takes minutes.
-    largest, kind = _largest_written_token(Path(path) / "tokenizer.json"), "tokenizer"
+    file, other_class = _written(path, keywords), ""
+    largest, kind = _largest_written_token(file), "tokenizer"
     if largest < rows:
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, **keywords)
@@ -73,7 +78,8 @@ def check_tokenizer(path: str | Path, keywords: Mapping[str, Any], config: Any) 
             if vocabulary.keys() <= set(tokenizer.all_special_tokens):
                 # Without files, the classes of some families are made nevertheless.
                 raise ValueError(f"{type(tokenizer).__name__} has no tokens but special ones")
-            _warn_of_other_tokens(path, tokenizer)
+            if file is not None and _makes_other_tokens(file, tokenizer):
+                other_class = type(tokenizer).__name__
             last = max(vocabulary, key=vocabulary.__getitem__, default="")
             # transformers' class of a family may add tokens of its own.
             largest, kind = vocabulary.get(last, -1), f"{type(tokenizer).__name__}, with {last!r} the last token,"
@@ -90,27 +96,38 @@ def check_tokenizer(path: str | Path, keywords: Mapping[str, Any], config: Any) 
             "that tokenizer which the model was made with, or enlarge the embedding with transformers' "
             "resize_token_embeddings first."
         )
-
-
-def _warn_of_other_tokens(path: str | Path, tokenizer: Any) -> None:
-    """Warn where transformers takes a class by the model's family, which makes other tokens than the file does."""
-    file = Path(path) / "tokenizer.json"
-    if type(tokenizer) is TokenizersBackend or not file.is_file():
-        return
-    written = Tokenizer.from_file(str(file))
-    if any(
-        tokenizer.encode(text, add_special_tokens=False) != written.encode(text, add_special_tokens=False).ids
-        for text in _PROBES
-    ):
+    if other_class:
         warn(
-            f"transformers reads the tokenizer of {path} as its class {type(tokenizer).__name__}, which makes other tokens "
+            f"transformers reads the tokenizer of {path} as its class {other_class}, which makes other tokens "
             f"than tokenizer.json says, and so does the release's. If the model was made with the file's own, give Megatron-LM "
             "--tokenizer-model with a folder that holds that file and tokenizer_config.json alone."
         )
 
 
-def _largest_written_token(file: Path) -> int:
+def _written(path: str | Path, keywords: Mapping[str, Any]) -> Path | None:
+    """Find the model's tokenizer.json, as transformers does; None where it has none."""
+    try:
+        file = cached_file(path, "tokenizer.json", **{name: keywords[name] for name in _PLACE & keywords.keys()})
+    except OSError:
+        return None
+    return Path(file) if file is not None else None
+
+
+def _makes_other_tokens(file: Path, tokenizer: Any) -> bool:
+    """Compare with what the file says; transformers may take a class by the model's family."""
+    if type(tokenizer) is TokenizersBackend:
+        return False
+    written = Tokenizer.from_file(str(file))
+    return any(
+        tokenizer.encode(text, add_special_tokens=False) != written.encode(text, add_special_tokens=False).ids
+        for text in _PROBES
+    )
+
+
+def _largest_written_token(file: Path | None) -> int:
     """Read the largest token of a vocabulary; -1 where the file does not say."""
+    if file is None:
+        return -1
     try:
         tokens = json.loads(file.read_text(encoding="utf-8"))["model"]["vocab"].values()
     except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
