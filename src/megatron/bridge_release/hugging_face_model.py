@@ -110,10 +110,11 @@ class HuggingFaceModel:
         """
         model, rounded = self._load(layers), False
         # A file of that dtype has nothing to round, and copies of its tensors would take memory.
-        for parameter in () if self._dtypes == {dtype} else model.parameters():
-            near = parameter.data.to(dtype).float()
-            rounded = rounded or not torch.equal(near, parameter.data)
-            parameter.data = near
+        if self._dtypes != {dtype}:
+            for parameter in model.parameters():
+                near = parameter.data.to(dtype).float()
+                rounded = rounded or not torch.equal(near, parameter.data)
+                parameter.data = near
         try:
             with torch.inference_mode():
                 return torch.as_tensor(model(input_ids=tokens, use_cache=False).logits), rounded

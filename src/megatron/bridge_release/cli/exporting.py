@@ -28,7 +28,7 @@ from megatron.bridge_release.cli.own_words import own_words, progress
 from megatron.bridge_release.destination import check_root
 from megatron.bridge_release.errors import in_one_line
 from megatron.bridge_release.layout import RELEASE
-from megatron.bridge_release.model_folder import look_at_model
+from megatron.bridge_release.model_folder import check_outside, look_at_model
 from megatron.bridge_release.report import BRIDGE
 from megatron.bridge_release.root import read_root
 from megatron.bridge_release.source import require_source
@@ -76,8 +76,8 @@ def _refuse_early(options: argparse.Namespace) -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("An export runs in one process. Start it without torchrun.")
     model, config = look_at_model(options.hf_model)
-    if config is not None and options.out.resolve().is_relative_to(Path(model).resolve()):
-        raise ValueError(f"{options.out} is inside the model's own folder {model}. Give another folder.")
+    if config is not None:
+        check_outside(options.out, Path(model))
     if RELEASE in read_root(options.path).checkpoints:
         require_source(options.path, options.hf_model)
     check_root(options.out)

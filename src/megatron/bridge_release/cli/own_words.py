@@ -96,10 +96,8 @@ def progress(err: TextIO) -> Iterator[None]:
         yield
 
 
-def _apart(stream: TextIO | None, descriptor: int) -> TextIO:
+def _apart(stream: TextIO, descriptor: int) -> TextIO:
     """Return a stream that goes on to where another goes, when its descriptor goes elsewhere."""
-    if stream is None:
-        return open(os.devnull, "w")
     stream.flush()
     try:
         if stream.fileno() != descriptor:

@@ -26,7 +26,7 @@ def release_command(verb: str, root: str | Path) -> str:
     """Return the command line that does something with a root.
 
     Args:
-        verb: ``check`` or ``repair``.
+        verb: ``check``, ``launch`` or ``repair``.
         root: Checkpoint root.
 
     Returns:

@@ -149,6 +149,20 @@ def _is_deeper(value: Any, most: int) -> bool:
     return bool(level)
 
 
+def check_outside(path: Path, model: Path) -> None:
+    """Check that nothing is written into a model.
+
+    Args:
+        path: Where something is to be written; it need not exist.
+        model: Folder of the Hugging Face model.
+
+    Raises:
+        ValueError: If the path is in the model's folder, or is that.
+    """
+    if path.resolve().is_relative_to(model.resolve()):
+        raise ValueError(f"The output path {path} is inside the model's own folder {model}. Give another folder.")
+
+
 def check_room(root: Path, model: Path) -> None:
     """Check that a checkpoint of a model's folder has room at the root, and is not written into the model.
 
@@ -159,8 +173,7 @@ def check_room(root: Path, model: Path) -> None:
     Raises:
         ValueError: If there are fewer bytes free than the model's files have, or if the root is in the model's folder.
     """
-    if root.resolve().is_relative_to(model.resolve()):
-        raise ValueError(f"The output path {root} is inside the model's own folder {model}. Give another folder.")
+    check_outside(root, model)
     files = {header.file for header in read_headers(model).values()}
     needed = sum((model / file).stat().st_size for file in files)
     free = shutil.disk_usage(nearest(root)).free
