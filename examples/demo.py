@@ -38,7 +38,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "examples"), str(REPOSITORY / "tests/support")]
 # The libraries tell at length what this host lacks; here the result is to be seen.
 logging.disable(logging.WARNING)
-transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
+transformers_logging.disable_progress_bar()
 
 import megatron_lm  # noqa: E402
 import models  # noqa: E402
