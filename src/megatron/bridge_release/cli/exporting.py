@@ -76,11 +76,11 @@ def _refuse_early(options: argparse.Namespace) -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("An export runs in one process. Start it without torchrun.")
     model, config = look_at_model(options.hf_model)
+    check_root(options.out)
     if config is not None:
         check_outside(options.out, Path(model))
     if RELEASE in read_root(options.path).checkpoints:
         require_source(options.path, options.hf_model)
-    check_root(options.out)
     if options.out.exists() and any(options.out.iterdir()):
         raise ValueError(f"{options.out} holds something already. Give a folder that is not there, or an empty one.")
 

@@ -137,6 +137,15 @@ def test_an_export_into_the_models_folder_is_refused(release, hf, capsys):
     assert "is inside the model's own folder" in _error(capsys, "export", release.root, hf, hf / "out")
 
 
+@pytest.mark.parametrize("target", ["link", "gone"], ids=["to itself", "to nothing"])
+def test_an_output_path_through_a_dangling_link_is_refused(release, hf, tmp_path, capsys, target):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / target)
+    for command in (("import", hf), ("export", release.root, hf)):
+        assert f"The output path {link} is a dangling link. Remove it" in _error(capsys, *command, link)
+        assert f"{link / 'out'} goes through {link}, a dangling link. Remove" in _error(capsys, *command, link / "out")
+
+
 def test_an_error_is_json_too_where_json_is_asked_for(hf, tmp_path, capsys):
     _no_weights(hf)
     assert main(["import", str(hf), str(tmp_path / "out"), "--json"]) == 1

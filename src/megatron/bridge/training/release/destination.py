@@ -84,11 +84,12 @@ def check_root(megatron_path: str | Path) -> None:
         megatron_path: Checkpoint root; it need not exist.
 
     Raises:
-        ValueError: If it, or the folder it would be made in, is a file or cannot be written. One line.
+        ValueError: If it, or the folder it would be made in, is a file, a dangling link or cannot be written. One line.
     """
     root = Path(megatron_path)
-    if root.is_symlink() and not root.exists():
-        raise ValueError(f"The output path {root} is a dangling link. Remove it or make the folder it points to.")
+    if dangling := [path for path in (root, *root.parents) if path.is_symlink() and not path.exists()]:
+        way = "is" if dangling[0] == root else f"goes through {dangling[0]},"
+        raise ValueError(f"The output path {root} {way} a dangling link. Remove it or make the folder it points to.")
     before = [Path(*root.parts[:at]) for at, name in enumerate(root.parts) if name == ".."]
     if absent := [folder for folder in before if not folder.is_dir()]:
         raise ValueError(
