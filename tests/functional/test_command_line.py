@@ -18,6 +18,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -166,6 +167,39 @@ def test_an_export_is_the_model_again_and_says_which_checkpoint_it_took(tiny, tm
         AutoTokenizer.from_pretrained(out)("a b").input_ids == AutoTokenizer.from_pretrained(tiny.hf)("a b").input_ids
     )
     assert [path.name for path in out.parent.iterdir()] == ["hf"]
+
+
+def test_an_export_through_a_symlink_writes_into_the_folder_it_leads_to(tiny, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to("disk")
+    assert main(["export", str(tiny.root), str(tiny.hf), str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out").is_symlink()
+    assert_same_tensors(tmp_path / "disk", tiny.hf)
+
+
+def test_an_export_that_is_killed_leaves_what_the_next_one_removes(tiny, tmp_path):
+    out = tmp_path / "out"
+    kill = (
+        "import os, signal, sys\n"
+        "from megatron.bridge_release.__main__ import main\n"
+        "from megatron.bridge_release.folder_publication import FolderPublication\n"
+        "FolderPublication.commit = lambda self: os.kill(os.getpid(), getattr(signal, sys.argv[1]))\n"
+        "main(sys.argv[2:])"
+    )
+    words = ["export", str(tiny.root), str(tiny.hf), str(out)]
+    command = [sys.executable, "-c", kill]
+    run = subprocess.run([*command, "SIGTERM", *words], env=os.environ | WITHOUT_CUDA, capture_output=True, text=True)
+    assert run.stderr.splitlines()[-1] == (
+        f"error: terminated, and nothing is published: {out} contains nothing of it. Export again."
+    )
+    assert run.returncode == 1 and not out.exists()
+    run = subprocess.run([*command, "SIGKILL", *words], env=os.environ | WITHOUT_CUDA, capture_output=True, text=True)
+    assert run.returncode == -signal.SIGKILL
+    assert [path.name for path in out.iterdir() if path.is_dir()][0].startswith(".release-staging-")
+    assert not (out / "config.json").exists()
+    assert main(words) == 0
+    assert_same_tensors(out, tiny.hf)
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
 
 
 def test_an_export_of_a_damaged_release_is_refused_and_leaves_nothing(tiny, tmp_path, capfd):

@@ -162,7 +162,7 @@ def test_a_root_where_an_import_is_at_work_is_left_alone(default, tmp_path, caps
         for options in ([], ["--dry-run"]):
             assert main(["repair", str(root), *options]) == 1
             shown = capsys.readouterr()
-            assert f"Another import is writing into {root} (process {os.getpid()} on " in shown.err
+            assert f"Another process is writing into {root} (process {os.getpid()} on " in shown.err
             assert shown.out == ""
     finally:
         publication.end()

@@ -242,7 +242,7 @@ def test_of_two_at_one_root_one_wins_and_the_other_is_told(tmp_path, count):
                     _publish(root, content)
                     status = 0
                 except (ValueError, RuntimeError) as error:
-                    status = 1 if "already holds" in str(error) or "Another import" in str(error) else 2
+                    status = 1 if "already holds" in str(error) or "Another process" in str(error) else 2
                 finally:
                     os._exit(status)
             children[child] = content
@@ -288,7 +288,7 @@ def test_a_reader_that_polls_sees_nothing_or_a_whole_checkpoint(tmp_path, count)
 def test_who_publishes_into_a_locked_root_is_told_by_whom(tmp_path):
     first = Publication(tmp_path)
     first.begin()
-    with pytest.raises(RuntimeError, match=f"Another import is writing into {tmp_path} .process {os.getpid()} on "):
+    with pytest.raises(RuntimeError, match=f"Another process is writing into {tmp_path} .process {os.getpid()} on "):
         Publication(tmp_path).begin()
     first.end()
     _publish(tmp_path, "new")

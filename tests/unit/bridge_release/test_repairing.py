@@ -80,7 +80,7 @@ def test_a_root_with_a_writer_is_refused(release, action, dry_run):
         with pytest.raises(RuntimeError) as error:
             action(release.root, dry_run=dry_run)
     assert str(error.value) == (
-        f"Another import is writing into {release.root} (process 5 on here). Wait for it to end, or give another "
+        f"Another process is writing into {release.root} (process 5 on here). Wait for it to end, or give another "
         "folder."
     )
 

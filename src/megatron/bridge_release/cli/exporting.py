@@ -17,8 +17,6 @@
 import argparse
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from tqdm import tqdm
@@ -27,6 +25,7 @@ from megatron.bridge_release.checking import check
 from megatron.bridge_release.cli.own_words import own_words, progress
 from megatron.bridge_release.destination import check_root
 from megatron.bridge_release.errors import in_one_line
+from megatron.bridge_release.export_folder import check_empty
 from megatron.bridge_release.layout import RELEASE
 from megatron.bridge_release.model_folder import check_outside, look_at_model
 from megatron.bridge_release.report import BRIDGE
@@ -41,24 +40,12 @@ def run_export(options: argparse.Namespace) -> int:
     (reader,) = (reader for reader in report.readers if reader.name == BRIDGE)
     if report.folder is None or not reader.loads:
         raise ValueError(reader.why)
-    checkpoint, out = report.folder, options.out.absolute()
+    checkpoint = report.folder
     with own_words(verbose=options.verbose) as (stdout, err):
         print(f"Exporting {options.path / checkpoint} to {options.out}", file=err)
-        # Beside the folder that it becomes when it is complete.
-        out.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-        try:
-            with progress(err):
-                _export(options, staging, err.isatty())
-            # safetensors' files and a temporary folder are their owner's alone.
-            mask = _umask()
-            for file in staging.iterdir():
-                file.chmod((0o777 if file.is_dir() else 0o666) & ~mask)
-            staging.chmod(out.stat().st_mode if out.exists() else 0o777 & ~mask)
-            staging.rename(out)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        files = {path.name: path.stat().st_size for path in sorted(out.iterdir())}
+        with progress(err):
+            _export(options, options.path / checkpoint, err.isatty())
+        files = _sizes(options.out)
         if options.json:
             values = {"root": str(options.path), "checkpoint": checkpoint, "out": str(options.out), "files": files}
             print(json.dumps(values, indent=2), file=stdout)
@@ -81,26 +68,25 @@ def _refuse_early(options: argparse.Namespace) -> None:
         check_outside(options.out, Path(model))
     if RELEASE in read_root(options.path).checkpoints:
         require_source(options.path, options.hf_model)
-    if options.out.exists() and any(options.out.iterdir()):
-        raise ValueError(f"{options.out} holds something already. Give a folder that is not there, or an empty one.")
+    check_empty(options.out)
 
 
-def _export(options: argparse.Namespace, out: Path, show_progress: bool) -> None:
+def _export(options: argparse.Namespace, checkpoint: Path, show_progress: bool) -> None:
     from torch.distributed.checkpoint.api import CheckpointException
 
     from megatron.bridge import AutoBridge
+    from megatron.bridge_release.exporting import export_checkpoint
 
     bridge = AutoBridge.from_hf_pretrained(options.hf_model, trust_remote_code=options.trust_remote_code)
     try:
-        bridge.export_ckpt(options.path, out, show_progress=show_progress)
+        export_checkpoint(bridge, checkpoint, options.out, show_progress=show_progress)
     except CheckpointException as error:
         # It is no Exception, and has the causes of all ranks, of which there is one.
         (cause,) = (cause for cause, _ in error.failures.values())
         raise ValueError(f"{options.path} cannot be read ({in_one_line(cause)}).") from error
 
 
-def _umask() -> int:
-    """Return the process's umask, which can be read only by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the sizes of the files in a folder and below it, by their paths in it."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}

@@ -172,7 +172,7 @@ def test_an_export_is_refused_where_there_is_no_checkpoint_or_the_folder_is_in_u
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine").write_text("mine")
-    assert f"{out} holds something already" in _error(capsys, "export", release.root, hf, out)
+    assert f"The output folder {out} is not empty: mine. " in _error(capsys, "export", release.root, hf, out)
     assert (out / "mine").read_text() == "mine"
     release.tracker.write_text("7")
     assert "names the checkpoint iter_0000007, which is not there" in _error(

@@ -93,10 +93,8 @@ class Publication:
             if self._lock is not None:
                 self._recover()
             check()
-            first = not checkpoint_folders(str(self._root)) and not any(map(Path.exists, _trackers(self._root)))
             self._own_folders.append(self._filesystem.make_own_folder(self._root, STAGING_PREFIX))
-            if first:
-                self._filesystem.make_folder(self._own_folders[0] / _FIRST)
+            self._mark(self._own_folders[0])
         except BaseException:
             self.end()
             raise
@@ -110,10 +108,7 @@ class Publication:
                 checkpoint folder than this one was named by its tracker, perhaps the new one.
         """
         staging = self._own_folders[0]
-        for directory, _, files in os.walk(staging, topdown=False):
-            for name in files:
-                self._filesystem.sync(Path(directory, name))
-            self._filesystem.sync(Path(directory))
+        self._sync_all(staging)
         old, had = _identity(self._folder), [tracker for tracker in _trackers(self._root) if tracker.exists()]
         try:
             self._move_folder(staging, old)
@@ -128,6 +123,12 @@ class Publication:
                 self._own_folders = []
             raise
         logger.info("Published the checkpoint %s", self._folder)
+
+    def _sync_all(self, folder: Path) -> None:
+        for directory, _, files in os.walk(folder, topdown=False):
+            for name in files:
+                self._filesystem.sync(Path(directory, name))
+            self._filesystem.sync(Path(directory))
 
     def link(self, source: Path) -> Path:
         """Make the checkpoint folder in the staging folder, of second names of another folder's files.
@@ -211,6 +212,11 @@ class Publication:
         os.truncate(self._lock, 0)
         os.write(self._lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
 
+    def _mark(self, staging: Path) -> None:
+        """Record in the staging folder what recovery needs to know about the root."""
+        if not checkpoint_folders(str(self._root)) and not any(map(Path.exists, _trackers(self._root))):
+            self._filesystem.make_folder(staging / _FIRST)
+
     def _recover(self) -> None:
         """Clear what processes left that died while they wrote into this root."""
         train_state, tracker = _trackers(self._root)
@@ -266,7 +272,7 @@ class Publication:
         try:
             step(*arguments)
         except OSError as error:
-            logger.warning("Could not %s: %s. The next import does.", what, error)
+            logger.warning("Could not %s: %s. The next run does.", what, error)
             return False
         return True
 

@@ -132,7 +132,7 @@ def find_writer(root: Path) -> str | None:
 
 def busy_message(root: Path, writer: str) -> str:
     """Return the message that a root has a writer, with what to do."""
-    return f"Another import is writing into {root} ({writer}). Wait for it to end, or give another folder."
+    return f"Another process is writing into {root} ({writer}). Wait for it to end, or give another folder."
 
 
 def left_folders(root: Path, prefix: str) -> list[Path]:

@@ -100,7 +100,7 @@ def _save_and_publish(save: Callable[..., R], call: inspect.BoundArguments, over
     call.arguments["path"] = staging
     try:
         with begin(ReleaseSave(root)) as release, _explained(root):
-            with _ending_on_sigterm(root):
+            with ending_on_sigterm(f"nothing is published: {root} is as it was. Import again."):
                 result = save(*call.args, **call.kwargs)
             advice = on_rank_0(lambda: _advice(root, staging / RELEASE, release.notes))
             on_rank_0(publication.commit)
@@ -166,11 +166,15 @@ def _state(root: Path, before: int | None) -> str:
 
 
 @contextmanager
-def _ending_on_sigterm(root: Path) -> Iterator[None]:
-    """Let SIGTERM end the process as Ctrl-C does, through what clears up; a program's own handler stays."""
+def ending_on_sigterm(outcome: str) -> Iterator[None]:
+    """Let SIGTERM end the process as Ctrl-C does, through what clears up; a program's own handler stays.
+
+    Args:
+        outcome: What that means for the output, and what to do.
+    """
 
     def end(*_: object) -> None:
-        raise SystemExit(f"error: terminated, and nothing is published: {root} is as it was. Import again.")
+        raise SystemExit(f"error: terminated, and {outcome}")
 
     ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     if ours:

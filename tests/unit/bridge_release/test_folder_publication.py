@@ -1,0 +1,237 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Whatever stops an export, a reader finds no model or the whole model, and the next export clears up.
+
+Real processes that are killed, and a disk that loses what was not synced, at every operation that publishing makes.
+"""
+
+import errno
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from faults import LosingPower, Stepping, killed_at
+
+from megatron.bridge.training.release.filesystem import Filesystem
+from megatron.bridge_release.export_folder import check_empty, check_free_space
+from megatron.bridge_release.folder_publication import FolderPublication
+
+
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "additional_chat_templates/tool.jinja")
+
+
+def _export(out: Path, content: str, filesystem: Filesystem | None = None) -> None:
+    publication = FolderPublication(out, filesystem or Filesystem())
+    staging = publication.begin_empty()
+    try:
+        for name in FILES:
+            (staging / name).parent.mkdir(exist_ok=True)
+            (staging / name).write_text(content)
+        publication.commit()
+    finally:
+        publication.end()
+
+
+def _read(out: Path) -> str | None:
+    """Read a folder as transformers does: the content of its model; None if there is none."""
+    if not (out / "config.json").exists():
+        return None
+    contents = {(out / name).read_text() for name in FILES}
+    assert len(contents) == 1, f"a mixture: {contents}"
+    return contents.pop()
+
+
+def _assert_whole(out: Path, content: str) -> None:
+    assert _read(out) == content
+    assert {path.name for path in out.iterdir()} == {name.partition("/")[0] for name in FILES}
+
+
+def _count(out: Path) -> int:
+    filesystem = Stepping(lambda *_: None)
+    _export(out, "new", filesystem)
+    return filesystem.steps
+
+
+def _next(out: Path, found: str | None) -> None:
+    """Export once more: into the folder, or, if the killed export had completed, it is refused and clears up."""
+    if found is None:
+        _export(out, "next")
+        _assert_whole(out, "next")
+        return
+    with pytest.raises(ValueError, match="is not empty"):
+        FolderPublication(out).begin_empty()
+    _assert_whole(out, found)
+
+
+def test_killed_at_any_operation_no_model_or_the_whole_one_is_there(tmp_path, count):
+    steps = _count(tmp_path / "count")
+    seen = []
+    for step in range(steps):
+        out = tmp_path / str(step)
+        assert killed_at(step, lambda stepping: _export(out, "new", stepping))
+        seen.append(_read(out))
+        assert seen[-1] in (None, "new")
+        _next(out, seen[-1])
+    assert seen == sorted(seen, key=bool) and seen[0] is None and seen[-1] == "new"
+    count("SIGKILL", "an export", steps)
+
+
+def test_power_lost_at_any_operation_leaves_no_model_or_the_whole_one(tmp_path, count):
+    out = tmp_path / "out"
+    out.mkdir()
+    filesystem = LosingPower(out)
+    _export(out, "new", filesystem)
+    seen = []
+    for number, state in enumerate(filesystem.states):
+        left = tmp_path / f"left{number}"
+        filesystem.restore(state, left)
+        seen.append(_read(left))
+        assert seen[-1] in (None, "new")
+        _next(left, seen[-1])
+    assert seen == sorted(seen, key=bool) and seen[0] is None and seen[-1] == "new"
+    count("power cut", "an export", len(seen))
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT], ids=errno.errorcode.get)
+def test_an_error_of_any_operation_leaves_nothing(tmp_path, error, count):
+    reported, injected = 0, []
+    for step in range(_count(tmp_path / "count")):
+        out = tmp_path / str(step)
+
+        def fail(number: int, name: str, done: bool) -> None:
+            if number == step and not (name == "lock" and done):
+                injected.append(step)
+                raise OSError(error, os.strerror(error))
+
+        try:
+            _export(out, "new", Stepping(fail))
+        except OSError as raised:
+            assert raised.errno == error and _read(out) is None
+            assert not out.exists() or not [path for path in out.iterdir() if path.name in FILES]
+            reported += 1
+        else:
+            assert _read(out) == "new"
+        _next(out, _read(out))
+    assert reported > 20
+    count("ENOSPC, EIO, EDQUOT", "an export", len(injected))
+
+
+def test_an_error_that_stays_is_the_first_one_and_the_next_export_clears_up(tmp_path):
+    for step in range(_count(tmp_path / "count")):
+        out, raised_before = tmp_path / str(step), []
+
+        def fail(number: int, name: str, done: bool) -> None:
+            if number >= step and not (name == "lock" and done):
+                raised_before.append(number)
+                raise OSError(errno.EIO if len(raised_before) == 1 else errno.ENOSPC, "")
+
+        try:
+            _export(out, "new", Stepping(fail))
+        except OSError as raised:
+            assert raised.errno == errno.EIO and _read(out) in (None, "new")
+        _next(out, _read(out))
+
+
+def test_a_symlink_to_an_empty_folder_stays_one(tmp_path):
+    (tmp_path / "disk").mkdir()
+    out = tmp_path / "out"
+    out.symlink_to("disk")
+    _export(out, "new")
+    assert out.is_symlink()
+    _assert_whole(tmp_path / "disk", "new")
+
+
+def test_a_mount_point_is_written_in_place(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", out], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"this host does not allow mounting a tmpfs: {mounted.stderr.strip()}")
+    try:
+        assert out.stat().st_dev != tmp_path.stat().st_dev
+        _export(out, "new")
+        _assert_whole(out, "new")
+    finally:
+        subprocess.run(["umount", out], check=True)
+
+
+def test_nothing_is_renamed_out_of_or_into_the_folder(tmp_path):
+    """On a mount point such a rename fails (EXDEV, EBUSY); hosts that allow no mount see it here."""
+
+    class OneFilesystem(Filesystem):
+        def rename(self, source: Path, target: Path) -> None:
+            assert out in source.parents and out in target.parents
+            super().rename(source, target)
+
+    out = tmp_path / "out"
+    _export(out, "new", OneFilesystem())
+    _assert_whole(out, "new")
+
+
+def test_a_folder_in_use_is_refused_and_stays_as_it_is(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    for _ in range(2):
+        with pytest.raises(
+            ValueError, match=f"^The output folder {tmp_path} is not empty: mine. Give a new or an empty"
+        ):
+            FolderPublication(tmp_path).begin_empty()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_the_files_of_others_survive_the_clearing(tmp_path):
+    """A list in a staging folder that names what is not in the folder removes nothing beyond it."""
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    for content in ('["../victim"]', f'["{victim}"]', '["", ".", ".."]', "[1]", "{", '{"a": "b"}'):
+        out = tmp_path / "out"
+        (out / ".release-staging-x").mkdir(parents=True)
+        (out / ".release-staging-x/.moved.json").write_text(content)
+        _export(out, "new")
+        _assert_whole(out, "new")
+        shutil.rmtree(out)
+    assert victim.read_text() == "kept"
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path):
+    publication = FolderPublication(tmp_path)
+    staging = publication.begin_empty()
+    (staging / "config.json").write_text("new")
+    (tmp_path / "config.json").write_text("mine")
+    with pytest.raises(FileExistsError, match="has appeared during the export"):
+        publication.commit()
+    publication.end()
+    assert (tmp_path / "config.json").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_a_killed_export_left_counts_as_empty(tmp_path):
+    steps = _count(tmp_path / "count")
+    for step in range(steps):
+        out = tmp_path / str(step)
+        assert killed_at(step, lambda stepping: _export(out, "new", stepping))
+        if _read(out) is None:
+            check_empty(out)
+        else:
+            with pytest.raises(ValueError, match="config.json"):
+                check_empty(out)
+
+
+def test_room_is_asked_of_the_filesystem_of_a_folder_that_is_not_there(tmp_path):
+    check_free_space(tmp_path / "a/b", 1)
+    with pytest.raises(
+        ValueError, match=f"^Not enough disk space for {tmp_path}/a/b: .* the export needs 1000000000.0 GB"
+    ):
+        check_free_space(tmp_path / "a/b", 10**18)
