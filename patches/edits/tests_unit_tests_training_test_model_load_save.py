@@ -32,12 +32,5 @@ def _expect(what: str, argument: str) -> tuple[Edit, ...]:
 
 EDITS = (
     *_expect("release", "release=False"),
-    Edit(
-        name="tokenizer-save-megatron-model-with-tokenizer",
-        symbol="TestSaveMegatronModel.test_save_megatron_model_with_tokenizer",
-        why="It names every argument of the call, which has another one now.",
-        drop_when="upstream's test names it, or less.",
-        do=PassArgument("mock_save_tokenizer_assets.assert_called_once_with", "required=False"),
-    ),
     *_expect("writer", "checkpointing_context=None"),
 )

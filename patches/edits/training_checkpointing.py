@@ -129,25 +129,6 @@ EDITS = (
         ),
     ),
     Edit(
-        name="tokenizer-required",
-        symbol="save_tokenizer_assets",
-        why="A release without its tokenizer, or with a part of it, must not be published.",
-        drop_when="upstream's function raises what it logs.",
-        do=(
-            AddParameter(
-                "required: bool = False",
-                doc="required: If True, raises what stops it. Default is False: it is logged.",
-            ),
-            InsertStatements(
-                """
-                if required:
-                    raise RuntimeError(f"The tokenizer could not be saved, so nothing is published: {e}") from e
-                """,
-                before_call="get_rank_safe",
-            ),
-        ),
-    ),
-    Edit(
         name="save-numbers",
         symbol="save_checkpoint",
         why="Weights that are no numbers are no model's.",

@@ -101,16 +101,14 @@ EDITS = (
         ),
     ),
     Edit(
-        name="save-tokenizer-required",
+        name="save-tokenizer-files",
         symbol="save_megatron_model",
-        why="A release without its tokenizer, or with a part of it, must not be published. Rank 0 saves it, and every rank "
-        "is told.",
-        drop_when="upstream's save_tokenizer_assets raises what it logs.",
-        do=(
-            PassArgument("save_tokenizer_assets", "required=release"),
-            ReplaceExpression(
-                "save_tokenizer_assets(...)", "save_tokenizer(lambda: __old__, checkpoint_name, required=release)"
-            ),
+        why="A release without its tokenizer, or with a part of it, must not be published, and transformers 5 writes one that "
+        "transformers 4 does not load. Rank 0 copies the source's files, and every rank is told.",
+        drop_when="upstream copies the tokenizer files of the source model.",
+        do=ReplaceExpression(
+            "save_tokenizer_assets(...)",
+            "save_tokenizer(lambda: __old__, checkpoint_name, tokenizer_config if release else None)",
         ),
         imports=("from megatron.bridge.training.release.tokenizer import save_tokenizer",),
     ),

@@ -26,11 +26,10 @@ from types import SimpleNamespace
 import pytest
 from odd_models import change_config
 from roots import contents, of_any_import, tree
-from transformers import PreTrainedTokenizerFast
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training import model_load_save
-from megatron.bridge.training.release import model_folder
+from megatron.bridge.training.release import model_folder, tokenizer
 from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.writing import ReleaseSaveStrategy
 from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
@@ -297,7 +296,7 @@ def _disk_full(*args, **kwargs):
     ("place", "error"),
     [
         ((model_load_save, "build_tokenizer"), "No space left"),
-        ((PreTrainedTokenizerFast, "save_pretrained"), "tokenizer could not be saved"),
+        ((tokenizer, "copy_files"), "tokenizer could not be saved"),
         ((ReleaseSaveStrategy, "save"), "No space left"),
         ((Filesystem, "sync"), "No space left"),
     ],

@@ -35,6 +35,8 @@ class FolderPublication(Publication):
         filesystem: What reaches the disk.
     """
 
+    _own_folders: list[Path]
+
     def __init__(self, folder: Path, filesystem: Filesystem = Filesystem()) -> None:
         super().__init__(folder, filesystem=filesystem)
 

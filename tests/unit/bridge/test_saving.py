@@ -24,7 +24,6 @@ import pytest
 
 from megatron.bridge.training.release import saving
 from megatron.bridge.training.release.saving import open_tracker_object, publishes_release
-from megatron.bridge.training.release.tokenizer import save_tokenizer
 from megatron.bridge.training.release.under_way import note, published_root, write_run_config
 
 
@@ -169,14 +168,3 @@ def test_an_object_store_has_no_tracker_while_its_root_is_written(tmp_path, monk
     with open_tracker_object(str(text), release=False) as file:
         file.write("0")
     assert text.read_text() == "0"
-
-
-def test_a_tokenizer_that_is_required_must_be_there(tmp_path):
-    save_tokenizer(lambda: None, str(tmp_path), required=False)
-    with pytest.raises(RuntimeError, match="The tokenizer could not be saved"):
-        save_tokenizer(lambda: None, str(tmp_path), required=True)
-    (tmp_path / "tokenizer").mkdir()
-    (tmp_path / "tokenizer/tokenizer.json").touch()
-    save_tokenizer(lambda: None, str(tmp_path), required=True)
-    with pytest.raises(OSError, match="no room"):
-        save_tokenizer(_raises(OSError("no room")), str(tmp_path), required=True)

@@ -20,6 +20,7 @@ SHARED = (
     "headers",
     "integrity",
     "layout",
+    "model_files",
     "model_folder",
     "names",
     "plain_files",

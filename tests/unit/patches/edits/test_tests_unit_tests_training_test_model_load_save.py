@@ -17,11 +17,4 @@ class TestEdits(EditSnippets):
         )
         for what, argument in (("release", "release=False"), ("writer", "checkpointing_context=None"))
         for suffix in ("", "_with_tokenizer", "_without_tokenizer")
-    } | {
-        "tokenizer-save-megatron-model-with-tokenizer": keyword_snippet(
-            "TestSaveMegatronModel",
-            "test_save_megatron_model_with_tokenizer",
-            "mock_save_tokenizer_assets.assert_called_once_with",
-            "required=False",
-        )
     }

@@ -117,28 +117,6 @@ class TestEdits(EditSnippets):
             ("to_yaml", "to_json"),
             "    torch.save(1)\n",
         ),
-        "tokenizer-required": Snippet(
-            '''
--def save_tokenizer_assets(tokenizer):
-+def save_tokenizer_assets(tokenizer, required: bool = False):
-     """Save it.
-
-     Args:
-         tokenizer: It.
-+        required: If True, raises what stops it. Default is False: it is logged.
-     """
-     try:
-         save()
-     except OSError as e:
-+        if required:
-+            raise RuntimeError(f"The tokenizer could not be saved, so nothing is published: {e}") from e
-         # Who says so.
-         if get_rank_safe() == 0:
-             log(e)
-''',
-            ("get_rank_safe", "get_rank"),
-            "        if get_rank_safe() == 0:\n            log(e)\n",
-        ),
         "save-numbers": Snippet(
             """
 +from megatron.bridge.training.release.numbers import require_numbers_in

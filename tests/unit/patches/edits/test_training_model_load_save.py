@@ -80,14 +80,14 @@ class TestEdits(EditSnippets):
             ("warn_of_what_no_flag_gives", "warn"),
             "    warn_of_what_no_flag_gives(1)\n",
         ),
-        "save-tokenizer-required": Snippet(
+        "save-tokenizer-files": Snippet(
             """
 +from megatron.bridge.training.release.tokenizer import save_tokenizer
 +
 +
  def save_megatron_model():
 -    save_tokenizer_assets(1)
-+    save_tokenizer(lambda: save_tokenizer_assets(1, required=release), checkpoint_name, required=release)
++    save_tokenizer(lambda: save_tokenizer_assets(1), checkpoint_name, tokenizer_config if release else None)
 """,
             ("save_tokenizer_assets", "save_assets"),
             "    save_tokenizer_assets(1)\n",

@@ -12,35 +12,83 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A release has its tokenizer, or is not published."""
+"""Saves the tokenizer of a checkpoint; a release gets the files of its source model, unchanged."""
 
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from huggingface_hub import snapshot_download
 from megatron.core.msc_utils import MultiStorageClientFeature
 
+from megatron.bridge.training.release.layout import TOKENIZER
+from megatron.bridge.training.release.model_files import CODE_FILES, TOKENIZER_FILES, copy_files
 from megatron.bridge.training.utils.all_ranks import on_rank_0
 
 
-def save_tokenizer(save: Callable[[], None], folder: str, required: bool) -> None:
-    """Save a checkpoint's tokenizer, on rank 0; where it is required, every rank is told if that fails.
+# Keywords of a loading that name the place of its files.
+PLACE = frozenset({"cache_dir", "local_files_only", "revision", "subfolder", "token"})
+
+# transformers chooses the class of a tokenizer by the model's type too.
+_CONFIG = "config.json"
+
+
+def save_tokenizer(save: Callable[[], None], folder: str, source: Any = None) -> None:
+    """Save a checkpoint's tokenizer. Collective for a release, whose every rank is told if that fails.
 
     Args:
-        save: What saves it, and raises what stops it where it is required.
-        folder: Checkpoint folder; one in an object store (MultiStorageClient) is not looked into.
-        required: Whether the checkpoint must not be without it.
+        save: Saves it as upstream does.
+        folder: Checkpoint folder.
+        source: For a release, the tokenizer's config, which names the model; else None.
 
     Raises:
-        RuntimeError: If it is required and not there afterwards.
+        RuntimeError: If the release gets no tokenizer.
     """
-    if not required:
+    if source is None:
         save()
-        return
-    on_rank_0(save)
-    on_rank_0(lambda: _require_tokenizer(Path(folder, "tokenizer")))
+    else:
+        on_rank_0(lambda: _copy_tokenizer(source.tokenizer_model, source.hf_tokenizer_kwargs or {}, folder))
 
 
-def _require_tokenizer(folder: Path) -> None:
-    if MultiStorageClientFeature.is_enabled() or (folder.is_dir() and any(folder.iterdir())):
-        return
-    raise RuntimeError("The tokenizer could not be saved, so nothing is published; the log says why.")
+def _copy_tokenizer(model: str | Path, keywords: Mapping[str, Any], folder: str) -> None:
+    try:
+        source = tokenizer_folder(model, keywords)
+        if MultiStorageClientFeature.is_enabled():
+            with tempfile.TemporaryDirectory() as copy:
+                names = _copy(source, keywords, Path(copy))
+                for name in names:
+                    content = Path(copy, name).read_bytes()
+                    with MultiStorageClientFeature.import_package().open(f"{folder}/{TOKENIZER}/{name}", "wb") as file:
+                        file.write(content)
+        else:
+            names = _copy(source, keywords, Path(folder, TOKENIZER))
+    except (OSError, ValueError) as error:
+        raise RuntimeError(f"The tokenizer could not be saved, so nothing is published: {error}") from error
+    if not names:
+        raise RuntimeError(f"{model} has no tokenizer files, so nothing is published.")
+
+
+def _copy(source: Path, keywords: Mapping[str, Any], target: Path) -> list[str]:
+    code = CODE_FILES if keywords.get("trust_remote_code") else ()
+    return copy_files(source, (*TOKENIZER_FILES, _CONFIG, *code), target)
+
+
+def tokenizer_folder(model: str | Path, keywords: Mapping[str, Any]) -> Path:
+    """Return the local folder that has a model's tokenizer files; for a model of the Hub, its snapshot in the cache.
+
+    Args:
+        model: Folder of a model, or its ID on the Hugging Face Hub.
+        keywords: Keywords of `AutoTokenizer.from_pretrained`.
+
+    Raises:
+        OSError: If the files of a model of the Hub cannot be downloaded.
+    """
+    place = {name: keywords[name] for name in PLACE & keywords.keys()}
+    subfolder = place.pop("subfolder", "")
+    folder = os.path.expanduser(model)
+    if not os.path.isdir(folder):
+        patterns = [os.path.join(subfolder, pattern) for pattern in (*TOKENIZER_FILES, _CONFIG, *CODE_FILES)]
+        folder = snapshot_download(str(model), allow_patterns=patterns, **place)
+    return Path(folder, subfolder)

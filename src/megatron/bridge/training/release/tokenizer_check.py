@@ -24,6 +24,7 @@ from transformers import AutoTokenizer, TokenizersBackend
 from transformers.utils.hub import cached_file
 
 from megatron.bridge.training.release.notices import warn
+from megatron.bridge.training.release.tokenizer import PLACE
 
 
 # Where the normalizers and pre-tokenizers of families differ.
@@ -32,9 +33,6 @@ _PROBES = (
     "  two\n\n\tdef f(x_1): return x**2",
     "e\u0301\u00e9 \u65e5\u672c\u8a9e \U0001f600",
 )
-
-# Those keywords of a loading that say where its files are.
-_PLACE = frozenset({"cache_dir", "local_files_only", "revision", "subfolder", "token"})
 
 
 def tokenizer_keywords(bridge: Any) -> dict[str, Any]:
@@ -107,7 +105,7 @@ def check_tokenizer(path: str | Path, keywords: Mapping[str, Any], config: Any) 
 def _written(path: str | Path, keywords: Mapping[str, Any]) -> Path | None:
     """Find the model's tokenizer.json, as transformers does; None where it has none."""
     try:
-        file = cached_file(path, "tokenizer.json", **{name: keywords[name] for name in _PLACE & keywords.keys()})
+        file = cached_file(path, "tokenizer.json", **{name: keywords[name] for name in PLACE & keywords.keys()})
     except OSError:
         return None
     return Path(file) if file is not None else None
