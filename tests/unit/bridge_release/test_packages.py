@@ -17,6 +17,7 @@ MEGATRON = Path(__file__).resolve().parents[3] / "src" / "megatron"
 SHARED = (
     "commands",
     "destination",
+    "export_folder",
     "headers",
     "integrity",
     "layout",

@@ -16,7 +16,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,33 +54,31 @@ def save_tokenizer(save: Callable[[], None], folder: str, source: Any = None) ->
 
 def _copy_tokenizer(model: str | Path, keywords: Mapping[str, Any], folder: str) -> None:
     try:
-        source = tokenizer_folder(model, keywords)
+        code = CODE_FILES if keywords.get("trust_remote_code") else ()
+        patterns = (*TOKENIZER_FILES, _CONFIG, *code)
+        source = local_folder(model, keywords, patterns)
         if MultiStorageClientFeature.is_enabled():
             with tempfile.TemporaryDirectory() as copy:
-                names = _copy(source, keywords, Path(copy))
+                names = copy_files(source, patterns, Path(copy))
                 for name in names:
                     content = Path(copy, name).read_bytes()
                     with MultiStorageClientFeature.import_package().open(f"{folder}/{TOKENIZER}/{name}", "wb") as file:
                         file.write(content)
         else:
-            names = _copy(source, keywords, Path(folder, TOKENIZER))
+            names = copy_files(source, patterns, Path(folder, TOKENIZER))
     except (OSError, ValueError) as error:
         raise RuntimeError(f"The tokenizer could not be saved, so nothing is published: {error}") from error
     if not names:
         raise RuntimeError(f"{model} has no tokenizer files, so nothing is published.")
 
 
-def _copy(source: Path, keywords: Mapping[str, Any], target: Path) -> list[str]:
-    code = CODE_FILES if keywords.get("trust_remote_code") else ()
-    return copy_files(source, (*TOKENIZER_FILES, _CONFIG, *code), target)
-
-
-def tokenizer_folder(model: str | Path, keywords: Mapping[str, Any]) -> Path:
-    """Return the local folder that has a model's tokenizer files; for a model of the Hub, its snapshot in the cache.
+def local_folder(model: str | Path, keywords: Mapping[str, Any], patterns: Sequence[str]) -> Path:
+    """Return the local folder that has a model's files; for a model of the Hub, its snapshot in the cache.
 
     Args:
         model: Folder of a model, or its ID on the Hugging Face Hub.
-        keywords: Keywords of `AutoTokenizer.from_pretrained`.
+        keywords: Keywords of `from_pretrained`.
+        patterns: Patterns of the files that are needed.
 
     Raises:
         OSError: If the files of a model of the Hub cannot be downloaded.
@@ -89,6 +87,7 @@ def tokenizer_folder(model: str | Path, keywords: Mapping[str, Any]) -> Path:
     subfolder = place.pop("subfolder", "")
     folder = os.path.expanduser(model)
     if not os.path.isdir(folder):
-        patterns = [os.path.join(subfolder, pattern) for pattern in (*TOKENIZER_FILES, _CONFIG, *CODE_FILES)]
-        folder = snapshot_download(str(model), allow_patterns=patterns, **place)
+        folder = snapshot_download(
+            str(model), allow_patterns=[os.path.join(subfolder, pattern) for pattern in patterns], **place
+        )
     return Path(folder, subfolder)

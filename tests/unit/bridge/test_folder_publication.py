@@ -27,8 +27,8 @@ import pytest
 from faults import LosingPower, Stepping, killed_at
 
 from megatron.bridge.training.release.filesystem import Filesystem
-from megatron.bridge_release.export_folder import check_empty, check_free_space
-from megatron.bridge_release.folder_publication import FolderPublication
+from megatron.bridge.training.release.export_folder import check_empty, check_free_space
+from megatron.bridge.training.release.folder_publication import FolderPublication
 
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "additional_chat_templates/tool.jinja")
