@@ -15,8 +15,11 @@ import pytest
 MEGATRON = Path(__file__).resolve().parents[3] / "src" / "megatron"
 # What both packages need stands in the one, and is linked into the other.
 SHARED = (
+    "args_comparison",
+    "args_table",
     "commands",
     "destination",
+    "exported_config",
     "headers",
     "integrity",
     "layout",
