@@ -75,6 +75,9 @@ _NEVER_IMPORTED: dict[str, Any] = {
 # Set in the args of a training that passes --rope-scaling-factor on to the model: the factor that was applied.
 APPLIED_ROPE_SCALING_FACTOR = "megatron_bridge_rope_scaling_factor"
 
+# Set in args that are made of a model provider: names of the fields that no argument gives to Megatron-LM.
+FIELDS_WITHOUT_ARGUMENT = "megatron_bridge_fields_without_argument"
+
 # Float32 rounds within this distance, relative to a number.
 _FLOAT32 = 2.0**-23
 
@@ -135,7 +138,11 @@ def differing_arguments(args: Namespace, expected: Namespace) -> dict[str, tuple
     values, others = _computed_values(args), _computed_values(expected)
     names = sorted(values.keys() | others.keys())
     pairs = {name: (values.get(name), others.get(name)) for name in names}
-    return {name: pair for name, pair in pairs.items() if not _is_same(*pair)}
+    differing = {name: pair for name, pair in pairs.items() if not _is_same(*pair)}
+    fields, expected_fields = (set(getattr(each, FIELDS_WITHOUT_ARGUMENT, ())) for each in (args, expected))
+    # The factor is compared above.
+    differing.update({name: ("set", None) for name in sorted(fields - expected_fields - {"rope_scaling_factor"})})
+    return differing
 
 
 def describe_differences(differences: dict[str, tuple[Any, Any]], origin: str) -> str:

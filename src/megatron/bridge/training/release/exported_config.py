@@ -27,7 +27,12 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
-from .args_comparison import applied_rope_scaling_factor, describe_differences, differing_arguments
+from .args_comparison import (
+    FIELDS_WITHOUT_ARGUMENT,
+    applied_rope_scaling_factor,
+    describe_differences,
+    differing_arguments,
+)
 
 
 # The field of each argument that has one of its own, and its value.
@@ -86,15 +91,16 @@ def export_config(
     args = Namespace(**vars(args))
     args.rope_scaling_factor = applied_rope_scaling_factor(args)
     config = _config(source, bridge)
-    release = _imported_args(config, bridge)
+    release = imported_args(config, bridge)
     differences = differing_arguments(args, release)
     derived = copy.deepcopy(source)
     fields = _text_part(derived)
     for name in differences.keys() & _FIELDS.keys():
         field, convert = _FIELDS[name]
         fields[field] = convert(differences[name][0])
-    length = getattr(args, _LENGTH, None)
-    if length is not None and length != release.max_position_embeddings:
+    # The length of the training's sequences is none of the model's, unless they are longer.
+    length = getattr(args, _LENGTH, None) or max(release.max_position_embeddings, getattr(args, "seq_length", 0) or 0)
+    if length != release.max_position_embeddings:
         fields[_LENGTH] = length
     if vocab_size is not None:
         fields["vocab_size"] = vocab_size
@@ -151,13 +157,20 @@ def _config(content: dict[str, Any], bridge: Any) -> Any:
     return config_class.from_dict(copy.deepcopy(content))
 
 
-def _imported_args(config: Any, bridge: Any) -> Namespace:
-    """Return the args of an import of a config."""
-    from megatron.bridge.training.release.args import megatron_lm_args
+def imported_args(config: Any, bridge: Any) -> Namespace:
+    """Return the args of an import of a config, with the names of what no argument gives.
+
+    Args:
+        config: The config, of transformers.
+        bridge: A bridge of the model's architecture.
+    """
+    from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_args
 
     provider = type(bridge).from_hf_config(config).to_megatron_provider(load_weights=False)
     provider.finalize()
-    return megatron_lm_args(provider)
+    args = megatron_lm_args(provider)
+    setattr(args, FIELDS_WITHOUT_ARGUMENT, fields_without_argument(provider))
+    return args
 
 
 def _require_trained(
@@ -168,7 +181,7 @@ def _require_trained(
 
     config = _config(derived, bridge)
     try:
-        left = differing_arguments(args, _imported_args(config, bridge))
+        left = differing_arguments(args, imported_args(config, bridge))
     except Exception:
         # Another architecture's values: whatever its bridge raises, no import has these args.
         left = differences
