@@ -24,6 +24,7 @@ SHARED = (
     "names",
     "plain_files",
     "root",
+    "rope_factor",
     "source",
 )
 
