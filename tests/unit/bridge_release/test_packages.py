@@ -27,6 +27,7 @@ SHARED = (
     "names",
     "plain_files",
     "root",
+    "rope_factor",
     "source",
 )
 

@@ -178,9 +178,6 @@ _ROPE_SCALING = (
     Argument("rope_scaling_factor", "--rope-scaling-factor", 8.0),
 )
 
-# Megatron-LM, up to core 0.19 at least, parses the flag, and its own builder does not pass it on.
-BUILT_IN_ROPE_SCALING_FACTOR = 8.0
-
 _EXPERTS = (
     Argument("num_experts", "--num-experts", model_fields=("num_moe_experts",), restored=True),
     Argument("moe_ffn_hidden_size", "--moe-ffn-hidden-size", restored=True),
