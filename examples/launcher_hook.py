@@ -14,17 +14,18 @@
 
 """All that a framework's convert-and-fix script becomes: one hook, called before the workers start.
 
-    flags = before_training("meta-llama/Llama-3.2-1B", "ckpt")
-    subprocess.run(["torchrun", "--nproc-per-node", "8", "pretrain_gpt.py", *flags, ...], check=True)
+    command = before_training("meta-llama/Llama-3.2-1B", "ckpt")
+    subprocess.run([*command, "--micro-batch-size", "1", ...], env=os.environ | {"PET_NPROC_PER_NODE": "8"}, check=True)
 
 A run that was killed and starts again finds its own checkpoint, or the release, and converts nothing.
 """
 
+import os
 from pathlib import Path
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
-from megatron.bridge_release.layout import FLAGS_FILE
+from megatron.bridge_release.launch_flags import launch_command, launch_flags
 from megatron.bridge_release.source import require_source
 
 
@@ -36,18 +37,17 @@ def before_training(hf_model: str, root: str) -> list[str]:
         root: Checkpoint root.
 
     Returns:
-        Megatron-LM's flags: the model's, its tokenizer's, and those that load the newest checkpoint of the root.
+        The command that starts Megatron-LM, in Megatron-LM's directory: with the flags of the model and of its
+        tokenizer, it loads the newest checkpoint of the root and saves there.
 
     Raises:
         ValueError: If the root holds a checkpoint that Megatron-LM cannot start from so, or another model's.
     """
-    folder = Path(root) / "release"
     if not (Path(root) / "latest_checkpointed_iteration.txt").exists():
         AutoBridge.import_ckpt(hf_model, root, release=True)
     resolve_checkpoint_folder(root)  # A torn tracker is an error: Megatron-LM ends without one.
-    if not (folder / FLAGS_FILE).exists():
+    flags = launch_flags(Path(root))
+    if not flags:
         raise ValueError(f"{root} holds a checkpoint and no release with its flags. Give another folder.")
     require_source(root, hf_model)  # A folder that is used again may hold another model's.
-    flags = (folder / FLAGS_FILE).read_text().split()
-    flags += ["--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(folder / "tokenizer")]
-    return [*flags, "--load", root, "--save", root, "--exit-on-missing-checkpoint"]
+    return [*launch_command(flags), "--save", os.path.abspath(root)]

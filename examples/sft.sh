@@ -13,36 +13,41 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-# Fine-tunes a release checkpoint with Megatron-LM: SFT on JSON lines, each {"messages": [{"role", "content"}, …]}.
+# Fine-tune a release checkpoint with Megatron-LM: SFT on JSON lines, each {"messages": [{"role", "content"}, …]}.
 #
 #     MEGATRON_LM=path/to/Megatron-LM bash examples/sft.sh ROOT CHATS.jsonl [flags of Megatron-LM]
 #
+# It needs megatron-bridge-release on the PATH and Megatron-LM of core 0.17 or later: its prompt format `default` is the
+# tokenizer's own chat template. With it, the loss covers the prompts too. With core 0.14 to 0.16, pass
+# --sft-tokenizer-prompt-format nemotron-h-aligned (or, from 0.15 on, nemotron-nano-v2), if your tokenizer has that format.
+#
 # On one node; PET_NPROC_PER_NODE=8 in the environment starts as many processes, and --tensor-model-parallel-size and the
-# like say how they share the model. It saves into the same root; run again, it goes on from there. The flags given last win.
+# like set how they share the model. It saves into the same root; run again, it continues from there. The last flags win.
 set -euo pipefail
 usage="usage: MEGATRON_LM=path/to/Megatron-LM bash $0 ROOT CHATS.jsonl [flags of Megatron-LM]"
 megatron_lm=${MEGATRON_LM:?$usage} root=${1:?$usage} chats=${2:?$usage}
 shift 2
 
-# The release's flags build its model.
-flags=$root/release/megatron_lm_args.txt
-[ -r "$flags" ] ||
-    { echo "error: $flags is not there; import the model first: megatron-bridge-release import HF_MODEL $root" >&2; exit 1; }
 for needed in "$megatron_lm/pretrain_gpt.py" "$chats"; do
-    [ -r "$needed" ] || { echo "error: $needed is not there, or cannot be read. $usage" >&2; exit 1; }
+    [ -r "$needed" ] || { echo "error: $needed is missing or not readable. $usage" >&2; exit 1; }
 done
+core=$(sed -n 's/^MINOR = //p' "$megatron_lm/megatron/core/package_info.py" 2>/dev/null || true)
+if [ "${core:-17}" -lt 17 ] && [[ " $* " != *" --sft-tokenizer-prompt-format"* ]]; then
+    echo "error: $megatron_lm has core 0.$core; the prompt format \`default\` needs 0.17. Use a later Megatron-LM, or pass" \
+        "--sft-tokenizer-prompt-format." >&2
+    exit 1
+fi
+# launch fails if ROOT has no checkpoint to start from: up to core 0.19, Megatron-LM would exit with status 0.
+launch=$(megatron-bridge-release launch "$root")
+read -ra command <<<"$launch"
 # torchrun reads it too.
 export PET_NPROC_PER_NODE=${PET_NPROC_PER_NODE:-1}
-# A batch that every rank has a share of, of sequences that the model can be as long as.
+# A batch that every rank has a share of.
 ranks=$((PET_NPROC_PER_NODE * ${PET_NNODES:-1}))
 batch=$(((ranks + 7) / ranks * ranks))
-longest=$(sed -n 's/^--max-position-embeddings=//p' "$flags")
-torchrun "$megatron_lm/pretrain_gpt.py" \
-    $(cat "$flags") \
-    --load "$root" --save "$root" --exit-on-missing-checkpoint \
-    --sft --data-path "$chats" --split 100,0,0 --eval-iters 0 \
-    --tokenizer-type SFTTokenizer --sft-tokenizer-prompt-format default --tokenizer-model "$root/release/tokenizer" \
-    --seq-length $((longest < 2048 ? longest : 2048)) --micro-batch-size 1 --global-batch-size "$batch" \
-    --train-iters 1000 --save-interval 500 \
+"${command[@]/#pretrain_gpt.py/"$megatron_lm/pretrain_gpt.py"}" --save "$root" \
+    --sft --data-path "$chats" --split 100,0,0 \
+    --tokenizer-type SFTTokenizer --sft-tokenizer-prompt-format default \
+    --micro-batch-size 1 --global-batch-size "$batch" --train-iters 1000 \
     --lr 1e-5 --min-lr 1e-6 --lr-decay-style cosine --lr-warmup-fraction 0.03 --weight-decay 0.1 --log-interval 10 \
     "$@"

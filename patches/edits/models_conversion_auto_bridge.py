@@ -298,6 +298,48 @@ EDITS = (
         ),
     ),
     Edit(
+        name="export-trained",
+        symbol="AutoBridge.export_ckpt",
+        why="An export had the source model's config, whatever flags the checkpoint was trained with, and as many tokens.",
+        drop_when="upstream derives the config of an export from the checkpoint.",
+        do=(
+            AddParameter(
+                "tokenizer_size: int | None = None",
+                keyword_only=True,
+                doc="tokenizer_size: Number of tokens of the training's tokenizer, if the vocabulary grew. Default is None:\n"
+                "an embedding of more rows than the source model's and their padding is an error.",
+            ),
+            AddParameter(
+                "rope_scaling_factor: float | None = None",
+                keyword_only=True,
+                doc="rope_scaling_factor: The rope scaling factor that the training applied, if the checkpoint does not\n"
+                "record it. Default is None: an unknown factor is an error.",
+            ),
+            ExtendDocstring(
+                "Raises:",
+                "ValueError: If a Hugging Face config cannot express what was trained. Raised before anything is written.",
+            ),
+            InsertStatements(
+                """
+                # The training package imports this module's package.
+                from megatron.bridge.training.release.trained_model import TrainedModel
+
+                trained = TrainedModel.of(self, megatron_path, tokenizer_size, rope_scaling_factor)
+
+                """,
+                before_call="self.load_megatron_model",
+            ),
+            PassArgument("self.load_megatron_model", "mp_overrides=trained and trained.overrides"),
+            InsertStatements(
+                """
+                if trained is not None:
+                    trained.write_config(hf_path)
+                """,
+                after_call="self.save_hf_pretrained",
+            ),
+        ),
+    ),
+    Edit(
         name="import-low-memory",
         symbol="AutoBridge.import_ckpt",
         why="Upstream's main has the parameter (perf #5154). Before, an import saves in this way always.",

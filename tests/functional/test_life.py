@@ -250,7 +250,7 @@ def test_the_hook_says_what_keeps_a_root_from_being_fine_tuned(tiny, tmp_path, t
 
 def test_the_hook_does_not_start_from_another_models_release(tiny, other, tmp_path):
     root = shutil.copytree(tiny.root, tmp_path / "root")
-    assert before_training(str(tiny.hf), str(root))[-1] == "--exit-on-missing-checkpoint"
+    assert before_training(str(tiny.hf), str(root))[-2:] == ["--save", str(root)]
     with pytest.raises(ValueError, match=f"{root} holds a release of {tiny.hf}, not of {other.hf}"):
         before_training(str(other.hf), str(root))
     (root / "release/source.json").unlink()
@@ -268,10 +268,26 @@ def _error(name: str, *words: str | Path, **environment: str) -> str:
 
 
 def test_the_example_does_not_go_on_without_a_release(tmp_path):
-    assert _error("sft.sh", tmp_path, "chats.jsonl") == (
-        f"error: {tmp_path}/release/megatron_lm_args.txt is not there; import the model first: "
-        f"megatron-bridge-release import HF_MODEL {tmp_path}\n"
+    (tmp_path / "pretrain_gpt.py").touch()
+    chats = _chats(tmp_path / "chats.jsonl")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    error = _error("sft.sh", tmp_path, chats, MEGATRON_LM=str(tmp_path), PATH=path)
+    assert error.startswith(
+        f"error: {tmp_path} has no latest_checkpointed_iteration.txt: Megatron-LM treats it as empty."
     )
+
+
+@pytest.mark.parametrize(
+    "minor, flags, refused", [(16, [], True), (16, ["--sft-tokenizer-prompt-format", "x"], False), (17, [], False)]
+)
+def test_the_example_needs_the_prompt_format_of_core_0_17(tmp_path, minor, flags, refused):
+    (tmp_path / "megatron/core").mkdir(parents=True)
+    (tmp_path / "megatron/core/package_info.py").write_text(f"MAJOR = 0\nMINOR = {minor}\n")
+    (tmp_path / "pretrain_gpt.py").touch()
+    chats = _chats(tmp_path / "chats.jsonl")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    error = _error("sft.sh", tmp_path, chats, *flags, MEGATRON_LM=str(tmp_path), PATH=path)
+    assert error.startswith(f"error: {tmp_path} has core 0.16" if refused else f"error: {tmp_path} has no latest")
 
 
 def test_a_container_does_not_start_from_another_models_release(tiny, other, tmp_path):

@@ -51,6 +51,8 @@ from models import megatron_tensors
 from roots import stored_args
 from tp_layout import wrong
 
+from megatron.bridge_release.rope_factor import ENTRY_POINT_FLAG
+
 
 try:
     from megatron.core.num_microbatches_calculator import destroy_num_microbatches_calculator
@@ -73,7 +75,7 @@ def parsed(folder: Path, tp: int, pp: int, way: str) -> argparse.Namespace:
     """Start Megatron-LM with the release's own flags, as its `initialize_megatron` does."""
     root = folder / "root"
     file = folder / "printed_flags.txt" if way == "printed flags" else root / "release/megatron_lm_args.txt"
-    flags = [flag for flag in file.read_text().split() if flag != "--bf16"]
+    flags = [flag for flag in file.read_text().split() if flag not in ("--bf16", ENTRY_POINT_FLAG)]
     flags += ["--use-checkpoint-args"] if way == "printed flags" else []
     layout = ["--tensor-model-parallel-size", str(tp), "--pipeline-model-parallel-size", str(pp)]
     argv = ["pretrain_gpt.py", *RUN_FLAGS, *flags, *layout, "--load", str(root), "--verify-integrity"]

@@ -40,6 +40,7 @@ from megatron.training.models import GPTModelBuilder
 from transformers import LlamaConfig
 
 from megatron.bridge_release.layout import FLAGS_FILE
+from megatron.bridge_release.rope_factor import ENTRY_POINT_FLAG
 
 
 # What a Megatron-LM run needs besides the model and the checkpoint, for Megatron-LM's own modules.
@@ -125,6 +126,8 @@ def megatron_lm(flags: list[str], device: str = "cpu") -> Iterator:
     run_flags = [*_RUN_FLAGS, "--distributed-backend", BACKENDS[device]]
     with ExitStack() as stack:
         stack.enter_context(on_the_cpu() if device == "cpu" else _in_float32())
+        # As the entry point of Megatron-LM's scripts removes it.
+        flags = [flag for flag in flags if flag != ENTRY_POINT_FLAG]
         stack.enter_context(mock.patch.object(sys, "argv", ["pretrain_gpt.py", *run_flags, *flags]))
         args = parse_args()
         if args.use_checkpoint_args:

@@ -29,9 +29,6 @@ NEEDED_ARGS = (
     *("tokenizer_type", "tokenizer_model", "tensor_model_parallel_size", "pipeline_model_parallel_size"),
 )
 
-# The factor that Megatron-LM's builder of GPT models takes, up to core 0.19 at least, whatever its arguments say.
-BUILT_IN_ROPE_SCALING_FACTOR = 8.0
-
 EMBEDDING = "embedding.word_embeddings.weight"
 
 

@@ -167,11 +167,6 @@ def _compute_both(
         plan = Plan(hf, kinds, _reaches(hf.config, args), positions, memory)
         if plan.unproven is not None:
             return Proof(name, of_layers=hf.layers, unproven=plan.unproven)
-        if megatron.builder_ignores(args):
-            plan.notes.append(
-                f"Megatron-LM's own builder was given rope_scaling_factor={args.rope_scaling_factor:g}, which it "
-                "does not take from its arguments: give it in your script as well."
-            )
         tokens = _tokens(hf.config, plan.positions)
         dtype = next((dtype for flag, dtype in megatron.DTYPE_FLAGS.items() if flag in flags), torch.float32)
         expected, rounded = hf.compute(plan.layers, tokens, dtype)

@@ -21,7 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from megatron.bridge_release.args_check import BUILT_IN_ROPE_SCALING_FACTOR, find_args_problem
+from megatron.bridge_release.args_check import find_args_problem
 from megatron.bridge_release.commands import repair_command
 from megatron.bridge_release.integrity import digests, files_of, read_manifest, read_sums
 from megatron.bridge_release.launch_flags import launch_flags
@@ -46,6 +46,7 @@ from megatron.bridge_release.plain_files import Unreadable, load_yaml
 from megatron.bridge_release.reading import Metadata, read_common_entry, read_metadata, read_state, verify_entries
 from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM, File, Report
 from megatron.bridge_release.root import Root
+from megatron.bridge_release.rope_factor import BUILT_IN_ROPE_SCALING_FACTOR, ENTRY_POINT, is_factor_ignored
 from megatron.bridge_release.source import describe_run_config, read_source
 
 
@@ -260,15 +261,10 @@ class FolderCheck:
         elif report.layout == "release" and report.args_problem is not None:
             text = f"{self._path}: {report.args_problem}. {self._repair}"
             report.add_problem(text, MEGATRON_LM, OLDER_MEGATRON_LM)
-        if args.get("use_rope_scaling") and args.get("rope_scaling_factor") not in (
-            None,
-            BUILT_IN_ROPE_SCALING_FACTOR,
-        ):
+        if is_factor_ignored(args.get("use_rope_scaling"), args.get("rope_scaling_factor")):
             report.notes.append(
-                "Megatron-LM's own builder, up to core 0.19, ignores "
-                f"--rope-scaling-factor={args['rope_scaling_factor']} and takes {BUILT_IN_ROPE_SCALING_FACTOR:g}, which "
-                "is another function: add to pretrain_gpt.py, after gpt_config_from_args(args), "
-                "model_cfg.rope_scaling_factor = args.rope_scaling_factor."
+                f"Megatron-LM ignores --rope-scaling-factor={args['rope_scaling_factor']} and builds the model with "
+                f"{BUILT_IN_ROPE_SCALING_FACTOR:g}. Start its scripts with -m {ENTRY_POINT}, as launch prints it."
             )
         self._check_tokenizer_model(args.get("tokenizer_model"))
 

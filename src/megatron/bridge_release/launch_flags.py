@@ -12,12 +12,21 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The flags with which Megatron-LM starts from a root."""
+"""The command that starts Megatron-LM from a checkpoint directory."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from megatron.bridge_release.layout import FLAGS_FILE, RELEASE, TOKENIZER
+from megatron.bridge_release.rope_factor import ENTRY_POINT, is_factor_ignored
+
+
+# A model's own length may be 131,072 tokens, for which a first training has no memory.
+SEQ_LENGTH = 4096
+
+# From core 0.16 on, Megatron-LM has no default for the last two; without the first it refuses --save.
+RUN_FLAGS = ("--save-interval", "500", "--eval-interval", "500", "--eval-iters", "0")
 
 
 def launch_flags(root: Path) -> list[str]:
@@ -27,8 +36,8 @@ def launch_flags(root: Path) -> list[str]:
         root: Checkpoint root; the flags name its absolute path.
 
     Returns:
-        The model's flags, its tokenizer's, and those that load the root, a word each; empty where its release has no
-        flags of its own.
+        The flags of the model, of its tokenizer, of loading the root, and of a run, one word each; empty if its release
+        has no file of flags.
 
     Raises:
         OSError: If the release's flags cannot be read.
@@ -39,6 +48,27 @@ def launch_flags(root: Path) -> list[str]:
     if not flags.is_file() or not flags.resolve().is_relative_to(root.resolve()):
         return []
     words = flags.read_text(errors="replace").split()
+    longest = _values(words).get("--seq-length", "")
+    if longest.isdecimal() and int(longest) > SEQ_LENGTH:
+        words += ["--seq-length", str(SEQ_LENGTH)]
     if tokenizer.is_dir():
         words += ["--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(tokenizer)]
-    return [*words, "--load", str(root), "--exit-on-missing-checkpoint"]
+    return [*words, "--load", str(root), "--exit-on-missing-checkpoint", *RUN_FLAGS]
+
+
+def launch_command(flags: list[str]) -> list[str]:
+    """Return the words of the command that starts Megatron-LM with these flags, in Megatron-LM's directory."""
+    module = ["-m", ENTRY_POINT] if needs_entry_point(flags) else []
+    return ["torchrun", *module, "pretrain_gpt.py", *flags]
+
+
+def needs_entry_point(flags: Iterable[str]) -> bool:
+    """Return whether Megatron-LM's own builder makes another model than a release's flags describe."""
+    values = _values(flags)
+    factor = values.get("--rope-scaling-factor")
+    return is_factor_ignored("--use-rope-scaling" in values, None if factor is None else float(factor))
+
+
+def _values(flags: Iterable[str]) -> dict[str, str]:
+    """Return the values of flags as a release's file has them: ``--flag`` or ``--flag=value``."""
+    return {name: value for name, _, value in (flag.partition("=") for flag in flags)}

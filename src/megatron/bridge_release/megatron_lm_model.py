@@ -40,9 +40,9 @@ from megatron.training.models import GPTModelBuilder
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.overrides import TorchFunctionMode
 
-from megatron.bridge_release.args_check import BUILT_IN_ROPE_SCALING_FACTOR
 from megatron.bridge_release.errors import NotComputable, in_one_line
 from megatron.bridge_release.loading import load_part
+from megatron.bridge_release.rope_factor import ENTRY_POINT_FLAG
 
 
 # Flags that a run needs besides the model's, and that Megatron Core's own modules need on a host without CUDA.
@@ -55,6 +55,8 @@ _RUN_FLAGS = (
 
 # The dtype that a release is trained in; here it is computed in float32.
 DTYPE_FLAGS = {"--bf16": torch.bfloat16, "--fp16": torch.float16}
+
+_CONNECTIONS = "CUDA_DEVICE_MAX_CONNECTIONS"
 
 # How many bytes of the checkpoint are read at a time; at least one tensor is.
 _BATCH = 1 << 28
@@ -111,7 +113,7 @@ def compute(args: Namespace, folder: Path, layers: int, tokens: torch.Tensor) ->
     positions = tokens.shape[1]
     try:
         config = gpt_config_from_args(args)
-        # The builder does not take it from its arguments; the README tells users of Megatron-LM to do this.
+        # Megatron-LM's own function ignores it. The entry point `megatron_lm` does the same for Megatron-LM's scripts.
         config.rope_scaling_factor = args.rope_scaling_factor
         model = (
             GPTModelBuilder(config)
@@ -129,11 +131,6 @@ def compute(args: Namespace, folder: Path, layers: int, tokens: torch.Tensor) ->
         raise NotComputable(f"Megatron Core cannot run it here ({in_one_line(error)})") from error
 
 
-def builder_ignores(args: Namespace) -> bool:
-    """Return whether the arguments have a rope scaling factor that Megatron-LM's own builder ignores."""
-    return bool(args.use_rope_scaling) and args.rope_scaling_factor != BUILT_IN_ROPE_SCALING_FACTOR
-
-
 def per_layer(args: Namespace) -> list[tuple[Any, ...]]:
     """Return for each layer what the arguments say of it alone; layers with equal values are of one kind."""
     values: list[list[Any]] = []
@@ -148,7 +145,8 @@ def per_layer(args: Namespace) -> list[tuple[Any, ...]]:
 
 def _parsed(flags: list[str]) -> Namespace:
     """Parse and validate a release's flags; see `megatron_lm` for what it raises."""
-    words = ["pretrain_gpt.py", *_RUN_FLAGS, *(flag for flag in flags if flag not in DTYPE_FLAGS)]
+    ours = {*DTYPE_FLAGS, ENTRY_POINT_FLAG}
+    words = ["pretrain_gpt.py", *_RUN_FLAGS, *(flag for flag in flags if flag not in ours)]
     stderr = io.StringIO()
     try:
         with _attributes((sys, "argv", words)), redirect_stderr(stderr):
@@ -259,16 +257,23 @@ def _process_groups() -> Iterator[None]:
 
 @contextmanager
 def _environment_restored() -> Iterator[None]:
-    """Restore the environment, in which Megatron Core records one model's attention and then refuses another's."""
-    before = dict(os.environ)
-    for name in [name for name in os.environ if name.startswith("NVTE_")]:
-        del os.environ[name]
+    """Restore the variables in which Megatron Core records one model's attention and then refuses another's.
+
+    Other variables stay untouched: threads of gloo, OpenMP and tokenizers may read them meanwhile.
+    """
+
+    def recorded() -> list[str]:
+        return [name for name in os.environ if name.startswith("NVTE_") or name == _CONNECTIONS]
+
+    before = {name: os.environ.pop(name) for name in recorded()}
     # Validation asks for it in some layouts.
-    os.environ["CUDA_DEVICE_MAX_CONNECTIONS"] = "1"
+    os.environ[_CONNECTIONS] = "1"
     try:
         yield
     finally:
-        os.environ.clear()
+        for name in recorded():
+            if name not in before:
+                del os.environ[name]
         os.environ.update(before)
 
 

@@ -37,6 +37,7 @@ from megatron.bridge.training.release.args_table import (
     NO_ARGUMENT,
     OTHER_DEFAULTS,
 )
+from megatron.bridge.training.release.rope_factor import ENTRY_POINT_FLAG
 
 
 # Fields that providers of upstream after 0.6 alone have.
@@ -231,7 +232,7 @@ def _own_layer_spec(config):
         (gpt_model(), []),
         (gpt_model(activation_func=F.silu, gated_linear_unit=True), []),
         (gpt_model(rope_scaling=True, rope_scaling_factor=8.0), []),
-        (gpt_model(rope_scaling=True, rope_scaling_factor=32.0), ["rope_scaling_factor"]),
+        (gpt_model(rope_scaling=True, rope_scaling_factor=32.0), []),
         (gpt_model(softmax_scale=0.5), ["softmax_scale"]),
         (gpt_model(rotary_base=10000.5), ["rotary_base"]),
         (gpt_model(seq_len_interpolation_factor=2.5), ["seq_len_interpolation_factor"]),
@@ -248,6 +249,15 @@ def _own_layer_spec(config):
 )
 def test_what_megatron_lm_cannot_be_told_is_named(model, lacking):
     assert fields_without_argument(model) == lacking
+
+
+@pytest.mark.parametrize(
+    "scaled, factor, marked", [(True, 32.0, True), (True, 8.0, False), (True, 8, False), (False, 32.0, False)]
+)
+def test_flags_require_the_entry_point_for_a_factor_that_is_ignored(scaled, factor, marked):
+    flags = megatron_lm_flags(megatron_lm_args(gpt_model(rope_scaling=scaled, rope_scaling_factor=factor)))
+    assert (ENTRY_POINT_FLAG in flags) == marked
+    assert ("--rope-scaling-factor" in " ".join(flags)) == scaled
 
 
 def test_a_model_with_a_builder_of_its_own_is_named():

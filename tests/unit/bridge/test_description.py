@@ -62,5 +62,5 @@ def test_an_object_store_gets_none(root, monkeypatch):
 
 def test_what_no_flag_gives_is_a_warning(capsys):
     assert warn_of_what_no_flag_gives(gpt_model()) == ""
-    lacking = warn_of_what_no_flag_gives(gpt_model(rope_scaling=True, rope_scaling_factor=32.0))
-    assert "rope_scaling_factor" in lacking
+    lacking = warn_of_what_no_flag_gives(gpt_model(softmax_scale=0.5))
+    assert "softmax_scale" in lacking

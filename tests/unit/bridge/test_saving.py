@@ -61,6 +61,7 @@ def test_a_release_is_published_and_told_of(tmp_path, capsys):
     assert _names(root) == WHOLE and (root / "release/.metadata").read_text() == "one"
     told = capsys.readouterr().out
     assert f"--load '{root}' --exit-on-missing-checkpoint --use-checkpoint-args --swiglu" in told
+    assert f"python -m megatron.bridge_release launch '{root}'" in told
     assert "\nNote: A note." in told
 
 

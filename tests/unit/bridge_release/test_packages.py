@@ -15,9 +15,12 @@ import pytest
 MEGATRON = Path(__file__).resolve().parents[3] / "src" / "megatron"
 # What both packages need stands in the one, and is linked into the other.
 SHARED = (
+    "args_comparison",
+    "args_table",
     "commands",
     "destination",
     "export_folder",
+    "exported_config",
     "headers",
     "integrity",
     "layout",
@@ -26,6 +29,7 @@ SHARED = (
     "names",
     "plain_files",
     "root",
+    "rope_factor",
     "source",
 )
 

@@ -23,10 +23,9 @@ from pathlib import Path
 
 import yaml
 
-from megatron.bridge_release.cli.printing import launch_command
 from megatron.bridge_release.commands import release_command, repair_command
 from megatron.bridge_release.integrity import digests, read_manifest
-from megatron.bridge_release.launch_flags import launch_flags
+from megatron.bridge_release.launch_flags import launch_command, launch_flags
 from megatron.bridge_release.layout import FLAGS_FILE, INTEGRITY_FILE, RELEASE, TOKENIZER, TRACKER, parse_tracker
 from megatron.bridge_release.root import read_root
 

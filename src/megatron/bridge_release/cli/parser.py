@@ -25,6 +25,7 @@ from megatron.bridge_release.cli.exporting import run_export
 from megatron.bridge_release.cli.importing import run_import
 from megatron.bridge_release.cli.launching import run_launch
 from megatron.bridge_release.cli.repairing import run_repair, run_revert
+from megatron.bridge_release.launch_flags import SEQ_LENGTH
 
 
 _NAME = "megatron-bridge-release"
@@ -73,6 +74,10 @@ def make_parser() -> argparse.ArgumentParser:
         )
     )
     launch = add("launch", "print the command that starts Megatron-LM from a root", "ckpt --format yaml")
+    launch.description = (
+        "Print the command that starts Megatron-LM from a root: with the flags of the model and its tokenizer, sequences of at "
+        f"most {SEQ_LENGTH} tokens, a save every 500 iterations if --save follows, and no evaluation. Flags given after it win."
+    )
     _add_root(launch)
     launch.add_argument(
         "--format",

@@ -23,6 +23,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from megatron.bridge_release.launch_flags import launch_command
 from megatron.bridge_release.report import Report
 
 
@@ -63,11 +64,6 @@ def print_made(report: Report, out: TextIO) -> None:
         folders[path] = folders[path.parent].add(escape(text))
     console.print(top)
     _print_findings(report, console)
-
-
-def launch_command(flags: list[str]) -> list[str]:
-    """Return the words of the command that starts Megatron-LM with some flags."""
-    return ["torchrun", "pretrain_gpt.py", *flags]
 
 
 def _print_findings(report: Report, console: Console) -> None:

@@ -24,12 +24,13 @@ import yaml
 
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.cli.launching import _model_args
+from megatron.bridge_release.launch_flags import RUN_FLAGS
 
 
 def _words(release) -> list[str]:
     tokenizer = ["--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", f"{release.folder}/tokenizer"]
     load = ["--load", str(release.root), "--exit-on-missing-checkpoint"]
-    return ["torchrun", "pretrain_gpt.py", "--num-layers=2", "--hidden-size=4", *tokenizer, *load]
+    return ["torchrun", "pretrain_gpt.py", "--num-layers=2", "--hidden-size=4", *tokenizer, *load, *RUN_FLAGS]
 
 
 def _error(capsys, *words: str) -> str:
@@ -67,6 +68,9 @@ def test_yaml_has_a_switch_as_true_and_a_value_however_it_was_given(release, cap
             "--tokenizer-model": f"{release.folder}/tokenizer",
             "--load": str(release.root),
             "--exit-on-missing-checkpoint": True,
+            "--save-interval": "500",
+            "--eval-interval": "500",
+            "--eval-iters": "0",
         }
     }
     assert _model_args(["--a", "--b=c=d", "--e", "-1", "--f="]) == {"--a": True, "--b": "c=d", "--e": "-1", "--f": ""}
@@ -80,6 +84,41 @@ def test_where_training_has_gone_on_it_goes_on_with_the_releases_flags(release, 
     release.tracker.write_text("5")
     assert main(["launch", str(release.root)]) == 0
     assert capsys.readouterr().out.split() == _words(release)
+
+
+def _write_flags(release, *flags: str) -> None:
+    (release.folder / "megatron_lm_args.txt").write_text("".join(f"{flag}\n" for flag in flags))
+    release.seal()
+
+
+@pytest.mark.parametrize("longest, given", [("131072", ["4096"]), ("4097", ["4096"]), ("4096", []), ("2048", [])])
+def test_sequences_are_at_most_4096_tokens_by_default(release, longest, given, capsys):
+    _write_flags(release, "--num-layers=2", f"--seq-length={longest}", f"--max-position-embeddings={longest}")
+    assert main(["launch", str(release.root), "--json"]) == 0
+    flags = json.loads(capsys.readouterr().out)["launch"]
+    assert [following for flag, following in zip(flags, flags[1:]) if flag == "--seq-length"] == given
+
+
+@pytest.mark.parametrize(
+    "rope, entry_point",
+    [
+        (
+            ["--use-rope-scaling", "--rope-scaling-factor=32.0", "--entry-point=megatron.bridge_release.megatron_lm"],
+            True,
+        ),
+        # Releases written before there was an entry point.
+        (["--use-rope-scaling", "--rope-scaling-factor=32.0"], True),
+        (["--use-rope-scaling", "--rope-scaling-factor=8.0"], False),
+        (["--use-rope-scaling"], False),
+        ([], False),
+    ],
+)
+def test_a_factor_that_megatron_lm_ignores_is_launched_by_the_entry_point(release, rope, entry_point, capsys):
+    _write_flags(release, "--num-layers=2", *rope)
+    assert main(["launch", str(release.root)]) == 0
+    words = capsys.readouterr().out.split()
+    module = ["-m", "megatron.bridge_release.megatron_lm"] if entry_point else []
+    assert words[: words.index("pretrain_gpt.py")] == ["torchrun", *module]
 
 
 def test_a_path_with_a_space_is_not_for_a_shell_that_takes_words_apart(release, capsys):

@@ -346,6 +346,38 @@ class TestEdits(EditSnippets):
             ("to_megatron_model", "to_model"),
             "        model = bridge.to_megatron_model()\n",
         ),
+        "export-trained": Snippet(
+            '''
+ class AutoBridge:
+-    def export_ckpt(self, megatron_path, hf_path):
++    def export_ckpt(
++        self, megatron_path, hf_path, *, tokenizer_size: int | None = None, rope_scaling_factor: float | None = None
++    ):
+         """Export it.
+
+         Args:
+             hf_path: Its place.
++            tokenizer_size: Number of tokens of the training's tokenizer, if the vocabulary grew. Default is None:
++                an embedding of more rows than the source model's and their padding is an error.
++            rope_scaling_factor: The rope scaling factor that the training applied, if the checkpoint does not
++                record it. Default is None: an unknown factor is an error.
++
++        Raises:
++            ValueError: If a Hugging Face config cannot express what was trained. Raised before anything is written.
+         """
+-        model = self.load_megatron_model(megatron_path)
++        # The training package imports this module's package.
++        from megatron.bridge.training.release.trained_model import TrainedModel
++
++        trained = TrainedModel.of(self, megatron_path, tokenizer_size, rope_scaling_factor)
++        model = self.load_megatron_model(megatron_path, mp_overrides=trained and trained.overrides)
+         self.save_hf_pretrained(model, hf_path)
++        if trained is not None:
++            trained.write_config(hf_path)
+''',
+            ("self.load_megatron_model", "self.load"),
+            "        model = self.load_megatron_model(megatron_path)\n",
+        ),
         "import-low-memory": Snippet(
             '''
  class AutoBridge:

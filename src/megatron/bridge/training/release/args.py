@@ -34,7 +34,6 @@ from megatron.bridge.models.gpt_provider import GPTModelProvider, default_layer_
 from megatron.bridge.models.mla_provider import MLAModelProvider
 from megatron.bridge.training.release.args_table import (
     ARGUMENTS,
-    BUILT_IN_ROPE_SCALING_FACTOR,
     MODEL,
     MODEL_PARALLELISM,
     NO_ARGUMENT,
@@ -43,6 +42,7 @@ from megatron.bridge.training.release.args_table import (
     Argument,
     tables_of,
 )
+from megatron.bridge.training.release.rope_factor import ENTRY_POINT_FLAG, is_factor_ignored
 
 
 logger = logging.getLogger(__name__)
@@ -104,6 +104,8 @@ def megatron_lm_flags(args: argparse.Namespace, *, restored: bool = True) -> lis
                 words += [argument.flag] if value != argument.default else []
             elif value != argument.default or table is not UNCOMMON:
                 words += _as_words(argument, value)
+    if is_factor_ignored(getattr(args, "use_rope_scaling", False), getattr(args, "rope_scaling_factor", None)):
+        words.append(ENTRY_POINT_FLAG)
     return words
 
 
@@ -125,8 +127,6 @@ def fields_without_argument(model: Any) -> list[str]:
         value = argument.value(model)
         if value is not None and not isinstance(value, argument.types):
             names += argument.fields
-    if getattr(model, "rope_scaling", False) and model.rope_scaling_factor != BUILT_IN_ROPE_SCALING_FACTOR:
-        names.append("rope_scaling_factor")
     if not any(argument.value(model) for argument in MODEL if "activation_func" in argument.fields):
         if model.activation_func is not F.gelu or model.gated_linear_unit:
             gated = "gated " if model.gated_linear_unit else ""

@@ -12,15 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Megatron-LM's arguments of a model, as data: which field of a model provider gives which argument of its parser."""
+"""Megatron-LM's arguments of a model, as data: which field of a model provider gives which argument of its parser.
+
+`megatron.bridge_release` has a link to this file: importing it imports neither torch nor megatron.
+"""
 
 import math
 from dataclasses import dataclass
 from typing import Any, Callable
-
-import torch.nn.functional as F
-from megatron.core.activations import squared_relu
-from megatron.core.fusions.fused_bias_geglu import quick_gelu
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,25 @@ def _whole(value: float | None) -> int | float | None:
     return int(value) if value is not None and value == int(value) else value
 
 
-def _is_gated(activation: Callable[..., Any]) -> Callable[[Callable[..., Any], bool], bool]:
-    return lambda function, gated: function is activation and gated
+# A model provider has the functions themselves, whose modules take seconds to import.
+
+
+def _is_swiglu(function: Callable[..., Any], gated: bool) -> bool:
+    import torch.nn.functional as F
+
+    return function is F.silu and gated
+
+
+def _is_quick_geglu(function: Callable[..., Any], gated: bool) -> bool:
+    from megatron.core.fusions.fused_bias_geglu import quick_gelu
+
+    return function is quick_gelu and gated
+
+
+def _is_squared_relu(function: Callable[..., Any], gated: bool) -> bool:
+    from megatron.core.activations import squared_relu
+
+    return function is squared_relu and not gated
 
 
 # Megatron-LM pads the vocabulary to a multiple of this times its TP; a model padded to it loads at any TP.
@@ -117,14 +133,14 @@ MODEL = (
     Argument("qk_layernorm", "--qk-layernorm", False),
     Argument("add_bias_linear", "--disable-bias-linear", True, restored=True),
     Argument("add_qkv_bias", "--add-qkv-bias", False, restored=True),
-    Argument("swiglu", "--swiglu", False, ("activation_func", "gated_linear_unit"), _is_gated(F.silu), restored=True),
-    Argument("quick_geglu", "--quick-geglu", False, ("activation_func", "gated_linear_unit"), _is_gated(quick_gelu)),
+    Argument("swiglu", "--swiglu", False, ("activation_func", "gated_linear_unit"), _is_swiglu, restored=True),
+    Argument("quick_geglu", "--quick-geglu", False, ("activation_func", "gated_linear_unit"), _is_quick_geglu),
     Argument(
         "squared_relu",
         "--squared-relu",
         False,
         ("activation_func", "gated_linear_unit"),
-        lambda function, gated: function is squared_relu and not gated,
+        _is_squared_relu,
         restored=True,
     ),
     Argument(
@@ -161,9 +177,6 @@ _ROPE_SCALING = (
     Argument("use_rope_scaling", "--use-rope-scaling", False, ("rope_scaling",)),
     Argument("rope_scaling_factor", "--rope-scaling-factor", 8.0),
 )
-
-# Megatron-LM, up to core 0.19 at least, parses the flag, and its own builder does not pass it on.
-BUILT_IN_ROPE_SCALING_FACTOR = 8.0
 
 _EXPERTS = (
     Argument("num_experts", "--num-experts", model_fields=("num_moe_experts",), restored=True),

@@ -19,35 +19,8 @@ from typing import Any
 from megatron.core.utils import get_model_config
 
 from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_args
+from megatron.bridge.training.release.args_comparison import CHOSEN_FOR_TRAINING
 from megatron.bridge.training.release.args_table import MODEL_ARGUMENTS
-
-
-# What a caller may choose for a training: lengths, dropout, dtypes, precision, and the balance of experts. The tensors,
-# and what is computed of them, stay the same.
-_CHOSEN_FOR_TRAINING = frozenset(
-    {
-        "attention_dropout",
-        "attention_softmax_in_fp32",
-        "bf16",
-        "disable_bf16_reduced_precision_matmul",
-        "fp16",
-        "fp32_residual_connection",
-        "hidden_dropout",
-        "make_vocab_size_divisible_by",
-        "max_position_embeddings",
-        "moe_aux_loss_coeff",
-        "moe_grouped_gemm",
-        "moe_router_bias_update_rate",
-        "moe_router_dtype",
-        "moe_token_dispatcher_type",
-        "moe_z_loss_coeff",
-        "mtp_loss_scaling_factor",
-        "padded_vocab_size",
-        "seq_length",
-        # Rows beyond the model's are padding.
-        "vocab_size",
-    }
-)
 
 
 def config_of(model: Any) -> Any:
@@ -84,7 +57,7 @@ def require_own_config(bridge: Any, given: Any) -> None:
     for args in (values, expected):
         # A method of routing; the others are losses.
         args["moe_router_load_balancing_type"] = "sinkhorn" in args["moe_router_load_balancing_type"]
-    names = sorted(MODEL_ARGUMENTS - _CHOSEN_FOR_TRAINING)
+    names = sorted(MODEL_ARGUMENTS - CHOSEN_FOR_TRAINING)
     differing = [
         f"{name} is {values.get(name)!r}, not {expected.get(name)!r}"
         for name in names

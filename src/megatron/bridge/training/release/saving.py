@@ -121,11 +121,12 @@ def _advice(root: Path, folder: Path, notes: Sequence[str]) -> str:
         return ""
     flags = " ".join(megatron_lm_flags(args, restored=False))
     launch = release_command("launch", root)
-    completes = f", which {launch} completes with those of the tokenizer" if launch else ""
+    file = f"{get_checkpoint_name(str(root), 0, release=True)}/{FLAGS_FILE}"
+    command = f"the command that this prints:\n  {launch}\n" if launch else f"the flags in {file}\n"
     return (
-        f"Start Megatron-LM from {root} with:\n"
-        f"  --load {shlex.quote(str(root))} --exit-on-missing-checkpoint --use-checkpoint-args {flags}\n"
-        f"or with the flags in {get_checkpoint_name(str(root), 0, release=True)}/{FLAGS_FILE}{completes}"
+        f"Start Megatron-LM from {root} with {command}"
+        "or with these flags and those of your run:\n"
+        f"  --load {shlex.quote(str(root))} --exit-on-missing-checkpoint --use-checkpoint-args {flags}"
         + "".join(f"\nNote: {text}" for text in notes)
     )
 

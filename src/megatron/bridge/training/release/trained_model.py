@@ -1,0 +1,184 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""What an export writes of a trained checkpoint: its config, its vocabulary and its dtype, derived from its args."""
+
+import json
+from argparse import Namespace
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron.core.dist_checkpointing.serialization import load_common_state_dict, load_tensors_metadata
+from transformers import PretrainedConfig
+
+from megatron.bridge.models.model_provider import ModelProviderMixin
+from megatron.bridge.training.checkpointing import find_checkpoint_folder
+from megatron.bridge.training.model_load_save import load_model_config
+from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_args
+from megatron.bridge.training.release.args_comparison import (
+    APPLIED_ROPE_SCALING_FACTOR,
+    FIELDS_WITHOUT_ARGUMENT,
+    applied_rope_scaling_factor,
+)
+from megatron.bridge.training.release.exported_config import export_config, exported_vocab_size
+from megatron.bridge.training.release.headers import read_headers
+from megatron.bridge.training.utils.checkpoint_utils import file_exists
+
+
+_EMBEDDING = "embedding.word_embeddings.weight"
+_DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+# Keywords of a model's loading that decide which config.json is read.
+_LOCATION = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained checkpoint, and what an export of it needs.
+
+    Attributes:
+        bridge: The `AutoBridge` of the source model.
+        args: Args with which the checkpoint was trained.
+        source: Content of the source model's config.json.
+        vocab_size: Rows of the embedding to export; None if the checkpoint has no embedding of this name.
+    """
+
+    bridge: Any
+    args: Namespace
+    source: dict[str, Any]
+    vocab_size: int | None
+
+    @classmethod
+    def of(
+        cls,
+        bridge: Any,
+        path: str | Path,
+        tokenizer_size: int | None = None,
+        rope_scaling_factor: float | None = None,
+    ) -> "TrainedModel | None":
+        """Read how a checkpoint was trained, and require that a Hugging Face config can express it.
+
+        Needs a process group.
+
+        Args:
+            bridge: The `AutoBridge` of the source model.
+            path: Checkpoint directory, or a checkpoint folder in it.
+            tokenizer_size: Number of tokens of the training's tokenizer, if it is not the source model's.
+            rope_scaling_factor: The rope scaling factor that the training applied, if the checkpoint does not record it.
+
+        Returns:
+            The model; None if there is no checkpoint.
+
+        Raises:
+            UnknownRopeFactorError: If the checkpoint does not record the rope scaling factor.
+            ValueError: If the checkpoint has no args, or a Hugging Face config cannot express them, or the vocabulary
+                is neither the source model's nor the tokenizer's.
+        """
+        folder = find_checkpoint_folder(str(path))
+        if not file_exists(f"{folder}/.metadata"):
+            # What is there instead is an error of the load.
+            return None
+        args, source = trained_args(folder), source_config(bridge)
+        if rope_scaling_factor is not None:
+            setattr(args, APPLIED_ROPE_SCALING_FACTOR, rope_scaling_factor)
+        applied_rope_scaling_factor(args)
+        embedding = load_tensors_metadata(folder).get(_EMBEDDING)
+        vocab_size = embedding and exported_vocab_size(args, source, embedding.global_shape[0], tokenizer_size)
+        trained = cls(bridge, args, source, vocab_size)
+        trained.config("bfloat16")
+        return trained
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The fields of the model to build that are not those of its run config."""
+        return {} if self.vocab_size is None else {"vocab_size": self.vocab_size, "should_pad_vocab": False}
+
+    def config(self, dtype: str) -> dict[str, Any]:
+        """Return the content of the exported config.json for a dtype of the tensors."""
+        return export_config(self.args, self.source, self.bridge, dtype=dtype, vocab_size=self.vocab_size)
+
+    def write_config(self, folder: str | Path) -> None:
+        """Write config.json beside the exported tensors.
+
+        Raises:
+            ValueError: If no tensor there is of a floating-point type that a config names.
+        """
+        content = self.config(written_dtype(Path(folder)))
+        Path(folder, "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def trained_args(folder: str) -> Namespace:
+    """Return the args with which a checkpoint was trained.
+
+    Megatron-LM saves them in the common state. Megatron-Bridge saves a run config, of whose model they are made.
+
+    Args:
+        folder: Checkpoint folder.
+
+    Raises:
+        ValueError: If the checkpoint has neither.
+    """
+    if file_exists(f"{folder}/run_config.yaml"):
+        model, _ = load_model_config(folder)
+        if isinstance(model, ModelProviderMixin):
+            args = megatron_lm_args(model)
+            # Megatron-Bridge has one length, that of the training's sequences.
+            args.max_position_embeddings = None
+            setattr(args, APPLIED_ROPE_SCALING_FACTOR, getattr(model, "rope_scaling_factor", None))
+            setattr(args, FIELDS_WITHOUT_ARGUMENT, fields_without_argument(model))
+            return args
+    args = load_common_state_dict(folder).get("args")
+    if not isinstance(args, Namespace):
+        raise ValueError(
+            f"{folder} has no args: how the model was trained is not known. Save the checkpoint with Megatron-LM or "
+            "Megatron-Bridge."
+        )
+    return args
+
+
+def source_config(bridge: Any) -> dict[str, Any]:
+    """Return the content of a source model's config.json, without what an export does not have.
+
+    Args:
+        bridge: The `AutoBridge` of the model.
+    """
+    hf_pretrained = bridge.hf_pretrained
+    name = getattr(hf_pretrained, "model_name_or_path", None)
+    if name is None:
+        content = getattr(hf_pretrained, "config", hf_pretrained).to_dict()
+    else:
+        location = {key: value for key, value in hf_pretrained.init_kwargs.items() if key in _LOCATION}
+        content, _ = PretrainedConfig.get_config_dict(name, **location)
+    # An export is not quantized, and has its source's code only if that is trusted.
+    removed = {"_commit_hash", "quantization_config"}
+    removed |= set() if getattr(hf_pretrained, "trust_remote_code", False) is True else {"auto_map"}
+    return {field: value for field, value in content.items() if field not in removed}
+
+
+def written_dtype(folder: Path) -> str:
+    """Return the name of the dtype of most values of an exported model.
+
+    Raises:
+        ValueError: If its files have none that a config names.
+    """
+    sizes: Counter[str] = Counter()
+    for header in read_headers(folder).values():
+        size = 1
+        for length in header.shape:
+            size *= length
+        sizes[header.dtype] += size if header.dtype in _DTYPES else 0
+    if not any(sizes.values()):
+        raise ValueError(f"{folder} has no tensors of bfloat16, float16 or float32. Export the model again.")
+    return _DTYPES[sizes.most_common(1)[0][0]]

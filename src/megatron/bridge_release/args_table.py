@@ -1,0 +1,1 @@
+../bridge/training/release/args_table.py

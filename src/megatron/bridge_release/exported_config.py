@@ -1,0 +1,1 @@
+../bridge/training/release/exported_config.py

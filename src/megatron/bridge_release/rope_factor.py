@@ -1,0 +1,1 @@
+../bridge/training/release/rope_factor.py

@@ -1,0 +1,158 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""An export computes what Megatron-LM trained, with whatever flags, or is refused.
+
+Each checkpoint is saved by Megatron-LM's own ``save_checkpoint``, and the exported model's logits in transformers are
+compared with those of Megatron-LM's own builder of the same flags.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from hf_logits import hf_logits, load_hf, wrong_logits
+from megatron.training.checkpointing import save_checkpoint
+from megatron_lm import load, logits, megatron_lm, release_flags
+from models import FAMILIES, make_tiny_llama, save_random_model
+from safetensors.torch import load_file
+
+from megatron.bridge import AutoBridge
+from megatron.bridge.training.release.args_comparison import UnknownRopeFactorError
+
+
+TOKENS = torch.arange(400).reshape(2, 200)
+SCALED = ("--use-rope-scaling", "--rope-scaling-factor")
+
+# Name of a model, flags of its training, and how flags of the release begin that the training did without.
+TRAININGS = {
+    "base and epsilon": ("gqa-untied", ["--rotary-base=54321", "--norm-epsilon=1e-3"], ()),
+    "interpolated": ("gqa-tied", ["--rotary-seq-len-interpolation-factor=4"], ()),
+    "scaled": ("eight-heads", ["--use-rope-scaling"], ()),
+    "longer": ("gqa-tied", ["--max-position-embeddings=4096"], ()),
+    "not scaled": ("llama3-rope", [], SCALED),
+    "scaled, other base": ("llama3-rope", ["--rotary-base=700000"], ()),
+    "window": ("Mistral (sliding window)", ["--window-size=9,0"], ("--window-size",)),
+    "no window": ("Mistral (sliding window)", [], ("--window-size",)),
+    "experts": ("Qwen3-MoE (experts, qk-norm)", ["--moe-router-topk=3", "--norm-epsilon=2e-5"], ()),
+    "plain script": ("Llama 3.2 (rope scaling, tied)", ["--rope-scaling-factor=8"], ()),
+}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> dict[str, tuple[Path, Path]]:
+    """Models and their releases, by the names of the models."""
+    made = {}
+    for name in {name for name, *_ in TRAININGS.values()} | {"padded-vocabulary"}:
+        folder = tmp_path_factory.mktemp("source")
+        if name in FAMILIES:
+            hf = save_random_model(folder / "hf", FAMILIES[name].config)
+        else:
+            hf = make_tiny_llama(folder / "hf", name)
+        AutoBridge.import_ckpt(hf, folder / "root", release=True)
+        made[name] = hf, folder / "root"
+    return made
+
+
+def _train(
+    source: tuple[Path, Path], to: Path, flags: list[str], without: tuple[str, ...] = (), rows: int | None = None
+) -> tuple[Path, torch.Tensor, torch.Tensor]:
+    """Load a release with other flags and save it as iteration 3; return the root, logits and the embedding."""
+    root = Path(shutil.copytree(source[1], to))
+    flags = [*release_flags(root, without), *flags, "--save", str(root), "--save-interval", "1"]
+    with megatron_lm([*flags, "--no-save-optim", "--no-save-rng"]) as args:
+        model, _ = load(args)
+        # As the exported weights are rounded.
+        model.bfloat16().float()
+        if rows is not None:
+            torch.manual_seed(1)
+            model.embedding.word_embeddings.weight.data[500:].normal_().bfloat16()
+            model.bfloat16().float()
+        found = logits(model, TOKENS)
+        embedding = model.state_dict()["embedding.word_embeddings.weight"].clone()
+        save_checkpoint(3, [model], None, None, 0)
+    return root, found, embedding
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_an_export_computes_what_was_trained(sources, tmp_path, name):
+    source_name, flags, without = TRAININGS[name]
+    hf, _ = source = sources[source_name]
+    root, expected, _ = _train(source, tmp_path / "root", flags, without)
+    AutoBridge.from_hf_pretrained(hf).export_ckpt(root, tmp_path / "exported", show_progress=False)
+    exported = load_hf(tmp_path / "exported")
+    vocabulary = exported.config.vocab_size
+    assert wrong_logits(hf_logits(exported, TOKENS), expected[..., :vocabulary].contiguous()) == []
+    if name != "longer":
+        before = hf_logits(load_hf(hf), TOKENS)
+        assert wrong_logits(before, expected[..., :vocabulary].contiguous()) != [], "the flags changed the model"
+    else:
+        assert exported.config.max_position_embeddings == 4096
+    # What this export is made of, another import understands.
+    AutoBridge.import_ckpt(tmp_path / "exported", tmp_path / "again", release=True)
+
+
+def test_an_export_of_what_a_config_cannot_express_is_refused(sources, tmp_path):
+    hf, _ = source = sources["gqa-tied"]
+    root, *_ = _train(source, tmp_path / "root", ["--rotary-percent=0.5"])
+    with pytest.raises(ValueError, match=r"rotary_percent=0.5 \(release: 1.0\)"):
+        AutoBridge.from_hf_pretrained(hf).export_ckpt(root, tmp_path / "exported", show_progress=False)
+    assert not (tmp_path / "exported").exists()
+
+
+def test_a_rope_factor_that_nothing_records_must_be_given(sources, tmp_path):
+    hf, _ = source = sources["Llama 3.2 (rope scaling, tied)"]
+    root, expected, _ = _train(source, tmp_path / "root", [])
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    with pytest.raises(UnknownRopeFactorError) as raised:
+        bridge.export_ckpt(root, tmp_path / "exported", show_progress=False)
+    assert raised.value.factor == 32.0 and not (tmp_path / "exported").exists()
+    # The builder of this test is Megatron-LM's own.
+    bridge.export_ckpt(root, tmp_path / "exported", show_progress=False, rope_scaling_factor=8)
+    exported = hf_logits(load_hf(tmp_path / "exported"), TOKENS)
+    assert wrong_logits(exported, expected[..., :500].contiguous()) == []
+    assert json.loads((tmp_path / "exported/config.json").read_text())["rope_scaling"]["factor"] == 8.0
+
+
+def test_a_vocabulary_that_grew_is_exported_with_its_tokenizer_or_refused(sources, tmp_path):
+    hf, _ = source = sources["padded-vocabulary"]
+    flags = ["--vocab-size=600", "--padded-vocab-size=640"]
+    root, expected, embedding = _train(source, tmp_path / "root", flags, rows=600)
+    assert len(embedding) == 640
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    with pytest.raises(ValueError, match="640 rows.*declares 500"):
+        bridge.export_ckpt(root, tmp_path / "exported", show_progress=False)
+    with pytest.raises(ValueError, match="641 tokens"):
+        bridge.export_ckpt(root, tmp_path / "exported", show_progress=False, tokenizer_size=641)
+    bridge.export_ckpt(root, tmp_path / "exported", show_progress=False, tokenizer_size=600)
+    exported = load_hf(tmp_path / "exported")
+    assert exported.config.vocab_size == 600
+    rows = load_file(tmp_path / "exported/model.safetensors")["model.embed_tokens.weight"]
+    assert torch.equal(rows.float(), embedding[:600].float())
+    assert wrong_logits(hf_logits(exported, TOKENS), expected[..., :600].contiguous()) == []
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_config_declares_the_dtype_of_its_tensors(tmp_path, dtype):
+    hf = make_tiny_llama(tmp_path / "hf", "gqa-tied")
+    config = json.loads((hf / "config.json").read_text())
+    (hf / "config.json").write_text(json.dumps(config | {"dtype": "float32"}))
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True, torch_dtype=getattr(torch, dtype))
+    AutoBridge.from_hf_pretrained(hf).export_ckpt(tmp_path / "root", tmp_path / "exported", show_progress=False)
+    exported = json.loads((tmp_path / "exported/config.json").read_text())
+    tensors = load_file(tmp_path / "exported/model.safetensors").values()
+    assert {str(tensor.dtype) for tensor in tensors} == {f"torch.{dtype}"}
+    assert (exported["dtype"], exported["torch_dtype"]) == (dtype, dtype)

@@ -1,0 +1,115 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The entry point corrects the building of GPT models in a Megatron-LM of a few lines, and runs the script."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+_GPT_MODEL = """
+class GPTModel:
+    def __init__(self, config, vocab_size, rope_scaling=False, rope_scaling_factor=8.0):
+        self.factor = rope_scaling_factor
+"""
+
+_ARGS = """
+from types import SimpleNamespace
+ARGS = SimpleNamespace(rope_scaling_factor=32.0)
+def get_args():
+    return ARGS
+"""
+
+_SCRIPT = """
+import os, sys
+{before}
+from megatron.core.models.gpt import GPTModel
+from megatron.training.global_vars import ARGS
+class Subclass(GPTModel):
+    pass
+{teacher}
+models = [GPTModel(None, 5, rope_scaling=True), Subclass(None, vocab_size=5, rope_scaling=True, rope_scaling_factor=8.0)]
+print([model.factor for model in models], getattr(ARGS, "built_rope_scaling_factor", None))
+print(GPTModel(None, 5).factor, __name__, sys.argv, os.path.realpath(sys.path[0]), "torch" in sys.modules)
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A checkout of Megatron-LM, as far as the entry point looks at it."""
+    root = tmp_path / "Megatron-LM"
+    for folder in ("core/models/gpt", "training"):
+        (root / "megatron" / folder).mkdir(parents=True)
+    for package in ("core", "core/models", "core/models/gpt", "training"):
+        (root / "megatron" / package / "__init__.py").touch()
+    (root / "megatron/core/models/gpt/__init__.py").write_text("from .gpt_model import GPTModel\n")
+    (root / "megatron/core/models/gpt/gpt_model.py").write_text(_GPT_MODEL)
+    (root / "megatron/training/global_vars.py").write_text(_ARGS)
+    _write_script(root / "script.py")
+    return root
+
+
+def _write_script(path: Path, before: str = "", teacher: str = "") -> None:
+    path.write_text(_SCRIPT.format(before=before, teacher=teacher))
+
+
+def _run(cwd: Path, *words: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "megatron.bridge_release.megatron_lm", *words]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=100)
+
+
+def _lines(run: subprocess.CompletedProcess) -> list[str]:
+    assert run.returncode == 0, run.stderr
+    return run.stdout.splitlines()
+
+
+def test_models_are_built_with_the_factor_of_the_arguments(repository):
+    words = ["--lr", "1", "--entry-point=megatron.bridge_release.megatron_lm", "--mock-data"]
+    built, ran = _lines(_run(repository, "script.py", *words))
+    assert built == "[32.0, 32.0] 32.0"
+    assert ran == f"8.0 __main__ ['script.py', '--lr', '1', '--mock-data'] {repository.resolve()} False"
+
+
+def test_the_core_of_the_script_is_corrected_from_any_directory(repository, tmp_path):
+    """A script in a subdirectory adds the repository to the path itself, as Megatron-LM's tools do."""
+    (repository / "tools").mkdir()
+    _write_script(repository / "tools/run.py", "sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))")
+    assert _lines(_run(tmp_path, str(repository / "tools/run.py")))[0] == "[32.0, 32.0] 32.0"
+
+
+def test_a_model_without_the_parameter_is_an_error(repository):
+    model = repository / "megatron/core/models/gpt/gpt_model.py"
+    model.write_text(_GPT_MODEL.replace("rope_scaling_factor", "factor"))
+    run = _run(repository, "script.py")
+    assert run.returncode == 1 and run.stdout == ""
+    assert run.stderr.splitlines()[-1].startswith(
+        "RuntimeError: megatron.bridge_release.megatron_lm does not support this"
+    )
+
+
+def test_a_teacher_of_unknown_factor_is_an_error(repository):
+    _write_script(repository / "script.py", teacher="ARGS.export_kd_teacher_load = 'teacher'")
+    run = _run(repository, "script.py")
+    assert run.returncode == 1 and "does not support --export-kd-teacher-load" in run.stderr
+
+
+@pytest.mark.parametrize("words, error", [([], "usage: torchrun"), (["gone.py"], "error: gone.py is not a file")])
+def test_a_script_that_is_not_there_is_an_error(repository, words, error):
+    run = _run(repository, *words)
+    assert run.returncode == 1 and run.stderr.startswith(error)
