@@ -300,14 +300,32 @@ EDITS = (
     Edit(
         name="export-trained",
         symbol="AutoBridge.export_ckpt",
-        why="An export had the source model's config, whatever flags the checkpoint was trained with, and as many tokens.",
-        drop_when="upstream derives the config of an export from the checkpoint.",
+        why="An export had the source model's config, whatever flags the checkpoint was trained with, and as many tokens; its "
+        "tokenizer did not load in transformers 4, and an export that was stopped looked whole.",
+        drop_when="upstream derives the config of an export from the checkpoint, and publishes it when it is complete.",
         do=(
             AddParameter(
-                "tokenizer_size: int | None = None",
+                "release_path: str | Path | None = None",
                 keyword_only=True,
-                doc="tokenizer_size: Number of tokens of the training's tokenizer, if the vocabulary grew. Default is None:\n"
-                "an embedding of more rows than the source model's and their padding is an error.",
+                doc="release_path: Folder of the release that the training started from, if the checkpoint was saved to\n"
+                "another directory. Default is None: it is next to the checkpoint.",
+            ),
+            AddParameter(
+                "dtype: str | torch.dtype | None = None",
+                keyword_only=True,
+                doc="dtype: Dtype of the exported tensors. Default is None: the checkpoint's.",
+            ),
+            AddParameter(
+                "max_shard_size: int | str | None = None",
+                keyword_only=True,
+                doc="max_shard_size: Size of a weight file, in bytes or such as ``5GB``. Default is None: the files are those of\n"
+                "the source model.",
+            ),
+            AddParameter(
+                "tokenizer_path: str | Path | None = None",
+                keyword_only=True,
+                doc="tokenizer_path: Folder of the tokenizer of the training, if the vocabulary grew. Default is None: the\n"
+                "tokenizer is the source model's, and an embedding of more rows is an error.",
             ),
             AddParameter(
                 "rope_scaling_factor: float | None = None",
@@ -317,25 +335,30 @@ EDITS = (
             ),
             ExtendDocstring(
                 "Raises:",
-                "ValueError: If a Hugging Face config cannot express what was trained. Raised before anything is written.",
+                "ValueError: If a Hugging Face config cannot express what was trained, or if ``hf_path`` is not empty. Raised\n"
+                "    before anything is written.",
             ),
             InsertStatements(
                 """
                 # The training package imports this module's package.
-                from megatron.bridge.training.release.trained_model import TrainedModel
+                from megatron.bridge.training.release.exporting import export_checkpoint
 
-                trained = TrainedModel.of(self, megatron_path, tokenizer_size, rope_scaling_factor)
+                if export_checkpoint(
+                    self,
+                    megatron_path,
+                    hf_path,
+                    release=release_path,
+                    dtype=dtype,
+                    max_shard_size=max_shard_size,
+                    tokenizer=tokenizer_path,
+                    rope_scaling_factor=rope_scaling_factor,
+                    source_path=source_path,
+                    show_progress=show_progress,
+                ):
+                    return
 
                 """,
                 before_call="self.load_megatron_model",
-            ),
-            PassArgument("self.load_megatron_model", "mp_overrides=trained and trained.overrides"),
-            InsertStatements(
-                """
-                if trained is not None:
-                    trained.write_config(hf_path)
-                """,
-                after_call="self.save_hf_pretrained",
             ),
         ),
     ),

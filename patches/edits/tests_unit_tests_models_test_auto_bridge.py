@@ -41,19 +41,4 @@ EDITS = (
     *_expect("overwrite", "overwrite=False"),
     *_expect("allow", "allow_unused_tensors=()", "allow_config_fields=()", saves=False),
     *_expect("let-through", "let_through=()", imports=False),
-    *(
-        Edit(
-            name=f"trained-{test.replace('_', '-')}",
-            symbol=f"TestAutoBridge.test_{test}",
-            why="It names every keyword of the call, which has another one now.",
-            drop_when="upstream's test names it, or less.",
-            do=PassArgument(f"{mock}.assert_called_once_with", "mp_overrides=None"),
-            versions=versions,
-        )
-        for test, mock, versions in (
-            ("export_ckpt_basic", "mock_load_megatron_model", ""),
-            ("export_ckpt_with_kwargs", "mock_load_megatron_model", ""),
-            ("export_ckpt_preserves_existing_distributed_context", "mock_load", ">=0.7"),
-        )
-    ),
 )

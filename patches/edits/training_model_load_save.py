@@ -101,6 +101,22 @@ EDITS = (
         ),
     ),
     Edit(
+        name="load-run-config",
+        symbol="load_megatron_model",
+        why="What Megatron-LM saved to another directory has no run config: the release that it started from has one.",
+        drop_when=_RESOLVE_DROP,
+        do=(
+            AddParameter(
+                "run_config_path: Optional[Union[str, Path]] = None",
+                doc="run_config_path: Checkpoint folder whose run config describes the model. Default is None: the checkpoint's,\n"
+                "or that of the release next to it.",
+            ),
+            ReplaceExpression(
+                "load_model_config(checkpoint_path)", "load_model_config(str(run_config_path or checkpoint_path))"
+            ),
+        ),
+    ),
+    Edit(
         name="save-tokenizer-files",
         symbol="save_megatron_model",
         why="A release without its tokenizer, or with a part of it, must not be published, and transformers 5 writes one that "

@@ -27,7 +27,7 @@ import torch
 from hf_logits import hf_logits, load_hf, wrong_logits
 from megatron.training.checkpointing import save_checkpoint
 from megatron_lm import load, logits, megatron_lm, release_flags
-from models import FAMILIES, make_tiny_llama, save_random_model
+from models import FAMILIES, make_tiny_llama, save_random_model, save_tokenizer
 from safetensors.torch import load_file
 
 from megatron.bridge import AutoBridge
@@ -136,8 +136,13 @@ def test_a_vocabulary_that_grew_is_exported_with_its_tokenizer_or_refused(source
     with pytest.raises(ValueError, match="640 rows.*declares 500"):
         bridge.export_ckpt(root, tmp_path / "exported", show_progress=False)
     with pytest.raises(ValueError, match="641 tokens"):
-        bridge.export_ckpt(root, tmp_path / "exported", show_progress=False, tokenizer_size=641)
-    bridge.export_ckpt(root, tmp_path / "exported", show_progress=False, tokenizer_size=600)
+        bridge.export_ckpt(
+            root, tmp_path / "exported", show_progress=False, tokenizer_path=save_tokenizer(tmp_path / "641", 641)
+        )
+    tokenizer = save_tokenizer(tmp_path / "600", 600)
+    bridge.export_ckpt(root, tmp_path / "exported", show_progress=False, tokenizer_path=tokenizer)
+    for file in tokenizer.iterdir():
+        assert (tmp_path / "exported" / file.name).read_bytes() == file.read_bytes()
     exported = load_hf(tmp_path / "exported")
     assert exported.config.vocab_size == 600
     rows = load_file(tmp_path / "exported/model.safetensors")["model.embed_tokens.weight"]

@@ -161,9 +161,14 @@ def save_random_model(folder: Path, config: PretrainedConfig, seed: int = 0) -> 
         # Norm weights are ones in a new model: a swap of two of them would not be seen.
         parameter.data = (parameter.data.float() + 0.1 * torch.randn(parameter.shape)).to(torch.bfloat16)
     model.save_pretrained(folder)
+    return save_tokenizer(folder, config.vocab_size)
+
+
+def save_tokenizer(folder: Path, size: int) -> Path:
+    """Write a tokenizer of so many tokens."""
     # Some families' tokenizers add this one where it is not there.
     last = ("<|endoftext|>", "<eos>")
-    words = [f"w{i}" for i in range(config.vocab_size - len(last))]
+    words = [f"w{i}" for i in range(size - len(last))]
     tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate((*words, *last))}, unk_token="w0"))
     tokenizer.pre_tokenizer = Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", unk_token="w0").save_pretrained(folder)

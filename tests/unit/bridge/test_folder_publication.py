@@ -26,8 +26,8 @@ from pathlib import Path
 import pytest
 from faults import LosingPower, Stepping, killed_at
 
-from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.export_folder import check_empty, check_free_space
+from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.folder_publication import FolderPublication
 
 

@@ -75,11 +75,10 @@ def _export(options: argparse.Namespace, checkpoint: Path, show_progress: bool) 
     from torch.distributed.checkpoint.api import CheckpointException
 
     from megatron.bridge import AutoBridge
-    from megatron.bridge_release.exporting import export_checkpoint
 
     bridge = AutoBridge.from_hf_pretrained(options.hf_model, trust_remote_code=options.trust_remote_code)
     try:
-        export_checkpoint(bridge, checkpoint, options.out, show_progress=show_progress)
+        bridge.export_ckpt(checkpoint, options.out, show_progress=show_progress)
     except CheckpointException as error:
         # It is no Exception, and has the causes of all ranks, of which there is one.
         (cause,) = (cause for cause, _ in error.failures.values())

@@ -351,29 +351,53 @@ class TestEdits(EditSnippets):
  class AutoBridge:
 -    def export_ckpt(self, megatron_path, hf_path):
 +    def export_ckpt(
-+        self, megatron_path, hf_path, *, tokenizer_size: int | None = None, rope_scaling_factor: float | None = None
++        self,
++        megatron_path,
++        hf_path,
++        *,
++        release_path: str | Path | None = None,
++        dtype: str | torch.dtype | None = None,
++        max_shard_size: int | str | None = None,
++        tokenizer_path: str | Path | None = None,
++        rope_scaling_factor: float | None = None,
 +    ):
          """Export it.
 
          Args:
              hf_path: Its place.
-+            tokenizer_size: Number of tokens of the training's tokenizer, if the vocabulary grew. Default is None:
-+                an embedding of more rows than the source model's and their padding is an error.
++            release_path: Folder of the release that the training started from, if the checkpoint was saved to
++                another directory. Default is None: it is next to the checkpoint.
++            dtype: Dtype of the exported tensors. Default is None: the checkpoint's.
++            max_shard_size: Size of a weight file, in bytes or such as ``5GB``. Default is None: the files are those of
++                the source model.
++            tokenizer_path: Folder of the tokenizer of the training, if the vocabulary grew. Default is None: the
++                tokenizer is the source model's, and an embedding of more rows is an error.
 +            rope_scaling_factor: The rope scaling factor that the training applied, if the checkpoint does not
 +                record it. Default is None: an unknown factor is an error.
 +
 +        Raises:
-+            ValueError: If a Hugging Face config cannot express what was trained. Raised before anything is written.
++            ValueError: If a Hugging Face config cannot express what was trained, or if ``hf_path`` is not empty. Raised
++                before anything is written.
          """
--        model = self.load_megatron_model(megatron_path)
 +        # The training package imports this module's package.
-+        from megatron.bridge.training.release.trained_model import TrainedModel
++        from megatron.bridge.training.release.exporting import export_checkpoint
 +
-+        trained = TrainedModel.of(self, megatron_path, tokenizer_size, rope_scaling_factor)
-+        model = self.load_megatron_model(megatron_path, mp_overrides=trained and trained.overrides)
++        if export_checkpoint(
++            self,
++            megatron_path,
++            hf_path,
++            release=release_path,
++            dtype=dtype,
++            max_shard_size=max_shard_size,
++            tokenizer=tokenizer_path,
++            rope_scaling_factor=rope_scaling_factor,
++            source_path=source_path,
++            show_progress=show_progress,
++        ):
++            return
++
+         model = self.load_megatron_model(megatron_path)
          self.save_hf_pretrained(model, hf_path)
-+        if trained is not None:
-+            trained.write_config(hf_path)
 ''',
             ("self.load_megatron_model", "self.load"),
             "        model = self.load_megatron_model(megatron_path)\n",

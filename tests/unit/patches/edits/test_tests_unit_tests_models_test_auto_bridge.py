@@ -27,13 +27,4 @@ class TestEdits(EditSnippets):
         )
         for what, (arguments, tests) in _CALLS.items()
         for test in tests
-    } | {
-        f"trained-{test.replace('_', '-')}": keyword_snippet(
-            "TestAutoBridge", f"test_{test}", f"{mock}.assert_called_once_with", "mp_overrides=None"
-        )
-        for test, mock in (
-            ("export_ckpt_basic", "mock_load_megatron_model"),
-            ("export_ckpt_with_kwargs", "mock_load_megatron_model"),
-            ("export_ckpt_preserves_existing_distributed_context", "mock_load"),
-        )
     }

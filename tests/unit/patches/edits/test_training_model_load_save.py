@@ -123,6 +123,23 @@ class TestEdits(EditSnippets):
             ("load_model_config", "load_config"),
             "    x = load_model_config(1)\n",
         ),
+        "load-run-config": Snippet(
+            '''
+-def load_megatron_model(path):
++def load_megatron_model(path, run_config_path: Optional[Union[str, Path]] = None):
+     """Load it.
+
+     Args:
+         path: Its place.
++        run_config_path: Checkpoint folder whose run config describes the model. Default is None: the checkpoint's,
++            or that of the release next to it.
+     """
+-    x = load_model_config(checkpoint_path)
++    x = load_model_config(str(run_config_path or checkpoint_path))
+''',
+            ("load_model_config", "load_config"),
+            "    x = load_model_config(checkpoint_path)\n",
+        ),
         "cpu-build": Snippet(
             """
  def build_and_load_model():

@@ -22,7 +22,8 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
-from .args_table import BUILT_IN_ROPE_SCALING_FACTOR, MODEL_ARGUMENTS, tables_of
+from .args_table import MODEL_ARGUMENTS, tables_of
+from .rope_factor import BUILT_IN_ROPE_SCALING_FACTOR
 
 
 # What a caller may choose for a training: lengths, dropout, dtypes, precision, and the balance of experts. The tensors,

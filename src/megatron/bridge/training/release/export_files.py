@@ -19,7 +19,13 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from megatron.bridge.training.release.model_files import CODE_FILES, MODEL_FILES, TOKENIZER_FILES, copy_files, find_files
+from megatron.bridge.training.release.model_files import (
+    CODE_FILES,
+    MODEL_FILES,
+    TOKENIZER_FILES,
+    copy_files,
+    find_files,
+)
 from megatron.bridge.training.release.tokenizer import local_folder
 
 
@@ -75,4 +81,6 @@ def tokenizer_size(folder: str | Path | None, trust_remote_code: bool = False) -
     except Exception as error:
         # transformers raises many kinds.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"transformers cannot load the tokenizer {folder} ({reason}). Give the tokenizer's folder.") from error
+        raise ValueError(
+            f"transformers cannot load the tokenizer {folder} ({reason}). Give the tokenizer's folder."
+        ) from error

@@ -21,6 +21,7 @@ out of it when they are complete. The file that makes the model readable is move
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -33,6 +34,25 @@ from .root import left_folders
 LAST = "config.json"
 # In a staging folder: the names of the files that are moved out of it, as JSON.
 MOVED = ".moved.json"
+
+_UNITS = {"": 1, "B": 1} | {
+    unit: base**power
+    for base, infix in ((1000, ""), (1024, "I"))
+    for power, unit in enumerate((f"{letter}{infix}B" for letter in "KMGT"), 1)
+}
+
+
+def file_size(size: int | str) -> int:
+    """Return the size of a file in bytes, such as ``5GB`` or ``500MiB``.
+
+    Raises:
+        ValueError: If it is not a size, or less than a byte.
+    """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", str(size).strip())
+    value = int(float(match[1]) * _UNITS.get(match[2].upper(), 0)) if match else 0
+    if not value:
+        raise ValueError(f"{size!r} is not the size of a file. Give a number of bytes, or one such as 5GB or 500MiB.")
+    return value
 
 
 def interrupted_files(folder: Path) -> list[Path]:

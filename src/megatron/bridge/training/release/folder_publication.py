@@ -18,10 +18,10 @@ import json
 import os
 from pathlib import Path
 
-from megatron.bridge.training.release.filesystem import Filesystem
-from megatron.bridge.training.release.publishing import Publication
 from megatron.bridge.training.release.export_folder import LAST, MOVED, check_empty, interrupted_files
+from megatron.bridge.training.release.filesystem import Filesystem
 from megatron.bridge.training.release.layout import STAGING_PREFIX
+from megatron.bridge.training.release.publishing import Publication
 from megatron.bridge.training.release.root import left_folders
 
 
