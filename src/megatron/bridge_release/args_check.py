@@ -14,8 +14,16 @@
 
 """Compares Megatron-LM's args with the tensors of a checkpoint."""
 
+from argparse import Namespace
 from typing import Any
 
+from megatron.bridge_release.args_comparison import (
+    UnknownRopeFactorError,
+    applied_rope_scaling_factor,
+    describe_differences,
+    differing_arguments,
+)
+from megatron.bridge_release.exported_config import exported_vocab_size
 from megatron.bridge_release.reading import Metadata
 
 
@@ -76,3 +84,38 @@ def find_args_problem(args: dict[str, Any], metadata: Metadata | None) -> str | 
     if EMBEDDING in metadata.tensors and untied is not ("output_layer.weight" in metadata.tensors):
         return f"args.untie_embeddings_and_output_weights is {untied!r}, and the tensors say otherwise"
     return None
+
+
+def describe_training(args: dict[str, Any], release: dict[str, Any], metadata: Metadata | None) -> list[str]:
+    """Compare the args of a trained checkpoint with those of the release that it started from.
+
+    Args:
+        args: Args of the checkpoint.
+        release: Args of the release.
+        metadata: Metadata of the checkpoint; None if it cannot be read.
+
+    Returns:
+        What differs and what an export does with it; empty if the release's model was trained.
+    """
+    trained, expected = Namespace(**args), Namespace(**release)
+    notes = []
+    try:
+        trained.rope_scaling_factor = applied_rope_scaling_factor(trained)
+    except UnknownRopeFactorError as error:
+        notes.append(f"{error} An export needs it.")
+        trained.rope_scaling_factor = release.get("rope_scaling_factor")
+    differences = differing_arguments(trained, expected)
+    lengths = args.get("max_position_embeddings"), release.get("max_position_embeddings")
+    if lengths[0] != lengths[1]:
+        differences["max_position_embeddings"] = lengths
+    if differences:
+        notes.append(
+            f"Trained with other arguments than the release: {describe_differences(differences, 'release')}. An export "
+            "writes them into config.json, or is refused if a Hugging Face config cannot express them."
+        )
+    if metadata is not None and EMBEDDING in metadata.tensors and release.get("vocab_size"):
+        try:
+            exported_vocab_size(trained, release, metadata.tensors[EMBEDDING].shape[0])
+        except ValueError as error:
+            notes.append(f"{error} An export needs it.")
+    return notes

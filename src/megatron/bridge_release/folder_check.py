@@ -21,7 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from megatron.bridge_release.args_check import find_args_problem
+from megatron.bridge_release.args_check import describe_training, find_args_problem
 from megatron.bridge_release.commands import repair_command
 from megatron.bridge_release.integrity import digests, files_of, read_manifest, read_sums
 from megatron.bridge_release.launch_flags import launch_flags
@@ -261,12 +261,22 @@ class FolderCheck:
         elif report.layout == "release" and report.args_problem is not None:
             text = f"{self._path}: {report.args_problem}. {self._repair}"
             report.add_problem(text, MEGATRON_LM, OLDER_MEGATRON_LM)
+        if report.layout == "training" and report.args_problem is None:
+            report.notes += self._describe_training(args, metadata)
         if is_factor_ignored(args.get("use_rope_scaling"), args.get("rope_scaling_factor")):
             report.notes.append(
                 f"Megatron-LM ignores --rope-scaling-factor={args['rope_scaling_factor']} and builds the model with "
                 f"{BUILT_IN_ROPE_SCALING_FACTOR:g}. Start its scripts with -m {ENTRY_POINT}, as launch prints it."
             )
         self._check_tokenizer_model(args.get("tokenizer_model"))
+
+    def _describe_training(self, args: dict[str, Any], metadata: Metadata | None) -> list[str]:
+        """Compare the args of a training with those of the release beside it, if it has any."""
+        try:
+            release = vars(read_state(self._root.path / RELEASE)["args"])
+        except (Unreadable, KeyError, TypeError):
+            return []
+        return [] if find_args_problem(release, None) else describe_training(args, release, metadata)
 
     def _check_tokenizer_model(self, tokenizer: Any) -> None:
         if not isinstance(tokenizer, str):

@@ -16,8 +16,9 @@
 
 import pytest
 
-from megatron.bridge_release.args_check import EMBEDDING, NEEDED_ARGS, find_args_problem
+from megatron.bridge_release.args_check import EMBEDDING, NEEDED_ARGS, describe_training, find_args_problem
 from megatron.bridge_release.reading import Metadata, Tensor
+from megatron.bridge_release.rope_factor import BUILT_FACTOR
 
 
 OUTPUT = "output_layer.weight"
@@ -118,3 +119,31 @@ def test_an_output_layer_is_there_where_it_is_not_tied_and_there_alone(args, sha
     assert find_args_problem(args, wrong) == (
         f"args.untie_embeddings_and_output_weights is {untied}, and the tensors say otherwise"
     )
+
+
+SCALED = {"use_rope_scaling": True, "rope_scaling_factor": 32.0}
+
+
+@pytest.mark.parametrize(
+    ("trained", "release", "told"),
+    [
+        ({}, {}, []),
+        ({"attention_dropout": 0.1, "seq_length": 9}, {}, []),
+        ({"rotary_base": 7}, {"rotary_base": 10000}, ["rotary_base=7 (release: 10000)"]),
+        ({"max_position_embeddings": 7}, {"max_position_embeddings": 9}, ["max_position_embeddings=7 (release: 9)"]),
+        (SCALED | {BUILT_FACTOR: 32.0}, SCALED, []),
+        (SCALED | {BUILT_FACTOR: 8.0}, SCALED, ["rope_scaling_factor=8.0 (release: 32.0)"]),
+        (SCALED, SCALED, ["Unknown rope scaling factor"]),
+        (SCALED | {"rotary_base": 7}, SCALED, ["Unknown rope scaling factor", "rotary_base=7 (release: 10000)"]),
+        ({"vocab_size": 9}, {}, ["Vocabulary size mismatch"]),
+    ],
+)
+def test_what_was_trained_otherwise_than_the_release_is_named(args, shapes, trained, release, told):
+    notes = describe_training(args | trained, args | release, _metadata(shapes))
+    assert len(notes) == len(told)
+    assert all(text in note for text, note in zip(told, notes))
+
+
+def test_a_vocabulary_that_grew_is_named(args, shapes):
+    (note,) = describe_training(args, args, _metadata(shapes | {EMBEDDING: (200, 4)}))
+    assert "200 rows" in note

@@ -358,6 +358,19 @@ def test_a_training_without_args_is_noted_and_no_problem(release):
     assert report.passed and report.notes == ["It holds no args: give Megatron-LM all flags of the model."]
 
 
+def test_a_training_with_other_arguments_than_the_release_is_noted_and_no_problem(release, args):
+    release.rename("iter_0000005", "5")
+    (release.root / "release").mkdir()
+    written = (release.folder / "common.pt").read_bytes()
+    release.write_state("common.pt", {"args": Namespace(**args | {"rotary_base": 7}), "iteration": 5})
+    release.seal()
+    assert check(release.root).notes == []
+    (release.root / "release/common.pt").write_bytes(written)
+    report = check(release.root)
+    (note,) = report.notes
+    assert report.passed and "rotary_base=7 (release: 10000)" in note
+
+
 def test_of_a_training_bridges_files_are_asked_of_the_release_beside_it(release):
     release.rename("iter_0000005", "5")
     (release.folder / "run_config.yaml").unlink()

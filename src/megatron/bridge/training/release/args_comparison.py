@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .args_table import MODEL_ARGUMENTS, tables_of
-from .rope_factor import BUILT_IN_ROPE_SCALING_FACTOR
+from .rope_factor import BUILT_FACTOR, BUILT_IN_ROPE_SCALING_FACTOR, is_factor_ignored
 
 
 # What a caller may choose for a training: lengths, dropout, dtypes, precision, and the balance of experts. The tensors,
@@ -73,9 +73,6 @@ _NEVER_IMPORTED: dict[str, Any] = {
     "yaml_cfg": None,
 }
 
-# Set in the args of a training that passes --rope-scaling-factor on to the model: the factor that was applied.
-APPLIED_ROPE_SCALING_FACTOR = "megatron_bridge_rope_scaling_factor"
-
 # Set in args that are made of a model provider: names of the fields that no argument gives to Megatron-LM.
 FIELDS_WITHOUT_ARGUMENT = "megatron_bridge_fields_without_argument"
 
@@ -114,11 +111,11 @@ def applied_rope_scaling_factor(args: Namespace) -> float | None:
     """
     if not getattr(args, "use_rope_scaling", False):
         return None
-    applied = getattr(args, APPLIED_ROPE_SCALING_FACTOR, None)
+    applied = getattr(args, BUILT_FACTOR, None)
     if applied is not None:
         return float(applied)
     parsed = getattr(args, "rope_scaling_factor", None)
-    if parsed not in (None, BUILT_IN_ROPE_SCALING_FACTOR):
+    if is_factor_ignored(True, parsed):
         raise UnknownRopeFactorError(parsed)
     return BUILT_IN_ROPE_SCALING_FACTOR
 
@@ -141,8 +138,7 @@ def differing_arguments(args: Namespace, expected: Namespace) -> dict[str, tuple
     pairs = {name: (values.get(name), others.get(name)) for name in names}
     differing = {name: pair for name, pair in pairs.items() if not _is_same(*pair)}
     fields, expected_fields = (set(getattr(each, FIELDS_WITHOUT_ARGUMENT, ())) for each in (args, expected))
-    # The factor is compared above.
-    differing.update({name: ("set", None) for name in sorted(fields - expected_fields - {"rope_scaling_factor"})})
+    differing.update({name: ("set", None) for name in sorted(fields - expected_fields)})
     return differing
 
 

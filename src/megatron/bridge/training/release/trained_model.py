@@ -29,12 +29,12 @@ from megatron.bridge.training.checkpointing import find_checkpoint_folder
 from megatron.bridge.training.model_load_save import load_model_config
 from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_args
 from megatron.bridge.training.release.args_comparison import (
-    APPLIED_ROPE_SCALING_FACTOR,
     FIELDS_WITHOUT_ARGUMENT,
     applied_rope_scaling_factor,
 )
 from megatron.bridge.training.release.exported_config import export_config, exported_vocab_size
 from megatron.bridge.training.release.headers import read_headers
+from megatron.bridge.training.release.rope_factor import BUILT_FACTOR
 from megatron.bridge.training.utils.checkpoint_utils import file_exists
 
 
@@ -92,7 +92,7 @@ class TrainedModel:
             return None
         args, source = trained_args(folder), source_config(bridge)
         if rope_scaling_factor is not None:
-            setattr(args, APPLIED_ROPE_SCALING_FACTOR, rope_scaling_factor)
+            setattr(args, BUILT_FACTOR, rope_scaling_factor)
         applied_rope_scaling_factor(args)
         embedding = load_tensors_metadata(folder).get(_EMBEDDING)
         vocab_size = embedding and exported_vocab_size(args, source, embedding.global_shape[0], tokenizer_size)
@@ -136,7 +136,7 @@ def trained_args(folder: str) -> Namespace:
             args = megatron_lm_args(model)
             # Megatron-Bridge has one length, that of the training's sequences.
             args.max_position_embeddings = None
-            setattr(args, APPLIED_ROPE_SCALING_FACTOR, getattr(model, "rope_scaling_factor", None))
+            setattr(args, BUILT_FACTOR, getattr(model, "rope_scaling_factor", None))
             setattr(args, FIELDS_WITHOUT_ARGUMENT, fields_without_argument(model))
             return args
     args = load_common_state_dict(folder).get("args")
