@@ -221,8 +221,8 @@ def test_an_export_of_a_damaged_release_is_refused_and_leaves_nothing(tiny, tmp_
 def test_an_export_that_cannot_read_the_checkpoint_says_so_in_one_line(tiny, tmp_path, capfd, monkeypatch):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
 
-    def cut(path: Path) -> Report:
-        report = check(path)
+    def cut(path: Path, release: Path) -> Report:
+        report = check(path, release)
         os.truncate(shard(root / "release"), 100)
         return report
 

@@ -24,13 +24,14 @@ from megatron.bridge_release.report import Report
 from megatron.bridge_release.root import Root, read_root
 
 
-def check(path: Path) -> Report:
+def check(path: Path, release: Path | None = None) -> Report:
     """Check the checkpoint that the tracker of a root names.
 
     Every file is read once, to compare it with its checksum. A terminal shows the progress.
 
     Args:
         path: Checkpoint root.
+        release: Folder of the release that it belongs to; None if it is in the root.
 
     Returns:
         What was found. Problems of the checkpoint are reported in it, not raised.
@@ -41,18 +42,19 @@ def check(path: Path) -> Report:
         report.tracker = root.tracker
         report.folder = _choose_folder(report, root)
         if report.folder is not None:
-            FolderCheck(report, root).run()
+            FolderCheck(report, root, release).run()
     except (ValueError, OSError) as error:
         report.add_problem(str(error))
     return report
 
 
-def check_folder(root: Root, name: str) -> Report:
+def check_folder(root: Root, name: str, release: Path | None = None) -> Report:
     """Check one of a root's checkpoint folders, whatever the tracker says.
 
     Args:
         root: The root.
         name: Path, in the root, of the checkpoint folder.
+        release: Folder of the release that it belongs to; None if it is in the root.
 
     Returns:
         What was found.
@@ -61,7 +63,7 @@ def check_folder(root: Root, name: str) -> Report:
         OSError: If the folder cannot be read.
     """
     report = Report(str(root.path), tracker=root.tracker, folder=name)
-    FolderCheck(report, root).run()
+    FolderCheck(report, root, release).run()
     return report
 
 

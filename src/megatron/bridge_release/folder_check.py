@@ -44,6 +44,7 @@ from megatron.bridge_release.layout import (
 )
 from megatron.bridge_release.plain_files import Unreadable, load_yaml
 from megatron.bridge_release.reading import Metadata, read_common_entry, read_metadata, read_state, verify_entries
+from megatron.bridge_release.release_location import name_release
 from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM, File, Report
 from megatron.bridge_release.root import Root
 from megatron.bridge_release.rope_factor import BUILT_IN_ROPE_SCALING_FACTOR, ENTRY_POINT, is_factor_ignored
@@ -60,10 +61,12 @@ class FolderCheck:
     Args:
         report: The report, which names the folder, and to which the checks add what they find.
         root: The root that holds the folder.
+        release: Folder of the release that the folder belongs to; None if it is in the root.
     """
 
-    def __init__(self, report: Report, root: Root) -> None:
+    def __init__(self, report: Report, root: Root, release: Path | None = None) -> None:
         assert report.folder is not None
+        self._release = release or root.path / RELEASE
         self._report, self._root, self._name = report, root, report.folder
         self._path = root.path / report.folder
         self._repair = repair_command(root.path)
@@ -107,7 +110,7 @@ class FolderCheck:
             report.stop("it knows no release checkpoints", UPSTREAM)
         report.files = [self._files[name] for name in sorted(self._files)]
         if report.layout != "import":
-            report.launch = launch_flags(self._root.path)
+            report.launch = launch_flags(self._root.path, self._release)
 
     def _beyond_repair(self, text: str, *readers: str) -> None:
         self._report.add_problem(text, *readers)
@@ -273,7 +276,7 @@ class FolderCheck:
     def _describe_training(self, args: dict[str, Any], metadata: Metadata | None) -> list[str]:
         """Compare the args of a training with those of the release beside it, if it has any."""
         try:
-            release = vars(read_state(self._root.path / RELEASE)["args"])
+            release = vars(read_state(self._release)["args"])
         except (Unreadable, KeyError, TypeError):
             return []
         return [] if find_args_problem(release, None) else describe_training(args, release, metadata)
@@ -315,7 +318,9 @@ class FolderCheck:
         elif report.layout != "training":
             self._file_problem(RUN_CONFIG, "is missing", BRIDGE, UPSTREAM)
         else:
-            if not (self._root.path / RELEASE / RUN_CONFIG).exists():
+            if not self._release.is_dir():
+                report.stop(f"{RUN_CONFIG} is missing. {name_release(self._root.path)}", BRIDGE)
+            elif not (self._release / RUN_CONFIG).exists():
                 report.stop(f"{RUN_CONFIG} is missing, here and in {RELEASE}/", BRIDGE)
             report.stop(f"{RUN_CONFIG} is missing, which it reads", UPSTREAM)
 

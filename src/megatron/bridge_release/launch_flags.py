@@ -18,7 +18,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from megatron.bridge_release.layout import FLAGS_FILE, RELEASE, TOKENIZER
+from megatron.bridge_release.layout import FLAGS_FILE, TOKENIZER
 from megatron.bridge_release.rope_factor import ENTRY_POINT, is_factor_ignored
 
 
@@ -29,11 +29,12 @@ SEQ_LENGTH = 4096
 RUN_FLAGS = ("--save-interval", "500", "--eval-interval", "500", "--eval-iters", "0")
 
 
-def launch_flags(root: Path) -> list[str]:
+def launch_flags(root: Path, release: Path) -> list[str]:
     """Return the flags with which Megatron-LM starts from a root.
 
     Args:
         root: Checkpoint root; the flags name its absolute path.
+        release: Folder of the release that the root belongs to.
 
     Returns:
         The flags of the model, of its tokenizer, of loading the root, and of a run, one word each; empty if its release
@@ -43,9 +44,9 @@ def launch_flags(root: Path) -> list[str]:
         OSError: If the release's flags cannot be read.
     """
     # Megatron-LM starts in its own folder.
-    root = Path(os.path.abspath(root))
-    flags, tokenizer = root / RELEASE / FLAGS_FILE, root / RELEASE / TOKENIZER
-    if not flags.is_file() or not flags.resolve().is_relative_to(root.resolve()):
+    root, release = Path(os.path.abspath(root)), Path(os.path.abspath(release))
+    flags, tokenizer = release / FLAGS_FILE, release / TOKENIZER
+    if not flags.is_file() or not flags.resolve().is_relative_to(release.parent.resolve()):
         return []
     words = flags.read_text(errors="replace").split()
     longest = _values(words).get("--seq-length", "")

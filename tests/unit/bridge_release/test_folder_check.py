@@ -379,10 +379,17 @@ def test_of_a_training_bridges_files_are_asked_of_the_release_beside_it(release)
     assert report.passed
     reasons = {reader.name: reader.why for reader in report.readers if not reader.loads}
     assert reasons == {
-        BRIDGE: "run_config.yaml is missing, here and in release/",
+        BRIDGE: f"run_config.yaml is missing. {release.root} contains no release/. If the training started from another "
+        "checkpoint directory, name it with --release CKPT.",
         UPSTREAM: "run_config.yaml is missing, which it reads",
     }
+    named = release.root.parent / "named/release"
+    named.mkdir(parents=True)
+    (named / "run_config.yaml").write_text("model: {}\n")
+    assert {reader.name for reader in check(release.root, named).readers if not reader.loads} == {UPSTREAM}
     (release.root / "release").mkdir()
+    reasons = {reader.name: reader.why for reader in check(release.root).readers if not reader.loads}
+    assert reasons[BRIDGE] == "run_config.yaml is missing, here and in release/"
     (release.root / "release/run_config.yaml").write_text("model: {}\n")
     assert {reader.name for reader in check(release.root).readers if not reader.loads} == {UPSTREAM}
 

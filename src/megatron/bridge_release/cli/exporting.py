@@ -21,13 +21,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from megatron.bridge_release.checking import check
-from megatron.bridge_release.cli.own_words import own_words, progress
+from megatron.bridge_release.checking import check, check_folder
+from megatron.bridge_release.cli.own_words import own_words, progress, release_warnings
 from megatron.bridge_release.destination import check_root
 from megatron.bridge_release.errors import in_one_line
 from megatron.bridge_release.export_folder import check_empty
-from megatron.bridge_release.layout import RELEASE
+from megatron.bridge_release.layout import METADATA, RELEASE
+from megatron.bridge_release.model_files import TOKENIZER_FILES, find_files
 from megatron.bridge_release.model_folder import check_outside, look_at_model
+from megatron.bridge_release.release_location import find_release
 from megatron.bridge_release.report import BRIDGE
 from megatron.bridge_release.root import read_root
 from megatron.bridge_release.source import require_source
@@ -35,16 +37,19 @@ from megatron.bridge_release.source import require_source
 
 def run_export(options: argparse.Namespace) -> int:
     """Export the checkpoint that the tracker of the root names, and say which it was."""
-    _refuse_early(options)
-    report = check(options.path)
+    release, folder = _refuse_early(options)
+    if folder is None:
+        report = check(options.path, release)
+    else:
+        report = check_folder(read_root(options.path), folder, release)
     (reader,) = (reader for reader in report.readers if reader.name == BRIDGE)
     if report.folder is None or not reader.loads:
         raise ValueError(reader.why)
     checkpoint = report.folder
     with own_words(verbose=options.verbose) as (stdout, err):
         print(f"Exporting {options.path / checkpoint} to {options.out}", file=err)
-        with progress(err):
-            _export(options, options.path / checkpoint, err.isatty())
+        with release_warnings(err), progress(err):
+            _export(options, options.path / checkpoint, release, err.isatty())
         files = _sizes(options.out)
         if options.json:
             values = {"root": str(options.path), "checkpoint": checkpoint, "out": str(options.out), "files": files}
@@ -58,27 +63,61 @@ def run_export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_early(options: argparse.Namespace) -> None:
-    """Refuse what can be seen at once. Raise ValueError."""
+def _refuse_early(options: argparse.Namespace) -> tuple[Path, str | None]:
+    """Refuse what can be seen at once. Raise ValueError.
+
+    Returns:
+        The folder of the release, and the name of the checkpoint folder that the options name.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("An export runs in one process. Start it without torchrun.")
     model, config = look_at_model(options.hf_model)
     check_root(options.out)
     if config is not None:
         check_outside(options.out, Path(model))
-    if RELEASE in read_root(options.path).checkpoints:
-        require_source(options.path, options.hf_model)
     check_empty(options.out)
+    if options.tokenizer is not None and not (
+        options.tokenizer.is_dir() and find_files(options.tokenizer, TOKENIZER_FILES)
+    ):
+        raise ValueError(
+            f"{options.tokenizer} contains no tokenizer. Give a folder with files such as tokenizer.json."
+        )
+    root, release = read_root(options.path), find_release(options.path, options.release)
+    if (release / METADATA).exists():
+        require_source(release.parent, options.hf_model)
+    if options.iteration is None:
+        return release, None
+    name = RELEASE if options.iteration == RELEASE else f"iter_{options.iteration:07d}"
+    if name not in root.checkpoints:
+        raise ValueError(
+            f"{options.path} contains no checkpoint {name}. Checkpoints there: {', '.join(root.checkpoints) or 'none'}."
+        )
+    return release, name
 
 
-def _export(options: argparse.Namespace, checkpoint: Path, show_progress: bool) -> None:
+def _export(options: argparse.Namespace, checkpoint: Path, release: Path, show_progress: bool) -> None:
     from torch.distributed.checkpoint.api import CheckpointException
 
     from megatron.bridge import AutoBridge
+    from megatron.bridge.training.release.args_comparison import UnknownRopeFactorError
 
     bridge = AutoBridge.from_hf_pretrained(options.hf_model, trust_remote_code=options.trust_remote_code)
     try:
-        bridge.export_ckpt(checkpoint, options.out, show_progress=show_progress)
+        bridge.export_ckpt(
+            checkpoint,
+            options.out,
+            show_progress=show_progress,
+            release_path=release if options.release is not None else None,
+            dtype=options.dtype,
+            max_shard_size=options.max_shard_size,
+            tokenizer_path=options.tokenizer,
+            rope_scaling_factor=options.rope_scaling_factor,
+        )
+    except UnknownRopeFactorError as error:
+        raise ValueError(
+            f"Unknown rope scaling factor: the args of {checkpoint} contain rope_scaling_factor={error.factor:g}, which "
+            "Megatron-LM's own scripts ignore. Pass --rope-scaling-factor with the factor that the training applied."
+        ) from error
     except CheckpointException as error:
         # It is no Exception, and has the causes of all ranks, of which there is one.
         (cause,) = (cause for cause, _ in error.failures.values())

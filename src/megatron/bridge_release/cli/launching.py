@@ -27,6 +27,7 @@ from megatron.bridge_release.commands import release_command, repair_command
 from megatron.bridge_release.integrity import digests, read_manifest
 from megatron.bridge_release.launch_flags import launch_command, launch_flags
 from megatron.bridge_release.layout import FLAGS_FILE, INTEGRITY_FILE, RELEASE, TOKENIZER, TRACKER, parse_tracker
+from megatron.bridge_release.release_location import find_release, name_release
 from megatron.bridge_release.root import read_root
 
 
@@ -36,7 +37,7 @@ _SAFE = re.compile(r"[\w@%+=:,./-]+")
 def run_launch(options: argparse.Namespace) -> int:
     """Print the command, or the flags as YAML."""
     root = Path(os.path.abspath(options.path))
-    flags = _flags(root)
+    flags = _flags(root, find_release(root, options.release))
     if options.json:
         print(json.dumps({"root": str(root), "launch": flags, "command": launch_command(flags)}, indent=2))
     elif options.format == "yaml":
@@ -52,7 +53,7 @@ def run_launch(options: argparse.Namespace) -> int:
     return 0
 
 
-def _flags(root: Path) -> list[str]:
+def _flags(root: Path, release_folder: Path) -> list[str]:
     """Return Megatron-LM's flags for a root; raise ValueError, with what to do, where it cannot start from it."""
     found, look = read_root(root), f"To see what is there: {release_command('check', root)}"
     if found.tracker is None:
@@ -65,10 +66,12 @@ def _flags(root: Path) -> list[str]:
         raise ValueError(
             f"{root} holds upstream's import, from which Megatron-LM does not start. {repair_command(root)}"
         )
-    flags = launch_flags(root)
+    if not release_folder.is_dir():
+        raise ValueError(name_release(root))
+    flags = launch_flags(root, release_folder)
     if not flags:
-        raise ValueError(f"{root / RELEASE} has no {FLAGS_FILE}. {repair_command(root)}")
-    _require_as_written(root / RELEASE, look)
+        raise ValueError(f"{release_folder} has no {FLAGS_FILE}. {repair_command(release_folder.parent)}")
+    _require_as_written(release_folder, look)
     return flags
 
 

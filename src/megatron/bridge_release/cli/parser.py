@@ -16,6 +16,7 @@
 
 import argparse
 import os
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -25,10 +26,13 @@ from megatron.bridge_release.cli.exporting import run_export
 from megatron.bridge_release.cli.importing import run_import
 from megatron.bridge_release.cli.launching import run_launch
 from megatron.bridge_release.cli.repairing import run_repair, run_revert
+from megatron.bridge_release.export_folder import file_size
 from megatron.bridge_release.launch_flags import SEQ_LENGTH
+from megatron.bridge_release.layout import RELEASE
 
 
 _NAME = "megatron-bridge-release"
+_DTYPES = ("bfloat16", "float16", "float32")
 _EXIT_STATUS = """\
 exit status:
   0    done; the checkpoint loads
@@ -85,6 +89,7 @@ def make_parser() -> argparse.ArgumentParser:
         default="shell",
         help="without --json. shell: one line, for $(...) in Megatron-LM's folder; yaml: the flags as MODEL_ARGS, for launchers",
     )
+    _add_release(launch)
     launch.set_defaults(run=run_launch)
     for name, run, text in (
         ("repair", run_repair, "turn an import of upstream's, or one modified by a rename script, into a release"),
@@ -102,9 +107,7 @@ def _add_import(command: argparse.ArgumentParser) -> None:
     command.add_argument("out", type=_path, metavar="OUT", help="checkpoint root to write")
     command.add_argument("--overwrite", action="store_true", help="replace the release that OUT holds")
     command.add_argument("--trust-remote-code", action="store_true", help="run the model's own Python code")
-    command.add_argument(
-        "--dtype", choices=("bfloat16", "float16", "float32"), help="dtype of the release (default: the config's)"
-    )
+    command.add_argument("--dtype", choices=_DTYPES, help="dtype of the release (default: the config's)")
     command.add_argument(
         "--no-proof", action="store_true", help="do not compute with the release what the model computes"
     )
@@ -132,6 +135,32 @@ def _add_export(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("out", type=_path, metavar="OUT", help="folder to write, which must not be there or be empty")
     command.add_argument("--trust-remote-code", action="store_true", help="run the model's own Python code")
+    command.add_argument(
+        "--iteration",
+        type=_iteration,
+        metavar="N",
+        help="iteration to export, or 'release' (default: the one that the tracker names)",
+    )
+    _add_release(command)
+    command.add_argument("--dtype", choices=_DTYPES, help="dtype of the tensors (default: the checkpoint's)")
+    command.add_argument(
+        "--max-shard-size",
+        type=_file_size,
+        metavar="SIZE",
+        help="maximum size of a weight file, such as 5GB (default: the files of HF_MODEL)",
+    )
+    command.add_argument(
+        "--tokenizer",
+        type=_path,
+        metavar="DIR",
+        help="folder of the tokenizer of the training, if the vocabulary grew (default: that of HF_MODEL)",
+    )
+    command.add_argument(
+        "--rope-scaling-factor",
+        type=float,
+        metavar="FACTOR",
+        help="rope scaling factor that the training applied, if the checkpoint does not record it",
+    )
     command.set_defaults(run=run_export)
 
 
@@ -149,6 +178,30 @@ def _add_check(command: argparse.ArgumentParser) -> None:
 
 def _add_root(command: argparse.ArgumentParser) -> None:
     command.add_argument("path", type=_path, metavar="ROOT", help="checkpoint root, which holds the tracker")
+
+
+def _add_release(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--release",
+        type=_path,
+        metavar="CKPT",
+        help="checkpoint root that the training started from, if it saved to another one",
+    )
+
+
+def _iteration(text: str) -> int | str:
+    if text == RELEASE:
+        return text
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither the number of an iteration nor '{RELEASE}'")
+    return int(text)
+
+
+def _file_size(text: str) -> int:
+    try:
+        return file_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _path(text: str) -> Path:

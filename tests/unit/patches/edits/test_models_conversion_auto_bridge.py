@@ -395,7 +395,6 @@ class TestEdits(EditSnippets):
 +            show_progress=show_progress,
 +        ):
 +            return
-+
          model = self.load_megatron_model(megatron_path)
          self.save_hf_pretrained(model, hf_path)
 ''',
