@@ -31,6 +31,7 @@ SHARED = (
     "root",
     "rope_factor",
     "source",
+    "source_content",
 )
 
 

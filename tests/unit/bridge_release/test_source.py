@@ -15,6 +15,7 @@
 
 """A release's record of what it was made of, and who may start from it."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -37,6 +38,7 @@ from megatron.bridge_release.source import (
     require_source,
     write_source,
 )
+from megatron.bridge_release.source_content import differing_fields, digest_tensors, digest_weight_files
 
 
 CONFIG = {
@@ -79,20 +81,45 @@ def _refuses(root: Path, hf_model: Path | str) -> str:
 
 def test_what_is_written_is_what_is_read(hf, tmp_path):
     source = replace(describe(hf), let_through=("A tensor was left out.",))
-    assert source.made_of == str(hf) and len(source.config_sha256) == len(source.weights_sha256) == 64
+    assert source.made_of == str(hf) and len(source.config_sha256) == len(source.tensors_sha256) == 64
     root = _release(tmp_path / "root", source)
     assert read_source(root / "release") == source
     assert json.loads((root / "release/source.json").read_text()).keys() == {
-        *("made_of", "config_sha256", "weights_sha256", "megatron_bridge", "let_through"),
+        *("made_of", "config_sha256", "weights_sha256", "megatron_bridge", "let_through", "config", "tensors_sha256"),
     }
 
 
 def test_a_record_of_the_first_versions_is_read(hf, tmp_path):
-    source = describe(hf)
-    root = _release(tmp_path / "root", source)
+    root = _release(tmp_path / "root", describe(hf))
     file = root / "release/source.json"
-    file.write_text(json.dumps({name: value for name, value in vars(source).items() if name != "let_through"}))
-    assert read_source(root / "release") == source
+    record = {
+        "made_of": str(hf),
+        "config_sha256": describe(hf).config_sha256,
+        "weights_sha256": digest_weight_files(hf),
+        "megatron_bridge": "0.6.2",
+    }
+    for let_through in ({}, {"let_through": ["A tensor."]}):
+        file.write_text(json.dumps(record | let_through))
+        assert read_source(root / "release") == Source(**record, let_through=(*let_through.get("let_through", ()),))
+        require_source(root, hf)
+    hf.rename(tmp_path / "moved")
+    require_source(root, tmp_path / "moved")
+    save_file({"a": torch.ones(2)}, tmp_path / "moved/model.safetensors")
+    assert f"holds a release of {hf}, not of {tmp_path / 'moved'}" in _refuses(root, tmp_path / "moved")
+
+
+def test_the_digest_of_the_first_versions_is_what_it_was(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    save_file({"a": torch.arange(600.0), "b": torch.zeros(0)}, tmp_path / "model.safetensors")
+    file = (tmp_path / "model.safetensors").read_bytes()
+    header = file[8 : 8 + int.from_bytes(file[:8], "little")]
+    places = sorted(entry["data_offsets"] for entry in json.loads(header).values())
+    parts = [len(file).to_bytes(8, "little"), header]
+    values = file[8 + len(header) :]
+    for begin, end in places:
+        parts += [values[begin:end][:1024], values[begin:end][-1024:]]
+    sha256 = hashlib.sha256(b"".join(len(part).to_bytes(8, "little") + part for part in parts))
+    assert digest_weight_files(tmp_path) == sha256.hexdigest()
 
 
 @pytest.mark.parametrize("let_through", ["a text", [1], None, {"a": "b"}])
@@ -171,7 +198,7 @@ def _a_file_more(hf: Path) -> None:
 def test_a_model_that_has_changed_in_its_place_is_another_one(hf, tmp_path, change):
     root = _release(tmp_path / "root", describe(hf))
     change(hf)
-    what = "config" if change is _another_value else "weights"
+    what = "config (rope_theta)" if change is _another_value else "weights"
     assert f"{hf} has changed since {root} was made of it: its {what}. " in _refuses(root, hf)
 
 
@@ -236,7 +263,7 @@ def test_a_run_config_tells_the_name_alone(tmp_path, text, expected):
     if text is not None:
         (tmp_path / "run_config.yaml").write_text(text)
     found = describe_run_config(tmp_path)
-    assert (found and (found.made_of, found.config_sha256, found.weights_sha256)) == (
+    assert (found and (found.made_of, found.config_sha256, found.tensors_sha256)) == (
         expected and (expected, None, None)
     )
 
@@ -261,3 +288,109 @@ def test_a_copy_is_the_same_model(hf, tmp_path):
 @pytest.mark.parametrize("name", ["a folder", "org/a folder", "-", "org/name"])
 def test_what_is_no_folder_and_in_no_cache_has_a_name_alone(name):
     assert describe(name) == Source(name, megatron_bridge=describe(name).megatron_bridge)
+
+
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 64,
+    "num_attention_heads": 4,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 500000.0,
+    "rope_scaling": None,
+    "torch_dtype": "bfloat16",
+    "eos_token_id": 2,
+    "use_cache": True,
+}
+SCALING = {"rope_type": "linear", "factor": 2.0}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"use_cache": False},
+        {"eos_token_id": [2, 7], "bos_token_id": 5, "pad_token_id": 0},
+        {
+            "rope_theta": None,
+            "rope_scaling": None,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0},
+        },
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 500000.0}},
+        {"torch_dtype": None, "dtype": "bfloat16"},
+        {"dtype": "bfloat16"},
+        {"attention_bias": False, "tie_word_embeddings": False, "hidden_act": "silu"},
+        {"transformers_version": "4.1", "_name_or_path": "x", "initializer_range": 0.1},
+        {"num_key_value_heads": 4, "head_dim": 16},
+    ],
+    ids=str,
+)
+def test_a_config_that_changed_harmlessly_is_the_same(hf, tmp_path, changes):
+    (hf / "config.json").write_text(json.dumps(LLAMA))
+    root = _release(tmp_path / "root", describe(hf))
+    changed = {name: value for name, value in (LLAMA | changes).items() if value is not None}
+    (hf / "config.json").write_text(json.dumps(changed))
+    require_source(root, hf)
+    hf.rename(tmp_path / "moved")
+    require_source(root, tmp_path / "moved")
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"rope_theta": 10000.0}, ["rope_parameters"]),
+        ({"rope_scaling": SCALING}, ["rope_parameters"]),
+        ({"rms_norm_eps": 1e-6}, ["rms_norm_eps"]),
+        ({"torch_dtype": "float16"}, ["dtype"]),
+        ({"num_key_value_heads": 2}, ["num_key_value_heads"]),
+        ({"tie_word_embeddings": True}, ["tie_word_embeddings"]),
+        ({"architectures": ["MistralForCausalLM"]}, ["architectures"]),
+        ({"quantization_config": {"quant_method": "fp8"}}, ["quantization_config"]),
+        ({"something_new": 3}, ["something_new"]),
+        ({"auto_map": {"AutoConfig": "a.B"}}, None),
+    ],
+    ids=str,
+)
+def test_a_config_of_another_function_is_another_model(hf, tmp_path, changes, fields):
+    (hf / "config.json").write_text(json.dumps(LLAMA))
+    root = _release(tmp_path / "root", describe(hf))
+    (hf / "config.json").write_text(json.dumps(LLAMA | changes))
+    what = "config (" if fields is None else f"config ({', '.join(fields)}). Import"
+    assert f"{hf} has changed since {root} was made of it: its {what}" in _refuses(root, hf)
+
+
+def test_forms_of_rope_scaling_are_the_same():
+    plain = {name: value for name, value in LLAMA.items() if not name.startswith("rope")}
+    older = plain | {"rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 2.0}}
+    newer = plain | {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 5e5}}
+    both = older | newer
+    assert differing_fields(older, newer) == differing_fields(older, both) == differing_fields(newer, both) == []
+    other = plain | {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 5e5}}
+    assert differing_fields(older, other) == ["rope_parameters"]
+
+
+def test_a_model_in_other_files_is_the_same(hf, tmp_path):
+    root, digest = _release(tmp_path / "root", describe(hf)), digest_tensors(hf)
+    tensors = load_file(hf / "model.safetensors")
+    (hf / "model.safetensors").unlink()
+    parts = {"one.safetensors": ["small", "c"], "two.safetensors": ["b", "empty", "a"]}
+    for file, names in parts.items():
+        save_file({name: tensors[name] for name in names}, hf / file, metadata={"format": "pt"})
+    weight_map = {name: file for file, names in parts.items() for name in names}
+    (hf / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    assert digest_tensors(hf) == digest
+    for name in ("README.md", "generation_config.json"):
+        (hf / name).write_text("{}")
+    require_source(root, hf)
+
+
+@pytest.mark.parametrize("one, other", [("a", "b"), ("a", "c")])
+def test_tensors_that_changed_their_names_are_another_model(hf, one, other):
+    digest, tensors = digest_tensors(hf), load_file(hf / "model.safetensors")
+    save_file(tensors | {one: tensors[other], other: tensors[one]}, hf / "model.safetensors")
+    assert digest_tensors(hf) != digest
+
+
+def test_bits_of_another_dtype_are_another_model(hf):
+    digest, tensors = digest_tensors(hf), load_file(hf / "model.safetensors")
+    save_file(tensors | {"a": tensors["a"].view(torch.int32)}, hf / "model.safetensors")
+    assert digest_tensors(hf) != digest

@@ -24,6 +24,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from megatron.bridge.training.release.source_content import HARMLESS_FIELDS
+
 
 _BRIDGE = "Train it with Megatron-Bridge."
 _TOO_LARGE = 2**53  # Beyond it, not every whole number is a float.
@@ -352,35 +354,6 @@ FAMILIES: Mapping[str, tuple[Field, ...]] = {
 }
 
 # What no family's model computes with: tokens, training losses, generation, a config's own history.
-NOT_COMPUTED = frozenset(
-    {
-        "_attn_implementation",
-        "_name_or_path",
-        "architectures",
-        "attn_implementation",
-        "auto_map",
-        "bos_token_id",
-        "chunk_size_feed_forward",
-        "decoder_start_token_id",
-        "dtype",
-        "eos_token_id",
-        "id2label",
-        "initializer_range",
-        "is_encoder_decoder",
-        "label2id",
-        "model_type",
-        "output_attentions",
-        "output_hidden_states",
-        "output_router_logits",
-        "pad_token_id",
-        "pretraining_tp",
-        "problem_type",
-        "quantization_config",
-        "return_dict",
-        "router_aux_loss_coef",
-        "torch_dtype",
-        "transformers_version",
-        "unk_token_id",
-        "use_cache",
-    }
-)
+NOT_COMPUTED = HARMLESS_FIELDS | {
+    *("architectures", "auto_map", "dtype", "model_type", "quantization_config", "torch_dtype")
+}

@@ -14,32 +14,28 @@
 
 """What a release was made of, so that nobody starts from another model's: ``release/source.json``.
 
-The weights of a local folder are told by the headers and sizes of its safetensors files and a little of every tensor:
-a look that takes no reading of all, and is the same where the folder has moved.
-
 `megatron.bridge_release` has a link to this file: it imports neither torch nor megatron.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from .commands import repair_command
 from .layout import RELEASE, RUN_CONFIG, SOURCE_FILE
 from .plain_files import Unreadable, load_yaml
+from .source_content import differing_fields, digest_tensors, digest_weight_files, read_json
 
 
 # What transformers writes anew into a model that stays the same.
 _VOLATILE = ("_attn_implementation_autoset", "_commit_hash", "_name_or_path", "transformers_version")
 
-_INDEX = "model.safetensors.index.json"
-_WEIGHTS = "model.safetensors"
-_SAMPLE = 1024
+# Fields that the first versions did not record.
+_ADDED = {"let_through", "config", "tensors_sha256"}
 
 
 @dataclass(frozen=True)
@@ -49,9 +45,11 @@ class Source:
     Attributes:
         made_of: The ID on the Hugging Face Hub, or the absolute folder.
         config_sha256: Digest of its config; None where it is not known.
-        weights_sha256: Fingerprint of a folder's weights; None where it is not known.
+        weights_sha256: Digest of a folder's weight files, which only the first versions recorded.
         megatron_bridge: Version of Megatron-Bridge that wrote the release.
         let_through: What the release lacks of it, with its maker's consent, a sentence each.
+        config: Content of its config.json; None where it is not known.
+        tensors_sha256: Digest of a folder's tensors; None where it is not known.
     """
 
     made_of: str
@@ -59,6 +57,8 @@ class Source:
     weights_sha256: str | None = None
     megatron_bridge: str = ""
     let_through: tuple[str, ...] = ()
+    config: dict[str, Any] | None = None
+    tensors_sha256: str | None = None
 
 
 def describe(hf_model: str | Path) -> Source:
@@ -76,8 +76,7 @@ def describe(hf_model: str | Path) -> Source:
     """
     folder = Path(os.path.expanduser(hf_model))
     if folder.is_dir():
-        config, made_of = folder / "config.json", os.path.abspath(folder)
-        return Source(made_of, config.is_file() and _digest_config(config) or None, _fingerprint(folder), _version())
+        return _describe(os.path.abspath(folder), folder / "config.json", digest_tensors(folder))
     if _is_path(hf_model):
         return Source(os.path.abspath(folder), megatron_bridge=_version())
     # It takes a moment to import. What has been converted is in its cache.
@@ -88,7 +87,18 @@ def describe(hf_model: str | Path) -> Source:
     except ValueError:
         # No ID: a folder that is not there, given relative to where it was.
         cached = None
-    return Source(str(hf_model), _digest_config(Path(cached)) if isinstance(cached, str) else None, None, _version())
+    return _describe(str(hf_model), Path(cached) if isinstance(cached, str) else None)
+
+
+def _describe(made_of: str, config_file: Path | None, tensors_sha256: str | None = None) -> Source:
+    config = read_json(config_file) if config_file is not None and config_file.is_file() else None
+    return Source(
+        made_of,
+        None if config is None else _digest_config(config),
+        megatron_bridge=_version(),
+        config=config,
+        tensors_sha256=tensors_sha256,
+    )
 
 
 def describe_run_config(folder: Path) -> Source | None:
@@ -138,16 +148,17 @@ def read_source(folder: Path) -> Source | None:
     except (OSError, ValueError, RecursionError) as error:
         raise Unreadable(f"{SOURCE_FILE} cannot be read: {error}") from error
     known = vars(Source("")).keys()
-    # What was let through is not in those of the first versions.
-    if not isinstance(told, dict) or {*told, "let_through"} != known:
+    if not isinstance(told, dict) or {*told} | _ADDED != known:
         raise Unreadable(f"{SOURCE_FILE} cannot be read: it has other fields than a source")
     let_through = told.pop("let_through", [])
     if not isinstance(let_through, list) or not all(isinstance(text, str) for text in let_through):
         raise Unreadable(f"{SOURCE_FILE} cannot be read: let_through is no list of texts")
     source = Source(**told, let_through=tuple(let_through))
-    digests = (source.config_sha256, source.weights_sha256)
+    digests = (source.config_sha256, source.weights_sha256, source.tensors_sha256)
     if not isinstance(source.made_of, str) or not all(digest is None or isinstance(digest, str) for digest in digests):
         raise Unreadable(f"{SOURCE_FILE} cannot be read: a field of it is no text")
+    if source.config is not None and not isinstance(source.config, dict):
+        raise Unreadable(f"{SOURCE_FILE} cannot be read: config is no JSON object")
     return source
 
 
@@ -182,14 +193,7 @@ def require_source(root: str | Path, hf_model: str | Path) -> None:
     if held.made_of == str(hf_model) and not Path(hf_model).is_dir():
         return
     asked = describe(hf_model)
-    others = [
-        name
-        for name, one, other in (
-            ("config", held.config_sha256, asked.config_sha256),
-            ("weights", held.weights_sha256, asked.weights_sha256),
-        )
-        if one is not None and other is not None and one != other
-    ]
+    others = _differences(held, asked)
     if held.made_of in (asked.made_of, str(hf_model)):
         if others:
             raise ValueError(
@@ -197,11 +201,29 @@ def require_source(root: str | Path, hf_model: str | Path) -> None:
                 "another folder."
             )
         return
-    known = None not in (held.config_sha256, held.weights_sha256)
-    if others or not known or asked.weights_sha256 is None:
+    known = held.config_sha256 is not None and (held.tensors_sha256 or held.weights_sha256) is not None
+    if others or not known or asked.tensors_sha256 is None:
         raise ValueError(
             f"{root} holds a release of {held.made_of}, not of {asked.made_of}. Import that into another folder."
         )
+
+
+def _differences(held: Source, asked: Source) -> list[str]:
+    """Return what of a model differs from a release's source, as far as both are known."""
+    differences = []
+    if None not in (held.config_sha256, asked.config_sha256) and held.config_sha256 != asked.config_sha256:
+        if held.config is None or asked.config is None:
+            differences.append("config")
+        elif fields := differing_fields(held.config, asked.config):
+            differences.append(f"config ({', '.join(fields)})")
+    if asked.tensors_sha256 is not None:
+        if held.tensors_sha256 is not None:
+            same = held.tensors_sha256 == asked.tensors_sha256
+        else:
+            same = held.weights_sha256 in (None, digest_weight_files(Path(asked.made_of)))
+        if not same:
+            differences.append("weights")
+    return differences
 
 
 def _is_path(hf_model: str | Path) -> bool:
@@ -217,53 +239,6 @@ def _version() -> str:
         return ""
 
 
-def _digest_config(file: Path) -> str:
-    config = _read_json(file)
+def _digest_config(config: dict[str, Any]) -> str:
     kept = {name: value for name, value in config.items() if name not in _VOLATILE}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _fingerprint(folder: Path) -> str | None:
-    """Return a digest of a folder's weights; None where it has no safetensors."""
-    if (folder / _INDEX).is_file():
-        names = {name for name in _read_json(folder / _INDEX).get("weight_map", {}).values() if isinstance(name, str)}
-    else:
-        # Beside the whole model, other files are none of it.
-        names = {path.name for path in folder.glob("*.safetensors")}
-        names = {_WEIGHTS} if (folder / _WEIGHTS).is_file() else names
-    if not names:
-        return None
-    sha256 = hashlib.sha256()
-    for name in sorted(names):
-        with open(folder / name, "rb") as file:
-            for part in _samples(file, folder / name):
-                sha256.update(len(part).to_bytes(8, "little") + part)
-    return sha256.hexdigest()
-
-
-def _samples(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    """Yield a safetensors file's size, its header, and the beginning and the end of each of its tensors."""
-    size = os.fstat(file.fileno()).st_size
-    length = int.from_bytes(file.read(8), "little")
-    header = file.read(length) if 8 + length <= size else b""
-    yield size.to_bytes(8, "little")
-    yield header
-    try:
-        tensors = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
-        places = sorted((int(begin), int(end)) for begin, end in (entry["data_offsets"] for entry in tensors.values()))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} is no safetensors file, or a damaged one. Download it again.") from error
-    for begin, end in places:
-        for first, last in ((begin, min(begin + _SAMPLE, end)), (max(begin, end - _SAMPLE), end)):
-            file.seek(8 + length + first)
-            yield file.read(last - first)
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is no JSON ({error}). Restore it from the model.") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{file} holds no JSON object. Restore it from the model.")
-    return values

@@ -169,7 +169,7 @@ def _require_one_source(weights: StreamedWeights) -> None:
         return
     sources = gather(together(lambda: describe(weights.folder)))
     for rank, source in enumerate(sources):
-        if (source.config_sha256, source.weights_sha256) != (sources[0].config_sha256, sources[0].weights_sha256):
+        if (source.config_sha256, source.tensors_sha256) != (sources[0].config_sha256, sources[0].tensors_sha256):
             raise ValueError(
                 f"Rank {rank} reads another model than rank 0, from {source.made_of}. Give all ranks the same files."
             )
