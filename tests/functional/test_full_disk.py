@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
+from hf_tensors import assert_same_tensors
 from roots import visible_contents
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.training.release import exporting
 
 
 @pytest.fixture
@@ -98,3 +100,22 @@ def test_whichever_file_fills_the_disk_the_error_says_so_and_the_old_stays(small
     # Those of the tensors, one of those after them, and the tokenizer.
     for file in (r"/__0_\d_[0-9a-f]{8}\.distcp'", rf"'{re.escape(str(root))}'", "tokenizer"):
         assert any(re.search(file, error) for error in errors), (file, errors)
+
+
+def test_an_export_whose_disk_gets_full_leaves_nothing(small_disk, tiny, monkeypatch):
+    """In steps of 16 KiB, until there is room for all."""
+    monkeypatch.setattr(exporting, "check_free_space", lambda folder, needed: None)
+    bridge, out, errors = AutoBridge.from_hf_pretrained(tiny.hf), small_disk / "out", []
+    for free in range(16384, 2 * _weights_size(tiny.hf), 16384):
+        _leave_free(small_disk, free)
+        try:
+            bridge.export_ckpt(tiny.root, out, show_progress=False)
+        except OSError as error:
+            errors.append(str(error))
+            assert not out.exists()
+        else:
+            break
+    assert_same_tensors(out, tiny.hf)
+    assert all("No space left on device" in error for error in errors), errors
+    for file in ("model.safetensors", "tokenizer"):
+        assert any(file in error for error in errors), (file, errors)

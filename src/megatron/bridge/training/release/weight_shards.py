@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from megatron.bridge.training.release.headers import INDEX, WEIGHTS
@@ -93,8 +94,12 @@ class WeightShards:
 
     def _write(self, file: str) -> None:
         tensors = {name: tensor.contiguous() for name, tensor in self._buffers.pop(file).items()}
-        # transformers 4 refuses a file without this format.
-        save_file(tensors, self._folder / file, metadata={"format": "pt"})
+        try:
+            # transformers 4 refuses a file without this format.
+            save_file(tensors, self._folder / file, metadata={"format": "pt"})
+        except SafetensorError as error:
+            # It has neither a number nor the file's name.
+            raise OSError(f"{self._folder / file} cannot be written ({error}).") from error
         self._files.update(dict.fromkeys(tensors, file))
         self._buffered = 0
 
