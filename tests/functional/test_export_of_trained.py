@@ -21,17 +21,21 @@ compared with those of Megatron-LM's own builder of the same flags.
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hf_logits import hf_logits, load_hf, wrong_logits
+from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.training.checkpointing import save_checkpoint
 from megatron_lm import load, logits, megatron_lm, release_flags
 from models import FAMILIES, make_tiny_llama, save_random_model, save_tokenizer
 from safetensors.torch import load_file
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.training.model_load_save import save_megatron_model
 from megatron.bridge.training.release.args_comparison import UnknownRopeFactorError
+from megatron.bridge.utils.conversion_group import conversion_process_group
 
 
 TOKENS = torch.arange(400).reshape(2, 200)
@@ -161,3 +165,43 @@ def test_a_config_declares_the_dtype_of_its_tensors(tmp_path, dtype):
     tensors = load_file(tmp_path / "exported/model.safetensors").values()
     assert {str(tensor.dtype) for tensor in tensors} == {f"torch.{dtype}"}
     assert (exported["dtype"], exported["torch_dtype"]) == (dtype, dtype)
+
+
+def _saved_by_bridge(hf: Path, root: Path, **fields: Any) -> None:
+    """Save a model of other fields with Megatron-Bridge, as its training does: with a run config, without args."""
+    with conversion_process_group():
+        provider = AutoBridge.from_hf_pretrained(hf).to_megatron_provider()
+        for name, value in fields.items():
+            setattr(provider, name, value)
+        provider.finalize()
+        model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
+        save_megatron_model(model, root)
+
+
+def test_an_export_of_what_bridge_trained_follows_its_run_config(sources, tmp_path):
+    hf, _ = sources["Llama 3.2 (rope scaling, tied)"]
+    _saved_by_bridge(hf, tmp_path / "root", rotary_base=54321, layernorm_epsilon=1e-3, seq_length=64)
+    AutoBridge.from_hf_pretrained(hf).export_ckpt(tmp_path / "root", tmp_path / "exported", show_progress=False)
+    source, exported = (json.loads((folder / "config.json").read_text()) for folder in (hf, tmp_path / "exported"))
+    assert (exported["rope_theta"], exported["rms_norm_eps"]) == (54321.0, 1e-3)
+    # Megatron-Bridge applies the factor, and its training's sequences may be shorter than the model's.
+    assert exported["rope_scaling"]["factor"] == 32.0
+    assert exported["max_position_embeddings"] == source["max_position_embeddings"] == 2048
+
+
+def test_an_export_of_what_no_argument_gives_is_refused(sources, tmp_path):
+    hf, _ = sources["gqa-tied"]
+    _saved_by_bridge(hf, tmp_path / "root", softmax_scale=0.5)
+    with pytest.raises(ValueError, match="softmax_scale='set'"):
+        AutoBridge.from_hf_pretrained(hf).export_ckpt(tmp_path / "root", tmp_path / "exported", show_progress=False)
+
+
+def test_a_checkpoint_without_args_is_refused(sources, tmp_path):
+    hf, _ = source = sources["gqa-tied"]
+    root, *_ = _train(source, tmp_path / "root", [])
+    with conversion_process_group():
+        common = load_common_state_dict(str(root / "iter_0000003"))
+    del common["args"]
+    torch.save(common, root / "iter_0000003/common.pt")
+    with pytest.raises(ValueError, match="iter_0000003 has no args"):
+        AutoBridge.from_hf_pretrained(hf).export_ckpt(root, tmp_path / "exported", show_progress=False)

@@ -102,7 +102,10 @@ def describe_training(args: dict[str, Any], release: dict[str, Any], metadata: M
     try:
         trained.rope_scaling_factor = applied_rope_scaling_factor(trained)
     except UnknownRopeFactorError as error:
-        notes.append(f"{error} An export needs it.")
+        notes.append(
+            f"The args contain rope_scaling_factor={error.factor}, which Megatron-LM's own scripts ignore, and do not record "
+            "which factor the training applied. For an export, pass it with --rope-scaling-factor."
+        )
         trained.rope_scaling_factor = release.get("rope_scaling_factor")
     differences = differing_arguments(trained, expected)
     lengths = args.get("max_position_embeddings"), release.get("max_position_embeddings")
@@ -117,5 +120,5 @@ def describe_training(args: dict[str, Any], release: dict[str, Any], metadata: M
         try:
             exported_vocab_size(trained, release, metadata.tensors[EMBEDDING].shape[0])
         except ValueError as error:
-            notes.append(f"{error} An export needs it.")
+            notes.append(str(error))
     return notes

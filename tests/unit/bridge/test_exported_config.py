@@ -189,7 +189,7 @@ def test_a_changed_rope_is_written_in_both_forms(change):
 @pytest.mark.parametrize(("name", "changes"), [case[:2] for case in [*CHANGES.values(), *ROPES.values()]])
 def test_an_import_of_an_exported_config_has_the_args_of_the_training(name, changes):
     config = type(CONFIGS[name]).from_dict(_export(name, **changes))
-    imported = imported_args(config, AutoBridge.from_hf_config(config))
+    imported = imported_args(AutoBridge.from_hf_config(config))
     args = _args(CONFIGS[name], **changes)
     if getattr(args, BUILT_FACTOR, None) is None and args.use_rope_scaling:
         args.rope_scaling_factor = 8.0

@@ -168,7 +168,9 @@ def _unified(name: str, value: Any, args: Namespace) -> Any:
 
 
 def _query_groups(value: Any, args: Namespace) -> Any:
-    return value if getattr(args, "group_query_attention", False) else getattr(args, "num_attention_heads", None)
+    # Latent attention has a key and a value for each head.
+    grouped = getattr(args, "group_query_attention", False) and not getattr(args, "multi_latent_attention", False)
+    return value if grouped else getattr(args, "num_attention_heads", None)
 
 
 def _head_size(value: Any, args: Namespace) -> Any:

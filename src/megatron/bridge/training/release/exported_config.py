@@ -91,7 +91,7 @@ def export_config(
     args = Namespace(**vars(args))
     args.rope_scaling_factor = applied_rope_scaling_factor(args)
     config = _config(source, bridge)
-    release = imported_args(config, bridge)
+    release = imported_args(bridge)
     differences = differing_arguments(args, release)
     derived = copy.deepcopy(source)
     fields = _text_part(derived)
@@ -157,16 +157,11 @@ def _config(content: dict[str, Any], bridge: Any) -> Any:
     return config_class.from_dict(copy.deepcopy(content))
 
 
-def imported_args(config: Any, bridge: Any) -> Namespace:
-    """Return the args of an import of a config, with the names of what no argument gives.
-
-    Args:
-        config: The config, of transformers.
-        bridge: A bridge of the model's architecture.
-    """
+def imported_args(bridge: Any) -> Namespace:
+    """Return the args of an import of a bridge's model, with the names of what no argument gives."""
     from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_args
 
-    provider = type(bridge).from_hf_config(config).to_megatron_provider(load_weights=False)
+    provider = bridge.to_megatron_provider(load_weights=False)
     provider.finalize()
     args = megatron_lm_args(provider)
     setattr(args, FIELDS_WITHOUT_ARGUMENT, fields_without_argument(provider))
@@ -181,7 +176,7 @@ def _require_trained(
 
     config = _config(derived, bridge)
     try:
-        left = differing_arguments(args, imported_args(config, bridge))
+        left = differing_arguments(args, imported_args(type(bridge).from_hf_config(config)))
     except Exception:
         # Another architecture's values: whatever its bridge raises, no import has these args.
         left = differences
