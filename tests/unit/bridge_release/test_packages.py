@@ -18,6 +18,7 @@ SHARED = (
     "commands",
     "destination",
     "headers",
+    "hub",
     "integrity",
     "layout",
     "model_folder",
@@ -25,6 +26,7 @@ SHARED = (
     "plain_files",
     "root",
     "source",
+    "source_model",
 )
 
 

@@ -83,7 +83,7 @@ def test_what_is_written_is_what_is_read(hf, tmp_path):
     root = _release(tmp_path / "root", source)
     assert read_source(root / "release") == source
     assert json.loads((root / "release/source.json").read_text()).keys() == {
-        *("made_of", "config_sha256", "weights_sha256", "megatron_bridge", "let_through"),
+        *("made_of", "config_sha256", "weights_sha256", "megatron_bridge", "let_through", "revision", "commit"),
     }
 
 

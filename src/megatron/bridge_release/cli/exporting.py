@@ -31,12 +31,13 @@ from megatron.bridge_release.layout import RELEASE
 from megatron.bridge_release.model_folder import check_outside, look_at_model
 from megatron.bridge_release.report import BRIDGE
 from megatron.bridge_release.root import read_root
-from megatron.bridge_release.source import require_source
+from megatron.bridge_release.source import recorded_revision, require_source
+from megatron.bridge_release.source_model import SourceModel
 
 
 def run_export(options: argparse.Namespace) -> int:
     """Export the checkpoint that the tracker of the root names, and say which it was."""
-    _refuse_early(options)
+    source = _refuse_early(options)
     report = check(options.path)
     (reader,) = (reader for reader in report.readers if reader.name == BRIDGE)
     if report.folder is None or not reader.loads:
@@ -49,7 +50,7 @@ def run_export(options: argparse.Namespace) -> int:
         staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         try:
             with progress(err):
-                _export(options, staging, err.isatty())
+                _export(options, source, staging, err.isatty())
             # safetensors' files and a temporary folder are their owner's alone.
             mask = _umask()
             for file in staging.iterdir():
@@ -71,26 +72,27 @@ def run_export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_early(options: argparse.Namespace) -> None:
-    """Refuse what can be seen at once. Raise ValueError."""
+def _refuse_early(options: argparse.Namespace) -> SourceModel:
+    """Refuse what can be seen at once, and find the source model, at the commit that the release records. Raise ValueError."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("An export runs in one process. Start it without torchrun.")
-    model, config = look_at_model(options.hf_model)
     check_root(options.out)
-    if config is not None:
-        check_outside(options.out, Path(model))
-    if RELEASE in read_root(options.path).checkpoints:
-        require_source(options.path, options.hf_model)
     if options.out.exists() and any(options.out.iterdir()):
         raise ValueError(f"{options.out} holds something already. Give a folder that is not there, or an empty one.")
+    revision = options.revision or recorded_revision(options.path, options.hf_model)
+    model, _ = look_at_model(options.hf_model, {"revision": revision})
+    check_outside(options.out, model.folder)
+    if RELEASE in read_root(options.path).checkpoints:
+        require_source(options.path, model)
+    return model
 
 
-def _export(options: argparse.Namespace, out: Path, show_progress: bool) -> None:
+def _export(options: argparse.Namespace, source: SourceModel, out: Path, show_progress: bool) -> None:
     from torch.distributed.checkpoint.api import CheckpointException
 
     from megatron.bridge import AutoBridge
 
-    bridge = AutoBridge.from_hf_pretrained(options.hf_model, trust_remote_code=options.trust_remote_code)
+    bridge = AutoBridge.from_hf_pretrained(source.folder, trust_remote_code=options.trust_remote_code)
     try:
         bridge.export_ckpt(options.path, out, show_progress=show_progress)
     except CheckpointException as error:

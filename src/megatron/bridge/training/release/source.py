@@ -24,7 +24,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,6 +32,7 @@ from typing import Any, BinaryIO
 from .commands import repair_command
 from .layout import RELEASE, RUN_CONFIG, SOURCE_FILE
 from .plain_files import Unreadable, load_yaml
+from .source_model import SourceModel
 
 
 # What transformers writes anew into a model that stays the same.
@@ -52,6 +53,8 @@ class Source:
         weights_sha256: Fingerprint of a folder's weights; None where it is not known.
         megatron_bridge: Version of Megatron-Bridge that wrote the release.
         let_through: What the release lacks of it, with its maker's consent, a sentence each.
+        revision: Requested revision on the Hub; None if none was, and for a folder.
+        commit: Commit on the Hub; None if it is not known, and for a folder.
     """
 
     made_of: str
@@ -59,13 +62,16 @@ class Source:
     weights_sha256: str | None = None
     megatron_bridge: str = ""
     let_through: tuple[str, ...] = ()
+    revision: str | None = None
+    commit: str | None = None
 
 
-def describe(hf_model: str | Path) -> Source:
+def describe(hf_model: str | Path | SourceModel, revision: str | None = None) -> Source:
     """Describe a Hugging Face model.
 
     Args:
-        hf_model: Model ID, or folder of a model.
+        hf_model: Model ID, folder of a model, or a model of the Hub with its snapshot on this host.
+        revision: Revision of a model ID, of which the cache is asked.
 
     Returns:
         What `write_source` records of it.
@@ -74,6 +80,11 @@ def describe(hf_model: str | Path) -> Source:
         ValueError: If a file of the folder is damaged.
         OSError: If one cannot be read.
     """
+    if isinstance(hf_model, SourceModel):
+        found = describe(hf_model.folder)
+        if hf_model.commit is None:
+            return found
+        return replace(found, made_of=hf_model.name, revision=hf_model.revision, commit=hf_model.commit)
     folder = Path(os.path.expanduser(hf_model))
     if folder.is_dir():
         config, made_of = folder / "config.json", os.path.abspath(folder)
@@ -84,11 +95,14 @@ def describe(hf_model: str | Path) -> Source:
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        cached = try_to_load_from_cache(str(hf_model), "config.json")
+        cached = try_to_load_from_cache(str(hf_model), "config.json", revision=revision)
     except ValueError:
         # No ID: a folder that is not there, given relative to where it was.
         cached = None
-    return Source(str(hf_model), _digest_config(Path(cached)) if isinstance(cached, str) else None, None, _version())
+    digest, commit = (
+        (_digest_config(Path(cached)), Path(cached).parent.name) if isinstance(cached, str) else (None, None)
+    )
+    return Source(str(hf_model), digest, None, _version(), revision=revision, commit=commit)
 
 
 def describe_run_config(folder: Path) -> Source | None:
@@ -101,10 +115,13 @@ def describe_run_config(folder: Path) -> Source | None:
         What is known; None where the run config names no model, or is none.
     """
     try:
-        made_of = load_yaml(folder / RUN_CONFIG)["model"]["hf_model_id"]
-    except (OSError, Unreadable, KeyError, TypeError):
+        model = load_yaml(folder / RUN_CONFIG)["model"]
+        made_of, revision = model["hf_model_id"], model.get("hf_model_revision")
+    except (OSError, Unreadable, KeyError, TypeError, AttributeError):
         return None
-    return Source(made_of, megatron_bridge=_version()) if isinstance(made_of, str) and made_of else None
+    if not isinstance(made_of, str) or not made_of:
+        return None
+    return Source(made_of, megatron_bridge=_version(), revision=revision if isinstance(revision, str) else None)
 
 
 def write_source(source: Source, folder: Path) -> None:
@@ -138,36 +155,60 @@ def read_source(folder: Path) -> Source | None:
     except (OSError, ValueError, RecursionError) as error:
         raise Unreadable(f"{SOURCE_FILE} cannot be read: {error}") from error
     known = vars(Source("")).keys()
-    # What was let through is not in those of the first versions.
-    if not isinstance(told, dict) or {*told, "let_through"} != known:
+    # The first versions did not write these.
+    if not isinstance(told, dict) or {*told, "let_through", "revision", "commit"} != known:
         raise Unreadable(f"{SOURCE_FILE} cannot be read: it has other fields than a source")
     let_through = told.pop("let_through", [])
     if not isinstance(let_through, list) or not all(isinstance(text, str) for text in let_through):
         raise Unreadable(f"{SOURCE_FILE} cannot be read: let_through is no list of texts")
     source = Source(**told, let_through=tuple(let_through))
-    digests = (source.config_sha256, source.weights_sha256)
-    if not isinstance(source.made_of, str) or not all(digest is None or isinstance(digest, str) for digest in digests):
+    texts = (source.config_sha256, source.weights_sha256, source.revision, source.commit)
+    if not isinstance(source.made_of, str) or not all(text is None or isinstance(text, str) for text in texts):
         raise Unreadable(f"{SOURCE_FILE} cannot be read: a field of it is no text")
     return source
 
 
-def require_source(root: str | Path, hf_model: str | Path) -> None:
+def recorded_revision(root: str | Path, hf_model: str | Path) -> str | None:
+    """Return the revision of a Hub model at which a checkpoint directory's release was imported.
+
+    Args:
+        root: Checkpoint directory.
+        hf_model: Hugging Face model ID, or local directory of a model, which has none.
+
+    Returns:
+        The commit, or the revision if the commit is not known; None if the release has another source model or no record.
+    """
+    try:
+        held = read_source(Path(root) / RELEASE)
+    except Unreadable:
+        return None
+    if Path(os.path.expanduser(hf_model)).exists():
+        return None
+    return (held.commit or held.revision) if held is not None and held.made_of == str(hf_model) else None
+
+
+def require_source(root: str | Path, hf_model: str | Path | SourceModel) -> None:
     """Require that a root's release was made of a Hugging Face model.
 
-    For a model ID, an equal name is enough. A folder is told by its content, wherever it stands; one that is gone, by
-    its path.
+    For a model ID, an equal name is enough; with a snapshot, an equal commit. Other snapshots and folders are told by
+    their content, wherever they stand; a folder that is gone, by its path.
 
     Args:
         root: Checkpoint root.
-        hf_model: Model ID, or folder of a model.
+        hf_model: Model ID, folder of a model, or a model of the Hub with its snapshot on this host.
 
     Raises:
         ValueError: If the release was made of another model, or does not say of which, or if there is none.
         OSError: If a file cannot be read.
     """
-    folder = Path(root) / RELEASE
+    folder, commit = Path(root) / RELEASE, None
+    if isinstance(hf_model, SourceModel) and hf_model.commit is None:
+        hf_model = hf_model.name
+    name = str(hf_model)
+    if isinstance(hf_model, SourceModel):
+        name, commit = hf_model.name, hf_model.commit
     if not folder.is_dir():
-        raise ValueError(f"{root} holds no release. Import {hf_model} into another folder.")
+        raise ValueError(f"{root} holds no release. Import {name} into another folder.")
     repair = repair_command(root)
     try:
         held = read_source(folder)
@@ -176,10 +217,10 @@ def require_source(root: str | Path, hf_model: str | Path) -> None:
     if held is None:
         what_next = f"Where its run config knows, this records it: {repair}. Or give" if repair else "Give"
         raise ValueError(
-            f"The release in {root} does not say which model it was made of, so it may be another than {hf_model}. "
+            f"The release in {root} does not say which model it was made of, so it may be another than {name}. "
             f"{what_next} another folder."
         )
-    if held.made_of == str(hf_model) and not Path(hf_model).is_dir():
+    if held.made_of == name and (commit == held.commit if commit else not Path(name).is_dir()):
         return
     asked = describe(hf_model)
     others = [
@@ -190,7 +231,7 @@ def require_source(root: str | Path, hf_model: str | Path) -> None:
         )
         if one is not None and other is not None and one != other
     ]
-    if held.made_of in (asked.made_of, str(hf_model)):
+    if held.made_of in (asked.made_of, name) and None in (commit, held.commit):
         if others:
             raise ValueError(
                 f"{asked.made_of} has changed since {root} was made of it: its {' and its '.join(others)}. Import it into "
@@ -200,8 +241,12 @@ def require_source(root: str | Path, hf_model: str | Path) -> None:
     known = None not in (held.config_sha256, held.weights_sha256)
     if others or not known or asked.weights_sha256 is None:
         raise ValueError(
-            f"{root} holds a release of {held.made_of}, not of {asked.made_of}. Import that into another folder."
+            f"{root} holds a release of {_name(held)}, not of {_name(asked)}. Import that into another folder."
         )
+
+
+def _name(source: Source) -> str:
+    return f"{source.made_of} at commit {source.commit}" if source.commit else source.made_of
 
 
 def _is_path(hf_model: str | Path) -> bool:
