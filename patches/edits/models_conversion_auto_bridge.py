@@ -40,6 +40,7 @@ _FIELDS_DOC = (
     "Megatron-LM computes another function then. Default is none: a value that is not carried is an error."
 )
 _FIELDS_WHY = "Who knows that a field does not matter can say so."
+_REVISIONS = "upstream resolves a revision once, and reads config, tokenizer and weights of that commit."
 _SEQUENCE = ("from collections.abc import Sequence",)
 
 EDITS = (
@@ -132,12 +133,15 @@ EDITS = (
                 """
                 megatron_path = destination(megatron_path, release, overwrite)
                 if release:
-                    check_destination(megatron_path, overwrite)
+                    on_rank_0(lambda: check_destination(megatron_path, overwrite))
                 """
             ),
             PassArgument(_SAVE, "overwrite=overwrite"),
         ),
-        imports=("from megatron.bridge.training.release.destination import check_destination, destination",),
+        imports=(
+            "from megatron.bridge.training.release.destination import check_destination, destination",
+            "from megatron.bridge.training.utils.all_ranks import on_rank_0",
+        ),
     ),
     Edit(
         name="save-overwrite",
@@ -158,10 +162,52 @@ EDITS = (
         symbol="AutoBridge.import_ckpt",
         why="What a user can get wrong is found before the long work, with one line that says what to do.",
         drop_when="upstream checks the model of an import.",
-        do=InsertStatements(
-            "hf_model_id = check_import(hf_model_id, megatron_path, kwargs)", after_call="check_destination"
+        do=(
+            InsertStatements("source_model: SourceModel | None = None", before_call="destination"),
+            InsertStatements(
+                """
+                source_model = check_import(hf_model_id, megatron_path, kwargs)
+                hf_model_id, kwargs = source_model.folder, keywords_of_files(source_model, kwargs)
+                """,
+                after_call="check_destination",
+            ),
+            InsertStatements(
+                """
+                if source_model is not None:
+                    bridge.source_model, bridge.hf_model_revision = source_model, source_model.commit
+                """,
+                after_call="cls.from_hf_pretrained",
+            ),
         ),
-        imports=("from megatron.bridge.training.release.preflight import check_import",),
+        imports=(
+            "from megatron.bridge.training.release.preflight import check_import, keywords_of_files",
+            "from megatron.bridge.training.release.source_model import SourceModel",
+        ),
+    ),
+    Edit(
+        name="source-model",
+        symbol="AutoBridge.__init__",
+        why="An import reads one snapshot of a model of the Hub, and records its ID and commit.",
+        drop_when=_REVISIONS,
+        do=InsertStatements("self.source_model: SourceModel | None = None", at_end=True),
+        imports=("from megatron.bridge.training.release.source_model import SourceModel",),
+    ),
+    Edit(
+        name="provider-source",
+        symbol="AutoBridge.to_megatron_provider",
+        why="The run config names the model of the Hub, not the snapshot that was read.",
+        drop_when=_REVISIONS,
+        do=ReplaceExpression(
+            'getattr(self.hf_pretrained, "model_name_or_path", None)',
+            "self.source_model.name if self.source_model is not None else __old__",
+        ),
+    ),
+    Edit(
+        name="save-source",
+        symbol="AutoBridge.save_megatron_model",
+        why="The release records the model that its weights are from.",
+        drop_when=_REVISIONS,
+        do=PassArgument("save_megatron_model", "source_model=self.source_model"),
     ),
     Edit(
         name="import-allow-tensors",

@@ -145,6 +145,21 @@ EDITS = (
         imports=("from collections.abc import Sequence",),
     ),
     Edit(
+        name="save-source-model",
+        symbol="save_megatron_model",
+        why="A release records the commit that its weights are from, and claims no weights that were trained since.",
+        drop_when="upstream resolves a revision once, and records it.",
+        do=(
+            AddParameter(
+                "source_model: SourceModel | None = None",
+                doc="source_model: With ``release=True``, the Hugging Face model whose weights the model has, unchanged.\n"
+                "Default is None: they may have been trained.",
+            ),
+            PassArgument("describe_release", "source_model=source_model"),
+        ),
+        imports=("from megatron.bridge.training.release.source_model import SourceModel",),
+    ),
+    Edit(
         name="cpu-load",
         symbol="load_megatron_model",
         why="A host without CUDA builds the model on the CPU.",

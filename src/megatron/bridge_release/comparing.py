@@ -32,6 +32,7 @@ from megatron.bridge.training.model_load_save import temporary_distributed_conte
 from megatron.bridge.training.release.accounting import is_ignored
 from megatron.bridge.training.release.names import grouped
 from megatron.bridge.training.release.preflight import check_model
+from megatron.bridge.training.release.source import recorded_revision
 from megatron.bridge_release.args_check import EMBEDDING
 from megatron.bridge_release.loading import load_part
 from megatron.bridge_release.reading import read_metadata
@@ -45,7 +46,7 @@ _PADDED = (EMBEDDING, "output_layer.weight")
 _BATCH = 1 << 28
 
 
-def compare(folder: Path, hf_model: str) -> tuple[int, list[str]]:
+def compare(folder: Path, hf_model: str, revision: str | None = None) -> tuple[int, list[str]]:
     """Compare every tensor of a checkpoint with its source.
 
     The model is built from the Hugging Face config, not from what the checkpoint says, and has no weights of its own.
@@ -54,6 +55,7 @@ def compare(folder: Path, hf_model: str) -> tuple[int, list[str]]:
     Args:
         folder: Checkpoint folder, which `megatron.bridge_release.checking.check` has found to load.
         hf_model: Hugging Face model ID, or folder of a model.
+        revision: Revision of a model ID; None for the commit that the release records.
 
     Returns:
         The number of tensors that are equal to the source's; and the problems: which of the source's tensors differ or
@@ -65,8 +67,9 @@ def compare(folder: Path, hf_model: str) -> tuple[int, list[str]]:
         OSError: If a file cannot be read.
         MemoryError: If there is not enough of it.
     """
-    hf_model = check_model(hf_model)
-    bridge = AutoBridge.from_hf_pretrained(hf_model)
+    found = check_model(hf_model, {"revision": revision or recorded_revision(folder.parent, hf_model)})
+    hf_model = found.name
+    bridge = AutoBridge.from_hf_pretrained(found.folder)
     provider = _make_provider(bridge, folder)
     source = bridge.hf_pretrained.state
     lacking = {name for name in source.keys() if not is_ignored(name, bridge.hf_pretrained.config)}

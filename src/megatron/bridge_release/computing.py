@@ -40,6 +40,7 @@ from megatron.bridge_release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, pa
 from megatron.bridge_release.plain_files import Unreadable
 from megatron.bridge_release.reading import read_state
 from megatron.bridge_release.root import read_root
+from megatron.bridge_release.source import recorded_revision
 
 
 POSITIONS = 256
@@ -107,7 +108,14 @@ class Proof:
         )
 
 
-def prove(root: Path, hf_model: str | Path, *, positions: int | None = None, memory: int | None = None) -> Proof:
+def prove(
+    root: Path,
+    hf_model: str | Path,
+    *,
+    revision: str | None = None,
+    positions: int | None = None,
+    memory: int | None = None,
+) -> Proof:
     """Compute a few hundred logits with the first layers of a release and of its Hugging Face model.
 
     As many layers are computed as fit into memory: at least two, and one of each kind that the model has.
@@ -115,6 +123,7 @@ def prove(root: Path, hf_model: str | Path, *, positions: int | None = None, mem
     Args:
         root: Checkpoint root, which `megatron.bridge_release.checking.check` has found to load.
         hf_model: Hugging Face model ID, or folder of a model.
+        revision: Revision of a model ID; if None, the commit that the release records.
         positions: Number of positions; if None, `POSITIONS`, or more to reach beyond a window or the like.
         memory: How much memory the process may take, in bytes; if None, `MEMORY`, or most of what is available.
 
@@ -126,11 +135,13 @@ def prove(root: Path, hf_model: str | Path, *, positions: int | None = None, mem
             tensors: one line.
         OSError: If the model cannot be read.
     """
+    revision = revision or recorded_revision(root, hf_model)
     with _quiet():
-        return _prove(_release(Path(root)), str(hf_model), positions, _memory() if memory is None else memory)
+        folder = _release(Path(root))
+        return _prove(folder, str(hf_model), revision, positions, _memory() if memory is None else memory)
 
 
-def _prove(folder: Path, name: str, positions: int | None, memory: int) -> Proof:
+def _prove(folder: Path, name: str, revision: str | None, positions: int | None, memory: int) -> Proof:
     try:
         from megatron.bridge_release.megatron_lm_model import Refused
     except ImportError as error:
@@ -139,7 +150,7 @@ def _prove(folder: Path, name: str, positions: int | None, memory: int) -> Proof
     flags = _read_flags(folder)
     layers = 0
     try:
-        hf = HuggingFaceModel(name)
+        hf = HuggingFaceModel(name, revision)
         layers = hf.layers
         return _compute_both(folder, flags, hf, name, positions, memory)
     except Refused as error:

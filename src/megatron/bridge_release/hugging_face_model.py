@@ -38,6 +38,7 @@ class HuggingFaceModel:
 
     Args:
         name: Model ID, or folder of a model.
+        revision: Revision of a model ID; None for the default branch.
 
     Attributes:
         config: Its config.
@@ -48,15 +49,15 @@ class HuggingFaceModel:
         NotComputable: If transformers cannot read its config, or if the config lacks a size of a stack of layers.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, revision: str | None = None) -> None:
         # megatron.bridge takes many seconds to import.
         from megatron.bridge.training.release.headers import read_headers
         from megatron.bridge.training.release.meta_source import DTYPES
-        from megatron.bridge.training.release.preflight import NeedsOwnCode
+        from megatron.bridge.training.release.preflight import NeedsOwnCode, check_model
 
         self._name = name
         try:
-            self._folder = _local(name)
+            self._folder = check_model(name, {"revision": revision}).folder
         except NeedsOwnCode as error:
             raise NotComputable("its config is read by its own Python code, which no proof runs") from error
         headers = read_headers(self._folder)
@@ -149,17 +150,6 @@ class HuggingFaceModel:
                 what = "has no" if kind == "missing_keys" else "has another shape than its config says of"
                 raise ValueError(f"{self._name} {what} {_few(wrong)}. Give the model that the release was made of.")
         return model.eval()
-
-
-def _local(name: str) -> Path:
-    from megatron.bridge.training.release.preflight import check_model
-
-    folder = Path(check_model(name))
-    if folder.is_dir():
-        return folder
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json"]))
 
 
 def _check_index(folder: Path) -> None:

@@ -22,6 +22,7 @@ SHARED = (
     "export_folder",
     "exported_config",
     "headers",
+    "hub",
     "integrity",
     "layout",
     "model_files",
@@ -32,6 +33,7 @@ SHARED = (
     "rope_factor",
     "source",
     "source_content",
+    "source_model",
 )
 
 

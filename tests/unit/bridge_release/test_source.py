@@ -86,6 +86,7 @@ def test_what_is_written_is_what_is_read(hf, tmp_path):
     assert read_source(root / "release") == source
     assert json.loads((root / "release/source.json").read_text()).keys() == {
         *("made_of", "config_sha256", "weights_sha256", "megatron_bridge", "let_through", "config", "tensors_sha256"),
+        *("revision", "commit"),
     }
 
 

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The process group in which a single process converts a model."""
+"""The process group in which a model is converted."""
 
 import os
 from contextlib import contextmanager
@@ -22,20 +22,26 @@ import torch.distributed as dist
 from megatron.core import parallel_state
 
 from megatron.bridge.utils.attention_backend import attention_backend_forgotten
+from megatron.bridge.utils.without_cuda import distributed_backend, set_local_device
 
 
 @contextmanager
 def conversion_process_group() -> Iterator[None]:
-    """Run a conversion in a process group of its own, where the process is alone and has none.
+    """Run a conversion in a process group, from its first check on.
 
-    The group is taken away afterwards, so that an export or another import can follow. A process group that is
-    there is used as it is. Under torchrun the model provider sets one up over its ranks, which stays:
-    torch.distributed cannot set up a second one in the same rendezvous.
+    A process group that is there is used as it is. The group of a single process is destroyed afterwards, so that an
+    export or another import can follow. Under torchrun, the group of all ranks stays: torch.distributed cannot
+    initialize a second one in the same rendezvous.
     """
     # model_load_save imports the bridges, whose module imports this one.
     from megatron.bridge.training.model_load_save import temporary_distributed_context
 
-    if dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if dist.is_initialized():
+        yield
+    elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # Without it, a rank whose check fails would leave the others waiting.
+        set_local_device()
+        dist.init_process_group(distributed_backend())
         yield
     else:
         try:

@@ -19,6 +19,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from megatron.bridge_release.cli.own_words import own_words, progress
 from megatron.bridge_release.cli.printing import print_report
 from megatron.bridge_release.errors import in_one_line
 from megatron.bridge_release.layout import COMMON_STATE, RELEASE
+from megatron.bridge_release.model_folder import look_at_model
 from megatron.bridge_release.report import Report
 from megatron.bridge_release.source import require_source
 
@@ -37,16 +39,20 @@ if TYPE_CHECKING:
 
 def run_check(options: argparse.Namespace) -> int:
     """Check a root, print what was found, and return the exit status."""
+    models = (options.made_of, options.deep, options.compute)
+    if options.revision is not None and not any(models):
+        raise ValueError("--revision is the revision of a model. Add --made-of, --deep or --compute.")
     report = check(options.path)
     if options.made_of is not None:
-        _check_source(report, options.path, options.made_of)
+        _check_source(report, options.path, options.made_of, options.revision)
     proof = None
     if options.deep is not None or options.compute is not None:
         with own_words(verbose=options.verbose) as (_, err), progress(err):
             if options.deep is not None:
-                _use_model(report, options.deep, _compare, "Not compared with", possible=_is_readable(report))
+                compare = partial(_compare, revision=options.revision)
+                _use_model(report, options.deep, compare, "Not compared with", possible=_is_readable(report))
             if options.compute is not None:
-                proof = compute(report, options.compute)
+                proof = compute(report, options.compute, options.revision)
     unproven = proof is not None and proof.unproven is not None
     if options.json:
         print(json.dumps(json_values(report, proof), indent=2))
@@ -59,26 +65,27 @@ def run_check(options: argparse.Namespace) -> int:
     return 3 if unproven else 0
 
 
-def compute(report: Report, hf_model: str) -> "Proof | None":
+def compute(report: Report, hf_model: str, revision: str | None = None) -> "Proof | None":
     """Prove that a release computes what its Hugging Face model does, and report what was found.
 
     Args:
         report: The report of the release, to which the result is added.
         hf_model: Hugging Face model ID, or folder of a model.
+        revision: Revision of a model ID; None for the commit that the release records.
 
     Returns:
         The proof; None where there are problems, and nothing was computed.
     """
     possible = _is_readable(report) and not report.problems
-    return _use_model(report, hf_model, _prove, "Not computed with", possible=possible)
+    return _use_model(report, hf_model, partial(_prove, revision=revision), "Not computed with", possible=possible)
 
 
-def _check_source(report: Report, root: Path, hf_model: str) -> None:
+def _check_source(report: Report, root: Path, hf_model: str, revision: str | None) -> None:
     if report.problems and not (root / RELEASE).is_dir():
         report.notes.append(f"Not asked whether it was made of {hf_model}: the problems come first.")
         return
     try:
-        require_source(root, hf_model)
+        require_source(root, hf_model if revision is None else look_at_model(hf_model, {"revision": revision})[0])
     except (ValueError, OSError) as error:
         report.problems.append(str(error))
 
@@ -118,22 +125,22 @@ def _use_model(
         return None
 
 
-def _compare(report: Report, hf_model: str) -> None:
+def _compare(report: Report, hf_model: str, revision: str | None) -> None:
     # It imports torch and all of Bridge, which takes many seconds.
     from megatron.bridge_release.comparing import compare
 
     assert report.folder is not None
-    equal, problems = compare(Path(report.root, report.folder), hf_model)
+    equal, problems = compare(Path(report.root, report.folder), hf_model, revision)
     report.problems += problems
     report.notes.append(
         f"{equal} tensors are bit by bit those of {hf_model}, rounded where the release's dtype is narrower."
     )
 
 
-def _prove(report: Report, hf_model: str) -> "Proof":
+def _prove(report: Report, hf_model: str, revision: str | None) -> "Proof":
     from megatron.bridge_release.computing import prove
 
-    proof = prove(Path(report.root), hf_model)
+    proof = prove(Path(report.root), hf_model, revision=revision)
     if proof.unproven is None:
         (report.notes if proof.agrees else report.problems).append(f"{proof}.")
         report.notes += proof.notes

@@ -32,12 +32,13 @@ from megatron.bridge_release.model_folder import check_outside, look_at_model
 from megatron.bridge_release.release_location import find_release
 from megatron.bridge_release.report import BRIDGE
 from megatron.bridge_release.root import read_root
-from megatron.bridge_release.source import require_source
+from megatron.bridge_release.source import recorded_revision, require_source
+from megatron.bridge_release.source_model import SourceModel
 
 
 def run_export(options: argparse.Namespace) -> int:
     """Export the checkpoint that the tracker of the root names, and say which it was."""
-    release, folder = _refuse_early(options)
+    release, source, folder = _refuse_early(options)
     if folder is None:
         report = check(options.path, release)
     else:
@@ -49,7 +50,7 @@ def run_export(options: argparse.Namespace) -> int:
     with own_words(verbose=options.verbose) as (stdout, err):
         print(f"Exporting {options.path / checkpoint} to {options.out}", file=err)
         with release_warnings(err), progress(err):
-            _export(options, options.path / checkpoint, release, err.isatty())
+            _export(options, options.path / checkpoint, release, source, err.isatty())
         files = _sizes(options.out)
         if options.json:
             values = {"root": str(options.path), "checkpoint": checkpoint, "out": str(options.out), "files": files}
@@ -63,18 +64,16 @@ def run_export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_early(options: argparse.Namespace) -> tuple[Path, str | None]:
+def _refuse_early(options: argparse.Namespace) -> tuple[Path, SourceModel, str | None]:
     """Refuse what can be seen at once. Raise ValueError.
 
     Returns:
-        The folder of the release, and the name of the checkpoint folder that the options name.
+        The folder of the release, the source model at the commit that the release records, and the name of the checkpoint
+        folder that the options name.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("An export runs in one process. Start it without torchrun.")
-    model, config = look_at_model(options.hf_model)
     check_root(options.out)
-    if config is not None:
-        check_outside(options.out, Path(model))
     check_empty(options.out)
     if options.tokenizer is not None and not (
         options.tokenizer.is_dir() and find_files(options.tokenizer, TOKENIZER_FILES)
@@ -83,25 +82,30 @@ def _refuse_early(options: argparse.Namespace) -> tuple[Path, str | None]:
             f"{options.tokenizer} contains no tokenizer. Give a folder with files such as tokenizer.json."
         )
     root, release = read_root(options.path), find_release(options.path, options.release)
+    revision = options.revision or recorded_revision(release.parent, options.hf_model)
+    source, _ = look_at_model(options.hf_model, {"revision": revision})
+    check_outside(options.out, source.folder)
     if (release / METADATA).exists():
-        require_source(release.parent, options.hf_model)
+        require_source(release.parent, source)
     if options.iteration is None:
-        return release, None
+        return release, source, None
     name = RELEASE if options.iteration == RELEASE else f"iter_{options.iteration:07d}"
     if name not in root.checkpoints:
         raise ValueError(
             f"{options.path} contains no checkpoint {name}. Checkpoints there: {', '.join(root.checkpoints) or 'none'}."
         )
-    return release, name
+    return release, source, name
 
 
-def _export(options: argparse.Namespace, checkpoint: Path, release: Path, show_progress: bool) -> None:
+def _export(
+    options: argparse.Namespace, checkpoint: Path, release: Path, source: SourceModel, show_progress: bool
+) -> None:
     from torch.distributed.checkpoint.api import CheckpointException
 
     from megatron.bridge import AutoBridge
     from megatron.bridge.training.release.args_comparison import UnknownRopeFactorError
 
-    bridge = AutoBridge.from_hf_pretrained(options.hf_model, trust_remote_code=options.trust_remote_code)
+    bridge = AutoBridge.from_hf_pretrained(source.folder, trust_remote_code=options.trust_remote_code)
     try:
         bridge.export_ckpt(
             checkpoint,

@@ -18,9 +18,10 @@ import argparse
 import gc
 import json
 import os
+import sys
 import time
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -33,17 +34,30 @@ from megatron.bridge_release.destination import check_root, destination, refuse_
 from megatron.bridge_release.layout import RELEASE, STAGING_PREFIX
 from megatron.bridge_release.model_folder import check_room, look_at_model
 from megatron.bridge_release.root import read_root
+from megatron.bridge_release.source_model import SourceModel
 
 
 def run_import(options: argparse.Namespace) -> int:
     """Import the model; on rank 0, check the release, compute with it, and print what there is."""
-    out = Path(destination(options.out, True, options.overwrite))
-    _refuse_early(options.hf_model, out, options.overwrite)
+    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and "RANK" not in os.environ:
+        if os.environ.get("SLURM_PROCID", "0") != "0":
+            return 1
+        raise ValueError(
+            f"srun has started {os.environ['SLURM_STEP_NUM_TASKS']} tasks, and each would import the whole model. Start one "
+            "task a node, with torchrun in it, as examples/import.sbatch does; or a single task: srun --ntasks 1."
+        )
     first = int(os.environ.get("RANK", "0")) == 0
+    if not (sys.stderr.isatty() and first):
+        # huggingface_hub reads it when it is imported.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    out = Path(destination(options.out, True, options.overwrite))
+    # Several ranks check together, in import_ckpt: one that ended here would leave the others waiting.
+    is_alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    downloaded = is_alone and _check_early(options, out).commit is not None
     with own_words(verbose=options.verbose) as (stdout, err):
         if first:
             print(f"Importing {options.hf_model} into {out}", file=err)
-        seconds = _import(options, out, err)
+        seconds = _import(options, out, err, downloaded=downloaded)
         if not first:
             return 0
         size = sum(path.stat().st_size for path in (out / RELEASE).rglob("*") if path.is_file())
@@ -66,25 +80,23 @@ def run_import(options: argparse.Namespace) -> int:
     return 0 if report.passed else 1
 
 
-def _refuse_early(hf_model: str, out: Path, overwrite: bool) -> None:
-    """Refuse what can be seen without torch, whose import takes seconds. Raise ValueError."""
-    model, config = look_at_model(hf_model)
+def _check_early(options: argparse.Namespace, out: Path) -> SourceModel:
+    """Check what can be checked without torch, whose import takes seconds, and download the model. Raise ValueError."""
     check_root(out)
-    if config is not None:
-        check_room(out, Path(model))
     if out.is_dir():
         root = read_root(out)
         # What died before there was a tracker has left no checkpoint; the import clears it.
         if root.tracker is not None or not any(name.startswith(STAGING_PREFIX) for name in root.leftovers):
             folders = [name for name in (*root.checkpoints, *root.empty) if "/" not in name]
             tracked = None if root.tracker is None else root.tracker.strip()
-            refuse_checkpoint(out, sorted(folders), tracked, root.has_train_state, overwrite)
+            refuse_checkpoint(out, sorted(folders), tracked, root.has_train_state, options.overwrite)
+    model, _ = look_at_model(options.hf_model, {"revision": options.revision})
+    check_room(out, model.folder)
+    return model
 
 
-def _import(options: argparse.Namespace, out: Path, err: TextIO) -> float:
+def _import(options: argparse.Namespace, out: Path, err: TextIO, *, downloaded: bool) -> float:
     """Import the model, and return how many seconds it took from the end of the Python imports."""
-    if not (err.isatty() and int(os.environ.get("RANK", "0")) == 0):
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     # Nothing becomes garbage while modules are imported; to look for it takes a second.
     gc.disable()
     import torch
@@ -95,7 +107,11 @@ def _import(options: argparse.Namespace, out: Path, err: TextIO) -> float:
 
     gc.enable()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
-    keywords = {} if options.dtype is None else {"dtype": getattr(torch, options.dtype)}
+    keywords: dict[str, Any] = {} if options.dtype is None else {"dtype": getattr(torch, options.dtype)}
+    if options.revision is not None:
+        keywords["revision"] = options.revision
+    if downloaded:
+        keywords["local_files_only"] = True
     start = time.monotonic()
     with release_warnings(err), progress(err):
         AutoBridge.import_ckpt(

@@ -105,6 +105,7 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_import(command: argparse.ArgumentParser) -> None:
     command.add_argument("hf_model", metavar="HF_MODEL", help="Hugging Face model ID, or a model's folder")
     command.add_argument("out", type=_path, metavar="OUT", help="checkpoint root to write")
+    _add_revision(command)
     command.add_argument("--overwrite", action="store_true", help="replace the release that OUT holds")
     command.add_argument("--trust-remote-code", action="store_true", help="run the model's own Python code")
     command.add_argument("--dtype", choices=_DTYPES, help="dtype of the release (default: the config's)")
@@ -134,6 +135,7 @@ def _add_export(command: argparse.ArgumentParser) -> None:
         "hf_model", metavar="HF_MODEL", help="the model that the root was made of: its config and tokenizer are taken"
     )
     command.add_argument("out", type=_path, metavar="OUT", help="folder to write, which must not be there or be empty")
+    _add_revision(command, "the commit that the release records")
     command.add_argument("--trust-remote-code", action="store_true", help="run the model's own Python code")
     command.add_argument(
         "--iteration",
@@ -173,7 +175,14 @@ def _add_check(command: argparse.ArgumentParser) -> None:
         "compare their logits",
     }.items():
         command.add_argument(flag, metavar="HF_MODEL", help=work)
+    _add_revision(command, "the commit that the release records")
     command.set_defaults(run=run_check)
+
+
+def _add_revision(command: argparse.ArgumentParser, default: str = "the default branch") -> None:
+    command.add_argument(
+        "--revision", help=f"branch, tag or commit of HF_MODEL on the Hugging Face Hub (default: {default})"
+    )
 
 
 def _add_root(command: argparse.ArgumentParser) -> None:

@@ -197,3 +197,29 @@ def test_what_is_refused_imports_no_torch(hf, tmp_path):
         [sys.executable, "-c", code, "import", str(hf), str(tmp_path / "out")], capture_output=True, text=True
     )
     assert done.stdout == "1 set()\n"
+
+
+@pytest.mark.parametrize(("task", "shown"), [("0", "srun has started 4 tasks"), ("3", "")])
+def test_several_tasks_of_srun_are_refused_once(hf, tmp_path, capsys, monkeypatch, task, shown):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    monkeypatch.setenv("SLURM_PROCID", task)
+    assert main(["import", str(hf), str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert shown in error and error.count("\n") == bool(shown)
+
+
+def test_ranks_do_not_end_alone(hf, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    reached = []
+    monkeypatch.setattr(importing, "_import", lambda *_, **__: reached.append(1))
+    assert main(["import", str(tmp_path / "missing"), str(tmp_path / "out")]) == 0 and reached
+
+
+def test_a_local_model_has_no_revision(hf, release, tmp_path, capsys):
+    for words in (("import", hf, tmp_path / "out"), ("export", release.root, hf, tmp_path / "out")):
+        assert "which has no revision v1" in _error(capsys, *words, "--revision", "v1")
+
+
+def test_a_revision_without_a_model_is_refused(release, capsys):
+    assert "--made-of" in _error(capsys, "check", release.root, "--revision", "v1")

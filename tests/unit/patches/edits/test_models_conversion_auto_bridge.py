@@ -97,6 +97,7 @@ class TestEdits(EditSnippets):
         "import-overwrite": Snippet(
             '''
 +from megatron.bridge.training.release.destination import check_destination, destination
++from megatron.bridge.training.utils.all_ranks import on_rank_0
 +
 +
  class AutoBridge:
@@ -117,7 +118,7 @@ class TestEdits(EditSnippets):
 -        bridge.save_megatron_model(1, **kwargs)
 +        megatron_path = destination(megatron_path, release, overwrite)
 +        if release:
-+            check_destination(megatron_path, overwrite)
++            on_rank_0(lambda: check_destination(megatron_path, overwrite))
 +        bridge.save_megatron_model(1, overwrite=overwrite, **kwargs)
 ''',
             ("Args:", "Takes:"),
@@ -146,17 +147,62 @@ class TestEdits(EditSnippets):
         ),
         "import-checks": Snippet(
             """
-+from megatron.bridge.training.release.preflight import check_import
++from megatron.bridge.training.release.preflight import check_import, keywords_of_files
++from megatron.bridge.training.release.source_model import SourceModel
 +
 +
  class AutoBridge:
      def import_ckpt(cls):
-         check_destination(1)
-+        hf_model_id = check_import(hf_model_id, megatron_path, kwargs)
-         return cls
++        source_model: SourceModel | None = None
+         megatron_path = destination(1)
+         if release:
+             check_destination(1)
++            source_model = check_import(hf_model_id, megatron_path, kwargs)
++            hf_model_id, kwargs = source_model.folder, keywords_of_files(source_model, kwargs)
+         bridge = cls.from_hf_pretrained(1)
++        if source_model is not None:
++            bridge.source_model, bridge.hf_model_revision = source_model, source_model.commit
+         return bridge
 """,
             ("check_destination", "check"),
-            "        check_destination(1)\n",
+            "        megatron_path = destination(1)\n",
+        ),
+        "source-model": Snippet(
+            """
++from megatron.bridge.training.release.source_model import SourceModel
++
++
+ class AutoBridge:
+     def __init__(self):
+         self.hf_model_id = None
++        self.source_model: SourceModel | None = None
+""",
+            ("def __init__", "def begin"),
+        ),
+        "provider-source": Snippet(
+            """
+ class AutoBridge:
+     def to_megatron_provider(self):
+-        name = getattr(self.hf_pretrained, "model_name_or_path", None)
++        name = (
++            self.source_model.name
++            if self.source_model is not None
++            else getattr(self.hf_pretrained, "model_name_or_path", None)
++        )
+         return name
+""",
+            ("model_name_or_path", "name_or_path"),
+            '        name = getattr(self.hf_pretrained, "model_name_or_path", None)\n',
+        ),
+        "save-source": Snippet(
+            """
+ class AutoBridge:
+     def save_megatron_model(self):
+-        save_megatron_model(1)
++        save_megatron_model(1, source_model=self.source_model)
+""",
+            ("save_megatron_model(1)", "save(1)"),
+            "        save_megatron_model(1)\n",
         ),
         "import-allow-tensors": Snippet(
             '''

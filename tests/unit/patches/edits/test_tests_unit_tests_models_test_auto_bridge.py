@@ -13,6 +13,7 @@ _CALLS = {
     "overwrite": ("overwrite=False", (*_IMPORTS, *_SAVES)),
     "allow": ("allow_unused_tensors=(), allow_config_fields=()", _IMPORTS),
     "let-through": ("let_through=()", _SAVES),
+    "source-model": ("source_model=None", _SAVES),
 }
 
 

@@ -114,6 +114,26 @@ class TestEdits(EditSnippets):
             ("describe_release", "describe"),
             "    describe_release(1)\n",
         ),
+        "save-source-model": Snippet(
+            '''
+-def save_megatron_model(model):
++from megatron.bridge.training.release.source_model import SourceModel
++
++
++def save_megatron_model(model, source_model: SourceModel | None = None):
+     """Save it.
+
+     Args:
+         model: It.
++        source_model: With ``release=True``, the Hugging Face model whose weights the model has, unchanged.
++            Default is None: they may have been trained.
+     """
+-    describe_release(1)
++    describe_release(1, source_model=source_model)
+''',
+            ("describe_release", "describe"),
+            "    describe_release(1)\n",
+        ),
         "cpu-load": Snippet(
             """
  def load_megatron_model():

@@ -28,6 +28,7 @@ from megatron.bridge.training.release.integrity import read_manifest, write_mani
 from megatron.bridge.training.release.layout import FLAGS_FILE, FORMAT_FILE, INTEGRITY_FILE
 from megatron.bridge.training.release.notices import warn
 from megatron.bridge.training.release.source import describe, describe_run_config, write_source
+from megatron.bridge.training.release.source_model import SourceModel
 from megatron.bridge.training.utils.all_ranks import on_rank_0
 from megatron.bridge.training.utils.checkpoint_utils import get_checkpoint_name
 
@@ -52,7 +53,9 @@ def warn_of_what_no_flag_gives(model: Any) -> str:
     return text
 
 
-def describe_release(path: str | Path, let_through: Sequence[str] = ()) -> None:
+def describe_release(
+    path: str | Path, let_through: Sequence[str] = (), source_model: SourceModel | None = None
+) -> None:
     """Add to a release the files that tell of it: flags, source and checksums, these last. Collective.
 
     On an object store (MultiStorageClient) there are none.
@@ -60,18 +63,24 @@ def describe_release(path: str | Path, let_through: Sequence[str] = ()) -> None:
     Args:
         path: Checkpoint root that holds the release.
         let_through: What the release lacks of the model that it was made of, a sentence each.
+        source_model: The model whose weights it contains, unchanged; None if the caller may have trained them.
     """
     if not MultiStorageClientFeature.is_enabled():
-        on_rank_0(lambda: _describe(Path(get_checkpoint_name(str(path), 0, release=True)), let_through))
+        folder = Path(get_checkpoint_name(str(path), 0, release=True))
+        on_rank_0(lambda: _describe(folder, let_through, source_model))
 
 
-def _describe(folder: Path, let_through: Sequence[str]) -> None:
+def _describe(folder: Path, let_through: Sequence[str], source_model: SourceModel | None) -> None:
     args = load_args(folder)
     if args is not None:
         write_flags(args, folder)
-    named = describe_run_config(folder)
-    if named is not None:
-        write_source(replace(describe(named.made_of), let_through=tuple(let_through)), folder)
+    source = None
+    if source_model is not None:
+        source = describe(source_model)
+    elif (named := describe_run_config(folder)) is not None:
+        source = replace(describe(named.made_of, named.revision), tensors_sha256=None)
+    if source is not None:
+        write_source(replace(source, let_through=tuple(let_through)), folder)
     write_manifest(folder, read_manifest(folder) if (folder / INTEGRITY_FILE).is_file() else {})
 
 

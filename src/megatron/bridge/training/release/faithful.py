@@ -92,6 +92,8 @@ def require_faithful(
     has_weights = hasattr(bridge.hf_pretrained, "state")
     config = bridge.hf_pretrained.config if has_weights else bridge.hf_pretrained
     name = bridge.hf_pretrained.model_name_or_path if has_weights else config.name_or_path or "the model"
+    if bridge.source_model is not None:
+        name = bridge.source_model.name
     fields = account_for_config(config, allow_config_fields)
     if fields.refused:
         raise ValueError(

@@ -21,41 +21,52 @@ import glob
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from .destination import nearest
 from .headers import read_headers, require_usual_weights
+from .hub import download_model
+from .source_model import SourceModel
 
 
-_HUB_TIMEOUT = 10  # seconds
 _DEEPEST = 50
 
 
-def look_at_model(hf_model_id: str | Path, revision: str | None = None) -> tuple[str, dict[str, Any] | None]:
-    """Look whether a Hugging Face model is there, and complete.
+def look_at_model(
+    hf_model_id: str | Path, keywords: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[SourceModel, dict[str, Any]]:
+    """Find a Hugging Face model, and check that it is complete: its config, and the headers of its weights.
 
-    Of a local folder, the config and the headers of its weights are read; of a model ID of the Hugging Face Hub, the
-    config is asked for, once.
+    A model ID of the Hugging Face Hub is downloaded, at one revision, unless it is in the cache.
 
     Args:
-        hf_model_id: Hugging Face model ID, or folder of a model.
-        revision: Revision of the model on the Hub.
+        hf_model_id: Hugging Face model ID, or local directory of a model. ``~`` is expanded.
+        keywords: Keywords of `from_pretrained`; those of `HUB_KEYWORDS` are used.
 
     Returns:
-        ``hf_model_id``, a folder's without ``~``; and the config of a folder, None for a model ID.
+        The model, and its config.
 
     Raises:
-        ValueError: If it is a folder that is missing or holds no whole model, or no model of the Hub that can be had.
-            One line, which says what to do.
+        ValueError: If it is a directory that does not exist or does not contain a complete model, or if a revision of a
+            directory is requested. One line, which says what to do.
+        HubError: If it cannot be downloaded.
     """
     if not str(hf_model_id) or "\0" in str(hf_model_id):
         raise ValueError(f"{str(hf_model_id)!r} names no model. Give a Hugging Face model ID or a model's folder.")
-    model = Path(os.path.expanduser(hf_model_id))
-    if os.path.exists(model) or not _may_be_on_the_hub(str(hf_model_id)):
-        return str(model), _look_at_folder(model)
-    _check_hub(str(hf_model_id), revision)
-    return str(hf_model_id), None
+    folder = Path(os.path.expanduser(hf_model_id))
+    if os.path.exists(folder) or not _may_be_on_the_hub(str(hf_model_id)):
+        if (revision := keywords.get("revision")) is not None:
+            raise ValueError(
+                f"{folder} is a local directory, which has no revision {revision}. Leave the revision out, or give a model "
+                "ID of the Hugging Face Hub."
+            )
+        model = SourceModel(str(folder), folder)
+    else:
+        model = download_model(str(hf_model_id), keywords)
+    return model, _look_at_folder(model.folder)
 
 
 def _may_be_on_the_hub(name: str) -> bool:
@@ -67,38 +78,6 @@ def _may_be_on_the_hub(name: str) -> bool:
     except HFValidationError:
         return False
     return True
-
-
-def _check_hub(model_id: str, revision: str | None) -> None:
-    if reason := why_not_on_the_hub(model_id, "config.json", revision):
-        raise ValueError(
-            f"{model_id} is no folder here, and the Hugging Face Hub does not give it ({reason}). "
-            "Give the model's folder, or a model ID that this host can reach."
-        )
-
-
-def why_not_on_the_hub(repository: str, file: str, revision: str | None = None) -> str:
-    """Ask the Hugging Face Hub for a file, once: the client's own download tries for a long time.
-
-    Args:
-        repository: Model ID.
-        file: Path in the repository.
-        revision: Revision of the repository.
-
-    Returns:
-        Why it cannot be had; empty where it can, or has been downloaded before.
-    """
-    # It takes longer to import than all else here, and a folder needs none of it.
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-
-    try:
-        if not isinstance(try_to_load_from_cache(repository, file, revision=revision), str):
-            get_hf_file_metadata(hf_hub_url(repository, file, revision=revision), timeout=_HUB_TIMEOUT)
-    except Exception as error:
-        # The Hub's client, and what it is built on, raise many kinds.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return f"{type(error).__name__}: {reason}"
-    return ""
 
 
 def _look_at_folder(model: Path) -> dict[str, Any]:

@@ -14,12 +14,19 @@
 
 """Finds, before a conversion starts, what would stop it half-way."""
 
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from megatron.bridge.training.release.model_folder import check_room, look_at_model, why_not_on_the_hub
+from megatron.core._rank_utils import safe_get_rank
+
+from megatron.bridge.training.release.hub import why_not_on_the_hub
+from megatron.bridge.training.release.model_folder import check_room, look_at_model
+from megatron.bridge.training.release.source_model import SourceModel
+from megatron.bridge.training.utils.all_ranks import on_rank_0, together, unlimited_group
 
 
 # What says how a model is read. Others, such as the fields of a config, would say that it is another one.
@@ -33,7 +40,6 @@ _KEYWORDS = frozenset(
         "force_download",
         "local_files_only",
         "low_cpu_mem_usage",
-        "proxies",
         "revision",
         "token",
         "torch_dtype",
@@ -48,57 +54,81 @@ class NeedsOwnCode(ValueError):
 
 def check_import(
     hf_model_id: str | Path, megatron_path: str | Path, keywords: Mapping[str, Any] = MappingProxyType({})
-) -> str:
+) -> SourceModel:
     """Check what a user can get wrong of an import's model, before any weight is read and anything is written.
 
+    A model of the Hub is downloaded, by one rank for each filesystem. Collective where torch.distributed is initialized:
+    each rank checks the files that it sees, and the first error is raised on all of them.
+
     Args:
-        hf_model_id: Hugging Face model ID, or folder of a model.
+        hf_model_id: Hugging Face model ID, or local directory of a model.
         megatron_path: Checkpoint root to write.
-        keywords: Other keywords of the import, which say how the model is read.
+        keywords: Other keywords of the import, which determine how the model is read.
 
     Returns:
-        ``hf_model_id``, a folder's without ``~``.
+        The model.
 
     Raises:
-        ValueError: If a keyword would change the model; if ``hf_model_id`` is a folder that is missing or holds no
-            importable model, or no model of the Hub that can be had; or if ``megatron_path`` has no room for it. One
-            line, which says what to do.
+        ValueError: If a keyword would change the model; if ``hf_model_id`` is a directory that does not exist or does not
+            contain an importable model; or if ``megatron_path`` has no room for it. One line, which says what to do.
+        HubError: If the model cannot be downloaded.
     """
+    if keywords.get("proxies") is not None:
+        raise ValueError(
+            "huggingface_hub takes no proxies from its caller. Set HTTPS_PROXY in the environment instead."
+        )
     if unknown := sorted(keywords.keys() - _KEYWORDS):
         raise ValueError(
             f"release=True takes no {', '.join(unknown)}: a release is the model as its own files say. Leave it out, or write "
             "the model with it first (save_pretrained)."
         )
-    model = check_model(hf_model_id, keywords.get("revision"), keywords.get("trust_remote_code"))
-    if Path(model).is_dir():
-        check_room(Path(megatron_path), Path(model))
-    return model
+
+    def check() -> SourceModel:
+        model = check_model(hf_model_id, keywords)
+        check_room(Path(megatron_path), model.folder)
+        return model
+
+    with unlimited_group() as group:
+        model = on_rank_0(check, group)
+        seen = dict(keywords)
+        if model.commit is not None:
+            seen |= {"revision": model.commit, "force_download": False}
+            # A node may have a cache of its own. Its other ranks find there what the first one downloads.
+            first = int(os.environ.get("LOCAL_RANK", "0")) == 0 and safe_get_rank() != 0
+            together(lambda: look_at_model(hf_model_id, seen) if first else None, group)
+            seen["local_files_only"] = True
+        folder = together(
+            lambda: look_at_model(hf_model_id, seen)[0].folder if safe_get_rank() else model.folder, group
+        )
+    return replace(model, folder=folder)
 
 
-def check_model(hf_model_id: str | Path, revision: str | None = None, trust_remote_code: bool | None = None) -> str:
-    """Check that a Hugging Face model is there, and is one that can be imported.
+def keywords_of_files(model: SourceModel, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords with which the files of a model are read, once they are on this host."""
+    if model.commit is None:
+        return dict(keywords)
+    return {name: value for name, value in keywords.items() if name not in ("force_download", "revision")}
 
-    A local folder is looked into; of a model ID of the Hugging Face Hub, the config is asked for, once.
+
+def check_model(hf_model_id: str | Path, keywords: Mapping[str, Any] = MappingProxyType({})) -> SourceModel:
+    """Find a Hugging Face model, and check that it is one that can be imported.
 
     Args:
-        hf_model_id: Hugging Face model ID, or folder of a model.
-        revision: Revision of the model on the Hub.
-        trust_remote_code: Whether the model's own code may run.
+        hf_model_id: Hugging Face model ID, or local directory of a model.
+        keywords: Keywords of `from_pretrained`.
 
     Returns:
-        ``hf_model_id``, a folder's without ``~``.
+        The model.
 
     Raises:
-        ValueError: If it is a folder that is missing or holds no importable model, or no model of the Hub that can be
-            had. One line, which says what to do.
+        ValueError: As `look_at_model`, or if the architecture is not supported.
     """
-    model, config = look_at_model(hf_model_id, revision)
-    if config is not None:
-        _check_architecture(Path(model), config, bool(trust_remote_code))
+    model, config = look_at_model(hf_model_id, keywords)
+    _check_architecture(model.folder, config, keywords)
     return model
 
 
-def _check_architecture(model: Path, values: Mapping[str, Any], trust_remote_code: bool) -> None:
+def _check_architecture(model: Path, values: Mapping[str, Any], keywords: Mapping[str, Any]) -> None:
     """Check that Megatron-Bridge knows the architecture, by what it and transformers will make of the config."""
     # auto_bridge imports this module, and transformers is slow to import.
     from transformers import CONFIG_MAPPING, AutoConfig
@@ -108,6 +138,7 @@ def _check_architecture(model: Path, values: Mapping[str, Any], trust_remote_cod
         PretrainedConfig,
     )
 
+    trust_remote_code = bool(keywords.get("trust_remote_code"))
     architectures, own_code = ", ".join(values["architectures"]), values.get("auto_map") or {}
     unsupported = (
         f"The architecture {architectures} of {model} is not supported. These are: python -c 'from megatron.bridge import "
@@ -124,10 +155,13 @@ def _check_architecture(model: Path, values: Mapping[str, Any], trust_remote_cod
             f"knows. Leave trust_remote_code out to import the model as transformers' own {architectures}."
         )
     if "AutoConfig" in own_code:
-        _check_config_code(model, str(own_code["AutoConfig"]), native, trust_remote_code)
+        _check_config_code(model, str(own_code["AutoConfig"]), native, keywords)
+    # For code of another repository.
+    names = ("cache_dir", "code_revision", "local_files_only", "token")
+    code_keywords = {name: keywords[name] for name in names if keywords.get(name) is not None}
     try:
         # Bridge tries four times, and then thinks of the network.
-        config = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code)
+        config = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code, **code_keywords)
     except Exception as error:
         # transformers and what it validates with raise many kinds.
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -138,9 +172,9 @@ def _check_architecture(model: Path, values: Mapping[str, Any], trust_remote_cod
         raise ValueError(unsupported)
 
 
-def _check_config_code(model: Path, code: str, native: bool, trust_remote_code: bool) -> None:
+def _check_config_code(model: Path, code: str, native: bool, keywords: Mapping[str, Any]) -> None:
     """Check that the Python code that reads a config may run where it is needed, and can be had."""
-    if not trust_remote_code:
+    if not keywords.get("trust_remote_code"):
         if not native:
             raise NeedsOwnCode(
                 f"The config of {model} is read by its own Python code ({code}). Look at it, and give "
@@ -148,7 +182,8 @@ def _check_config_code(model: Path, code: str, native: bool, trust_remote_code: 
             )
         return
     repository, elsewhere, name = code.rpartition("--")
-    if elsewhere and (reason := why_not_on_the_hub(repository, f"{name.split('.')[0]}.py")):
+    asked = {**keywords, "revision": keywords.get("code_revision")}
+    if elsewhere and (reason := why_not_on_the_hub(repository, f"{name.split('.')[0]}.py", asked)):
         raise ValueError(
             f"The config of {model} is read by Python code of {repository}, which the Hugging Face Hub does not give "
             f"({reason}). Put it beside config.json, and take '{repository}--' out of the auto_map."

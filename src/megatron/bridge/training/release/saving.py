@@ -99,7 +99,7 @@ def _save_and_publish(save: Callable[..., R], call: inspect.BoundArguments, over
     staging = Path(on_rank_0(lambda: str(publication.begin(lambda: check_overwrite(root, overwrite)))))
     call.arguments["path"] = staging
     try:
-        with begin(ReleaseSave(root)) as release, _explained(root):
+        with begin(ReleaseSave(root, call.arguments.get("source_model"))) as release, _explained(root):
             with ending_on_sigterm(f"nothing is published: {root} is as it was. Import again."):
                 result = save(*call.args, **call.kwargs)
             advice = on_rank_0(lambda: _advice(root, staging / RELEASE, release.notes))

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from megatron.bridge.training.config import ConfigContainer
+from megatron.bridge.training.release.source_model import SourceModel
 
 
 @dataclass
@@ -31,9 +32,11 @@ class ReleaseSave:
     Attributes:
         root: Checkpoint root, where the release is published.
         notes: What its user is told when it is.
+        source_model: The Hugging Face model; None if the caller built the model.
     """
 
     root: Path
+    source_model: SourceModel | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -74,7 +77,8 @@ def published_root(folder: str) -> str:
 
 
 def write_run_config(cfg: ConfigContainer, filename: str) -> None:
-    """Write a release's ``run_config.yaml``, which names the place where it is published, not the staging folder.
+    """Write a release's ``run_config.yaml``: with the directory where it is published, not the staging directory, and
+    with the tokenizer's model ID and commit, not the cache of the Hub.
 
     Args:
         cfg: The configuration to write.
@@ -83,4 +87,10 @@ def write_run_config(cfg: ConfigContainer, filename: str) -> None:
     written = copy.copy(cfg)
     written.checkpoint = copy.copy(cfg.checkpoint)
     written.checkpoint.save = published_root(cfg.checkpoint.save)
+    save = _current.get()
+    model = save.source_model if save is not None else None
+    if model is not None and model.commit and cfg.tokenizer and cfg.tokenizer.tokenizer_model == str(model.folder):
+        written.tokenizer = copy.copy(cfg.tokenizer)
+        written.tokenizer.tokenizer_model = model.name
+        written.tokenizer.hf_tokenizer_kwargs = {**(cfg.tokenizer.hf_tokenizer_kwargs or {}), "revision": model.commit}
     written.to_yaml(filename)

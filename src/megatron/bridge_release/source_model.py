@@ -1,0 +1,1 @@
+../bridge/training/release/source_model.py

@@ -1,0 +1,199 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""One revision of a model of the Hub is downloaded once, with the caller's token and cache, or an error says why not."""
+
+import json
+import pickle
+
+import pytest
+from hub_server import HubServer, Repository, serve, use
+
+from megatron.bridge_release import hub
+from megatron.bridge_release.hub import download_model
+from megatron.bridge_release.model_folder import look_at_model
+from megatron.bridge_release.source_model import SourceModel
+
+
+ORDINARY = ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+OTHERS = ["README.md", "consolidated.safetensors", "model.gguf", "original/consolidated.00.pth", "pytorch_model.bin"]
+OTHERS += [
+    "consolidated.safetensors.index.json",
+    "onnx/model.safetensors",
+    "original/params.json",
+    "training_args.bin",
+]
+FEWER = ["LICENSE", "chat_template.jinja", "merges.txt", "modeling_x.py", "tokenizer.model"]
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A server with one model of two revisions, and an empty cache."""
+    with serve() as running:
+        repository = running.repositories["org/m"] = Repository()
+        repository.add(_write(tmp_path / "new", 1, [*ORDINARY, *OTHERS, *FEWER]), "main")
+        repository.add(_write(tmp_path / "old", 2, ORDINARY), "v1")
+        use(running, tmp_path / "cache", monkeypatch)
+        yield running
+
+
+def _write(folder, value, names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"{name} {value}")
+    (folder / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"], "value": value}))
+    header = json.dumps({"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes([value]))
+    return folder
+
+
+def _commit(server: HubServer, revision: str) -> str:
+    return server.repositories["org/m"].revisions[revision]
+
+
+@pytest.mark.parametrize(("revision", "commit"), [(None, "main"), ("main", "main"), ("v1", "v1")])
+def test_every_file_is_of_the_requested_revision(server, revision, commit):
+    model = download_model("org/m", {"revision": revision})
+    expected = server.repositories["org/m"].commits[_commit(server, commit)]
+    assert model == SourceModel("org/m", model.folder, revision, _commit(server, commit))
+    for name in ORDINARY:
+        assert (model.folder / name).read_bytes() == (expected / name).read_bytes()
+
+
+def test_a_commit_is_a_revision(server):
+    commit = _commit(server, "v1")
+    model = download_model("org/m", {"revision": commit})
+    assert (model.revision, model.commit) == (commit, commit)
+    assert (model.folder / "model.safetensors").read_bytes()[-1] == 2
+
+
+def test_only_files_that_a_conversion_reads_are_downloaded_once(server):
+    download_model("org/m", {})
+    assert server.downloads() == sorted([*ORDINARY, *FEWER])
+    done = len(server.requests)
+    download_model("org/m", {})
+    assert server.downloads() == sorted([*ORDINARY, *FEWER])
+    download_model("org/m", {"revision": _commit(server, "main")})
+    download_model("org/m", {"local_files_only": True})
+    # A branch is resolved anew. A commit that is in the cache takes no request.
+    assert server.requests[done:] == ["GET /api/models/org/m", "GET /api/models/org/m/revision/main"]
+
+
+def test_force_download_downloads_again(server):
+    download_model("org/m", {"revision": "v1"})
+    download_model("org/m", {"revision": "v1", "force_download": True})
+    assert server.downloads() == sorted(2 * ORDINARY)
+
+
+def test_a_moved_branch_is_followed(server, tmp_path):
+    download_model("org/m", {})
+    commit = server.repositories["org/m"].add(_write(tmp_path / "newer", 3, ORDINARY), "main")
+    model = download_model("org/m", {})
+    assert model.commit == commit
+    assert (model.folder / "model.safetensors").read_bytes()[-1] == 3
+
+
+def test_the_token_and_the_cache_reach_every_request(server, tmp_path):
+    server.repositories["org/m"].token = "hf_secret"
+    with pytest.raises(hub.AuthenticationError):
+        download_model("org/m", {})
+    with pytest.raises(hub.AuthenticationError):
+        download_model("org/m", {"token": "hf_wrong"})
+    model = download_model("org/m", {"token": "hf_secret", "cache_dir": tmp_path / "mine"})
+    assert model.folder.is_relative_to(tmp_path / "mine")
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("offline", ["local_files_only", "HF_HUB_OFFLINE"])
+def test_offline_reads_the_cache(server, monkeypatch, offline):
+    online = download_model("org/m", {"revision": "v1"})
+    server.requests.clear()
+    keywords = {"revision": "v1"}
+    if offline == "HF_HUB_OFFLINE":
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    else:
+        keywords["local_files_only"] = True
+    assert download_model("org/m", keywords) == online
+    with pytest.raises(hub.NotCachedError) as raised:
+        download_model("org/m", keywords | {"revision": "main"})
+    assert (raised.value.model_id, raised.value.revision) == ("org/m", "main")
+    assert server.requests == []
+
+
+def test_an_incomplete_cache_is_refused_offline(server):
+    model = download_model("org/m", {})
+    (model.folder / "tokenizer.json").unlink()
+    with pytest.raises(hub.NotCachedError):
+        download_model("org/m", {"local_files_only": True})
+
+
+@pytest.mark.parametrize(
+    ("model_id", "revision", "error"),
+    [("org/none", None, hub.ModelNotFoundError), ("org/m", "none", hub.RevisionNotFoundError)],
+)
+def test_what_is_not_found_is_named(server, model_id, revision, error):
+    with pytest.raises(error) as raised:
+        download_model(model_id, {"revision": revision})
+    assert (raised.value.model_id, raised.value.revision) == (model_id, revision)
+    assert "\n" not in str(raised.value)
+
+
+def test_no_access_is_told_apart(server):
+    server.repositories["org/m"].gated = True
+    with pytest.raises(hub.GatedModelError):
+        download_model("org/m", {})
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_rate_limit_is_an_error_even_if_an_older_commit_is_cached(server, cached):
+    if cached:
+        download_model("org/m", {})
+    server.rate_limited = True
+    with pytest.raises(hub.RateLimitError):
+        download_model("org/m", {})
+
+
+def test_no_network_is_an_error_unless_it_is_cached(server, monkeypatch, caplog):
+    online = download_model("org/m", {"revision": "v1"})
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
+    assert download_model("org/m", {"revision": "v1"}) == online
+    assert online.commit in caplog.text
+    with pytest.raises(hub.UnreachableError):
+        download_model("org/m", {})
+
+
+def test_a_model_without_safetensors_is_refused(server, tmp_path):
+    server.repositories["org/m"].add(_write(tmp_path / "bin", 1, ["pytorch_model.bin"]), "bin")
+    (tmp_path / "bin/model.safetensors").unlink()
+    with pytest.raises(hub.NoSafetensorsError):
+        download_model("org/m", {"revision": "bin"})
+    assert "pytorch_model.bin" not in server.downloads()
+
+
+def test_a_local_directory_has_no_revision(server, tmp_path):
+    folder = tmp_path / "new"
+    assert look_at_model(folder)[0] == SourceModel(str(folder), folder)
+    with pytest.raises(ValueError, match="no revision v1"):
+        look_at_model(folder, {"revision": "v1"})
+    assert server.requests == []
+
+
+def test_an_error_reaches_other_processes_whole():
+    error = pickle.loads(pickle.dumps(hub.GatedModelError("No access.", "org/m", "v1")))
+    assert (type(error), str(error), error.model_id, error.revision) == (
+        hub.GatedModelError,
+        "No access.",
+        "org/m",
+        "v1",
+    )
