@@ -52,7 +52,7 @@ def build_datasets(sizes: list[int], vp_stage: int | None = None) -> list[Any]:
         reset_position_ids=False,
         reset_attention_mask=False,
         eod_mask_loss=args.eod_mask_loss,
-        create_attention_mask=False,
+        create_attention_mask=args.create_attention_mask_in_dataloader,
     )
     kind = SFTDataset if args.sft else MockGPTDataset if args.mock_data else GPTDataset
     return BlendedMegatronDatasetBuilder(kind, sizes, lambda: True, config).build()
@@ -71,7 +71,7 @@ def forward_step(data: Iterator[dict[str, torch.Tensor]], model: torch.nn.Module
     batch = next(data)
     timer.stop()
     length = batch["tokens"].shape[1]
-    mask = torch.ones(1, 1, length, length, dtype=torch.bool).triu(1)
+    mask = batch.get("attention_mask", torch.ones(1, 1, length, length, dtype=torch.bool).triu(1))
     losses = model(batch["tokens"], batch["position_ids"], mask, labels=batch["labels"])
     return losses, partial(loss, batch["loss_mask"])
 
