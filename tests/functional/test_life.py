@@ -234,7 +234,7 @@ def test_a_container_that_has_megatron_gets_nothing_but_the_bridge(tiny, tmp_pat
         *(tiny.hf, tmp_path / "root", _chats(tmp_path / "chats.jsonl"), *flags),
         path=f"{tmp_path / 'venv/bin'}:",
     )
-    assert done.start == 0 and list(done.losses) == [1]
+    assert done.start == 0
     installed = {path.name for path in site.iterdir()} - before - {"image.pth"}
     assert installed == {"megatron", "megatron_bridge-0.6.2+release.1.dist-info"}
     assert (tmp_path / "root" / TRACKER).read_text() == "1"
