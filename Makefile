@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 SOURCES := $(shell find src patches -name '*.py' -o -name '*.toml')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs matrix large gpu bench lint pr upstream-tests clean
+.PHONY: help demo test docs matrix large gpu real-megatron-lm bench lint pr upstream-tests clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,11 @@ large: $(VENV)/installed  ## import a Llama of a billion parameters, check it in
 
 gpu: $(VENV)/installed  ## run the tests that need a CUDA device, and nothing else
 	$(PYTHON) -m pytest -q -m gpu
+
+real-megatron-lm: $(VENV)/installed  ## run the README's command and sft.sh with a checkout: make real-megatron-lm MEGATRON_LM=path/to/Megatron-LM
+	@test -n "$(MEGATRON_LM)" || { echo "error: pass the checkout: make real-megatron-lm MEGATRON_LM=path/to/Megatron-LM" >&2; exit 1; }
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check pybind11
+	$(PYTHON) -W ignore tests/support/real_megatron_lm.py "$(MEGATRON_LM)"
 
 bench: $(VENV)/installed  ## time imports beside a copy and upstream's import, print a table, draw it into docs
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check matplotlib

@@ -45,8 +45,9 @@ export PET_NPROC_PER_NODE=${PET_NPROC_PER_NODE:-1}
 # A batch that every rank has a share of.
 ranks=$((PET_NPROC_PER_NODE * ${PET_NNODES:-1}))
 batch=$(((ranks + 7) / ranks * ranks))
+# From core 0.16 on, Megatron-LM's SFT data set packs its sequences and refuses attention masks.
 "${command[@]/#pretrain_gpt.py/"$megatron_lm/pretrain_gpt.py"}" --save "$root" \
-    --sft --data-path "$chats" --split 100,0,0 \
+    --sft --data-path "$chats" --split 100,0,0 --no-create-attention-mask-in-dataloader \
     --tokenizer-type SFTTokenizer --sft-tokenizer-prompt-format default \
     --micro-batch-size 1 --global-batch-size "$batch" --train-iters 1000 \
     --lr 1e-5 --min-lr 1e-6 --lr-decay-style cosine --lr-warmup-fraction 0.03 --weight-decay 0.1 --log-interval 10 \

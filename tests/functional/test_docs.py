@@ -30,6 +30,7 @@ from hf_tensors import assert_same_tensors
 from megatron_lm import load, logits, megatron_lm
 from roots import tree
 from safetensors.torch import load_file
+from training_runs import CPU_FLAGS
 from workers import SUPPORT, WITHOUT_CUDA
 
 from megatron.bridge_release.layout import TRACKER
@@ -195,11 +196,10 @@ def test_the_quick_start_trains_and_comes_back(smollm2, tmp_path):
         f"python - <<'END'\n{code}END" for code in re.findall(r"```python\n(.*?)```", PAGES["quick-start.md"], re.S)
     ]
     assert len(python) == 2 and "import_ckpt" in python[0] and "export_ckpt" in python[1]
-    script = "\n".join(QUICK_START).replace(
-        "--exit-interval 3", "--exit-interval 3 --seq-length 32 --global-batch-size 1"
-    )
+    flags = " ".join(("--exit-interval 3 --seq-length 32 --global-batch-size 1", *CPU_FLAGS))
+    script = "\n".join(QUICK_START).replace("--exit-interval 3", flags)
     assert script.count("--seq-length 32") == 1
-    said = _shell(script, tmp_path, PYTHONPATH=str(SUPPORT))
+    said = _shell(script, tmp_path, PYTHONPATH=f"{SUPPORT / 'cpu_site'}:{SUPPORT}", MEGATRON_LM_ON_CPU="1")
     assert "trained has the checkpoint iter_0000003" in said
     before, after = (load_file(folder / "model.safetensors") for folder in (smollm2, tmp_path / "trained"))
     assert before.keys() == after.keys()

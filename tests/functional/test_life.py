@@ -17,6 +17,8 @@ saves beside the release and goes on from there, read by Bridge, and exported to
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -36,8 +38,9 @@ from megatron_lm import load, logits, megatron_lm, release_flags
 from models import make_tiny_llama
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
+from training_runs import losses, run
 from transformers import AutoTokenizer
-from workers import EXAMPLES, SUPPORT, WITHOUT_CUDA
+from workers import EXAMPLES, SUPPORT
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.checkpointing import load_checkpoint
@@ -55,13 +58,20 @@ CHATS = (
 )
 
 
+class Run(NamedTuple):
+    """A run of Megatron-LM: the iteration that it loaded, and the loss of each iteration."""
+
+    start: int
+    losses: dict[int, float]
+
+
 class Life(NamedTuple):
     """A root that has been fine-tuned twice."""
 
     hf: Path
     root: Path
     chats: Path
-    runs: list[list[dict]]
+    runs: list[Run]
     release: dict[str, tuple[int, int]]
 
 
@@ -83,57 +93,47 @@ def _stats(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
 
 
-def _example(name: str, *words: str | Path, path: str = "") -> list[dict]:
-    """Run an example with the stand-in for Megatron-LM's script; what that printed of its iterations."""
-    environment = (
-        os.environ
-        | WITHOUT_CUDA
-        | {
-            "MEGATRON_LM": str(SUPPORT),
-            "PATH": f"{path}{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": f"{SUPPORT}:{os.environ.get('PYTHONPATH', '')}",
-        }
-    )
-    command = ["bash", str(EXAMPLES / name), *(str(word) for word in words)]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    return [json.loads(line) for line in run.stdout.splitlines() if line.startswith('{"')]
+def _example(name: str, *words: str | Path, path: str = "") -> Run:
+    """Run an example with Megatron-LM's own training, on the CPU."""
+    command = shlex.join(["bash", str(EXAMPLES / name), *map(str, words)])
+    variables = {"PATH": f"{path}{Path(sys.executable).parent}:{os.environ['PATH']}"} if path else {}
+    done = run(command, cwd=EXAMPLES.parent, MEGATRON_LM=str(SUPPORT), **variables)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    (start,) = re.findall(r"successfully loaded checkpoint from .* at iteration (\d+)", done.stdout)
+    return Run(int(start), losses(done.stdout))
 
 
 @pytest.fixture(scope="module")
 def life(smollm2, tmp_path_factory) -> Life:
-    """SmolLM2, imported by the launcher's hook, and twice three iterations of the example."""
+    """SmolLM2 in float32, imported by the launcher's hook, and twice three iterations of the example."""
     folder = tmp_path_factory.mktemp("life")
-    root = folder / "root"
-    hooked = before_training(str(smollm2), str(root))
-    assert hooked == before_training(str(smollm2), str(root)), "a second start converts nothing"
+    hf, root = folder / "hf", folder / "root"
+    load_hf(smollm2).save_pretrained(hf)
+    AutoTokenizer.from_pretrained(smollm2).save_pretrained(hf)
+    hooked = before_training(str(hf), str(root))
+    assert hooked == before_training(str(hf), str(root)), "a second start converts nothing"
     release = _stats(root / "release")
     chats = _chats(folder / "chats.jsonl")
-    flags = f"--seq-length {LENGTH} --global-batch-size 2 --train-iters 6 --exit-interval 3 --lr 1e-4".split()
-    runs = [_example("sft.sh", root, chats, *flags) for _ in range(2)]
-    return Life(smollm2, root, chats, runs, release)
+    flags = f"--seq-length {LENGTH} --global-batch-size 2 --train-iters 6 --exit-interval 3 --lr 1e-4"
+    # Each loss is of its iteration, and the first rate is not zero.
+    flags += " --log-interval 1 --lr-warmup-fraction 0 --lr-decay-style constant --num-workers 0"
+    runs = [_example("sft.sh", root, chats, *flags.split()) for _ in range(2)]
+    return Life(hf, root, chats, runs, release)
 
 
 @pytest.fixture(scope="module")
 def trained(life) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Tokens of real text, and the logits and the embedding of what Megatron-LM has saved last.
-
-    Hugging Face's model is bfloat16, and so are an export and Bridge's own model: Megatron-LM's float32 weights
-    are rounded to it before the logits are computed.
-    """
+    """Tokens of real text, and the logits and the embedding of what Megatron-LM has saved last."""
     tokens = AutoTokenizer.from_pretrained(life.hf)(CHATS[0][1], return_tensors="pt").input_ids
     with megatron_lm(release_flags(life.root)) as args:
         model, iteration = load(args)
         assert iteration == 6
-        model.bfloat16().float()
         return tokens, logits(model, tokens), model.state_dict()["embedding.word_embeddings.weight"]
 
 
 def test_fine_tuning_starts_at_the_release_and_goes_on_from_what_it_saved(life):
-    starts = [run[0] for run in life.runs]
-    assert starts == [{"began at": 0}, {"began at": 3}]
-    iterations = [line["iteration"] for run in life.runs for line in run[1:]]
-    assert iterations == [1, 2, 3, 4, 5, 6]
+    assert [each.start for each in life.runs] == [0, 3]
+    assert [list(each.losses) for each in life.runs] == [[1, 2, 3], [4, 5, 6]]
     assert (life.root / TRACKER).read_text() == "6"
     assert {path.name for path in life.root.iterdir() if path.is_dir()} == {"release", "iter_0000003", "iter_0000006"}
 
@@ -146,19 +146,19 @@ def test_the_optimizer_goes_on_where_it_was(life):
 
 
 def test_the_loss_falls_from_hugging_faces(life):
-    losses = [line["loss"] for run in life.runs for line in run[1:]]
-    assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0] / 2
+    found = [loss for each in life.runs for loss in each.losses.values()]
+    assert found == sorted(found, reverse=True) and found[-1] < found[0] / 2
     # In Megatron-LM's default format every token counts but the padding's, which is the end of text here.
     hf = load_hf(life.hf)
     tokenizer = AutoTokenizer.from_pretrained(life.hf)
     assert tokenizer.pad_token_id is None
-    each = []
+    hugging_face = []
     for line in life.chats.read_text().splitlines():
         tokens = tokenizer.apply_chat_template(json.loads(line)["messages"], return_tensors="pt").input_ids[:, :LENGTH]
         targets = tokens[0, 1:]
         losses_of_tokens = cross_entropy(hf_logits(hf, tokens)[0, :-1], targets, reduction="none")
-        each.append(losses_of_tokens[targets != tokenizer.eos_token_id])
-    assert losses[0] == pytest.approx(float(torch.cat(each).mean()), rel=1e-4)
+        hugging_face.append(losses_of_tokens[targets != tokenizer.eos_token_id])
+    assert found[0] == pytest.approx(float(torch.cat(hugging_face).mean()), rel=1e-4)
 
 
 def test_the_release_stays_as_it_was(life):
@@ -227,14 +227,14 @@ def test_a_container_that_has_megatron_gets_nothing_but_the_bridge(tiny, tmp_pat
     _, _, body = Path(sys.executable).with_name("torchrun").read_text().partition("\n")
     torchrun.write_text(f"#!{tmp_path}/venv/bin/python\n{body}")
     torchrun.chmod(0o755)
-    flags = "--seq-length 32 --global-batch-size 2 --train-iters 1 --exit-interval 1".split()
+    flags = "--seq-length 32 --global-batch-size 2 --train-iters 1 --exit-interval 1 --log-interval 1".split()
     flags += ["--sft-tokenizer-prompt-format", "identity"]
-    lines = _example(
+    done = _example(
         "sft_in_container.sh",
         *(tiny.hf, tmp_path / "root", _chats(tmp_path / "chats.jsonl"), *flags),
         path=f"{tmp_path / 'venv/bin'}:",
     )
-    assert lines[0] == {"began at": 0} and lines[1]["iteration"] == 1
+    assert done.start == 0
     installed = {path.name for path in site.iterdir()} - before - {"image.pth"}
     assert installed == {"megatron", "megatron_bridge-0.6.2+release.1.dist-info"}
     assert (tmp_path / "root" / TRACKER).read_text() == "1"
@@ -260,11 +260,11 @@ def test_the_hook_does_not_start_from_another_models_release(tiny, other, tmp_pa
 
 def _error(name: str, *words: str | Path, **environment: str) -> str:
     command = ["bash", str(EXAMPLES / name), *(str(word) for word in words)]
-    run = subprocess.run(
+    done = subprocess.run(
         command, env=os.environ | {"MEGATRON_LM": "none"} | environment, capture_output=True, text=True, timeout=100
     )
-    assert run.returncode == 1, run.stdout + run.stderr
-    return run.stderr
+    assert done.returncode == 1, done.stdout + done.stderr
+    return done.stderr
 
 
 def test_the_example_does_not_go_on_without_a_release(tmp_path):

@@ -26,6 +26,7 @@ import torch
 from hf_logits import hf_logits, load_hf, wrong_logits
 from megatron_lm import load, logits, megatron_lm
 from roots import tree
+from training_runs import CPU_FLAGS
 from workers import EXAMPLES, SUPPORT, WITHOUT_CUDA
 
 from megatron.bridge_release.launch_flags import launch_flags
@@ -60,8 +61,9 @@ def batch(tmp_path):
         slurm = {"SLURM_NNODES": "2", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_ID": "7", "PORT": str(port)}
         variables = {
             "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(SUPPORT),
+            "PYTHONPATH": f"{SUPPORT / 'cpu_site'}:{SUPPORT}",
             "MEGATRON_LM": str(SUPPORT),
+            "MEGATRON_LM_ON_CPU": "1",
             "RANKS": "1",
             "PET_NPROC_PER_NODE": "1",
         }
@@ -93,7 +95,7 @@ def test_two_nodes_import_one_release_and_train_it(tiny, tmp_path, batch):
         json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})
     )
     flags = "--seq-length 32 --global-batch-size 2 --train-iters 1 --exit-interval 1".split()
-    batch("sft.sbatch", root, chats, *flags, "--sft-tokenizer-prompt-format", "identity")
+    batch("sft.sbatch", root, chats, *flags, "--sft-tokenizer-prompt-format", "identity", *CPU_FLAGS)
     assert (root / TRACKER).read_text() == "1"
 
 

@@ -42,8 +42,12 @@ Running others' code:
     attention_backend  lets models of several families be built in one process
     bridge_training    loads a checkpoint as Bridge's training does
     cpu_host           lets Megatron-LM, of any version, run on the CPU
+    cpu_site           lets Megatron-LM's real scripts run on the CPU, in processes of torchrun
     megatron_lm        Megatron-LM's own argument parser, model builder and checkpoint loader
-    pretrain_gpt       stands for Megatron-LM's script of this name
+    model_record       records the model that Megatron-LM's script has loaded
+    pretrain_gpt       stands for Megatron-LM's script of this name, with Megatron-LM's own `pretrain`
+    real_megatron_lm   a script: tests a checkout of Megatron-LM
+    training_runs      runs the commands that users copy, and compares what Megatron-LM has loaded
     upstream_conftest  what stands for this repository's conftest in upstream's
     upstream_import    a script: an import by unpatched upstream, on this host
 

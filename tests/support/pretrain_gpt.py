@@ -12,95 +12,77 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Stands for Megatron-LM's script of this name, which no wheel carries, as far as a host without CUDA allows.
+"""Stands for Megatron-LM's script of this name, which no wheel contains.
 
     torchrun pretrain_gpt.py FLAGS
 
-Takes Megatron-LM's flags, --exit-interval among them. Its own parser, checkpoint loader and writer, SFT data set,
-DistributedDataParallel, Adam and training step do the work, in float32 and with the whole sequence as one document.
-Prints a line of JSON for each iteration and one with the iteration it began at.
+Everything is Megatron-LM's own code from the installed wheel: parser, `pretrain`, builder, data sets, loader, training,
+evaluation and writer. This file contains only what Megatron-LM expects of a script: the data sets to build and the
+forward step. On a host without CUDA, run it with `cpu_site`.
 """
 
-import json
-import sys
 from functools import partial
-from typing import Iterator
+from typing import Any, Iterator
 
-import numpy as np
 import torch
-import torch.distributed as dist
-from megatron.core.datasets.gpt_dataset import GPTDatasetConfig
-from megatron.core.datasets.utils import Split
+from megatron.core.datasets import utils as dataset_utils
+from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
+from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig, MockGPTDataset
 from megatron.core.enums import ModelType
-from megatron.core.pipeline_parallel import get_forward_backward_func
 from megatron.core.tokenizers.utils.build_tokenizer import build_tokenizer
-from megatron.core.utils import get_model_config
-from megatron.training.checkpointing import save_checkpoint
+from megatron.training import get_args, get_timers, pretrain
+from megatron.training.argument_utils import gpt_config_from_args, pretrain_cfg_container_from_args
+from megatron.training.arguments import parse_and_validate_args
 from megatron.training.datasets.sft_dataset import SFTDataset
-from megatron.training.training import setup_model_and_optimizer, train_step
-from megatron_lm import build, megatron_lm
-from torch.utils.data import default_collate
+from megatron.training.utils import get_blend_and_blend_per_split
 
 
-# Megatron-LM's clipping and its bfloat16 optimizer take CUDA tensors alone, and there is no CUDA generator to save.
-CPU_FLAGS = ["--clip-grad", "0", "--no-save-rng"]
-
-
-def batches(args) -> Iterator[dict[str, torch.Tensor]]:
-    """Give the conversations of ``--data-path``, over and over."""
+def build_datasets(sizes: list[int], vp_stage: int | None = None) -> list[Any]:
+    """Build the training, validation and test set of these sizes."""
+    args = get_args()
+    blend, blend_per_split = get_blend_and_blend_per_split(args)
     config = GPTDatasetConfig(
         random_seed=args.seed,
         sequence_length=args.seq_length,
+        blend=blend,
+        blend_per_split=blend_per_split,
+        split=args.split,
         tokenizer=build_tokenizer(args),
         context_parallel_size=args.context_parallel_size,
         reset_position_ids=False,
         reset_attention_mask=False,
-        eod_mask_loss=False,
-        create_attention_mask=False,
+        eod_mask_loss=args.eod_mask_loss,
+        create_attention_mask=args.create_attention_mask_in_dataloader,
     )
-    (path,) = args.data_path
-    conversations = SFTDataset.build_low_level_dataset(path, config)
-    indices = np.arange(len(conversations))
-    dataset = SFTDataset(conversations, path, indices, len(indices), Split.train, config)
-    while True:
-        for index in range(len(dataset)):
-            yield default_collate([dataset[index]])
+    kind = SFTDataset if args.sft else MockGPTDataset if args.mock_data else GPTDataset
+    return BlendedMegatronDatasetBuilder(kind, sizes, lambda: True, config).build()
 
 
 def loss(loss_mask: torch.Tensor, losses: torch.Tensor) -> tuple:
-    """Sum the losses [batch, length] of the tokens that count, as Megatron-LM's training step wants them."""
+    """Return the loss of one batch: its sum, the number of its tokens, and both for the log."""
     total, tokens = (losses.float() * loss_mask).sum(), loss_mask.sum().int()
     return total, tokens, {"lm loss": torch.stack([total.detach(), tokens.float()])}
 
 
-def forward(data: Iterator[dict[str, torch.Tensor]], model: torch.nn.Module) -> tuple:
-    """Run the model on one batch."""
+def forward_step(data: Iterator[dict[str, torch.Tensor]], model: torch.nn.Module) -> tuple:
+    """Run the model on one batch. Conversations of a sequence are one document: packing needs Transformer Engine."""
+    timer = get_timers()("batch-generator", log_level=2)
+    timer.start()
     batch = next(data)
+    timer.stop()
     length = batch["tokens"].shape[1]
-    mask = torch.ones(1, 1, length, length, dtype=torch.bool).triu(1)
+    mask = batch.get("attention_mask", torch.ones(1, 1, length, length, dtype=torch.bool).triu(1))
     losses = model(batch["tokens"], batch["position_ids"], mask, labels=batch["labels"])
     return losses, partial(loss, batch["loss_mask"])
 
 
 def main() -> None:
-    """Load, train, save."""
-    dist.init_process_group("gloo")
-    flags = [flag for flag in sys.argv[1:] if flag != "--bf16"]
-    with megatron_lm([*flags, *CPU_FLAGS]) as args:
-        model, optimizer, scheduler = setup_model_and_optimizer(
-            ModelType.encoder_or_decoder, lambda pre_process, post_process, **_: build(args).train()
-        )
-        print(json.dumps({"began at": args.iteration}), flush=True)
-        data = batches(args)
-        for _ in range(args.iteration):
-            next(data)
-        config, schedule = get_model_config(model[0]), get_forward_backward_func()
-        last = args.exit_interval * (args.iteration // args.exit_interval + 1)
-        for iteration in range(args.iteration, last):
-            losses, *_ = train_step(forward, data, model, optimizer, scheduler, config, schedule, iteration)
-            print(json.dumps({"iteration": iteration + 1, "loss": float(losses["lm loss"])}), flush=True)
-        save_checkpoint(last, model, optimizer, scheduler, 0)
-    dist.destroy_process_group()
+    """Train."""
+    # The wheel contains the compiled functions and no Makefile.
+    dataset_utils.compile_helpers = lambda: None
+    args = parse_and_validate_args(args_defaults={"tokenizer_type": "GPT2BPETokenizer"})
+    config = pretrain_cfg_container_from_args(args, gpt_config_from_args(args))
+    pretrain(config, build_datasets, ModelType.encoder_or_decoder, forward_step)
 
 
 if __name__ == "__main__":

@@ -102,8 +102,8 @@ class FolderCheck:
         self._check_bridge_files()
         if report.layout == "import":
             report.add_problem(
-                f"The tracker of {self._root.path} says {(report.tracker or '').strip()!r}, iteration 0, from which "
-                f"Megatron-LM does not start. {self._repair}",
+                f"The tracker of {self._root.path} says {(report.tracker or '').strip()!r}, iteration 0, which "
+                f"Megatron-LM before core 0.16 refuses, and later ones without --finetune. {self._repair}",
                 *(MEGATRON_LM, OLDER_MEGATRON_LM),
             )
         elif report.layout == "release":
@@ -297,6 +297,7 @@ class FolderCheck:
     def _check_bridge_files(self) -> None:
         self._check_run_config()
         if self._report.layout == "training":
+            self._read_source_of_release()
             return
         self._check_train_state()
         self._check_tokenizer()
@@ -353,6 +354,15 @@ class FolderCheck:
         else:
             what_next = "" if describe_run_config(self._path) is None else f" {self._repair}"
             self._report.notes.append(f"{self._path} does not say which model it was made of.{what_next}")
+
+    def _read_source_of_release(self) -> None:
+        """Report the source model of the release that a training started from."""
+        try:
+            source = read_source(self._root.path / RELEASE)
+        except Unreadable:
+            # A problem of the release, which this checkpoint does not need.
+            return
+        self._report.made_of = None if source is None else source.made_of
 
     def _check_train_state_tracker(self) -> None:
         tracker = self._root.path / TRAIN_STATE_TRACKER

@@ -22,7 +22,7 @@ from megatron.bridge_release.layout import FLAGS_FILE, TOKENIZER
 from megatron.bridge_release.rope_factor import ENTRY_POINT, is_factor_ignored
 
 
-# A model's own length may be 131,072 tokens, for which a first training has no memory.
+# Some models allow 131,072 tokens: too long for the memory of a first training.
 SEQ_LENGTH = 4096
 
 # From core 0.16 on, Megatron-LM has no default for the last two; without the first it refuses --save.

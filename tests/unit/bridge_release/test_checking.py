@@ -120,8 +120,8 @@ def test_an_import_of_upstreams_is_for_bridge_alone(release):
     report = check(release.root)
     assert report.layout == "import" and _loads(report) == [BRIDGE, UPSTREAM]
     assert report.problems == [
-        f"The tracker of {release.root} says '0', iteration 0, from which Megatron-LM does not start. "
-        + _repair(release.root)
+        f"The tracker of {release.root} says '0', iteration 0, which Megatron-LM before core 0.16 refuses, "
+        "and later ones without --finetune. " + _repair(release.root)
     ]
     assert report.launch == []
 

@@ -333,7 +333,7 @@ def test_the_launch_has_the_flags_the_tokenizer_and_the_root(release):
     (release.folder / "tokenizer/tokenizer.json").unlink()
     (release.folder / "tokenizer").rmdir()
     release.seal()
-    assert check(release.root).launch == [*flags, *load]
+    assert check(release.root).launch == [*flags, *load, *RUN_FLAGS]
     (release.folder / "megatron_lm_args.txt").unlink()
     assert check(release.root).launch == []
 
@@ -398,3 +398,14 @@ def test_a_damaged_file_of_a_training_is_not_for_repair_to_write(release):
     release.rename("iter_0000005", "5")
     (release.folder / "common.pt").write_bytes(b"")
     assert _problem(release) == "common.pt has another checksum than when it was written."
+
+
+def test_a_training_has_the_source_model_of_the_release_next_to_it(release):
+    release.rename("iter_0000005", "5")
+    assert check(release.root).made_of is None
+    (release.root / "release").mkdir()
+    write_source(Source("org/model"), release.root / "release")
+    assert check(release.root).made_of == "org/model"
+    (release.root / "release/source.json").write_text("{")
+    report = check(release.root)
+    assert report.made_of is None and report.passed

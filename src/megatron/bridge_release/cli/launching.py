@@ -64,7 +64,8 @@ def _flags(root: Path, release_folder: Path) -> list[str]:
         raise ValueError(f"The tracker of {root} names {name}, which holds no checkpoint. {look}")
     if not release and iteration == 0:
         raise ValueError(
-            f"{root} holds upstream's import, from which Megatron-LM does not start. {repair_command(root)}"
+            f"{root} holds upstream's import, which Megatron-LM before core 0.16 refuses, and later ones without --finetune. "
+            f"{repair_command(root)}"
         )
     if not release_folder.is_dir():
         raise ValueError(name_release(root))

@@ -1,0 +1,151 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Tests a checkout of Megatron-LM on this host, as far as a CPU allows: make real-megatron-lm MEGATRON_LM=path.
+
+    python tests/support/real_megatron_lm.py CHECKOUT
+
+Runs the README's command and examples/sft.sh with the checkout's own pretrain_gpt.py. Prints a line for each check, and
+what could not be run. The exit status is 0 if no check failed.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from hf_logits import hf_logits, load_hf
+from model_record import TOKENS
+from training_runs import (
+    REPOSITORY,
+    SHORT,
+    factor_matters,
+    loaded_differences,
+    losses,
+    make_llama,
+    readme_command,
+    run,
+)
+
+from megatron.bridge import AutoBridge
+from megatron.bridge_release.checking import check
+from megatron.bridge_release.layout import FLAGS_FILE, TRACKER
+from megatron.bridge_release.reading import read_common_entry, read_metadata, read_state
+from megatron.bridge_release.rope_factor import BUILT_FACTOR, ENTRY_POINT_FLAG
+
+
+_CHATS = '{"messages": [{"role": "user", "content": "w1 w2"}, {"role": "assistant", "content": "w3 w4 w5"}]}\n'
+_TEMPLATE = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
+
+
+class Checks:
+    """The outcomes of one checkout, printed as they are known."""
+
+    def __init__(self, checkout: Path) -> None:
+        self.checkout = checkout
+        self.failed = False
+
+    def note(self, name: str, outcome: bool | str) -> None:
+        """Print an outcome: whether a check passed, or why it could not be run."""
+        self.failed |= outcome is False
+        state = outcome if isinstance(outcome, str) else "ok" if outcome else "FAILED"
+        print(f"  {name}: {state}", flush=True)
+
+    def started(self, name: str, done: subprocess.CompletedProcess[str]) -> bool:
+        """Note whether a command ended well; if not, print the end of its output."""
+        self.note(name, done.returncode == 0)
+        if done.returncode:
+            print("\n".join((done.stdout + done.stderr).splitlines()[-60:]), file=sys.stderr)
+        return done.returncode == 0
+
+    def train(self, folder: Path, factor: float | None, dtype: torch.dtype) -> None:
+        """Load, train, save, resume and export one model with the README's command."""
+        name = f"Llama, {dtype}, " + ("plain rope" if factor is None else f"rope scaling factor {factor:g}")
+        print(name.replace("torch.", ""), flush=True)
+        hf, root = make_llama(folder / "hf", factor=factor, dtype=dtype), folder / "root"
+        AutoBridge.import_ckpt(hf, root, release=True)
+        record = folder / "record.pt"
+        done = run(readme_command(root), SHORT, cwd=self.checkout, record=record)
+        if not self.started("README's command", done):
+            return
+        differences = loaded_differences(record, hf)
+        self.note("parameters bit-equal, rope equal" + (", logits" if dtype == torch.float32 else ""), not differences)
+        self.note("three iterations", list(losses(done.stdout)) == [1, 2, 3])
+        done = run(readme_command(root), SHORT, cwd=self.checkout, record=record)
+        if not self.started("the same command again", done):
+            return
+        self.note("resumed at 3, trained to 6", list(losses(done.stdout)) == [4, 5, 6])
+        self.note("check of iter_0000006", check(root).passed and (root / TRACKER).read_text() == "6")
+        self.note("factor in the saved args", self._built_factor(root) == factor)
+        AutoBridge.from_hf_pretrained(hf).export_ckpt(root, folder / "exported", show_progress=False)
+        change = (hf_logits(load_hf(folder / "exported"), TOKENS) - hf_logits(load_hf(hf), TOKENS)).abs().max()
+        self.note("export, which differs from the source model", 0 < float(change) < 10)
+        if factor is not None:
+            self.note("the factor changes the logits", factor_matters(hf))
+            flags = (root / "release" / FLAGS_FILE).read_text().split()
+            plain = run("torchrun pretrain_gpt.py", tuple(flags), cwd=self.checkout)
+            refused = re.search(rf"unrecognized arguments: .*{ENTRY_POINT_FLAG}", plain.stderr)
+            self.note("the plain script refuses the release", plain.returncode != 0 and refused is not None)
+
+    @staticmethod
+    def _built_factor(root: Path) -> float | None:
+        folder = root / "iter_0000006"
+        # Core before 0.19 has it in common.pt.
+        common = (
+            read_state(folder) if (folder / "common.pt").exists() else read_common_entry(folder, read_metadata(folder))
+        )
+        return getattr(common["args"], BUILT_FACTOR, None)
+
+    def fine_tune(self, folder: Path) -> None:
+        """Run examples/sft.sh."""
+        print("examples/sft.sh", flush=True)
+        hf, root = make_llama(folder / "hf", dtype=torch.float32), folder / "root"
+        AutoBridge.import_ckpt(hf, root, release=True)
+        (root / "release/tokenizer/chat_template.jinja").write_text(_TEMPLATE)
+        (root / "release/integrity.json").unlink()
+        (folder / "chats.jsonl").write_text(_CHATS * 8)
+        command = f"bash {REPOSITORY}/examples/sft.sh {root} {folder}/chats.jsonl"
+        done = run(command, SHORT[:8], cwd=folder, record=folder / "record.pt", MEGATRON_LM=str(self.checkout))
+        output = done.stdout + done.stderr
+        minor = int(re.search(r"MINOR = (\d+)", (self.checkout / "megatron/core/package_info.py").read_text())[1])
+        if minor < 17:
+            self.note("refused before core 0.17", done.returncode == 1 and "`default` needs 0.17" in output)
+            return
+        loaded = (folder / "record.pt").exists()
+        self.note("started and loaded", loaded)
+        if done.returncode == 0:
+            self.note("three iterations", list(losses(done.stdout)) == [1, 2, 3])
+        elif loaded and "acked sequence" in output:
+            self.note("three iterations", "not run: packed sequences need Transformer Engine")
+        else:
+            self.started("three iterations", done)
+
+
+def main() -> None:
+    """Run all checks of the checkout that the command line names."""
+    checks = Checks(Path(sys.argv[1]).resolve())
+    with tempfile.TemporaryDirectory() as scratch:
+        checks.train(Path(scratch) / "factor", 32.0, torch.float32)
+        checks.train(Path(scratch) / "plain", None, torch.bfloat16)
+        checks.fine_tune(Path(scratch) / "sft")
+    print(
+        "not run: train_rl.py, inference and ModelOpt, which need a GPU; more than one rank; Transformer Engine's layers"
+    )
+    sys.exit(checks.failed)
+
+
+if __name__ == "__main__":
+    main()
