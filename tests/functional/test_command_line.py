@@ -182,7 +182,7 @@ def test_an_export_that_is_killed_leaves_what_the_next_one_removes(tiny, tmp_pat
     kill = (
         "import os, signal, sys\n"
         "from megatron.bridge_release.__main__ import main\n"
-        "from megatron.bridge_release.folder_publication import FolderPublication\n"
+        "from megatron.bridge.training.release.folder_publication import FolderPublication\n"
         "FolderPublication.commit = lambda self: os.kill(os.getpid(), getattr(signal, sys.argv[1]))\n"
         "main(sys.argv[2:])"
     )
