@@ -124,6 +124,8 @@ def test_a_rope_factor_that_nothing_records_must_be_given(sources, tmp_path):
     with pytest.raises(UnknownRopeFactorError) as raised:
         bridge.export_ckpt(root, tmp_path / "exported", show_progress=False)
     assert raised.value.factor == 32.0 and not (tmp_path / "exported").exists()
+    with pytest.raises(ValueError, match="the checkpoint was trained with the factor 32"):
+        bridge.export_ckpt(source[1], tmp_path / "exported", show_progress=False, rope_scaling_factor=8)
     # The builder of this test is Megatron-LM's own.
     bridge.export_ckpt(root, tmp_path / "exported", show_progress=False, rope_scaling_factor=8)
     exported = hf_logits(load_hf(tmp_path / "exported"), TOKENS)
@@ -137,6 +139,8 @@ def test_a_vocabulary_that_grew_is_exported_with_its_tokenizer_or_refused(source
     root, expected, embedding = _train(source, tmp_path / "root", flags, rows=600)
     assert len(embedding) == 640
     bridge = AutoBridge.from_hf_pretrained(hf)
+    with pytest.raises(ValueError, match="was trained without rope scaling"):
+        bridge.export_ckpt(root, tmp_path / "exported", show_progress=False, rope_scaling_factor=8)
     with pytest.raises(ValueError, match="640 rows.*declares 500"):
         bridge.export_ckpt(root, tmp_path / "exported", show_progress=False)
     with pytest.raises(ValueError, match="641 tokens"):

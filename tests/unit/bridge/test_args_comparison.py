@@ -58,10 +58,6 @@ SAME = {
     "a window of no end": (DENSE, {"window_size": (-1, -1)}),
     "experts' arguments of a dense model": (DENSE, {"moe_router_topk": 7, "kv_lora_rank": 3, "mamba_head_dim": 3}),
     "all heads": (DENSE | {"num_query_groups": 4}, {"group_query_attention": False, "num_query_groups": 1}),
-    "groups of latent attention": (
-        DENSE | {"multi_latent_attention": True, "group_query_attention": False, "num_query_groups": 1},
-        {"group_query_attention": True, "num_query_groups": 2},
-    ),
     "every second layer": (EXPERTS, {"moe_layer_freq": 2}),
     "losses of experts": (EXPERTS, {"moe_router_load_balancing_type": ["seq_aux_loss", "none"]}),
     "experts as large as the MLP": (EXPERTS, {"moe_ffn_hidden_size": None}),

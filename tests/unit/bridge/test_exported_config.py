@@ -33,7 +33,8 @@ from transformers import (
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.release.args import megatron_lm_args
 from megatron.bridge.training.release.args_comparison import UnknownRopeFactorError, differing_arguments
-from megatron.bridge.training.release.exported_config import export_config, exported_vocab_size, imported_args
+from megatron.bridge.training.release.exported_config import export_config, exported_vocab_size
+from megatron.bridge.training.release.own_config import imported_args
 from megatron.bridge.training.release.rope_factor import BUILT_FACTOR
 
 
@@ -211,6 +212,7 @@ def test_an_import_of_an_exported_config_has_the_args_of_the_training(name, chan
         ("Llama 2", {"rotary_seq_len_interpolation_factor": 2, "use_rope_scaling": True}, "interpolation_factor=2"),
         ("Llama 3.1", {"rotary_seq_len_interpolation_factor": 2}, "rotary_seq_len_interpolation_factor=2"),
         ("Mistral", {"use_rope_scaling": True}, "use_rope_scaling=True"),
+        ("Mistral", {"window_size": 9}, "window_size=9 (release: None)"),
         ("Mistral", {"window_size": (9, 1)}, "window_size=(9, 1) (release: None)"),
         ("Mistral, window", {"window_attn_skip_freq": 2}, "window_attn_skip_freq=2 (release: None)"),
         (

@@ -28,7 +28,7 @@ from .rope_factor import BUILT_FACTOR, BUILT_IN_ROPE_SCALING_FACTOR, is_factor_i
 
 # What a caller may choose for a training: lengths, dropout, dtypes, precision, and the balance of experts. The tensors,
 # and what is computed of them, stay the same.
-CHOSEN_FOR_TRAINING = frozenset(
+_CHOSEN_FOR_TRAINING = frozenset(
     {
         "attention_dropout",
         "attention_softmax_in_fp32",
@@ -151,7 +151,7 @@ def _computed_values(args: Namespace) -> dict[str, Any]:
     """Return what args say of the computation, in one form for all versions of Megatron-LM."""
     values = {name: getattr(args, name, default) for name, default in _NEVER_IMPORTED.items()}
     for argument in (argument for table in tables_of(args) for argument in table):
-        if argument.name in MODEL_ARGUMENTS - CHOSEN_FOR_TRAINING:
+        if argument.name in MODEL_ARGUMENTS - _CHOSEN_FOR_TRAINING:
             value = getattr(args, argument.name, getattr(args, _OLDER_NAMES.get(argument.name, ""), None))
             values[argument.name] = argument.default if value is None else value
     return {name: _unified(name, value, args) for name, value in values.items() if name not in _DERIVED}
@@ -168,9 +168,7 @@ def _unified(name: str, value: Any, args: Namespace) -> Any:
 
 
 def _query_groups(value: Any, args: Namespace) -> Any:
-    # Latent attention has a key and a value for each head.
-    grouped = getattr(args, "group_query_attention", False) and not getattr(args, "multi_latent_attention", False)
-    return value if grouped else getattr(args, "num_attention_heads", None)
+    return value if getattr(args, "group_query_attention", False) else getattr(args, "num_attention_heads", None)
 
 
 def _head_size(value: Any, args: Namespace) -> Any:

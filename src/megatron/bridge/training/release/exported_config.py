@@ -27,12 +27,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
-from .args_comparison import (
-    FIELDS_WITHOUT_ARGUMENT,
-    applied_rope_scaling_factor,
-    describe_differences,
-    differing_arguments,
-)
+from .args_comparison import applied_rope_scaling_factor, describe_differences, differing_arguments
 
 
 # The field of each argument that has one of its own, and its value.
@@ -44,7 +39,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "moe_router_topk": ("num_experts_per_tok", lambda value: value),
     "moe_router_topk_scaling_factor": ("routed_scaling_factor", lambda value: value),
     # Megatron-LM's window is the number of tokens on the left, without the token itself.
-    "window_size": ("sliding_window", lambda window: None if window is None else window[0] + 1),
+    "window_size": ("sliding_window", lambda window: window[0] + 1 if isinstance(window, tuple) else window),
 }
 
 # Arguments of the rotary embedding. Those of yarn have a part of the rope parameters each.
@@ -88,6 +83,8 @@ def export_config(
         ValueError: If a config of this model cannot express what was trained. One line, which names each argument, its
             value and the release's.
     """
+    from megatron.bridge.training.release.own_config import imported_args
+
     args = Namespace(**vars(args))
     args.rope_scaling_factor = applied_rope_scaling_factor(args)
     config = _config(source, bridge)
@@ -157,22 +154,12 @@ def _config(content: dict[str, Any], bridge: Any) -> Any:
     return config_class.from_dict(copy.deepcopy(content))
 
 
-def imported_args(bridge: Any) -> Namespace:
-    """Return the args of an import of a bridge's model, with the names of what no argument gives."""
-    from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_args
-
-    provider = bridge.to_megatron_provider(load_weights=False)
-    provider.finalize()
-    args = megatron_lm_args(provider)
-    setattr(args, FIELDS_WITHOUT_ARGUMENT, fields_without_argument(provider))
-    return args
-
-
 def _require_trained(
     args: Namespace, derived: dict[str, Any], bridge: Any, differences: dict[str, tuple[Any, Any]], source: Any
 ) -> None:
     """Require that an import of a derived config has the args of the checkpoint. Raise ValueError."""
     from megatron.bridge.training.release.config_fields import account_for_config
+    from megatron.bridge.training.release.own_config import imported_args
 
     config = _config(derived, bridge)
     try:

@@ -14,13 +14,13 @@
 
 """Compares a Megatron model that a caller built with the one that its Hugging Face config asks for."""
 
+from argparse import Namespace
 from typing import Any
 
 from megatron.core.utils import get_model_config
 
 from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_args
-from megatron.bridge.training.release.args_comparison import CHOSEN_FOR_TRAINING
-from megatron.bridge.training.release.args_table import MODEL_ARGUMENTS
+from megatron.bridge.training.release.args_comparison import FIELDS_WITHOUT_ARGUMENT, differing_arguments
 
 
 def config_of(model: Any) -> Any:
@@ -38,6 +38,20 @@ def config_of(model: Any) -> Any:
     return get_model_config(parts[0])
 
 
+def args_of(provider: Any) -> Namespace:
+    """Make the args of a model provider that `differing_arguments` compares, with what no argument gives."""
+    args = megatron_lm_args(provider)
+    setattr(args, FIELDS_WITHOUT_ARGUMENT, fields_without_argument(provider))
+    return args
+
+
+def imported_args(bridge: Any) -> Namespace:
+    """Make the args of an import of a bridge's model, as `args_of` does."""
+    provider = bridge.to_megatron_provider(load_weights=False)
+    provider.finalize()
+    return args_of(provider)
+
+
 def require_own_config(bridge: Any, given: Any) -> None:
     """Require that a model computes what the Hugging Face config says, whoever built it.
 
@@ -51,22 +65,13 @@ def require_own_config(bridge: Any, given: Any) -> None:
         ValueError: If the model's config says something else than the Hugging Face model's. One line, which names the
             arguments that differ, in Megatron-LM's words.
     """
-    own = bridge.to_megatron_provider(load_weights=False)
-    own.finalize()
-    values, expected = (vars(megatron_lm_args(config)) for config in (given, own))
-    for args in (values, expected):
-        # A method of routing; the others are losses.
-        args["moe_router_load_balancing_type"] = "sinkhorn" in args["moe_router_load_balancing_type"]
-    names = sorted(MODEL_ARGUMENTS - CHOSEN_FOR_TRAINING)
-    differing = [
-        f"{name} is {values.get(name)!r}, not {expected.get(name)!r}"
-        for name in names
-        if values.get(name) != expected.get(name)
-    ]
-    differing += [
-        f"{name} is set" for name in fields_without_argument(given) if name not in fields_without_argument(own)
-    ]
-    if differing:
+    differences = differing_arguments(args_of(given), imported_args(bridge))
+    if differences:
+        differing = (
+            f"{name} is set" if name in fields_without_argument(given) else f"{name} is {value!r}, not {other!r}"
+            for name, (value, other) in differences.items()
+        )
+        own = bridge.to_megatron_provider(load_weights=False)
         raise ValueError(
             f"The model is not {getattr(own, 'hf_model_id', 'the one of the config')}: {'; '.join(differing)}. A model of your own "
             "is saved with megatron.bridge.training.model_load_save.save_megatron_model(model, path, release=True)."

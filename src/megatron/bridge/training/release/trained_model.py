@@ -27,13 +27,9 @@ from transformers import PretrainedConfig
 from megatron.bridge.models.model_provider import ModelProviderMixin
 from megatron.bridge.training.checkpointing import find_checkpoint_folder
 from megatron.bridge.training.model_load_save import load_model_config
-from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_args
-from megatron.bridge.training.release.args_comparison import (
-    FIELDS_WITHOUT_ARGUMENT,
-    applied_rope_scaling_factor,
-)
 from megatron.bridge.training.release.exported_config import export_config, exported_vocab_size
 from megatron.bridge.training.release.headers import read_headers
+from megatron.bridge.training.release.own_config import args_of
 from megatron.bridge.training.release.rope_factor import BUILT_FACTOR
 from megatron.bridge.training.utils.checkpoint_utils import file_exists
 
@@ -83,20 +79,23 @@ class TrainedModel:
 
         Raises:
             UnknownRopeFactorError: If the checkpoint does not record the rope scaling factor.
-            ValueError: If the checkpoint has no args, or a Hugging Face config cannot express them, or the vocabulary
-                is neither the source model's nor the tokenizer's.
+            ValueError: If the checkpoint has no args, or a Hugging Face config cannot express them, if it records another
+                factor, or if the vocabulary is neither the source model's nor the tokenizer's.
         """
         folder = find_checkpoint_folder(str(path))
         if not file_exists(f"{folder}/.metadata"):
             # What is there instead is an error of the load.
             return None
-        args, source = trained_args(folder), source_config(bridge)
+        args = trained_args(folder)
         if rope_scaling_factor is not None:
-            setattr(args, BUILT_FACTOR, rope_scaling_factor)
-        applied_rope_scaling_factor(args)
+            _set_rope_scaling_factor(args, rope_scaling_factor)
         embedding = load_tensors_metadata(folder).get(_EMBEDDING)
-        vocab_size = embedding and exported_vocab_size(args, source, embedding.global_shape[0], tokenizer_size)
-        trained = cls(bridge, args, source, vocab_size)
+        vocab_size = None
+        if embedding is not None:
+            config = getattr(bridge.hf_pretrained, "config", bridge.hf_pretrained).get_text_config()
+            declared = {"vocab_size": config.vocab_size}
+            vocab_size = exported_vocab_size(args, declared, embedding.global_shape[0], tokenizer_size)
+        trained = cls(bridge, args, source_config(bridge), vocab_size)
         trained.config("bfloat16")
         return trained
 
@@ -133,11 +132,10 @@ def trained_args(folder: str) -> Namespace:
     if file_exists(f"{folder}/run_config.yaml"):
         model, _ = load_model_config(folder)
         if isinstance(model, ModelProviderMixin):
-            args = megatron_lm_args(model)
+            args = args_of(model)
             # Megatron-Bridge has one length, that of the training's sequences.
             args.max_position_embeddings = None
             setattr(args, BUILT_FACTOR, getattr(model, "rope_scaling_factor", None))
-            setattr(args, FIELDS_WITHOUT_ARGUMENT, fields_without_argument(model))
             return args
     args = load_common_state_dict(folder).get("args")
     if not isinstance(args, Namespace):
@@ -146,6 +144,19 @@ def trained_args(folder: str) -> Namespace:
             "Megatron-Bridge."
         )
     return args
+
+
+def _set_rope_scaling_factor(args: Namespace, factor: float) -> None:
+    """Record the rope scaling factor that a training applied. Raise ValueError if the args record another."""
+    recorded = getattr(args, BUILT_FACTOR, None)
+    if not getattr(args, "use_rope_scaling", False):
+        raise ValueError(f"rope_scaling_factor={factor:g}: the checkpoint was trained without rope scaling. Omit it.")
+    if recorded not in (None, factor):
+        raise ValueError(
+            f"rope_scaling_factor={factor:g}: the checkpoint was trained with the factor {recorded:g}, which its args "
+            "record. Omit it."
+        )
+    setattr(args, BUILT_FACTOR, factor)
 
 
 def source_config(bridge: Any) -> dict[str, Any]:
