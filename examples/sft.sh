@@ -18,8 +18,9 @@
 #     MEGATRON_LM=path/to/Megatron-LM bash examples/sft.sh ROOT CHATS.jsonl [flags of Megatron-LM]
 #
 # It needs megatron-bridge-release on the PATH and Megatron-LM of core 0.17 or later: its prompt format `default` is the
-# tokenizer's own chat template. With it, the loss covers the prompts too. With core 0.14 to 0.16, pass
-# --sft-tokenizer-prompt-format nemotron-h-aligned (or, from 0.15 on, nemotron-nano-v2), if your tokenizer has that format.
+# tokenizer's own chat template. With it, the loss covers the prompts too. Core 0.17 needs transformers 4; later ones work
+# with 4 and 5. With core 0.14 to 0.16, pass --sft-tokenizer-prompt-format nemotron-h-aligned (or, from 0.15 on,
+# nemotron-nano-v2), if your tokenizer has that format.
 #
 # On one node; PET_NPROC_PER_NODE=8 in the environment starts as many processes, and --tensor-model-parallel-size and the
 # like set how they share the model. It saves into the same root; run again, it continues from there. The last flags win.

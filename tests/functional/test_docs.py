@@ -79,6 +79,7 @@ ELSEWHERE = {
     **dict.fromkeys(
         ("make lint", "make test", "make docs", "make matrix", "make bench", "make large", "make gpu"), ""
     ),
+    "make real-megatron-lm MEGATRON_LM=path/to/Megatron-LM": "test_pretrain.py, with the wheel",
     "make pr UPSTREAM=path/to/Megatron-Bridge": "tests/unit/patches, on a small upstream",
     "make upstream-tests UPSTREAM=path/to/Megatron-Bridge": "tests/unit/patches, on a small upstream",
 }

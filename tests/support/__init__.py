@@ -61,6 +61,7 @@ Running in processes of their own; see `workers` for how to add one:
     killed_ranks_worker  imports on two ranks, one of which is killed
     matrix_worker        reads releases with another megatron-core, at every layout
     parallel_worker      what the tests do on two ranks
+    parser_worker        asks the parser of another Megatron-LM for several command lines
     ranks_worker         imports on several numbers of ranks
     workers              starts a worker, and fails with what it said
 """
