@@ -31,6 +31,7 @@ Making and spoiling:
     attack             a pickle that runs a command where somebody unpickles it
     edit_snippets      the tests that each edit to upstream is put to, on a snippet
     faults             kills, errors and losses of power at every operation
+    hub_server         a local server that speaks the Hugging Face Hub's protocol
     hook_states        roots as upstream and people's hooks leave them
     models             tiny random models of every family
     odd_models         models that are not what their config says
@@ -58,6 +59,7 @@ Writing:
 Running in processes of their own; see `workers` for how to add one:
 
     forked_ranks         ranks that are forked from one process
+    hub_ranks_worker     imports a model of a local Hub on two ranks, in several ways
     killed_ranks_worker  imports on two ranks, one of which is killed
     matrix_worker        reads releases with another megatron-core, at every layout
     parallel_worker      what the tests do on two ranks
