@@ -15,13 +15,22 @@
 """Actions whose results and errors all ranks of a job share, so that none waits for one that has stopped."""
 
 import pickle
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import torch.distributed as dist
 
 
 T = TypeVar("T")
+
+# Rank 0 may remove, sync or hash terabytes while the others wait: NCCL ends a wait after 10 minutes, gloo after 30. A
+# rank that dies closes its connections, which ends the wait at once.
+_LONGEST_WAIT = timedelta(days=7)
+_POLL_SECONDS = 0.01
+_WAITING_GROUPS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 def on_rank_0(action: Callable[[], T]) -> T:
@@ -31,24 +40,25 @@ def on_rank_0(action: Callable[[], T]) -> T:
     may still see the previous tracker. Collective where torch.distributed is initialized.
 
     Args:
-        action: What rank 0 runs. Its result is sent with pickle.
+        action: What rank 0 runs, however long it takes. Its result is sent with pickle.
 
     Returns:
         What ``action`` returned on rank 0.
 
     Raises:
-        Exception: What ``action`` raised on rank 0, on every rank.
+        BaseException: What ``action`` raised on rank 0, on every rank.
     """
-    if not dist.is_initialized():
+    if not _has_other_ranks():
         return action()
-
+    group = waiting_group()
     outcome: list[Any] = [None, None]
     if dist.get_rank() == 0:
         try:
             outcome[0] = action()
-        except Exception as error:
+        except BaseException as error:
             outcome[1] = sendable(error)
-    dist.broadcast_object_list(outcome, src=0)
+    _wait_for_all(group)
+    dist.broadcast_object_list(outcome, src=0, group=group)
     if outcome[1] is not None:
         raise outcome[1]
     return cast(T, outcome[0])
@@ -58,18 +68,18 @@ def together(action: Callable[[], T]) -> T:
     """Run what needs no other rank on every rank. Collective where torch.distributed is initialized.
 
     Args:
-        action: What to run.
+        action: What to run, however long it takes.
 
     Returns:
         What it returns on this rank.
 
     Raises:
-        Exception: The first rank's error, on all of them.
+        BaseException: The first rank's error, on all of them.
     """
     result, failure = None, None
     try:
         result = action()
-    except Exception as error:
+    except BaseException as error:
         failure = sendable(error)
     for other in gather(failure):
         if other is not None:
@@ -86,11 +96,35 @@ def gather(mine: T) -> list[T]:
     Returns:
         What the ranks gave, in their order.
     """
-    if not dist.is_initialized():
+    if not _has_other_ranks():
         return [mine]
+    group = waiting_group()
     ranks: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(ranks, mine)
+    _wait_for_all(group)
+    dist.all_gather_object(ranks, mine, group=group)
     return ranks
+
+
+def waiting_group() -> Any:
+    """Return the group of all ranks whose waits do not time out; None, the default one, of a single rank. Collective."""
+    if not _has_other_ranks():
+        return None
+    world = dist.group.WORLD
+    if world not in _WAITING_GROUPS:
+        _WAITING_GROUPS[world] = dist.new_group(backend="gloo", timeout=_LONGEST_WAIT)
+    return _WAITING_GROUPS[world]
+
+
+def _has_other_ranks() -> bool:
+    return dist.is_initialized() and dist.get_world_size() > 1
+
+
+def _wait_for_all(group: Any) -> None:
+    """Wait until every rank is here; unlike in a collective, this process handles its signals meanwhile."""
+    barrier = dist.barrier(group=group, async_op=True)
+    while not barrier.is_completed():
+        time.sleep(_POLL_SECONDS)
+    barrier.wait()
 
 
 def sendable(error: BaseException) -> BaseException:
