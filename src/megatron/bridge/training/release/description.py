@@ -25,7 +25,7 @@ from megatron.core.msc_utils import MultiStorageClientFeature
 
 from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_flags
 from megatron.bridge.training.release.integrity import read_manifest, write_manifest
-from megatron.bridge.training.release.layout import FLAGS_FILE, FORMAT_FILE, INTEGRITY_FILE
+from megatron.bridge.training.release.layout import FLAGS_FILE, INTEGRITY_FILE
 from megatron.bridge.training.release.notices import warn
 from megatron.bridge.training.release.source import describe, describe_run_config, write_source
 from megatron.bridge.training.utils.all_ranks import on_rank_0
@@ -66,19 +66,15 @@ def describe_release(path: str | Path, let_through: Sequence[str] = ()) -> None:
 
 
 def _describe(folder: Path, let_through: Sequence[str]) -> None:
-    args = load_args(folder)
-    if args is not None:
-        write_flags(args, folder)
+    write_flags(load_args(folder), folder)
     named = describe_run_config(folder)
     if named is not None:
         write_source(replace(describe(named.made_of), let_through=tuple(let_through)), folder)
     write_manifest(folder, read_manifest(folder) if (folder / INTEGRITY_FILE).is_file() else {})
 
 
-def load_args(folder: Path) -> argparse.Namespace | None:
-    """Load the args of a release; None where its format (``fsdp_dtensor``) has no common state."""
-    if not (folder / FORMAT_FILE).is_file():
-        return None
+def load_args(folder: Path) -> argparse.Namespace:
+    """Load the args of a release."""
     args: argparse.Namespace = load_common_state_dict(str(folder))["args"]
     return args
 

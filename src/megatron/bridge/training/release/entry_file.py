@@ -110,8 +110,7 @@ class EntryFile(DirectFile):
         item: WriteItem = content.entry
         dtype, checksum = item.tensor_data.properties.dtype if item.tensor_data else torch.uint8, 0
         for chunk in content.chunks(self._chunk):
-            if dtype.is_floating_point and dtype.itemsize > 1:
-                require_numbers(torch.frombuffer(chunk, dtype=dtype), item.index.fqn)
+            require_numbers(torch.frombuffer(chunk, dtype=dtype), item.index.fqn)
             checksum = zlib.crc32(chunk, checksum)
             self.write(chunk)
             self._progress(len(chunk))
