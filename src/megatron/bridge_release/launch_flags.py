@@ -38,7 +38,7 @@ def launch_flags(root: Path) -> list[str]:
     flags, tokenizer = root / RELEASE / FLAGS_FILE, root / RELEASE / TOKENIZER
     if not flags.is_file() or not flags.resolve().is_relative_to(root.resolve()):
         return []
-    words = flags.read_text(errors="replace").split()
+    words = flags.read_text(encoding="utf-8", errors="replace").split()
     if tokenizer.is_dir():
         words += ["--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(tokenizer)]
     return [*words, "--load", str(root), "--exit-on-missing-checkpoint"]

@@ -181,7 +181,7 @@ def _stamps(root: Root) -> dict[Path, tuple[int, int, int]]:
 
 
 def _write_trackers(staging: Path, folder: Path, tracker: str) -> None:
-    (staging / TRACKER).write_text(tracker)
+    (staging / TRACKER).write_text(tracker, encoding="utf-8")
     shutil.copyfile(folder / TRAIN_STATE, staging / TRAIN_STATE_TRACKER)
 
 

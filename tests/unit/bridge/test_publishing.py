@@ -29,8 +29,8 @@ from pathlib import Path
 import pytest
 from faults import LosingPower, Stepping, killed_at, run_forked
 
-from megatron.bridge.training.release.commands import repair_command
 from megatron.bridge.training.release import publishing
+from megatron.bridge.training.release.commands import repair_command
 from megatron.bridge.training.release.filesystem import Filesystem, mounts
 from megatron.bridge.training.release.publishing import Publication, check_overwrite, was_interrupted
 from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER

@@ -86,4 +86,4 @@ def write_flags(args: argparse.Namespace, folder: Path) -> None:
         args: Args of the release.
         folder: Checkpoint folder.
     """
-    (folder / FLAGS_FILE).write_text("".join(f"{flag}\n" for flag in megatron_lm_flags(args)))
+    (folder / FLAGS_FILE).write_text("".join(f"{flag}\n" for flag in megatron_lm_flags(args)), encoding="utf-8")

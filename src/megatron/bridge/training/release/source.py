@@ -116,7 +116,7 @@ def write_source(source: Source, folder: Path) -> None:
     """
     # A new file, never the old one's bytes: another checkpoint folder may have those under a second name.
     (folder / SOURCE_FILE).unlink(missing_ok=True)
-    (folder / SOURCE_FILE).write_text(json.dumps(vars(source), indent=2) + "\n")
+    (folder / SOURCE_FILE).write_text(json.dumps(vars(source), indent=2) + "\n", encoding="utf-8")
 
 
 def read_source(folder: Path) -> Source | None:
