@@ -29,7 +29,7 @@ from pathlib import Path
 import pytest
 from faults import LosingPower, Stepping, killed_at, run_forked
 
-from megatron.bridge.training.release import publishing
+from megatron.bridge.training.release import filesystem, publishing
 from megatron.bridge.training.release.commands import repair_command
 from megatron.bridge.training.release.filesystem import Filesystem, mounts
 from megatron.bridge.training.release.publishing import Publication, check_overwrite, was_interrupted
@@ -406,7 +406,7 @@ def test_a_release_in_a_lower_layer_is_refused_before_the_work(tmp_path):
     run_forked(publish)
     if not said.exists():
         pytest.skip("no overlay filesystem can be mounted here")
-    assert said.read_text().startswith(f"{root}/release is in a lower layer of an overlay filesystem")
+    assert said.read_text().startswith(f"{root}/release cannot be renamed on this overlay filesystem")
     assert said.read_text().endswith(f" old {sorted(['release', TRACKER, TRAIN_STATE_TRACKER])}")
 
 
@@ -420,8 +420,8 @@ def test_folders_that_cannot_be_renamed_are_refused_before_the_work(tmp_path, mo
 
     monkeypatch.setattr(Filesystem, "rename", rename)
     with monkeypatch.context() as patched:
-        patched.setattr(publishing, "mounts", lambda: {Path("/"): "overlay"})
-        with pytest.raises(ValueError, match="lower layer of an overlay filesystem"):
+        patched.setattr(filesystem, "mounts", lambda: {Path("/"): "overlay"})
+        with pytest.raises(ValueError, match="cannot be renamed on this overlay filesystem"):
             Publication(root).begin()
     with monkeypatch.context() as patched:
         patched.setattr(publishing, "mounts", lambda: {Path("/"): "ext4", root / "release": "ext4"})
@@ -434,7 +434,7 @@ def test_folders_that_cannot_be_renamed_are_refused_before_the_work(tmp_path, mo
 @pytest.mark.parametrize("old", [None, "old"])
 def test_in_an_upper_layer_it_publishes(tmp_path, monkeypatch, old):
     root = _root(tmp_path, old)
-    monkeypatch.setattr(publishing, "mounts", lambda: {Path("/"): "ext4", tmp_path: "overlay"})
+    monkeypatch.setattr(filesystem, "mounts", lambda: {Path("/"): "ext4", tmp_path: "overlay"})
     _publish(root, "new", overwrite=old is not None)
     assert _found(root) == "new"
     _assert_clean(root, old)

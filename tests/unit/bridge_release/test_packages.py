@@ -22,6 +22,7 @@ SHARED = (
     "layout",
     "model_folder",
     "names",
+    "option_errors",
     "plain_files",
     "root",
     "source",

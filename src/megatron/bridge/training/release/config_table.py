@@ -354,8 +354,6 @@ FAMILIES: Mapping[str, tuple[Field, ...]] = {
 # What no family's model computes with: tokens, training losses, generation, a config's own history.
 NOT_COMPUTED = frozenset(
     {
-        "_attn_implementation",
-        "_name_or_path",
         "architectures",
         "attn_implementation",
         "auto_map",

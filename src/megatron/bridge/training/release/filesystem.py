@@ -103,6 +103,12 @@ class Filesystem:
             os.close(descriptor)
 
 
+def filesystem_type(path: Path) -> str:
+    """Return the type of the filesystem that has a path, such as ``ext4``; empty if it is not known."""
+    points, resolved = mounts(), path.resolve()
+    return next((points[point] for point in (resolved, *resolved.parents) if point in points), "")
+
+
 def mounts() -> dict[Path, str]:
     """Return the type of each mounted filesystem, by its mount point; none where the kernel lists none."""
     try:

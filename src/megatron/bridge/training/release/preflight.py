@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 from megatron.bridge.training.release.model_folder import check_room, look_at_model, why_not_on_the_hub
+from megatron.bridge.training.release.option_errors import OptionError
 
 
 # What says how a model is read. Others, such as the fields of a config, would say that it is another one.
@@ -42,7 +43,7 @@ _KEYWORDS = frozenset(
 )
 
 
-class NeedsOwnCode(ValueError):
+class NeedsOwnCode(OptionError):
     """The config of a model is read by the model's own Python code, which the user has not let run."""
 
 
@@ -143,8 +144,9 @@ def _check_config_code(model: Path, code: str, native: bool, trust_remote_code: 
     if not trust_remote_code:
         if not native:
             raise NeedsOwnCode(
-                f"The config of {model} is read by its own Python code ({code}). Look at it, and give "
-                "trust_remote_code=True to have it run."
+                f"The config of {model} requires its own Python code ({code}).",
+                "trust_remote_code",
+                "Review the code, then pass {option} to run it.",
             )
         return
     repository, elsewhere, name = code.rpartition("--")

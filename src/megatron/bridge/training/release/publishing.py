@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from megatron.bridge.training.release.destination import refuse_checkpoint
-from megatron.bridge.training.release.filesystem import Filesystem, mounts
+from megatron.bridge.training.release.filesystem import Filesystem, filesystem_type, mounts
 from megatron.bridge.training.release.integrity import files_of
 from megatron.bridge.training.release.layout import LOCK, RELEASE, REPLACED_PREFIX, STAGING_PREFIX
 from megatron.bridge.training.release.root import busy_message, find_writer, left_folders
@@ -121,12 +121,9 @@ class Publication:
         Raises:
             ValueError: If it cannot be renamed.
         """
-        if folder.resolve() in (points := mounts()):
+        if folder.resolve() in mounts():
             raise ValueError(f"{folder} is a mount point, which cannot be renamed. Mount {self._root} instead.")
-        if (
-            points.get(next(path for path in folder.resolve().parents if path in points or path == path.parent))
-            != _OVERLAY
-        ):
+        if filesystem_type(folder.parent) != _OVERLAY:
             return
         # A folder never replaces one that is not empty: only the error tells whether it could replace another.
         full = self._filesystem.make_own_folder(self._root, STAGING_PREFIX)
@@ -136,8 +133,8 @@ class Publication:
         except OSError as error:
             if error.errno == errno.EXDEV:
                 raise ValueError(
-                    f"{folder} is in a lower layer of an overlay filesystem (a container's image), where folders cannot be "
-                    "renamed. Use a mounted directory, such as a volume."
+                    f"{folder} cannot be renamed on this overlay filesystem: it may be in a lower layer, such as a "
+                    "container's image. Use a directory on a volume as the output path."
                 ) from error
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise

@@ -101,8 +101,10 @@ def describe_run_config(folder: Path) -> Source | None:
         What is known; None where the run config names no model, or is none.
     """
     try:
-        made_of = load_yaml(folder / RUN_CONFIG)["model"]["hf_model_id"]
-    except (OSError, Unreadable, KeyError, TypeError):
+        model = load_yaml(folder / RUN_CONFIG)["model"]
+        # Models of later versions, which a builder makes, have it among their metadata.
+        made_of = model.get("hf_model_id") or (model.get("extra_checkpoint_metadata") or {}).get("hf_model_id")
+    except (OSError, Unreadable, KeyError, TypeError, AttributeError):
         return None
     return Source(made_of, megatron_bridge=_version()) if isinstance(made_of, str) and made_of else None
 
