@@ -13,7 +13,7 @@ from patches.pull_request.checking import check_pull_request
 from patches.pull_request.git import GitError
 from patches.pull_request.making import make_pull_request
 from patches.series import Series, SeriesError, load_series
-from patches.syntax import AlreadyApplied, Changed, EditError, NoMatch, NotForIt, NotHere, SeveralMatches
+from patches.syntax import AlreadyApplied, Changed, EditError, NoMatch, NotForIt, NotHere, OtherPath, SeveralMatches
 from patches.tree import attempt, patch, write_tree
 from patches.upstream import UpstreamError, open_upstream
 
@@ -26,6 +26,7 @@ STATES: dict[type, str] = {
     SeveralMatches: "{} matches",
     Changed: "changed",
     AlreadyApplied: "upstream has it",
+    OtherPath: "another path",
     NotForIt: "not for it",
     NotHere: "no such files here",
 }

@@ -11,7 +11,7 @@ import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
 from patches.operations import Operation
-from patches.syntax import AlreadyApplied, Changed, EditError, change_imports, change_symbol, meaning
+from patches.syntax import AlreadyApplied, Changed, EditError, OtherPath, change_imports, change_symbol, meaning
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Edit:
         do: What it does, one thing after the other.
         imports: What it needs, as in `from a.b import c`.
         unused: Imported names that nothing uses when it is applied, as in `a.b.c`.
+        without: A name of a second path beside the one that the edit changes: where the file has it, the edit is not enough.
         versions: The upstreams that it is for, as in `<0.7`; "" for all. Where the place differs between them, another form
             of the edit, of the same name, stands beside it.
     """
@@ -34,10 +35,13 @@ class Edit:
     do: Operation | Sequence[Operation]
     imports: Sequence[str] = ()
     unused: Sequence[str] = ()
+    without: str = ""
     versions: str = ""
 
     def apply(self, module: cst.Module) -> cst.Module:
         """Return a module with the edit, or raise an EditError."""
+        if self.without and self.without in module.code:
+            raise OtherPath(f"no {self.without}", "it")
         try:
             changed = change_symbol(module, self.symbol.split(".") if self.symbol else (), self._change)
             return change_imports(changed, self.imports, self.unused)

@@ -48,6 +48,10 @@ class AlreadyApplied(EditError):
     """The file has what the edit would bring."""
 
 
+class OtherPath(EditError):
+    """The file has a second path beside the one that the edit changes, which would go on without it."""
+
+
 class NotForIt(EditError):
     """No form of the edit is for this version of upstream."""
 

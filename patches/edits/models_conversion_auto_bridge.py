@@ -41,6 +41,8 @@ _FIELDS_DOC = (
 )
 _FIELDS_WHY = "Who knows that a field does not matter can say so."
 _REVISIONS = "upstream resolves a revision once, and reads config, tokenizer and weights of that commit."
+# In later versions, families with this switch are built by a model builder, and not by the provider that the edits check.
+_BUILDER = "USE_MODEL_CONFIG_FOR_CONVERSION"
 _SEQUENCE = ("from collections.abc import Sequence",)
 
 EDITS = (
@@ -236,6 +238,7 @@ EDITS = (
         symbol="AutoBridge.import_ckpt",
         why="What would not be the model is refused before any weight is read.",
         drop_when=_ACCOUNTS,
+        without=_BUILDER,
         do=InsertStatements(
             """
             if release:
@@ -270,6 +273,7 @@ EDITS = (
         why="A model that the caller has built and loaded, on any number of ranks, is the source's, or nothing is "
         "published. A release says what it lacks of its source.",
         drop_when=_ACCOUNTS,
+        without=_BUILDER,
         do=(
             InsertStatements(
                 """
@@ -325,6 +329,7 @@ EDITS = (
         symbol="AutoBridge.import_ckpt",
         why="Each weight is converted when it is written: an import takes the memory of a few tensors.",
         drop_when="upstream streams an import.",
+        without=_BUILDER,
         do=(
             ReplaceStatement(
                 """

@@ -36,6 +36,17 @@ EDITS = (
                 doc="release: If True, writes the checkpoint folder ``release`` and the tracker ``release``, from which\n"
                 "Megatron-LM starts fine-tuning. Default is False.",
             ),
+            # Readers take a release's train state for that of step 0, and the tracker `release` for this layout.
+            InsertStatements(
+                """
+                if release and (state.train_state.step != 0 or state.cfg.checkpoint.ckpt_format != "torch_dist"):
+                    raise ValueError(
+                        "A release checkpoint requires train_state.step 0 and ckpt_format 'torch_dist': found step "
+                        f"{state.train_state.step} and {state.cfg.checkpoint.ckpt_format!r}. Save with release=False."
+                    )
+
+                """
+            ),
             PassArgument("get_checkpoint_name", "release=release"),
             ReplaceExpression("f.write(...)", 'f.write("release" if release else str(step))', count=2),
         ),
@@ -97,9 +108,7 @@ EDITS = (
         do=InsertStatements(
             """
             if release:
-                state_dict["args"] = release_args(
-                    model=cfg.model, ckpt_format=ckpt_cfg.ckpt_format, tokenizer=cfg.tokenizer, root=ckpt_cfg.save
-                )
+                state_dict["args"] = release_args(model=cfg.model, tokenizer=cfg.tokenizer, root=ckpt_cfg.save)
 
             """,
             before_call=_STATE_DICT,
@@ -170,10 +179,20 @@ EDITS = (
     Edit(
         name="read-metadata",
         symbol="read_metadata",
-        why="A torn tracker ends with an error, and not with the exit status 0.",
-        drop_when="upstream's read_metadata raises on a bad tracker.",
-        do=ReplaceStatement(
-            "iteration, release = parse_tracker(metastring, tracker_filename)", tries="int", was="9e933e551244"
+        why="A torn tracker ends with an error, and not with the exit status 0. The ranks reduced the iteration alone, and "
+        "could disagree whether it is a release: if one of them reads a number, it is none.",
+        drop_when="upstream's read_metadata raises on a bad tracker, and returns the same on every rank.",
+        do=(
+            ReplaceStatement(
+                "iteration, release = parse_tracker(metastring, tracker_filename)", tries="int", was="9e933e551244"
+            ),
+            ReplaceExpression("[iteration]", "[iteration, not release]"),
+            InsertStatements("release = not iters_cuda[1].item()", after_call="torch.distributed.all_reduce"),
+            # It takes no `flush`: what was to be a warning was a TypeError.
+            ReplaceExpression(
+                "print_rank_0(...)",
+                'print_rank_0(f"WARNING: the ranks read different trackers, {iteration} on rank {rank}: {max_iter} is used")',
+            ),
         ),
         imports=("from megatron.bridge.training.release.layout import parse_tracker",),
     ),
@@ -189,12 +208,20 @@ EDITS = (
             if file_exists(text_tracker):
                 iteration, release = read_metadata(text_tracker)
             elif file_exists(tracker_filename):
-                # As Bridge left a root before 0.2.
+                # As Bridge left a root before 0.2. It is cached by its name, and each save replaces its content.
+                read_train_state.cache_clear()
                 iteration = read_train_state(tracker_filename).step
             """,
             tests="file_exists(tracker_filename)",
             was="c7063476b4c9",
         ),
+    ),
+    Edit(
+        name="non-persistent-tracker",
+        symbol="_get_non_persistent_iteration",
+        why="The tracker is cached by its name, and each save replaces its content.",
+        drop_when="upstream's read_train_state does not cache trackers.",
+        do=InsertStatements("read_train_state.cache_clear()", before_call="read_train_state"),
     ),
     Edit(
         name="find-folder-for-all-ranks",

@@ -64,7 +64,7 @@ EDITS = (
         symbol="save_megatron_model",
         why="Megatron-LM before core 0.19 looks for the args in common.pt.",
         drop_when="no Megatron-LM in use is older than core 0.19.",
-        do=InsertStatements('if release and ckpt_format == "torch_dist":\n    write_common_state(path)', at_end=True),
+        do=InsertStatements("if release:\n    write_common_state(path)", at_end=True),
         imports=("from megatron.bridge.training.release.common_state import write_common_state",),
     ),
     Edit(
@@ -210,7 +210,7 @@ EDITS = (
         do=(
             InsertStatements(
                 """
-                checkpointing_context = release_context(model, ckpt_format, release)
+                checkpointing_context = release_context(model, release)
                 low_memory_save = low_memory_save and checkpointing_context is None
                 """,
                 before_call="GlobalState",

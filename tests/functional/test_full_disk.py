@@ -77,7 +77,7 @@ def test_a_disk_that_is_full_half_way_is_the_error_and_the_old_stays(small_disk,
     )
     assert run.returncode == 1
     file = rf"{re.escape(str(root))}/\.release-staging-\w{{8}}/release/__0_\d_[0-9a-f]{{8}}\.distcp"
-    said = rf"error: \[Errno 28\] No space left on device: '{file}'. {root} is as it was; import again when this is mended\."
+    said = rf"error: \[Errno 28\] No space left on device: '{file}'. {root} is unchanged\. Fix the error and run the import again\."
     assert re.fullmatch(said, run.stderr.splitlines()[-1])
     assert visible_contents(root) == before and not list(root.glob(".release-*"))
 

@@ -93,7 +93,7 @@ BAD_MODELS = {
     _architecture_without_a_list: "names no architecture",
     _deep_config: "config.json cannot be read",
     _deep_field: "config.json has values in values, more than 50 deep",
-    _config_of_its_own_code: r"read by its own Python code \(own.Config\).*give trust_remote_code=True",
+    _config_of_its_own_code: r"requires its own Python code \(own.Config\).*pass trust_remote_code=True to run it",
     _model_type_that_is_a_list: "config.json is no config that transformers takes",
     _weights_of_another_name: "has transformers_weights, the file 'other.safetensors'",
     _foreign_architecture: "BertForMaskedLM.*not supported. These are: python -c 'from megatron.bridge import",

@@ -60,6 +60,38 @@ def _shaped(**shapes: tuple[int, ...]) -> Callable[[Tensors], Tensors]:
 _FP8 = torch.float8_e4m3fn
 _LAYERS = "model.layers.0…1."
 
+
+def _fused_experts(tensors: Tensors) -> Tensors:
+    """Fuse experts as transformers 5 has them in memory."""
+    whole = {name: tensor for name, tensor in tensors.items() if ".experts." not in name}
+    for name in [name for name in tensors if ".experts.0.gate_proj" in name]:
+        prefix, count = (
+            name.partition("0.gate_proj")[0],
+            sum(name.partition("0.gate")[0] in one for one in tensors) // 3,
+        )
+        parts = {kind: [tensors[f"{prefix}{at}.{kind}.weight"] for at in range(count)] for kind in _PROJECTIONS}
+        pairs = zip(parts["gate_proj"], parts["up_proj"])
+        whole[f"{prefix}gate_up_proj"] = torch.stack([torch.cat(pair) for pair in pairs])
+        whole[f"{prefix}down_proj"] = torch.stack(parts["down_proj"])
+    return whole
+
+
+_PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
+
+
+def _resized_embedding(tensors: Tensors) -> Tensors:
+    """Add ten tokens, as PEFT saves them where the config is the base model's."""
+    return tensors | {
+        name: torch.cat([tensors[name], torch.ones(10, tensors[name].shape[1])])
+        for name in ("model.embed_tokens.weight", "lm_head.weight")
+    }
+
+
+def _placeholders(tensors: Tensors) -> Tensors:
+    """Empty the tensors, as DeepSpeed ZeRO-3 saves parameters that it has partitioned."""
+    return {name: torch.empty(0) for name in tensors}
+
+
 # Family, what is done to the tensors, what the config says otherwise, what the error says.
 REFUSED: dict[str, tuple[str, Callable[[Tensors], Tensors] | None, dict[str, Any], str]] = {
     "a tensor missing": ("Llama 2", without(f"{ATTENTION}q_proj.weight"), {}, f"Missing: {ATTENTION}q_proj.weight"),
@@ -129,6 +161,19 @@ REFUSED: dict[str, tuple[str, Callable[[Tensors], Tensors] | None, dict[str, Any
     "another MLP": ("Llama 2", None, {"intermediate_size": 100}, "is 96 by 64, not 100 by 64"),
     "other groups": ("Llama 2", None, {"num_key_value_heads": 2}, "k_proj.weight.* is 64 by 64, not 32 by 64"),
     "other experts": ("Qwen3-MoE (experts, qk-norm)", None, {"num_local_experts": 8, "num_experts": 8}, "experts.4…7"),
+    "fused experts": (
+        "Qwen3-MoE (experts, qk-norm)",
+        _fused_experts,
+        {},
+        r"experts of a layer are fused into one tensor \(model.layers.0.mlp.experts.* write it with save_pretrained",
+    ),
+    "placeholders of ZeRO-3": ("Llama 2", _placeholders, {}, "are empty: DeepSpeed ZeRO-3 .* zero_to_fp32.py"),
+    "a resized embedding": (
+        "Llama 2",
+        _resized_embedding,
+        {},
+        r"is 510 by 64, not 500 by 64\. The embedding may have been resized.*set vocab_size in config.json to 510",
+    ),
     "a larger vocabulary": ("Llama 2", None, {"vocab_size": 512}, "is 500 by 64, not 512 by 64"),
     "gate and up of sizes that add up": (
         "Llama 2",

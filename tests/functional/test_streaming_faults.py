@@ -169,8 +169,9 @@ def test_a_model_without_its_weights_is_saved_as_a_release_or_not_at_all(tmp_pat
         bridge, model = begin_streaming(hf)
         with pytest.raises(ValueError, match="in its Hugging Face files still: save it with release=True"):
             bridge.save_megatron_model(model, tmp_path / "root")
-        with pytest.raises(ValueError, match="in its Hugging Face files still: save it with release=True"):
-            save_megatron_model(model, tmp_path / "root", ckpt_format="zarr", release=True)
+        for ckpt_format in ("zarr", "fsdp_dtensor", "torch"):
+            with pytest.raises(ValueError, match=f"requires .* 'torch_dist': found step 0 and '{ckpt_format}'"):
+                save_megatron_model(model, tmp_path / "root", ckpt_format=ckpt_format, release=True)
     assert not list(tmp_path.rglob("*.distcp"))
 
 

@@ -20,16 +20,8 @@ import signal
 import sys
 
 from megatron.bridge_release.cli.parser import make_parser
-from megatron.bridge_release.errors import in_one_line
-
-
-# What the libraries say in Python, the shell says in options.
-_OPTIONS = {
-    "overwrite=True": "--overwrite",
-    "trust_remote_code=True": "--trust-remote-code",
-    "allow_unused_tensors": "--allow-unused-tensors",
-    "allow_config_fields": "--allow-config-fields",
-}
+from megatron.bridge_release.errors import in_one_line, join_sentences
+from megatron.bridge_release.option_errors import OptionError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -70,10 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
 
             traceback.print_exc()
         expected = isinstance(error, (AssertionError, ValueError, RuntimeError, OSError)) and str(error)
-        text = " ".join(str(error).split()) if expected else in_one_line(error)
-        message, status = ". ".join([text, *getattr(error, "__notes__", [])]), 1
-    for keyword, option in _OPTIONS.items():
-        message = message.replace(keyword, option)
+        said = error.in_shell() if isinstance(error, OptionError) else str(error)
+        text = " ".join(said.split()) if expected else in_one_line(error)
+        message, status = join_sentences(text, *getattr(error, "__notes__", [])), 1
     print(f"error: {message}", file=sys.stderr)
     try:
         if options.json:

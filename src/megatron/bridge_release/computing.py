@@ -33,6 +33,7 @@ from transformers import PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from megatron.bridge_release.args_check import NEEDED_ARGS
+from megatron.bridge_release.available_memory import available_memory
 from megatron.bridge_release.commands import repair_command
 from megatron.bridge_release.errors import NotComputable, in_one_line, says_memory
 from megatron.bridge_release.hugging_face_model import HuggingFaceModel
@@ -383,7 +384,5 @@ def _quiet() -> Iterator[None]:
 
 def _memory() -> int:
     """Return how much memory this process may take, in bytes: at most three quarters of what is available."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return min(MEMORY, int(line.split()[1]) * 1024 * 3 // 4)
-    return MEMORY
+    available = available_memory()
+    return MEMORY if available is None else min(MEMORY, available * 3 // 4)

@@ -24,6 +24,12 @@ def in_one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
 
 
+def join_sentences(*texts: str) -> str:
+    """Join texts into one, each ended by a full stop if another follows."""
+    *before, last = texts
+    return " ".join([*(text if text.endswith((".", "!", "?")) else f"{text}." for text in before), last])
+
+
 def says_memory(error: BaseException) -> bool:
     """Return whether an error says that memory has run out; torch has no type of its own for the CPU's."""
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))

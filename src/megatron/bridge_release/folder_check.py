@@ -144,7 +144,7 @@ class FolderCheck:
             self._file_problem(FORMAT_FILE, "is missing")
             return
         try:
-            backend = json.loads((self._path / FORMAT_FILE).read_text())["sharded_backend"]
+            backend = json.loads((self._path / FORMAT_FILE).read_text(encoding="utf-8"))["sharded_backend"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             self._file_problem(FORMAT_FILE, f"is damaged ({error})")
             return
@@ -313,9 +313,12 @@ class FolderCheck:
             try:
                 if not isinstance(load_yaml(self._path / RUN_CONFIG)["model"], dict):
                     raise ValueError("model is no mapping")
-            except (Unreadable, ValueError, KeyError, TypeError) as error:
-                why = error if isinstance(error, Unreadable) else f"{type(error).__name__}: {error}"
-                self._file_problem(RUN_CONFIG, f"is damaged ({why})", BRIDGE, UPSTREAM)
+            except Unreadable as error:
+                self._file_problem(
+                    RUN_CONFIG, str(error).removeprefix(f"{self._path / RUN_CONFIG} "), BRIDGE, UPSTREAM
+                )
+            except (ValueError, KeyError, TypeError) as error:
+                self._file_problem(RUN_CONFIG, f"is damaged ({type(error).__name__}: {error})", BRIDGE, UPSTREAM)
         elif report.layout != "training":
             self._file_problem(RUN_CONFIG, "is missing", BRIDGE, UPSTREAM)
         else:
@@ -336,7 +339,7 @@ class FolderCheck:
         names = [name for name in self._files if name.startswith(f"{TOKENIZER}/") and self._is_there(name)]
         for name in (name for name in names if name.endswith(".json")):
             try:
-                json.loads((self._path / name).read_text())
+                json.loads((self._path / name).read_text(encoding="utf-8"))
             except (ValueError, RecursionError) as error:
                 self._file_problem(name, f"is damaged ({error})", BRIDGE, UPSTREAM)
         if not names:

@@ -48,7 +48,7 @@ def launch_flags(root: Path, release: Path) -> list[str]:
     flags, tokenizer = release / FLAGS_FILE, release / TOKENIZER
     if not flags.is_file() or not flags.resolve().is_relative_to(release.parent.resolve()):
         return []
-    words = flags.read_text(errors="replace").split()
+    words = flags.read_text(encoding="utf-8", errors="replace").split()
     longest = _values(words).get("--seq-length", "")
     if longest.isdecimal() and int(longest) > SEQ_LENGTH:
         words += ["--seq-length", str(SEQ_LENGTH)]

@@ -149,6 +149,8 @@ def _execute(path: Path, layout: _Layout, plan: Plan | None, stamps: dict[Path, 
         root = read_root(path)
         if plan is None or _stamps(root) != stamps:
             plan = layout.make_plan(root)
+        for retired in plan.retire:
+            publication.require_movable(path / retired)
         if layout.folder in plan.retire:
             # A run that died has published this folder already; no tracker names it.
             publication.retire(layout.folder)
@@ -179,7 +181,7 @@ def _stamps(root: Root) -> dict[Path, tuple[int, int, int]]:
 
 
 def _write_trackers(staging: Path, folder: Path, tracker: str) -> None:
-    (staging / TRACKER).write_text(tracker)
+    (staging / TRACKER).write_text(tracker, encoding="utf-8")
     shutil.copyfile(folder / TRAIN_STATE, staging / TRAIN_STATE_TRACKER)
 
 

@@ -22,6 +22,8 @@ Parameters that differ, or that are not understood here, are merely not found eq
 
 import math
 import os
+import pickle
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,7 @@ from megatron.bridge.training.release.hf_files import FileRange, stamp
 from megatron.bridge.training.release.streaming import StreamedWeights, entries_of, try_streamed_model, weights_of
 from megatron.bridge.training.release.units import Content
 from megatron.bridge_release.archives import locate_values, open_part
+from megatron.bridge_release.plain_files import Unreadable
 from megatron.bridge_release.reading import Entry, read_metadata
 
 
@@ -50,6 +53,8 @@ _STORAGES = {
     "HalfStorage": torch.float16,
     "DoubleStorage": torch.float64,
 }
+# What a damaged file raises, or values that a conversion refuses.
+_UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, Unreadable)
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -119,8 +124,8 @@ def _is_equal(weights: StreamedWeights, entries: list[ShardedTensor], stored: "_
     try:
         unit = weights.unit([(entry, entry.data) for entry in entries])
         return all(stored.holds(content) for content in unit.contents())
-    except Exception:
-        # Whatever a conversion or a file raises, the comparison by names raises again.
+    except _UNREADABLE:
+        # The comparison by names, which loads the tensors, raises it again.
         return False
 
 
@@ -141,7 +146,9 @@ class _Stored:
     def holds(self, content: Content) -> bool:
         """Return whether the checkpoint holds a content at its entry's place."""
         entry: ShardedTensor = content.entry
-        tensor, shape = self._tensors[entry.key], (1,) * entry.prepend_axis_num + entry.local_shape
+        tensor, shape = self._tensors.get(entry.key), (1,) * entry.prepend_axis_num + entry.local_shape
+        if tensor is None:
+            return False
         # Rows that pad the vocabulary are no part of the model.
         if tensor.shape != entry.global_shape and not (
             entry.allow_shape_mismatch

@@ -14,11 +14,14 @@
 
 """Ranks share results and errors; of several ranks, the functional tests tell."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 import torch.distributed as dist
 
+from megatron.bridge.training.utils import all_ranks
 from megatron.bridge.training.utils.all_ranks import gather, on_rank_0, sendable, together
 
 
@@ -62,3 +65,69 @@ def test_an_error_that_cannot_be_sent_is_told_by_its_text():
     assert sendable(kept) is kept
     assert type(told) is RuntimeError and str(told) == "_NotForPickle: not so"
     assert str(sendable(_Speechless())) == "_Speechless"
+
+
+# For each case, two ranks whose default group waits for a second, and a rank 0 that works for longer. They are forked
+# from a process that has loaded the module alone.
+RANKS = """
+import importlib.util, os, signal, sys, time
+from datetime import timedelta
+import torch.distributed as dist
+spec = importlib.util.spec_from_file_location("all_ranks", sys.argv[1])
+all_ranks = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(all_ranks)
+
+def work(case):
+    time.sleep(2.5)
+    if case == "interrupt":
+        os.kill(os.getpid(), signal.SIGINT)
+    if case == "exit":
+        raise SystemExit("terminated")
+    if case == "die":
+        os._exit(9)
+    return "done"
+
+def run(case, rank):
+    store = dist.FileStore(os.path.join(sys.argv[2], case), 2)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2, timeout=timedelta(seconds=1))
+    begin, said = time.monotonic(), [case, rank]
+    try:
+        if case == "signal" and rank == 1:
+            signal.signal(signal.SIGALRM, lambda *_: said.append(time.monotonic() < begin + 2))
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+        said.append(all_ranks.on_rank_0(lambda: work(case)))
+        said += all_ranks.gather(all_ranks.together(lambda: (time.sleep(2 * rank), rank)[1]))
+    except BaseException as error:
+        said += [type(error).__name__, *(error.args if isinstance(error, SystemExit) else [])]
+    os.write(1, (" ".join(map(str, said)) + chr(10)).encode())
+
+ranks = []
+for case in ("work", "signal", "interrupt", "exit", "die"):
+    for rank in range(2):
+        ranks.append(os.fork())
+        if not ranks[-1]:
+            run(case, rank)
+            os._exit(0)
+for rank in ranks:
+    os.waitpid(rank, 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory) -> list[str]:
+    command = [sys.executable, "-c", RANKS, all_ranks.__file__, str(tmp_path_factory.mktemp("stores"))]
+    return sorted(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines())
+
+
+def test_other_ranks_wait_for_rank_0_and_learn_how_it_ended(said):
+    assert said == [
+        "die 1 RuntimeError",
+        "exit 0 SystemExit terminated",
+        "exit 1 SystemExit terminated",
+        "interrupt 0 KeyboardInterrupt",
+        "interrupt 1 KeyboardInterrupt",
+        "signal 0 done 0 1",
+        "signal 1 True done 0 1",
+        "work 0 done 0 1",
+        "work 1 done 0 1",
+    ]

@@ -18,7 +18,16 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
+from megatron.bridge.training import model_load_save
+from megatron.bridge.training.checkpointing import (
+    _get_non_persistent_iteration,
+    _resolve_checkpoint_iteration,
+    find_checkpoint_folder,
+    read_metadata,
+)
+from megatron.bridge.training.state import TrainState
 from megatron.bridge.training.utils.checkpoint_root import (
     checkpoint_folders,
     read_tracker,
@@ -127,3 +136,49 @@ def test_any_other_folder_without_a_run_config_stands_for_itself(folders, tmp_pa
         (tmp_path / "release/run_config.yaml").touch()
     (tmp_path / folders[-1] / ".metadata").touch()
     assert resolve_run_config_folder(f"{root}/{folders[-1]}") == f"{root}/{folders[-1]}"
+
+
+def test_the_tracker_of_a_root_is_read_again_each_time(tmp_path):
+    """It is read with a cache by its name, and training goes on in one process."""
+    for step in (5, 10):
+        root = str(tmp_path)
+        torch.save(TrainState(step=step).state_dict(), tmp_path / TRAIN_STATE_TRACKER)
+        assert _resolve_checkpoint_iteration(root, None) == (step, False)
+        assert _get_non_persistent_iteration(root, "global") == step
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n", "release2", "-1"])
+def test_a_torn_tracker_is_an_error_and_no_exit(tmp_path, text):
+    root = _root(tmp_path, tracker=text)
+    for read in (find_checkpoint_folder, model_load_save.load_megatron_model, model_load_save.load_model_config):
+        with pytest.raises(ValueError, match="neither 'release' nor an iteration number"):
+            read(root)
+    with pytest.raises(ValueError, match="neither 'release' nor an iteration number"):
+        _resolve_checkpoint_iteration(root, None)
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["release", "release"], (0, True)),
+        (["release", "7"], (7, False)),
+        (["release", "0"], (0, False)),
+        (["5", "7"], (7, False)),
+    ],
+)
+def test_ranks_that_read_different_trackers_agree(tmp_path, monkeypatch, texts, expected):
+    """Each rank reads the tracker by itself, while another process may replace it."""
+    tracker, reduced = tmp_path / TRACKER, []
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+
+    def read(text: str) -> tuple[int, bool]:
+        tracker.write_text(text)
+        return read_metadata(str(tracker))
+
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor, op: reduced.append(tensor.clone()))
+    for text in texts:
+        read(text)
+    highest = torch.stack(reduced).amax(0)
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor, op: tensor.copy_(highest))
+    assert [read(text) for text in texts] == [expected] * len(texts)

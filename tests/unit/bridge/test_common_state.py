@@ -29,15 +29,15 @@ def _tokenizer(model: str) -> SimpleNamespace:
 
 
 def test_the_args_name_the_tokenizer_s_copy_where_it_was_a_folder(tmp_path):
-    args = release_args(gpt_model(), "torch_dist", _tokenizer(str(tmp_path)), tmp_path / "root")
+    args = release_args(gpt_model(), _tokenizer(str(tmp_path)), tmp_path / "root")
     assert (args.ckpt_format, args.tokenizer_type) == ("torch_dist", "HuggingFaceTokenizer")
     assert args.tokenizer_model == str(tmp_path / "root/release/tokenizer")
 
 
 def test_the_args_name_a_model_of_the_hub_as_it_is_and_no_tokenizer_where_there_is_none(tmp_path):
-    args = release_args(gpt_model(), "torch_dist", _tokenizer("org/model"), tmp_path)
+    args = release_args(gpt_model(), _tokenizer("org/model"), tmp_path)
     assert args.tokenizer_model == "org/model"
-    assert getattr(release_args(gpt_model(), "fsdp_dtensor", None, tmp_path), "tokenizer_model", None) is None
+    assert getattr(release_args(gpt_model(), None, tmp_path), "tokenizer_model", None) is None
 
 
 def test_the_common_state_is_written_again_once(tmp_path, monkeypatch):

@@ -49,8 +49,14 @@ def test_what_it_builds_is_not(changes):
     assert not account_for_config(LlamaConfig(**SIZES, **changes)).refused
 
 
+def test_private_fields_need_no_warning_and_others_do():
+    """transformers writes the private ones, such as _commit_hash, and tools their own; no model computes with them."""
+    config = LlamaConfig(**SIZES, _model_name_or_path="org/model", _anything={"a": 1}, anything=5)
+    assert account_for_config(config).unknown == ["anything (5)"]
+
+
 def test_a_field_that_is_let_go_must_be_one_that_the_config_has():
-    with pytest.raises(ValueError, match="allow_config_fields names nonesuch, which the config has not"):
+    with pytest.raises(ValueError, match="The config has no field nonesuch. .* from allow_config_fields"):
         account_for_config(LlamaConfig(**SIZES), ["nonesuch"])
     fields = account_for_config(LlamaConfig(**SIZES, mlp_bias=True), ["mlp_bias"])
     assert not fields.refused and len(fields.let_through) == 1

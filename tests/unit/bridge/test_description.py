@@ -22,7 +22,7 @@ from args_models import gpt_model
 
 from megatron.bridge.training.release import description
 from megatron.bridge.training.release.common_state import release_args
-from megatron.bridge.training.release.description import describe_release, load_args, warn_of_what_no_flag_gives
+from megatron.bridge.training.release.description import describe_release, warn_of_what_no_flag_gives
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def root(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "metadata.json").write_text("{}")
     (folder / "run_config.yaml").write_text(yaml.safe_dump({"model": {"hf_model_id": "org/model"}}))
-    args = release_args(gpt_model(), "torch_dist", None, tmp_path)
+    args = release_args(gpt_model(), None, tmp_path)
     monkeypatch.setattr(description, "load_common_state_dict", lambda folder: {"args": args})
     return tmp_path
 
@@ -45,13 +45,6 @@ def test_a_release_has_flags_source_and_checksums(root):
     assert source["made_of"] == "org/model" and source["let_through"] == ["A tensor was left out."]
     files = json.loads((folder / "integrity.json").read_text())["files"]
     assert sorted(files) == ["megatron_lm_args.txt", "metadata.json", "run_config.yaml", "source.json"]
-
-
-def test_without_a_common_state_there_are_no_flags(root):
-    (root / "release/metadata.json").unlink()
-    assert load_args(root / "release") is None
-    describe_release(root)
-    assert not (root / "release/megatron_lm_args.txt").exists() and (root / "release/integrity.json").exists()
 
 
 def test_an_object_store_gets_none(root, monkeypatch):

@@ -18,9 +18,11 @@ import errno
 import fcntl
 import os
 import random
+from pathlib import Path
 
 import pytest
 
+from megatron.bridge.training.release import filesystem
 from megatron.bridge.training.release.direct_file import DirectFile
 
 
@@ -122,3 +124,18 @@ def test_a_file_that_is_there_stays(tmp_path):
     with pytest.raises(FileExistsError):
         _write(tmp_path / "file", [b"new"])
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "lustre", "gpfs"])
+def test_on_a_network_filesystem_it_is_written_through_the_page_cache(kind, tmp_path, monkeypatch):
+    """Where each write past it waits for the server."""
+    seen, write = [], os.write
+
+    def look(descriptor, data):
+        seen.append(bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT))
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", look)
+    monkeypatch.setattr(filesystem, "mounts", lambda: {Path("/"): "ext4", tmp_path: kind})
+    assert _write(tmp_path / "file", [bytes(3 << 20)]) == bytes(3 << 20)
+    assert seen == [False, False]

@@ -22,13 +22,16 @@ import fcntl
 import os
 import shutil
 import stat
+import subprocess
+import threading
 from pathlib import Path
 
 import pytest
-from faults import LosingPower, Stepping, killed_at
+from faults import LosingPower, Stepping, killed_at, run_forked
 
+from megatron.bridge.training.release import filesystem, publishing
 from megatron.bridge.training.release.commands import repair_command
-from megatron.bridge.training.release.filesystem import Filesystem
+from megatron.bridge.training.release.filesystem import Filesystem, mounts
 from megatron.bridge.training.release.publishing import Publication, check_overwrite, was_interrupted
 from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge_release.root import find_writer
@@ -323,6 +326,134 @@ def test_without_locks_it_publishes_and_warns_and_clears_nothing_of_others(tmp_p
     _publish(tmp_path, "new")
     assert _found(tmp_path) == "new" and "no locks" in caplog.text
     assert (tmp_path / ".release-staging-of-another").exists()
+    # It would tell `check` and `repair` of an import that died.
+    assert not (tmp_path / ".release-lock").exists()
+
+
+def test_a_lock_file_that_others_made_is_left_to_them(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    (tmp_path / ".release-lock").touch()
+    _publish(tmp_path, "new")
+    assert _found(tmp_path) == "new" and (tmp_path / ".release-lock").exists()
+
+
+def test_a_look_at_the_writer_stops_no_import(tmp_path):
+    """`check`, `launch` and `repair --dry-run` lock it for a moment, to see whether anybody has it locked."""
+    (tmp_path / ".release-lock").touch()
+    looking = os.open(tmp_path / ".release-lock", os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    threading.Timer(0.3, os.close, [looking]).start()
+    _publish(tmp_path, "new")
+    assert _found(tmp_path) == "new"
+
+
+def test_folders_that_were_made_before_an_error_are_removed(tmp_path):
+    for step in range(6):
+
+        def fail(number: int, name: str, done: bool) -> None:
+            if number == step:
+                raise OSError(errno.EIO, name)
+
+        with pytest.raises(OSError, match="make_folder|sync"):
+            Publication(tmp_path / "a/b/c", filesystem=Stepping(fail)).begin()
+        assert not list(tmp_path.iterdir())
+
+
+def test_no_moment_has_another_umask(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", None)
+    _publish(tmp_path / "root", "new")
+    assert _found(tmp_path / "root") == "new"
+
+
+def _mount_layers(folder: Path, lower: Path) -> None:
+    """Mount an overlay filesystem on a folder, which this process alone sees."""
+    user, group = os.getuid(), os.getgid()
+    os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNS)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+    subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=True)
+    shutil.copytree(lower, folder / "lower")
+    for name in ("upper", "work", "root"):
+        (folder / name).mkdir()
+    layers = ",".join(f"{option}={folder}/{name}" for option, name in LAYERS)
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, folder / "root"], check=True)
+
+
+LAYERS = (("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work"))
+
+
+def test_a_release_in_a_lower_layer_is_refused_before_the_work(tmp_path):
+    """As an image's is in a container."""
+    _publish(tmp_path / "image", "old")
+    (tmp_path / "mount").mkdir()
+    root, said = tmp_path / "mount/root", tmp_path / "said"
+
+    def publish() -> None:
+        try:
+            _mount_layers(tmp_path / "mount", tmp_path / "image")
+        except (OSError, subprocess.CalledProcessError):
+            return
+        said.write_text("mounted")
+        try:
+            Publication(root).begin()
+        except ValueError as error:
+            said.write_text(f"{error} {_found(root)} {sorted(_names(root))}")
+
+    run_forked(publish)
+    if not said.exists():
+        pytest.skip("no overlay filesystem can be mounted here")
+    assert said.read_text().startswith(f"{root}/release cannot be renamed on this overlay filesystem")
+    assert said.read_text().endswith(f" old {sorted(['release', TRACKER, TRAIN_STATE_TRACKER])}")
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+def test_folders_that_cannot_be_renamed_are_refused_before_the_work(tmp_path, monkeypatch, old):
+    root = _root(tmp_path, old)
+    before = _names(root)
+
+    def rename(self, source, target):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(Filesystem, "rename", rename)
+    with monkeypatch.context() as patched:
+        patched.setattr(filesystem, "mounts", lambda: {Path("/"): "overlay"})
+        with pytest.raises(ValueError, match="cannot be renamed on this overlay filesystem"):
+            Publication(root).begin()
+    with monkeypatch.context() as patched:
+        patched.setattr(publishing, "mounts", lambda: {Path("/"): "ext4", root / "release": "ext4"})
+        if old:
+            with pytest.raises(ValueError, match=f"^{root}/release is a mount point"):
+                Publication(root).begin()
+    assert _names(root) == before and _found(root) == old
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+def test_in_an_upper_layer_it_publishes(tmp_path, monkeypatch, old):
+    root = _root(tmp_path, old)
+    monkeypatch.setattr(filesystem, "mounts", lambda: {Path("/"): "ext4", tmp_path: "overlay"})
+    _publish(root, "new", overwrite=old is not None)
+    assert _found(root) == "new"
+    _assert_clean(root, old)
+
+
+def test_mounts_are_listed_with_their_types():
+    assert mounts()[Path("/proc")] == "proc" and Path("/") in mounts()
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.ENOTSUP, errno.EXDEV], ids=errno.errorcode.get)
+def test_a_file_that_gets_no_hard_link_is_named(tmp_path, monkeypatch, error):
+    root = _root(tmp_path, "old")
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(error, os.strerror(error))))
+    publication = Publication(root, "iter_0000000")
+    publication.begin()
+    with pytest.raises(ValueError, match=f"^Hard link failed: {root}/release/.metadata"):
+        publication.link(root / "release")
+    publication.end()
+    _assert_clean(root, "old")
 
 
 @pytest.mark.parametrize(

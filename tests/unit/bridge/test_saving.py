@@ -21,6 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch.distributed as dist
 
 from megatron.bridge.training.release import saving
 from megatron.bridge.training.release.saving import open_tracker_object, publishes_release
@@ -80,10 +81,7 @@ def test_a_release_is_replaced_by_who_says_so(tmp_path):
     assert _names(tmp_path) == WHOLE and (tmp_path / "release/.metadata").read_text() == "two"
 
 
-def test_a_format_without_args_has_no_advice(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(saving, "load_args", lambda folder: None)
-    save("one", tmp_path, release=True)
-    assert not capsys.readouterr().out
+_GLOO = "/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc"
 
 
 def _raises(error: BaseException):
@@ -97,7 +95,19 @@ def _raises(error: BaseException):
     ("error", "kind", "said"),
     [
         (KeyboardInterrupt(), KeyboardInterrupt, "interrupted, and nothing is published"),
-        (RuntimeError("Connection closed by peer [1]"), RuntimeError, "See another rank's own error"),
+        (
+            RuntimeError(f"[{_GLOO}:561] Connection closed by peer [::1]:7"),
+            RuntimeError,
+            "See another rank's own error",
+        ),
+        (RuntimeError(f"[{_GLOO}:534] Die Verbindung wurde beendet"), RuntimeError, r"\(.*beendet\), and nothing is"),
+        (
+            dist.DistBackendError("[Rank 3] watchdog"),
+            RuntimeError,
+            r"has stopped \(\[Rank 3\] watchdog\), and nothing",
+        ),
+        (dist.DistNetworkError("timed out"), RuntimeError, "See another rank's own error"),
+        (RuntimeError("Connection closed by peer"), RuntimeError, "^Connection closed by peer$"),
         (RuntimeError("Something else"), RuntimeError, "Something else"),
         (BrokenPipeError("gone"), BrokenPipeError, "gone"),
     ],
@@ -113,8 +123,17 @@ def test_an_error_of_the_disk_names_the_root_and_that_it_is_as_it_was(tmp_path):
     with pytest.raises(OSError) as caught:
         save("one", tmp_path / "root", release=True, stop=_raises(OSError(28, "No space left on device")))
     assert caught.value.filename == str(tmp_path / "root")
-    assert caught.value.__notes__ == [f"{tmp_path / 'root'} is as it was; import again when this is mended."]
+    assert caught.value.__notes__ == [f"{tmp_path / 'root'} is unchanged. Fix the error and run the import again."]
     assert not (tmp_path / "root").exists()
+
+
+def test_a_library_s_oserror_keeps_its_text(tmp_path):
+    """transformers, requests and huggingface_hub raise them without an errno: a filename would replace their text."""
+    with pytest.raises(OSError) as caught:
+        save("one", tmp_path / "root", release=True, stop=_raises(OSError("Can't load tokenizer for 'org/model'")))
+    assert str(caught.value) == "Can't load tokenizer for 'org/model'"
+    assert (caught.value.errno, caught.value.filename) == (None, None)
+    assert caught.value.__notes__ == [f"{tmp_path / 'root'} is unchanged. Fix the error and run the import again."]
 
 
 def test_sigterm_ends_a_save_through_what_clears_up(tmp_path):

@@ -27,6 +27,7 @@ from safetensors.torch import save_file
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorProperties
 from torch.distributed.checkpoint.planner import TensorWriteData, WriteItem, WriteItemType
 
+from megatron.bridge.training.release import entry_file
 from megatron.bridge.training.release.entry_file import EntryFile
 from megatron.bridge.training.release.headers import read_headers
 from megatron.bridge.training.release.hf_files import FileRange, HuggingFaceFiles, stamp
@@ -57,12 +58,38 @@ def test_tensors_of_files_are_those_of_safetensors(tmp_path):
     files.require_unchanged()
 
 
+class _Cut:
+    """A file that gets the writes of another torch, cut at other places."""
+
+    def __init__(self, file, size: int) -> None:
+        self._file, self._size = file, size
+        self.seek = getattr(file, "seek", None)
+        self.tell, self.flush = getattr(file, "tell", None), file.flush
+
+    def write(self, data) -> int:
+        data = bytes(data)
+        for at in range(0, len(data), self._size):
+            self._file.write(data[at : at + self._size])
+        return len(data)
+
+
+@pytest.fixture(params=[None, 1, 7, 100])
+def cut(request, monkeypatch) -> int | None:
+    """This torch, and others whose zip writer cuts its writes in another way."""
+    save, size = torch.save, request.param
+    if size is not None:
+        monkeypatch.setattr(entry_file.torch, "save", lambda value, file: save(value, _Cut(file, size)))
+    entry_file._leaves_room.cache_clear()
+    yield size
+    entry_file._leaves_room.cache_clear()
+
+
 @pytest.mark.parametrize(
     "tensor",
     [torch.empty(0, 4), torch.tensor(3.5), torch.arange(7), torch.randn(3, 5).bfloat16(), torch.randn(700, 3000)],
     ids=lambda tensor: f"{tuple(tensor.shape)}",
 )
-def test_an_entry_is_what_torch_writes(tensor, tmp_path):
+def test_an_entry_is_what_torch_writes(tensor, tmp_path, cut):
     """With the checksum of its bytes; the ID that torch makes of a file's checksums is another one."""
     sizes = TensorWriteData(
         ChunkStorageMetadata(tensor.shape, tensor.shape), TensorProperties(tensor.dtype), tensor.shape
@@ -75,6 +102,7 @@ def test_an_entry_is_what_torch_writes(tensor, tmp_path):
     data = (tmp_path / "file").read_bytes()
     assert hashlib.sha256(data).hexdigest() == file.digest and sum(written) == tensor.nbytes
     assert (result.storage_data.offset, result.storage_data.length) == (begin, len(data) - begin)
+    assert entry_file._leaves_room() is (cut is None)
     expected, found = io.BytesIO(), io.BytesIO(data[begin:])
     torch.save(tensor, expected)
     assert torch.equal(torch.load(found, weights_only=True), tensor)
@@ -92,3 +120,15 @@ def test_things_are_shared_evenly_and_alike_everywhere():
     assert sorted("".join("".join(mine) for mine in shares)) == list("abcdefgh")
     assert [sum(sizes["abcdefgh".index(one)] for one in mine) for mine in shares] == [100, 53, 60]
     assert share([], [], 2) == [[], []]
+
+
+@pytest.mark.parametrize("values", [[0.0, float("nan")], [float("inf"), 0.0]])
+def test_values_that_are_no_numbers_are_refused_by_every_torch(values, tmp_path, cut):
+    tensor = torch.tensor(values)
+    sizes = TensorWriteData(
+        ChunkStorageMetadata(tensor.shape, tensor.shape), TensorProperties(tensor.dtype), tensor.shape
+    )
+    item = WriteItem(MetadataIndex("key"), WriteItemType.SHARD, tensor_data=sizes)
+    with pytest.raises(ValueError, match="^key has values"):
+        with EntryFile(tmp_path / "file", threading.Event(), lambda size: None) as file:
+            file.write_entry(Content(item, tensor))

@@ -16,6 +16,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from argparse import Namespace
 
 import pytest
@@ -25,6 +27,7 @@ from megatron.bridge_release.checking import check
 from megatron.bridge_release.integrity import files_of
 from megatron.bridge_release.launch_flags import RUN_FLAGS
 from megatron.bridge_release.layout import TRAIN_STATE_TRACKER
+from megatron.bridge_release.plain_files import Unreadable, load_yaml
 from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
 from megatron.bridge_release.source import Source, write_source
 
@@ -288,6 +291,25 @@ def test_a_run_config_that_describes_no_model_stops_bridge(release, text):
     release.seal()
     assert _problem(release).startswith("run_config.yaml is damaged (")
     assert _stopped(release) == {BRIDGE}
+
+
+def test_files_are_read_alike_in_every_locale(release):
+    """json and yaml files are UTF-8, which a locale such as C is not to Python."""
+    (release.folder / "tokenizer/tokenizer.json").write_text('{"model": "größe ▁"}', encoding="utf-8")
+    (release.folder / "run_config.yaml").write_text("model: {name: größe}\n", encoding="utf-8")
+    release.seal()
+    code = "import sys; from pathlib import Path; from megatron.bridge_release.checking import check; "
+    code += "print(sys.flags.utf8_mode, ascii(check(Path(sys.argv[1])).problems))"
+    environment = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-c", code, str(release.root)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "0 []\n"
+
+
+def test_yaml_that_is_damaged_is_named(tmp_path):
+    (tmp_path / "run_config.yaml").write_text("[")
+    with pytest.raises(Unreadable, match=f"^{tmp_path}/run_config.yaml is damaged .ParserError"):
+        load_yaml(tmp_path / "run_config.yaml")
 
 
 def test_a_train_state_without_a_step_stops_bridge(release):

@@ -108,3 +108,8 @@ def test_damaged_sums_are_refused_and_whole_ones_are_read(folder, change):
     (folder / "SHA256SUMS").write_text(change(text))
     with pytest.raises(ValueError, match="^its last line has no end$|^it has the line "):
         read_sums(folder)
+
+
+def test_a_file_that_has_vanished_has_its_error_for_a_digest(folder):
+    found = digests(folder, ["a", "gone"])
+    assert found["a"] == DIGESTS["a"] and isinstance(found["gone"], FileNotFoundError)

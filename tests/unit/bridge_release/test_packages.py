@@ -28,6 +28,7 @@ SHARED = (
     "model_files",
     "model_folder",
     "names",
+    "option_errors",
     "plain_files",
     "root",
     "rope_factor",

@@ -254,6 +254,11 @@ def test_a_damaged_record_is_an_error_that_names_it(hf, tmp_path, text):
     ("text", "expected"),
     [
         ("model:\n  hf_model_id: org/name\n", "org/name"),
+        ("model:\n  extra_checkpoint_metadata: {hf_model_id: org/name}\n", "org/name"),
+        ("model:\n  hf_model_id: org/name\n  extra_checkpoint_metadata: {hf_model_id: other}\n", "org/name"),
+        ("model:\n  extra_checkpoint_metadata: null\n", None),
+        ("model:\n  extra_checkpoint_metadata: [hf_model_id]\n", None),
+        ("model: []\n", None),
         ("model: {}\n", None),
         ("model:\n  hf_model_id: 5\n", None),
         ("[", None),

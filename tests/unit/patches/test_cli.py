@@ -147,6 +147,26 @@ def test_status_shows_what_does_not_apply(project, upstream, capsys, code, state
     assert [row.rpartition("  ")[2] for row in rows] == states
 
 
+def test_status_shows_that_upstream_has_a_path_that_an_edit_misses(project, upstream, capsys):
+    """Such as the builders of later versions, beside the providers."""
+    edits = project / "patches/edits/package.py"
+    replace(
+        edits,
+        'PassArgument("write", "release=release")',
+        'PassArgument("write", "release=release"), without="BUILDER"',
+    )
+    assert main(["status", "--upstream", str(upstream)], project) == 0
+    code = "def save(path):\n    write(path)\n\n\nclass Bridge:\n    BUILDER = False\n"
+    (upstream / "megatron/bridge/package.py").write_text(code)
+    capsys.readouterr()
+    assert main(["status", "--upstream", str(upstream)], project) == 1
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert [row.rpartition("  ")[2] for row in rows] == ["applies", "another path"]
+    assert "edit 'argument' of save: expected no BUILDER, found it (upstream" in refusal(
+        project, upstream, code, capsys
+    )
+
+
 def refusal(project: Path, upstream: Path, code: str, capsys) -> str:
     (upstream / "megatron/bridge/package.py").write_text(code)
     assert main(["apply", "--upstream", str(upstream), "--to", str(project / "tree")], project) == 1

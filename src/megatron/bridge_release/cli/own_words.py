@@ -14,41 +14,93 @@
 
 """Keeps what other libraries print out of a user's sight, down to what C++ writes to the file descriptors."""
 
+import io
 import logging
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import TextIO
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from typing import BinaryIO, TextIO
+
+
+class _Sink(io.TextIOBase):
+    """A stream that libraries may keep: while their output is collected it goes to a file, and then to stderr again."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.target = file
+
+    def write(self, text: str) -> int:
+        # A full disk that has no room for a log is no error of the work.
+        with suppress(OSError):
+            self.target.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self.target.flush()
+
+    def fileno(self) -> int:
+        return self.target.fileno()
+
+    @property
+    def buffer(self) -> BinaryIO:
+        """The stream of bytes."""
+        return self.target.buffer
 
 
 @contextmanager
 def own_words(*, verbose: bool) -> Iterator[tuple[TextIO, TextIO]]:
-    """Keep what libraries print out of a user's sight.
+    """Keep what libraries print out of a user's sight: in a file, which an unexpected error names.
 
     Args:
-        verbose: Whether to show it on stderr after all.
+        verbose: Whether to show it on stderr instead.
 
     Yields:
         The user's stdout and stderr, which libraries do not write to.
     """
-    out, err = _apart(sys.stdout, 1), _apart(sys.stderr, 2)
+    stdout, stderr = sys.stdout, sys.stderr
+    out, err = _apart(stdout, 1), _apart(stderr, 2)
     kept = os.dup(1), os.dup(2)
-    others = os.dup(2) if verbose else os.open(os.devnull, os.O_WRONLY)
+    descriptor, log = (os.dup(2), None) if verbose else _open_log()
+    file = os.fdopen(descriptor, "w", buffering=1, errors="replace")
+    sink = _Sink(file)
+    handler = logging.StreamHandler(sink)
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    root_handlers = logging.root.handlers
     try:
-        # It is never closed: the libraries' log handlers keep it.
-        sink = os.fdopen(os.dup(others), "w", buffering=1, errors="replace")
+        if not root_handlers:
+            logging.root.addHandler(handler)
         with redirect_stdout(sink), redirect_stderr(sink), warnings.catch_warnings():
-            for descriptor in (1, 2):
-                os.dup2(others, descriptor)
-            logging.basicConfig(format="%(name)s: %(message)s", stream=sink)
+            for standard in (1, 2):
+                os.dup2(descriptor, standard)
             yield out, err
+    except BaseException as error:
+        if log is not None and not isinstance(error, (ValueError, OSError, KeyboardInterrupt, SystemExit)):
+            error.add_note(f"The output of the libraries is in {log}")
+            log = None
+        raise
     finally:
-        for descriptor, was in zip((1, 2), kept):
-            os.dup2(was, descriptor)
+        for standard, was in zip((1, 2), kept):
+            os.dup2(was, standard)
             os.close(was)
-        os.close(others)
+        logging.root.removeHandler(handler)
+        sink.target = stderr
+        for stream, original in ((file, None), (out, stdout), (err, stderr)):
+            if stream is not original:
+                with suppress(OSError):
+                    stream.close()
+        if log is not None:
+            os.unlink(log)
+
+
+def _open_log() -> tuple[int, str | None]:
+    """Open a file for what libraries print; return its descriptor and its path, None if no folder takes one."""
+    try:
+        return tempfile.mkstemp(prefix="megatron-bridge-release-", suffix=".log")
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY), None
 
 
 @contextmanager

@@ -109,12 +109,10 @@ def test_a_root_that_holds_a_checkpoint_is_refused_in_the_shells_words(hf, relea
     before = release.files()
     assert _error(capsys, "import", hf, release.root) == (
         f"error: {release.root} already holds a checkpoint of org/name: release, the tracker 'release'. "
-        "Give another folder, or --overwrite to replace a release."
+        "Use another output path, or pass --overwrite to replace the release."
     )
     release.tracker.write_text("5")
-    assert "--overwrite replaces a release, where the tracker says 'release'" in _error(
-        capsys, "import", hf, release.root, "--overwrite"
-    )
+    assert "--overwrite replaces only a release" in _error(capsys, "import", hf, release.root, "--overwrite")
     release.tracker.write_text("release")
     assert release.files() == before
 

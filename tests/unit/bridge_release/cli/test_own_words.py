@@ -14,8 +14,15 @@
 
 """What libraries print is kept apart from what the command says."""
 
+import logging
+import os
+import re
 import subprocess
 import sys
+
+import pytest
+
+from megatron.bridge_release.cli.own_words import own_words
 
 
 NOISE = """
@@ -56,3 +63,65 @@ def test_an_error_inside_leaves_the_descriptors_as_they_were():
     code = NOISE.replace('    print("result", file=out)', "    raise SystemExit(5)")
     run = subprocess.run([sys.executable, "-c", code, "False"], capture_output=True, text=True)
     assert (run.returncode, run.stdout, run.stderr) == (5, "", "")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), KeyError("name"), AssertionError()])
+def test_an_unexpected_error_names_the_file_of_what_the_libraries_printed(error, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(type(error)) as caught, own_words(verbose=False):
+        print("library: print")
+        os.write(2, b"library: descriptor 2\n")
+        raise error
+    (log,) = tmp_path.iterdir()
+    assert caught.value.__notes__ == [f"The output of the libraries is in {log}"]
+    assert re.fullmatch(r"megatron-bridge-release-\w+\.log", log.name)
+    assert set(log.read_text().splitlines()) == {"library: print", "library: descriptor 2"}
+
+
+@pytest.mark.parametrize(
+    "error", [None, ValueError("refused"), OSError(28, "full"), KeyboardInterrupt(), SystemExit(1)]
+)
+@pytest.mark.parametrize("verbose", [True, False])
+def test_any_other_end_leaves_no_file_and_no_note(error, verbose, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    try:
+        with own_words(verbose=verbose):
+            print("library: print")
+            if error is not None:
+                raise error
+    except BaseException as caught:
+        assert caught is error and not hasattr(caught, "__notes__")
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_stays_open_and_no_handler_stays(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(logging.root, "handlers", [])
+    before = sorted(os.listdir("/proc/self/fd"))
+    with own_words(verbose=False):
+        logger = logging.Logger("library")
+        logger.addHandler(logging.StreamHandler())
+        logger.warning("inside")
+        assert logging.root.handlers
+    assert sorted(os.listdir("/proc/self/fd")) == before and logging.root.handlers == []
+    # A handler that a library has made meanwhile goes on with the user's stderr.
+    logger.warning("after")
+    assert capsys.readouterr().err == "after\n"
+
+
+def test_without_a_folder_for_a_file_the_work_is_done(monkeypatch, capfd):
+    def fail(**_):
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.mkstemp", fail)
+    with pytest.raises(RuntimeError) as caught, own_words(verbose=False):
+        print("library: print")
+        raise RuntimeError
+    assert not hasattr(caught.value, "__notes__") and capfd.readouterr() == ("", "")
+
+
+def test_a_full_disk_for_the_file_is_no_error_of_the_work(monkeypatch):
+    monkeypatch.setattr("tempfile.mkstemp", lambda **_: (os.open("/dev/full", os.O_WRONLY), os.devnull))
+    monkeypatch.setattr("os.unlink", lambda path: None)
+    with own_words(verbose=False):
+        print("library: print")
+        print("x" * 100_000, flush=True)

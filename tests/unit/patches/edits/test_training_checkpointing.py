@@ -20,6 +20,11 @@ class TestEdits(EditSnippets):
 +        release: If True, writes the checkpoint folder ``release`` and the tracker ``release``, from which
 +            Megatron-LM starts fine-tuning. Default is False.
      """
++    if release and (state.train_state.step != 0 or state.cfg.checkpoint.ckpt_format != "torch_dist"):
++        raise ValueError(
++            "A release checkpoint requires train_state.step 0 and ckpt_format 'torch_dist': found step "
++            f"{state.train_state.step} and {state.cfg.checkpoint.ckpt_format!r}. Save with release=False."
++        )
 -    get_checkpoint_name(1)
 +    get_checkpoint_name(1, release=release)
      with msc.open(1) as f:
@@ -87,9 +92,7 @@ class TestEdits(EditSnippets):
 +
  def save_checkpoint():
 +    if release:
-+        state_dict["args"] = release_args(
-+            model=cfg.model, ckpt_format=ckpt_cfg.ckpt_format, tokenizer=cfg.tokenizer, root=ckpt_cfg.save
-+        )
++        state_dict["args"] = release_args(model=cfg.model, tokenizer=cfg.tokenizer, root=ckpt_cfg.save)
      x = _get_model_glu_interleave_sizes(1)
 """,
             ("_get_model_glu_interleave_sizes", "_sizes"),
@@ -179,6 +182,12 @@ class TestEdits(EditSnippets):
 -        except ValueError:
 -            sys.exit()
 +        iteration, release = parse_tracker(metastring, tracker_filename)
+-    iters_cuda = torch.tensor([iteration])
++    iters_cuda = torch.tensor([iteration, not release])
+     torch.distributed.all_reduce(iters_cuda)
++    release = not iters_cuda[1].item()
+-    print_rank_0("A warning", flush=True)
++    print_rank_0(f"WARNING: the ranks read different trackers, {iteration} on rank {rank}: {max_iter} is used")
      return iteration
 """,
             ("int(metastring)", "number(metastring)"),
@@ -195,12 +204,22 @@ class TestEdits(EditSnippets):
 +    if file_exists(text_tracker):
 +        iteration, release = read_metadata(text_tracker)
 +    elif file_exists(tracker_filename):
-+        # As Bridge left a root before 0.2.
++        # As Bridge left a root before 0.2. It is cached by its name, and each save replaces its content.
++        read_train_state.cache_clear()
 +        iteration = read_train_state(tracker_filename).step
      return iteration
 """,
             ("file_exists", "exists"),
             "    if file_exists(tracker_filename):\n        iteration = 1\n    else:\n        iteration = 2\n",
+        ),
+        "non-persistent-tracker": Snippet(
+            """
+ def _get_non_persistent_iteration():
++    read_train_state.cache_clear()
+     return read_train_state(1)
+""",
+            ("read_train_state", "read_state"),
+            "    return read_train_state(1)\n",
         ),
         "find-folder-for-all-ranks": Snippet(
             '''

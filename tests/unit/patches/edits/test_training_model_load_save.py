@@ -38,7 +38,7 @@ class TestEdits(EditSnippets):
 +
  def save_megatron_model():
      save()
-+    if release and ckpt_format == "torch_dist":
++    if release:
 +        write_common_state(path)
 """,
             ("save_megatron_model", "save"),
@@ -240,7 +240,7 @@ class TestEdits(EditSnippets):
 +
 +
  def save_megatron_model():
-+    checkpointing_context = release_context(model, ckpt_format, release)
++    checkpointing_context = release_context(model, release)
 +    low_memory_save = low_memory_save and checkpointing_context is None
      state = GlobalState()
 -    save_checkpoint(1, prebuilt_state_dict=2)

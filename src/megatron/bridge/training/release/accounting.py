@@ -40,6 +40,7 @@ from megatron.bridge.models.hf_pretrained.state import StateDict
 from megatron.bridge.models.model_provider import _create_model
 from megatron.bridge.training.release.causes import (
     cause_of_missing,
+    cause_of_shapes,
     cause_of_unused,
     plain_under_quantization,
     quantization_method,
@@ -70,6 +71,7 @@ class Account:
         copied: By the names of parameters, the tensors whose values they are, one after the other: where a conversion
             hands on its tensor, or joins two along their first axis.
         tied: Names of tensors that must be equal to another's, by that other's name.
+        unused: Names of the tensors that no conversion reads.
         left_out: Names of the tensors that were let go by the caller's patterns.
     """
 
@@ -79,6 +81,7 @@ class Account:
     uncounted: set[str] = field(default_factory=set)
     copied: dict[str, list[str]] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
+    unused: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
 
@@ -119,7 +122,7 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
     unused = [name for name in unused if not is_ignored(name, config)]
     account.left_out = [name for name in unused if any(fnmatch.fnmatchcase(name, one) for one in allow_unused)]
     left_out = set(account.left_out)
-    unused = [name for name in unused if name not in left_out]
+    account.unused = unused = [name for name in unused if name not in left_out]
     if unmapped:
         account.problems.append(
             f"Megatron-Bridge maps no tensor to Megatron's parameters {grouped(unmapped)}, which the config asks for."
@@ -134,7 +137,8 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
     if missing:
         account.problems.append(f"Missing: {grouped(missing)}. {cause_of_missing(missing, unused, headers, config)}")
     if unused:
-        account.problems.append(f"Not used: {grouped(unused)}. {cause_of_unused(unused, missing, headers, config)}")
+        cause = cause_of_unused(unused, missing, headers, config)
+        account.problems.append(f"Not used: {grouped(unused)}. {cause}".rstrip())
     return account
 
 
@@ -254,6 +258,7 @@ class _Conversions:
         self._source = MetaSource(headers)
         self._state = StateDict(self._source)
         self._misshapen: dict[str, list[str]] = {}
+        self._expected: dict[str, tuple[int, ...]] = {}
         self._raw: list[str] = []
         self._groups: set[str] = set()
 
@@ -271,7 +276,9 @@ class _Conversions:
         problems = self._account.problems
         if self._misshapen:
             told = "; ".join(f"{grouped(names)} {what}" for what, names in self._misshapen.items())
-            problems.append(f"Of another shape than the config asks for: {told}. Is the config another model's?")
+            misshapen = [name for names in self._misshapen.values() for name in names]
+            cause = cause_of_shapes(misshapen, self._expected, self._headers, self._bridge.hf_config)
+            problems.append(f"Of another shape than the config asks for: {told}. {cause}")
         if self._raw:
             method = quantization_method(self._bridge.hf_config)
             problems.append(
@@ -338,6 +345,7 @@ class _Conversions:
             if header is not None and DTYPES[header.dtype] in PLAIN and header.shape != tuple(tensor.shape):
                 what = f"is {_by(header.shape)}, not {_by(tensor.shape)}"
                 self._misshapen.setdefault(what, []).append(name)
+                self._expected[name] = tuple(tensor.shape)
                 other = True
         return other
 

@@ -26,6 +26,9 @@ from megatron.bridge.training.release.meta_source import DTYPES, PLAIN
 
 _LAYER = re.compile(r"(?:^|\.)layers\.(0|[1-9][0-9]{0,17})\.")
 _ADAPTER = re.compile(r"lora_|\.dora_|modules_to_save|^base_model\.")
+_VOCABULARY = re.compile(r"(?:^|\.)(?:embed_tokens|lm_head|wte|word_embeddings)\.weight$")
+_EXPERT = re.compile(r"\.experts\.[0-9]+\.")
+_FUSED_EXPERTS = re.compile(r"\.experts\.(?:gate_up_proj|down_proj|gate_proj|up_proj|w[123]|w1w3|w2)(?:\.weight)?$")
 _QUANTIZED = re.compile(
     r"(?:qweight|qzeros|scales|g_idx|weight_packed|weight_shape|absmax|quant_map|quant_state\.[\w.]+|SCB"
     r"|(?:weight|input|activation)_scale(?:_inv)?|_blocks|_scales|zero_point)$"
@@ -90,6 +93,11 @@ def cause_of_missing(missing: Sequence[str], unused: Sequence[str], headers: Map
     quantized = _quantized(unused, config)
     if quantized:
         return quantized
+    if fused := _fused_experts(missing, unused):
+        return (
+            f"The experts of a layer are fused into one tensor ({fused}), and Megatron-Bridge requires a tensor for each "
+            "expert of this model. Load the model with transformers 5 and write it with save_pretrained, which separates them."
+        )
     if prefix := _other_prefix(missing, unused):
         return f"The files' names have another prefix: {prefix}. Write the model again with save_pretrained."
     layers = [int(match[1]) for name in headers if (match := _LAYER.search(name))]
@@ -115,22 +123,54 @@ def cause_of_unused(unused: Sequence[str], missing: Sequence[str], headers: Mapp
     Returns:
         A sentence or two, with what to do.
     """
-    let_go = "What may be left out can be named with allow_unused_tensors."
     if any(_ADAPTER.search(name) for name in unused):
-        return f"They are an adapter's: merge it into the model first (PEFT's merge_and_unload). {let_go}"
+        return "They are an adapter's: merge it into the model first (PEFT's merge_and_unload)."
     quantized = _quantized(unused, config)
     if quantized:
-        return quantized if not missing else let_go
-    if _other_prefix(missing, unused):
-        return let_go
+        return quantized if not missing else ""
+    if _fused_experts(missing, unused) or _other_prefix(missing, unused):
+        return ""
     layers = getattr(config, "num_hidden_layers", None)
     if layers is not None and all((match := _LAYER.search(name)) and int(match[1]) >= layers for name in unused):
-        return f"The config says {layers} layers: it is another model's, or the model has more. {let_go}"
+        return f"The config says {layers} layers: it is another model's, or the model has more."
     files = sorted({headers[name].file for name in unused})
     where = (
         f" They are in {', '.join(files)}." if files != sorted({header.file for header in headers.values()}) else ""
     )
-    return f"Megatron-Bridge knows no place for them: the model is of another architecture.{where} {let_go}"
+    return f"Megatron-Bridge knows no place for them: the model is of another architecture.{where}"
+
+
+def cause_of_shapes(
+    names: Sequence[str], expected: Mapping[str, tuple[int, ...]], headers: Mapping[str, Header], config: Any
+) -> str:
+    """Explain why tensors may have other shapes than the config implies.
+
+    Args:
+        names: Names of the tensors that differ.
+        expected: The shapes that the config implies, as far as they are known.
+        headers: What the files hold.
+        config: The model's config.
+
+    Returns:
+        A sentence or two, with what to do.
+    """
+    empty = [name for name in names if name in headers and 0 in headers[name].shape]
+    if empty:
+        return (
+            f"{len(empty)} of them are empty: DeepSpeed ZeRO-3 may have saved placeholders of partitioned parameters. Save "
+            "the model with stage3_gather_16bit_weights_on_model_save, or run zero_to_fp32.py on the training checkpoint."
+        )
+    rows = {headers[name].shape[:1] for name in names if name in headers}
+    if len(rows) == 1 and all(
+        _VOCABULARY.search(name) and name in expected and headers[name].shape[1:] == expected[name][1:]
+        for name in names
+    ):
+        ((resized,),) = rows
+        return (
+            f"The embedding may have been resized, for example by PEFT, without the config: if the model has {resized} "
+            f"tokens, set vocab_size in config.json to {resized} (it is {getattr(config, 'vocab_size', 'missing')})."
+        )
+    return "config.json may belong to a different model."
 
 
 def _quantized(unused: Sequence[str], config: Any) -> str:
@@ -151,3 +191,10 @@ def _other_prefix(missing: Sequence[str], unused: Sequence[str]) -> str:
                 if rest in shorter:
                     return told.format(name, rest)
     return ""
+
+
+def _fused_experts(missing: Sequence[str], unused: Sequence[str]) -> str:
+    """Return the name of a tensor that holds all experts of a layer, where single experts are missing; else nothing."""
+    if not any(_EXPERT.search(name) for name in missing):
+        return ""
+    return next((name for name in unused if _FUSED_EXPERTS.search(name)), "")

@@ -30,12 +30,11 @@ from megatron.bridge.training.utils.all_ranks import on_rank_0
 from megatron.bridge.training.utils.checkpoint_utils import get_checkpoint_name
 
 
-def release_args(model: Any, ckpt_format: str, tokenizer: Any, root: str | Path) -> argparse.Namespace:
+def release_args(model: Any, tokenizer: Any, root: str | Path) -> argparse.Namespace:
     """Make the args of a release.
 
     Args:
         model: The model provider, with the model's own values.
-        ckpt_format: Format of the checkpoint.
         tokenizer: The tokenizer's config; None where there is none.
         root: Checkpoint root, where the release is found.
 
@@ -43,7 +42,6 @@ def release_args(model: Any, ckpt_format: str, tokenizer: Any, root: str | Path)
         The args.
     """
     args = megatron_lm_args(model)
-    args.ckpt_format = ckpt_format
     if tokenizer is not None:
         args.tokenizer_type = tokenizer.tokenizer_type
         args.tokenizer_model = tokenizer.tokenizer_model

@@ -24,6 +24,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
 from megatron.bridge.training.release.config_table import FAMILIES, NOT_COMPUTED, Field
 from megatron.bridge.training.release.headers import require_usual_weights
+from megatron.bridge.training.release.option_errors import OptionError
 
 
 _ROPE = "rope_parameters"
@@ -63,8 +64,10 @@ def account_for_config(config: Any, allow: Sequence[str] = ()) -> Fields:
     _require_what_transformers_builds(config)
     there = dict(_fields(config))
     if absent := [name for name in allow if name not in there and name != _ROPE]:
-        raise ValueError(
-            f"allow_config_fields names {', '.join(absent)}, which the config has not. It has {', '.join(sorted(there))}."
+        raise OptionError(
+            f"The config has no field {', '.join(absent)}. It has {', '.join(sorted(there))}.",
+            "allow_config_fields",
+            "Remove the unknown names from {option}.",
         )
     table = FAMILIES.get(config.model_type)
     fields, known = Fields(proven=table is not None), {one.name: one for one in table or ()}
@@ -81,9 +84,16 @@ def account_for_config(config: Any, allow: Sequence[str] = ()) -> Fields:
                 (fields.let_through if allowed else fields.refused).append(text)
         elif name not in defaults and name in _READ_BY_BRIDGE and value:
             fields.refused.append(f"{name} is {value!r}, which Megatron-Bridge reads, and transformers does not.")
-        elif name not in NOT_COMPUTED and (name not in defaults or value != defaults[name]):
+        elif not is_computed(name):
+            continue
+        elif name not in defaults or value != defaults[name]:
             fields.unknown.append(f"{name} ({value!r})")
     return fields
+
+
+def is_computed(name: str) -> bool:
+    """Return whether a model may compute with a field: no private one, which only transformers itself writes."""
+    return name not in NOT_COMPUTED and not name.startswith("_")
 
 
 def _require_what_transformers_builds(config: Any) -> None:

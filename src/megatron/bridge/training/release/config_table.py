@@ -102,7 +102,7 @@ def _no_window_in_use(value: Any, config: Any) -> bool:
 def _topk(value: Any, config: Any) -> bool:
     if not _is_number(value) or not 0 < value <= config.num_local_experts:
         return False
-    # Of one expert alone, Megatron Core scores before it chooses.
+    # Megatron Core's top-1 does not normalize: see the field's `instead`.
     return value > 1 or not getattr(config, "norm_topk_prob", False)
 
 
@@ -302,7 +302,7 @@ FAMILIES: Mapping[str, tuple[Field, ...]] = {
             "num_experts_per_tok",
             "2 and more; 1 where norm_topk_prob is false",
             _topk,
-            "Megatron Core scores after it chooses, which says nothing of one expert.",
+            "For top-1, Megatron Core requires the softmax before the top-k, which leaves the weights unnormalized.",
         ),
         Field("norm_topk_prob"),
         Field("moe_intermediate_size"),

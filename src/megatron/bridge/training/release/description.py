@@ -25,7 +25,7 @@ from megatron.core.msc_utils import MultiStorageClientFeature
 
 from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_flags
 from megatron.bridge.training.release.integrity import read_manifest, write_manifest
-from megatron.bridge.training.release.layout import FLAGS_FILE, FORMAT_FILE, INTEGRITY_FILE
+from megatron.bridge.training.release.layout import FLAGS_FILE, INTEGRITY_FILE
 from megatron.bridge.training.release.notices import warn
 from megatron.bridge.training.release.source import describe, describe_run_config, write_source
 from megatron.bridge.training.release.source_model import SourceModel
@@ -71,9 +71,7 @@ def describe_release(
 
 
 def _describe(folder: Path, let_through: Sequence[str], source_model: SourceModel | None) -> None:
-    args = load_args(folder)
-    if args is not None:
-        write_flags(args, folder)
+    write_flags(load_args(folder), folder)
     source = None
     if source_model is not None:
         source = describe(source_model)
@@ -84,10 +82,8 @@ def _describe(folder: Path, let_through: Sequence[str], source_model: SourceMode
     write_manifest(folder, read_manifest(folder) if (folder / INTEGRITY_FILE).is_file() else {})
 
 
-def load_args(folder: Path) -> argparse.Namespace | None:
-    """Load the args of a release; None where its format (``fsdp_dtensor``) has no common state."""
-    if not (folder / FORMAT_FILE).is_file():
-        return None
+def load_args(folder: Path) -> argparse.Namespace:
+    """Load the args of a release."""
     args: argparse.Namespace = load_common_state_dict(str(folder))["args"]
     return args
 
@@ -99,4 +95,4 @@ def write_flags(args: argparse.Namespace, folder: Path) -> None:
         args: Args of the release.
         folder: Checkpoint folder.
     """
-    (folder / FLAGS_FILE).write_text("".join(f"{flag}\n" for flag in megatron_lm_flags(args)))
+    (folder / FLAGS_FILE).write_text("".join(f"{flag}\n" for flag in megatron_lm_flags(args)), encoding="utf-8")

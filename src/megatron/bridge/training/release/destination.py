@@ -24,6 +24,7 @@ from pathlib import Path
 
 from .commands import repair_command
 from .layout import RELEASE, TRAIN_STATE_TRACKER, parse_tracker
+from .option_errors import OptionError
 from .plain_files import Unreadable
 from .source import read_source
 
@@ -137,7 +138,7 @@ def refuse_checkpoint(
 
     Raises:
         ValueError: If it holds a checkpoint and ``overwrite`` is False, or if its tracker does not say ``release``:
-            training has gone on in it, or nothing tells what it holds.
+            training has gone on in it, or nothing tells what it holds. An `OptionError` where ``overwrite`` matters.
     """
     there = list(folders)
     if tracked is not None:
@@ -147,16 +148,14 @@ def refuse_checkpoint(
     if not there or (overwrite and tracked == RELEASE):
         return
     found = f"{root} already holds a checkpoint{_made_of(root)}: {', '.join(there)}."
-    if overwrite:
-        found = (
-            f"{root} holds another checkpoint than a release: {', '.join(there)}. overwrite=True replaces a release, "
-            "where the tracker says 'release'."
-        )
+    if tracked == RELEASE and not overwrite:
+        raise OptionError(found, "overwrite", "Use another output path, or pass {option} to replace the release.")
     what_next = "Give another folder."
-    if tracked == RELEASE:
-        what_next = "Give another folder, or overwrite=True to replace a release."
-    elif _is_import(folders, tracked) and (repair := repair_command(root)):
+    if _is_import(folders, tracked) and (repair := repair_command(root)):
         what_next = f"Give another folder, or make a release of it: {repair}"
+    if overwrite:
+        found = f"{root} holds another checkpoint than a release: {', '.join(there)}. {what_next}"
+        raise OptionError(found, "overwrite", "({option} replaces only a release.)")
     raise ValueError(f"{found} {what_next}")
 
 

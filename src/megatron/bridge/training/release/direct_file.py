@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A new file that is written past the page cache, where its filesystem can.
+"""A new file that is written past the page cache, on a local filesystem that can.
 
 Through the page cache, a gigabyte takes the kernel as long as its checksums take, and pushes out what is read.
 """
@@ -28,9 +28,16 @@ from typing import Any, Self
 
 import numpy as np
 
+from megatron.bridge.training.release.filesystem import filesystem_type
+
 
 # What is written at a time. Writes past the page cache come from whole pages and end at whole blocks of the disk.
 _BUFFER, _BLOCK = 2 << 20, 4096
+# Filesystems that send a write to a server and wait for it, where the page cache sends many at a time.
+_NETWORK = frozenset(
+    "9p afs beegfs ceph cifs fuse.ceph fuse.gcsfuse fuse.glusterfs fuse.juicefs fuse.s3fs fuse.sshfs fuse.weka gpfs lustre "
+    "nfs nfs4 orangefs panfs pvfs2 smb3 wekafs".split()
+)
 # How much is written through the page cache before the kernel is asked to bring it to the disk.
 _WRITEBACK = 16 << 20
 
@@ -54,11 +61,15 @@ class DirectFile:
     def __enter__(self) -> Self:
         with self._named():
             self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            self._direct = False
+            if filesystem_type(self.path.parent) in _NETWORK:
+                return self
             try:
                 fcntl.fcntl(self._descriptor, fcntl.F_SETFL, os.O_DIRECT)
                 self._direct = True
             except OSError:
-                self._direct = False
+                # This filesystem has no direct I/O.
+                pass
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:

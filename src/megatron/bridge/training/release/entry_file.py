@@ -15,10 +15,14 @@
 """A file of a release: entries, each as ``torch.save`` writes it, hashed while they are written."""
 
 import hashlib
+import io
+import logging
 import os
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -33,6 +37,8 @@ from megatron.bridge.training.release.direct_file import DirectFile
 from megatron.bridge.training.release.numbers import require_numbers
 from megatron.bridge.training.release.units import Content
 
+
+logger = logging.getLogger(__name__)
 
 _CHUNK = 2 << 20
 
@@ -78,20 +84,12 @@ class EntryFile(DirectFile):
         if item.type == WriteItemType.BYTE_IO:
             self.pump(content)
         else:
-            archive: Any = _Archive(self, content)
             stands_for = torch.empty(item.tensor_data.chunk.sizes, dtype=item.tensor_data.properties.dtype)
-            try:
-                # Of an empty tensor there is nothing to leave room for.
-                with skip_data() if stands_for.nbytes else nullcontext():
-                    torch.save(stands_for, archive)
-            except RuntimeError as error:
-                # torch raises an error of its own over one of the file's.
-                raise archive.failure or error from None
-            finally:
-                # The error's frames hold torch's writer, and that the archive: a ring that no collector sees through.
-                archive.failure = None
-            if stands_for.nbytes:
-                archive.require_complete()
+            if stands_for.nbytes and _leaves_room():
+                _write_around(self, content, stands_for)
+            else:
+                self._fill(stands_for, content)
+                _save(stands_for, _Stream(self))
         length = self.size - begin
         return WriteResult(
             index=item.index, size_in_bytes=length, storage_data=_StorageInfo(self.path.name, begin, length)
@@ -107,41 +105,139 @@ class EntryFile(DirectFile):
 
     def pump(self, content: Content) -> int:
         """Write a content's bytes; give their CRC-32."""
-        item: WriteItem = content.entry
-        dtype, checksum = item.tensor_data.properties.dtype if item.tensor_data else torch.uint8, 0
-        for chunk in content.chunks(self._chunk):
-            if dtype.is_floating_point and dtype.itemsize > 1:
-                require_numbers(torch.frombuffer(chunk, dtype=dtype), item.index.fqn)
+        checksum = 0
+        for chunk in self._checked(content):
             checksum = zlib.crc32(chunk, checksum)
             self.write(chunk)
             self._progress(len(chunk))
         return checksum
 
+    def _fill(self, tensor: torch.Tensor, content: Content) -> None:
+        """Read a content's bytes into a tensor."""
+        data, done = memoryview(tensor.flatten().view(torch.uint8).numpy()), 0
+        for chunk in self._checked(content):
+            data[done : done + len(chunk)] = chunk
+            done += len(chunk)
+            self._progress(len(chunk))
+        if done != tensor.nbytes:
+            raise ValueError(f"{content.entry.index.fqn} is {done} bytes, and {tensor.nbytes} were planned.")
 
-class _Archive:
-    """What ``torch.save`` takes for a file: it writes what surrounds a tensor's bytes, and leaves the room for them.
+    def _checked(self, content: Content) -> Iterator[memoryview]:
+        item: WriteItem = content.entry
+        dtype = item.tensor_data.properties.dtype if item.tensor_data else torch.uint8
+        for chunk in content.chunks(self._chunk):
+            require_numbers(torch.frombuffer(chunk, dtype=dtype), item.index.fqn)
+            yield chunk
 
-    They are written when it steps over that room (`torch.serialization.skip_data`), and their CRC-32 where it wrote none.
+
+class _Stream:
+    """What ``torch.save`` takes for a file.
 
     Attributes:
         failure: The first error.
     """
 
-    def __init__(self, file: EntryFile, content: Content) -> None:
-        self._file, self._content, self._begin = file, content, file.size
-        self._checksum: int | None = None
-        self._places = 0
+    def __init__(self, file: Any) -> None:
+        self._file = file
         self.failure: BaseException | None = None
 
     def write(self, data: Any) -> int:
         """See io.RawIOBase."""
         with self._noting():
-            return self._file.write(data if self._checksum is None else self._with_checksum(bytes(data)))
+            return int(self._file.write(data))
+
+    def flush(self) -> None:
+        """See io.RawIOBase. Nothing is kept back."""
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self.failure = self.failure or error
+            raise
+
+
+def _save(tensor: torch.Tensor, stream: _Stream) -> None:
+    """Save a tensor, and raise the file's own error if there is one."""
+    try:
+        torch.save(tensor, stream)  # type: ignore[arg-type,unused-ignore]
+    except RuntimeError as error:
+        # torch raises an error of its own over one of the file's.
+        raise stream.failure or error from None
+    finally:
+        # The error's frames hold torch's writer, and that the stream: a ring that no collector sees through.
+        stream.failure = None
+
+
+def _write_around(file: Any, content: Content, stands_for: torch.Tensor) -> None:
+    """Write a tensor with ``torch.save``, and its bytes, which it does not hold, in the room that is left for them."""
+    archive = _Archive(file, content)
+    with skip_data():
+        _save(stands_for, archive)
+    archive.require_complete()
+
+
+@cache
+def _leaves_room() -> bool:
+    """Return whether this torch writes archives as `_Archive` expects; if not, tensors are written from memory."""
+    tensor = torch.arange(64, dtype=torch.int64)
+    file = _Memory(tensor.numpy().tobytes())
+    try:
+        _write_around(file, Content(None, tensor), torch.empty_like(tensor))
+        found = torch.load(io.BytesIO(file.data), weights_only=True)
+        with zipfile.ZipFile(io.BytesIO(file.data)) as archive:
+            known = torch.equal(found, tensor) and archive.testzip() is None
+    except Exception:
+        # Whatever another torch makes of it.
+        known = False
+    if not known:
+        logger.warning(
+            "torch %s writes archives in an unknown way: tensors are written from memory", torch.__version__
+        )
+    return known
+
+
+class _Memory:
+    """What `_Archive` needs of a file, in memory."""
+
+    def __init__(self, content: bytes) -> None:
+        self.data, self._content = bytearray(), content
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def write(self, data: Any) -> int:
+        self.data += data
+        return len(data)
+
+    def pump(self, content: Content) -> int:
+        self.write(self._content)
+        return zlib.crc32(self._content)
+
+
+class _Archive(_Stream):
+    """What ``torch.save`` takes for a file: it writes what surrounds a tensor's bytes, and leaves the room for them.
+
+    They are written when it steps over that room (`torch.serialization.skip_data`), and their CRC-32 where it wrote none.
+    """
+
+    def __init__(self, file: Any, content: Content) -> None:
+        super().__init__(file)
+        self._content, self._begin = content, file.size
+        self._checksum: int | None = None
+        self._places = 0
+
+    def write(self, data: Any) -> int:
+        """See io.RawIOBase."""
+        with self._noting():
+            return int(self._file.write(data if self._checksum is None else self._with_checksum(bytes(data))))
 
     def seek(self, offset: int, whence: int) -> int:
         """See io.RawIOBase."""
         if self._checksum is not None or whence != os.SEEK_CUR:
-            raise RuntimeError("torch.save leaves room in another way than this. Is this a newer torch?")
+            raise RuntimeError("torch.save leaves room for a tensor in an unexpected way.")
         with self._noting():
             begin = self._file.size
             self._checksum = self._file.pump(self._content)
@@ -153,17 +249,12 @@ class _Archive:
 
     def tell(self) -> int:
         """See io.RawIOBase."""
-        return self._file.size - self._begin
-
-    def flush(self) -> None:
-        """See io.RawIOBase. Nothing is kept back."""
+        return int(self._file.size - self._begin)
 
     def require_complete(self) -> None:
         """Require that the bytes were written, and their checksum after them and in the directory."""
         if self._checksum is None or self._places != 2:
-            raise RuntimeError(
-                f"torch.save wrote {self._content.entry.index.fqn} in another way than this. Is this a newer torch?"
-            )
+            raise RuntimeError("torch.save wrote a tensor in an unexpected way.")
 
     def _with_checksum(self, data: bytes) -> bytes:
         """Put the checksum of the tensor's bytes where it belongs: both places are each written at once."""
@@ -181,11 +272,3 @@ class _Archive:
                 return data[: at + 16] + checksum + data[at + 20 :]
             at = end
         return data
-
-    @contextmanager
-    def _noting(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            self.failure = self.failure or error
-            raise

@@ -31,11 +31,12 @@ from megatron.bridge.training.release.headers import Header, read_headers
 from megatron.bridge.training.release.meta_source import DTYPES, PLAIN
 from megatron.bridge.training.release.names import grouped
 from megatron.bridge.training.release.notices import warn
+from megatron.bridge.training.release.option_errors import OptionError
 from megatron.bridge.training.release.tied_output import tied_problems
 from megatron.bridge.training.release.tokenizer_check import check_tokenizer, tokenizer_keywords
 
 
-# By bridge, what it was accounted for with and what came of it: a save does not do again what its import has done.
+# By bridge, what it was checked with, its config included, and the result: a save does not repeat its import's check.
 _ACCOUNTED: WeakKeyDictionary[Any, tuple[tuple[Any, ...], "Accounted"]] = WeakKeyDictionary()
 
 _DTYPES_OF_RELEASES = (torch.float32, torch.float16, torch.bfloat16)
@@ -85,29 +86,31 @@ def require_faithful(
         RuntimeError: If the model cannot be built here, for want of Transformer Engine or CUDA.
     """
     _require_lists(allow_unused_tensors=allow_unused_tensors, allow_config_fields=allow_config_fields)
-    asked = (tuple(allow_unused_tensors), tuple(allow_config_fields), str(tokenizer_path))
-    accounted = _ACCOUNTED.get(bridge)
-    if accounted is not None and accounted[0] == asked:
-        return accounted[1]
     has_weights = hasattr(bridge.hf_pretrained, "state")
     config = bridge.hf_pretrained.config if has_weights else bridge.hf_pretrained
+    if tokenizer_path is not None and tokenizer_kwargs is None:
+        tokenizer_kwargs = tokenizer_keywords(bridge)
+    asked = (list(allow_unused_tensors), list(allow_config_fields), str(tokenizer_path), dict(tokenizer_kwargs or {}))
+    accounted = _ACCOUNTED.get(bridge)
+    if accounted is not None and accounted[0] == (*asked, config.to_dict()):
+        return accounted[1]
     name = bridge.hf_pretrained.model_name_or_path if has_weights else config.name_or_path or "the model"
     if bridge.source_model is not None:
         name = bridge.source_model.name
     fields = account_for_config(config, allow_config_fields)
     if fields.refused:
-        raise ValueError(
-            f"Megatron-LM would compute another function than {name}: {' '.join(fields.refused)} "
-            "What may be lost can be named with allow_config_fields."
+        raise OptionError(
+            f"Megatron-LM would compute another function than {name}: {' '.join(fields.refused)}",
+            "allow_config_fields",
+            "To lose a field's value, pass {option}.",
         )
     # Of a config alone, the weights are the caller's.
     headers = _headers(bridge.hf_pretrained.state.source) if has_weights else {}
     account = _account(bridge, name, headers, allow_unused_tensors) if has_weights else Account()
     if tokenizer_path is not None:
-        keywords = tokenizer_keywords(bridge) if tokenizer_kwargs is None else tokenizer_kwargs
-        check_tokenizer(tokenizer_path, keywords, config)
+        check_tokenizer(tokenizer_path, tokenizer_kwargs or {}, config)
     let_through = _warn_of_what_is_lost(name, config, fields, account)
-    _ACCOUNTED[bridge] = asked, Accounted(let_through, headers, account)
+    _ACCOUNTED[bridge] = (*asked, config.to_dict()), Accounted(let_through, headers, account)
     return _ACCOUNTED[bridge][1]
 
 
@@ -143,7 +146,10 @@ def _account(bridge: Any, name: str, headers: Mapping[str, Header], allow_unused
     account = account_for_tensors(bridge, headers, allow_unused_tensors)
     account.problems += tied_problems(source, account, headers)
     if account.problems:
-        raise ValueError(f"{name} cannot be imported as it is. {' '.join(account.problems)}")
+        text = f"{name} cannot be imported as it is. {' '.join(account.problems)}"
+        if account.unused and len(account.problems) == 1:
+            raise OptionError(text, "allow_unused_tensors", "To skip tensors, pass {option}.")
+        raise ValueError(text)
     _say_what_is_rounded(bridge.hf_pretrained.config, account, headers)
     return account
 

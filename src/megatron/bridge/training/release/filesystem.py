@@ -18,8 +18,10 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
+import secrets
 import shutil
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -36,12 +38,12 @@ class Filesystem:
 
     def make_own_folder(self, root: Path, prefix: str) -> Path:
         """Make a folder of a new name in the root."""
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=root))
-        # mkdtemp is for secrets; a checkpoint's folder has the mode of any other new folder.
-        umask = os.umask(0)
-        os.umask(umask)
-        folder.chmod(0o777 & ~umask)
-        return folder
+        while True:
+            # Unlike mkdtemp's, it has the mode of any other new folder.
+            folder = root / f"{prefix}{secrets.token_hex(4)}"
+            with suppress(FileExistsError):
+                folder.mkdir()
+                return folder
 
     def sync(self, path: Path) -> None:
         """Have a file's bytes, or a folder's names, on the disk."""
@@ -83,6 +85,7 @@ class Filesystem:
         """
         while True:
             # Not through a link: what it leads to would be written over.
+            made = not file.exists()
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,7 +94,31 @@ class Filesystem:
             except FileNotFoundError:
                 # Who had it locked has removed it since it was opened here.
                 pass
-            except BaseException:
+            except BaseException as error:
                 os.close(descriptor)
+                if made and not isinstance(error, BlockingIOError):
+                    # Nobody has it locked, and nobody else removes it.
+                    file.unlink(missing_ok=True)
                 raise
             os.close(descriptor)
+
+
+def filesystem_type(path: Path) -> str:
+    """Return the type of the filesystem that has a path, such as ``ext4``; empty if it is not known."""
+    points, resolved = mounts(), path.resolve()
+    return next((points[point] for point in (resolved, *resolved.parents) if point in points), "")
+
+
+def mounts() -> dict[Path, str]:
+    """Return the type of each mounted filesystem, by its mount point; none where the kernel lists none."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return {}
+    found = {}
+    for line in lines:
+        # See proc_pid_mountinfo(5): the fifth field is the mount point, the first after a hyphen the type.
+        before, _, after = line.partition(" - ")
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), before.split(" ")[4])
+        found[Path(point)] = after.split(" ")[0]
+    return found

@@ -22,6 +22,7 @@ The format is safetensors' (a header of JSON before the bytes), with Hugging Fac
 
 import json
 import os
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from .names import readable
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+_ADAPTER_CONFIG = "adapter_config.json"
 _GIT_LFS = b"version https://git-lfs"
 _DOWNLOAD = "Download the model again."
 
@@ -67,6 +69,12 @@ def read_headers(folder: Path) -> dict[str, Header]:
         ValueError: If a file is missing, cut short or no safetensors file, or if the index and the files differ. One
             line, which names the file and says what to do.
     """
+    if (folder / _ADAPTER_CONFIG).exists():
+        raise ValueError(
+            f"{folder} contains a LoRA adapter ({_ADAPTER_CONFIG}), which transformers applies when it loads the model. "
+            "Load it with PEFT, call merge_and_unload() and save_pretrained(), and import the merged model. If the weights "
+            f"are merged already, remove {_ADAPTER_CONFIG}."
+        )
     index = _read_index(folder)
     if index is None:
         # Where there is none of this name, transformers reads nothing.
@@ -126,6 +134,11 @@ def _listed(names: list[str]) -> str:
 
 
 def _no_safetensors(folder: Path) -> str:
+    if sharded := sorted(file.parent for file in folder.glob("*/.metadata")):
+        return (
+            f"The weights of {folder} are sharded by FSDP ({sharded[0].name}/). Merge them first: accelerate merge-weights "
+            f"{shlex.quote(str(sharded[0]))} OUT, and copy config.json and the tokenizer's files to OUT."
+        )
     found = sorted(file.name for file in folder.glob("*.safetensors"))
     if os.path.lexists(folder / WEIGHTS):
         return f"{folder / WEIGHTS} is no file, or a link to none. {_DOWNLOAD}"

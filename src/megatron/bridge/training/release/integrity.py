@@ -18,12 +18,14 @@
 """
 
 import hashlib
+import io
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -33,7 +35,20 @@ from .layout import INTEGRITY_FILE, SUMS_FILE
 _ALGORITHM = "sha256"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LINE = re.compile(rf"({_DIGEST.pattern})  (.+)")
-_BLOCK = 1 << 20
+
+
+class _CountedFile(io.FileIO):
+    """A file that reports how many bytes are read, piece by piece."""
+
+    def __init__(self, path: Path, report: Callable[[int], object]) -> None:
+        super().__init__(path)
+        self._report = report
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer."""
+        count = super().readinto(buffer)
+        self._report(count)
+        return count
 
 
 def files_of(folder: Path) -> list[str]:
@@ -61,19 +76,15 @@ def digests(folder: Path, names: Iterable[str]) -> dict[str, str | OSError]:
         Each file's digest, 64 hexadecimal digits, or why it cannot be read.
     """
     names = list(names)
-    total = sum((folder / name).stat().st_size for name in names)
+    total = sum((folder / name).stat().st_size for name in names if (folder / name).is_file())
     with tqdm(desc="checksums", total=total, unit="B", unit_scale=True, disable=None, leave=False) as progress:
 
         def digest(name: str) -> str | OSError:
-            sha256 = hashlib.sha256()
             try:
-                with open(folder / name, "rb", buffering=0) as file:
-                    while block := file.read(_BLOCK):
-                        sha256.update(block)
-                        progress.update(len(block))
+                with _CountedFile(folder / name, progress.update) as file:
+                    return hashlib.file_digest(file, _ALGORITHM).hexdigest()
             except OSError as error:
                 return error
-            return sha256.hexdigest()
 
         with ThreadPoolExecutor() as threads:
             return dict(zip(names, threads.map(digest, names)))
@@ -97,7 +108,9 @@ def write_manifest(folder: Path, known: Mapping[str, str] = {}) -> None:
             raise digest
     # A new file, never the old one's bytes: another checkpoint folder may have those under a second name.
     (folder / INTEGRITY_FILE).unlink(missing_ok=True)
-    (folder / INTEGRITY_FILE).write_text(json.dumps({"algorithm": _ALGORITHM, "files": found}, indent=2))
+    (folder / INTEGRITY_FILE).write_text(
+        json.dumps({"algorithm": _ALGORITHM, "files": found}, indent=2), encoding="utf-8"
+    )
 
 
 def read_manifest(folder: Path) -> dict[str, str]:

@@ -17,9 +17,13 @@
 from typing import Any
 
 import torch
-from megatron.core.dist_checkpointing.dict_utils import nested_values
+from megatron.core.dist_checkpointing.dict_utils import nested_items_iter
 
 from megatron.bridge.training.utils.all_ranks import together
+
+
+# It has neither NaN nor Inf, and torch converts it to no other type.
+_FLOAT4 = getattr(torch, "float4_e2m1fn_x2", None)
 
 
 def require_numbers_in(state_dict: dict[str, Any]) -> None:
@@ -35,23 +39,26 @@ def require_numbers_in(state_dict: dict[str, Any]) -> None:
 
 
 def _require_numbers_in(state_dict: dict[str, Any]) -> None:
-    for entry in nested_values(state_dict):
-        data = getattr(entry, "data", None)
-        if isinstance(data, torch.Tensor) and data.is_floating_point() and data.numel():
-            require_numbers(data, entry.key)
+    for _, name, entry in nested_items_iter(state_dict):
+        data = entry if isinstance(entry, torch.Tensor) else getattr(entry, "data", None)
+        if isinstance(data, torch.Tensor):
+            require_numbers(data, getattr(entry, "key", name))
 
 
 def require_numbers(values: torch.Tensor, key: str) -> None:
     """Refuse what is no number, or became infinite when it was rounded to the model's dtype.
 
     Args:
-        values: The values, one at least.
+        values: The values.
         key: Their tensor's key in the checkpoint.
 
     Raises:
         ValueError: If there is such a value.
     """
-    least, largest = torch.aminmax(values)
+    if not values.is_floating_point() or not values.numel() or values.dtype == _FLOAT4:
+        return
+    # torch computes nothing with eight bits.
+    least, largest = torch.aminmax(values if values.itemsize > 1 else values.float())
     if torch.isnan(least):
         raise ValueError(f"{key} has values that are no numbers (NaN). Is the model damaged, or was it never loaded?")
     if torch.isinf(least) or torch.isinf(largest):

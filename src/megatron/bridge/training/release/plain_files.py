@@ -42,6 +42,6 @@ def load_yaml(file: Path) -> Any:
     """
     try:
         # The loader in C, which not every PyYAML has, takes a twentieth of the time.
-        return yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return yaml.load(file.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise Unreadable(f"{type(error).__name__}: {error}") from error
+        raise Unreadable(f"{file} is damaged ({type(error).__name__}: {error})") from error

@@ -25,8 +25,9 @@ from megatron.core._rank_utils import safe_get_rank
 
 from megatron.bridge.training.release.hub import why_not_on_the_hub
 from megatron.bridge.training.release.model_folder import check_room, look_at_model
+from megatron.bridge.training.release.option_errors import OptionError
 from megatron.bridge.training.release.source_model import SourceModel
-from megatron.bridge.training.utils.all_ranks import on_rank_0, together, unlimited_group
+from megatron.bridge.training.utils.all_ranks import on_rank_0, together
 
 
 # What says how a model is read. Others, such as the fields of a config, would say that it is another one.
@@ -48,7 +49,7 @@ _KEYWORDS = frozenset(
 )
 
 
-class NeedsOwnCode(ValueError):
+class NeedsOwnCode(OptionError):
     """The config of a model is read by the model's own Python code, which the user has not let run."""
 
 
@@ -88,18 +89,15 @@ def check_import(
         check_room(Path(megatron_path), model.folder)
         return model
 
-    with unlimited_group() as group:
-        model = on_rank_0(check, group)
-        seen = dict(keywords)
-        if model.commit is not None:
-            seen |= {"revision": model.commit, "force_download": False}
-            # A node may have a cache of its own. Its other ranks find there what the first one downloads.
-            first = int(os.environ.get("LOCAL_RANK", "0")) == 0 and safe_get_rank() != 0
-            together(lambda: look_at_model(hf_model_id, seen) if first else None, group)
-            seen["local_files_only"] = True
-        folder = together(
-            lambda: look_at_model(hf_model_id, seen)[0].folder if safe_get_rank() else model.folder, group
-        )
+    model = on_rank_0(check)
+    seen = dict(keywords)
+    if model.commit is not None:
+        seen |= {"revision": model.commit, "force_download": False}
+        # A node may have a cache of its own. Its other ranks find there what the first one downloads.
+        first = int(os.environ.get("LOCAL_RANK", "0")) == 0 and safe_get_rank() != 0
+        together(lambda: look_at_model(hf_model_id, seen) if first else None)
+        seen["local_files_only"] = True
+    folder = together(lambda: look_at_model(hf_model_id, seen)[0].folder if safe_get_rank() else model.folder)
     return replace(model, folder=folder)
 
 
@@ -177,8 +175,9 @@ def _check_config_code(model: Path, code: str, native: bool, keywords: Mapping[s
     if not keywords.get("trust_remote_code"):
         if not native:
             raise NeedsOwnCode(
-                f"The config of {model} is read by its own Python code ({code}). Look at it, and give "
-                "trust_remote_code=True to have it run."
+                f"The config of {model} requires its own Python code ({code}).",
+                "trust_remote_code",
+                "Review the code, then pass {option} to run it.",
             )
         return
     repository, elsewhere, name = code.rpartition("--")

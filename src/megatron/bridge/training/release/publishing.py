@@ -28,12 +28,13 @@ import errno
 import logging
 import os
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable
 
 from megatron.bridge.training.release.destination import refuse_checkpoint
-from megatron.bridge.training.release.filesystem import Filesystem
+from megatron.bridge.training.release.filesystem import Filesystem, filesystem_type, mounts
 from megatron.bridge.training.release.integrity import files_of
 from megatron.bridge.training.release.layout import LOCK, RELEASE, REPLACED_PREFIX, STAGING_PREFIX
 from megatron.bridge.training.release.root import busy_message, find_writer, left_folders
@@ -50,6 +51,11 @@ logger = logging.getLogger(__name__)
 
 # In a staging folder: the root had no checkpoint and no tracker, so what this publication moves there is its own.
 _FIRST = "first"
+
+_OVERLAY = "overlay"
+
+# How long a lock may be another's before that counts as a writer.
+_LOCK_SECONDS = 1.0
 
 _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
@@ -81,24 +87,57 @@ class Publication:
 
         Raises:
             Exception: What ``check`` raises.
+            ValueError: If the filesystem cannot rename the folders.
             RuntimeError: If another process is writing into the root.
             OSError: If the filesystem refuses.
         """
         self._new = [path for path in (self._root, *self._root.absolute().parents) if not path.exists()]
-        for folder in reversed(self._new):
-            self._filesystem.make_folder(folder)
-            self._filesystem.sync(folder.absolute().parent)
         try:
+            for folder in reversed(self._new):
+                self._filesystem.make_folder(folder)
+                self._filesystem.sync(folder.absolute().parent)
             self._acquire_lock()
             if self._lock is not None:
                 self._recover()
             check()
             self._own_folders.append(self._filesystem.make_own_folder(self._root, STAGING_PREFIX))
             self._mark(self._own_folders[0])
+            self.require_movable(self._folder if self._folder.exists() else self._own_folders[0])
         except BaseException:
             self.end()
             raise
         return self._own_folders[0]
+
+    def require_movable(self, folder: Path) -> None:
+        """Refuse a folder in the root that cannot be renamed there, before the work.
+
+        A directory of a lower layer of an overlay filesystem (a container's image) cannot, nor can a mount point.
+
+        Args:
+            folder: The folder.
+
+        Raises:
+            ValueError: If it cannot be renamed.
+        """
+        if folder.resolve() in mounts():
+            raise ValueError(f"{folder} is a mount point, which cannot be renamed. Mount {self._root} instead.")
+        if filesystem_type(folder.parent) != _OVERLAY:
+            return
+        # A folder never replaces one that is not empty: only the error tells whether it could replace another.
+        full = self._filesystem.make_own_folder(self._root, STAGING_PREFIX)
+        try:
+            self._filesystem.make_folder(full / "full")
+            self._filesystem.rename(folder, full)
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                raise ValueError(
+                    f"{folder} cannot be renamed on this overlay filesystem: it may be in a lower layer, such as a "
+                    "container's image. Use a directory on a volume as the output path."
+                ) from error
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        finally:
+            self._filesystem.remove(full)
 
     def commit(self) -> None:
         """Make what is in the staging folder the root's checkpoint.
@@ -154,11 +193,12 @@ class Publication:
             try:
                 self._filesystem.link(source / name, target / name)
             except OSError as error:
-                if error.errno not in (errno.EPERM, errno.ENOTSUP):
+                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EXDEV):
                     raise
                 raise ValueError(
-                    f"{source / name} can get no second name: its filesystem has no hard links, or it is another "
-                    "user's. Copy the root to where it can, then repair the copy."
+                    f"Hard link failed: {source / name} ({error.strerror}). Its filesystem may not support hard links, "
+                    "another user may own it, or it may be in another mount or quota project than the checkpoint "
+                    "directory. Copy the checkpoint directory to another filesystem and repair the copy."
                 ) from error
         return target
 
@@ -199,7 +239,7 @@ class Publication:
             kind = "a link" if file.is_symlink() else "a folder" if file.is_dir() else "no file"
             raise ValueError(f"{file} is {kind}, which no import makes. Remove it.")
         try:
-            self._lock = self._filesystem.lock(file)
+            self._lock = self._lock_patiently(file)
         except BlockingIOError:
             writer = find_writer(self._root) or "it has ended just now"
             raise RuntimeError(busy_message(self._root, writer)) from None
@@ -216,6 +256,17 @@ class Publication:
         """Record in the staging folder what recovery needs to know about the root."""
         if not checkpoint_folders(str(self._root)) and not any(map(Path.exists, _trackers(self._root))):
             self._filesystem.make_folder(staging / _FIRST)
+
+    def _lock_patiently(self, file: Path) -> int:
+        """Lock a file; `find_writer`, which looks for a lock, has it for a moment itself."""
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                return self._filesystem.lock(file)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_LOCK_SECONDS / 100)
 
     def _recover(self) -> None:
         """Clear what processes left that died while they wrote into this root."""

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from megatron.core.msc_utils import MultiStorageClientFeature
+from torch.distributed import DistError  # type: ignore[attr-defined,unused-ignore]
 
 from megatron.bridge.training.release.args import megatron_lm_flags
 from megatron.bridge.training.release.commands import release_command
@@ -109,17 +110,13 @@ def _save_and_publish(save: Callable[..., R], call: inspect.BoundArguments, over
     # Both are cached by file name, and the files of that name are new.
     read_run_config.cache_clear()
     read_train_state.cache_clear()
-    if advice:
-        print_rank_0(advice)
+    print_rank_0(advice)
     return result
 
 
 def _advice(root: Path, folder: Path, notes: Sequence[str]) -> str:
-    """Return how to start Megatron-LM from a release; empty where its format carries no args."""
-    args = load_args(folder)
-    if args is None:
-        return ""
-    flags = " ".join(megatron_lm_flags(args, restored=False))
+    """Return how to start Megatron-LM from a release."""
+    flags = " ".join(megatron_lm_flags(load_args(folder), restored=False))
     launch = release_command("launch", root)
     file = f"{get_checkpoint_name(str(root), 0, release=True)}/{FLAGS_FILE}"
     command = f"the command that this prints:\n  {launch}\n" if launch else f"the flags in {file}\n"
@@ -140,16 +137,24 @@ def _explained(root: Path) -> Iterator[None]:
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"interrupted, and {_state(root, before)}") from error
     except RuntimeError as error:
-        if "Connection closed by peer" in str(error) or "Connection reset by peer" in str(error):
-            raise RuntimeError(f"See another rank's own error: it has stopped, and {_state(root, before)}") from error
+        if _is_lost_connection(error):
+            raise RuntimeError(
+                f"See another rank's own error: it has stopped ({' '.join(str(error).split())}), and "
+                f"{_state(root, before)}"
+            ) from error
         raise
     except OSError as error:
-        # One of a write names no file.
-        if not isinstance(error, BrokenPipeError):
+        # One of a write names no file. Without an errno it is a library's, whose text a filename would replace.
+        if error.errno is not None and not isinstance(error, BrokenPipeError):
             error.filename = error.filename or str(root)
         if _inode(root / RELEASE) == before:
-            error.add_note(f"{root} is as it was; import again when this is mended.")
+            error.add_note(f"{root} is unchanged. Fix the error and run the import again.")
         raise
+
+
+def _is_lost_connection(error: RuntimeError) -> bool:
+    # gloo's errors have no type of their own: they begin with the place in its source.
+    return isinstance(error, DistError) or "/gloo/" in str(error)
 
 
 def _inode(folder: Path) -> int | None:

@@ -125,7 +125,9 @@ def describe_run_config(folder: Path) -> Source | None:
     """
     try:
         model = load_yaml(folder / RUN_CONFIG)["model"]
-        made_of, revision = model["hf_model_id"], model.get("hf_model_revision")
+        # Models of later versions, which a builder makes, have it among their metadata.
+        made_of = model.get("hf_model_id") or (model.get("extra_checkpoint_metadata") or {}).get("hf_model_id")
+        revision = model.get("hf_model_revision")
     except (OSError, Unreadable, KeyError, TypeError, AttributeError):
         return None
     if not isinstance(made_of, str) or not made_of:
@@ -142,7 +144,7 @@ def write_source(source: Source, folder: Path) -> None:
     """
     # A new file, never the old one's bytes: another checkpoint folder may have those under a second name.
     (folder / SOURCE_FILE).unlink(missing_ok=True)
-    (folder / SOURCE_FILE).write_text(json.dumps(vars(source), indent=2) + "\n")
+    (folder / SOURCE_FILE).write_text(json.dumps(vars(source), indent=2) + "\n", encoding="utf-8")
 
 
 def read_source(folder: Path) -> Source | None:

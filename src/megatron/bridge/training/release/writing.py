@@ -59,7 +59,7 @@ from megatron.bridge.training.release.integrity import write_manifest
 from megatron.bridge.training.release.source import describe
 from megatron.bridge.training.release.streaming import StreamedWeights, weights_of
 from megatron.bridge.training.release.units import Content, Unit, share
-from megatron.bridge.training.utils.all_ranks import gather, on_rank_0, sendable, together
+from megatron.bridge.training.utils.all_ranks import gather, on_rank_0, sendable, together, waiting_group
 from megatron.bridge.training.utils.pg_utils import get_pg_collection
 from megatron.bridge.utils.common_utils import print_rank_0
 
@@ -74,23 +74,21 @@ _MEMORY = 96 << 20
 MEMORY_VARIABLE = "MEGATRON_BRIDGE_IMPORT_MEMORY"
 
 
-def release_context(model: list[Any], ckpt_format: str, release: bool) -> dict[str, Any] | None:
+def release_context(model: list[Any], release: bool) -> dict[str, Any] | None:
     """Return the checkpointing context with which `save_checkpoint` writes a release.
 
     Args:
         model: The model.
-        ckpt_format: Format of the checkpoint.
         release: Whether it is a release.
 
     Returns:
-        The context; None where Megatron Core's own writer is to write: no release, another format, or an object
-        store.
+        The context; None where Megatron Core's own writer is to write: no release, or an object store.
 
     Raises:
         ValueError: If the weights of the model are in its Hugging Face files still, which no other writer knows.
     """
     weights = weights_of(model)
-    if not release or ckpt_format != "torch_dist" or MultiStorageClientFeature.is_enabled():
+    if not release or MultiStorageClientFeature.is_enabled():
         if weights is not None:
             # Another writer would write what its memory holds, which is nothing.
             raise ValueError(
@@ -139,6 +137,7 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):  # type: ignore[misc,un
                 planner=_Planner(
                     dedup_replicated_tensors=False, flatten_state_dict=False, flatten_sharded_tensors=False
                 ),
+                process_group=waiting_group(),
             )
         except CheckpointException as error:
             # Each rank's error, with its rank; the others follow from the first.

@@ -15,105 +15,116 @@
 """Actions whose results and errors all ranks of a job share, so that none waits for one that has stopped."""
 
 import pickle
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import torch.distributed as dist
 
 
 T = TypeVar("T")
 
-
-@contextmanager
-def unlimited_group() -> Iterator[dist.ProcessGroup | None]:
-    """Make a group of all ranks that waits for an action of any length, such as a download. Collective.
-
-    Yields:
-        The group; None if torch.distributed is not initialized.
-    """
-    if not dist.is_initialized():
-        yield None
-        return
-    # NCCL's watchdog ends a job whose ranks wait for ten minutes. Gloo notices a rank that has died.
-    group: Any = dist.new_group(backend="gloo", timeout=timedelta(days=30))
-    try:
-        yield group
-    finally:
-        dist.destroy_process_group(group)
+# Rank 0 may remove, sync or hash terabytes while the others wait: NCCL ends a wait after 10 minutes, gloo after 30. A
+# rank that dies closes its connections, which ends the wait at once.
+_LONGEST_WAIT = timedelta(days=7)
+_POLL_SECONDS = 0.01
+_WAITING_GROUPS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
-def on_rank_0(action: Callable[[], T], group: dist.ProcessGroup | None = None) -> T:
+def on_rank_0(action: Callable[[], T]) -> T:
     """Run ``action`` on rank 0, and return its result or raise its error on every rank.
 
     The ranks of a job must not decide from what each of them sees of a shared filesystem: one of them
     may still see the previous tracker. Collective where torch.distributed is initialized.
 
     Args:
-        action: What rank 0 runs. Its result is sent with pickle.
-        group: Group of all ranks; None for the default group.
+        action: What rank 0 runs, however long it takes. Its result is sent with pickle.
 
     Returns:
         What ``action`` returned on rank 0.
 
     Raises:
-        Exception: What ``action`` raised on rank 0, on every rank.
+        BaseException: What ``action`` raised on rank 0, on every rank.
     """
-    if not dist.is_initialized():
+    if not _has_other_ranks():
         return action()
-
+    group = waiting_group()
     outcome: list[Any] = [None, None]
     if dist.get_rank() == 0:
         try:
             outcome[0] = action()
-        except Exception as error:
+        except BaseException as error:
             outcome[1] = sendable(error)
+    _wait_for_all(group)
     dist.broadcast_object_list(outcome, src=0, group=group)
     if outcome[1] is not None:
         raise outcome[1]
     return cast(T, outcome[0])
 
 
-def together(action: Callable[[], T], group: dist.ProcessGroup | None = None) -> T:
+def together(action: Callable[[], T]) -> T:
     """Run what needs no other rank on every rank. Collective where torch.distributed is initialized.
 
     Args:
-        action: What to run.
-        group: Group of all ranks; None for the default group.
+        action: What to run, however long it takes.
 
     Returns:
         What it returns on this rank.
 
     Raises:
-        Exception: The first rank's error, on all of them.
+        BaseException: The first rank's error, on all of them.
     """
     result, failure = None, None
     try:
         result = action()
-    except Exception as error:
+    except BaseException as error:
         failure = sendable(error)
-    for other in gather(failure, group):
+    for other in gather(failure):
         if other is not None:
             raise other
     return cast(T, result)
 
 
-def gather(mine: T, group: dist.ProcessGroup | None = None) -> list[T]:
+def gather(mine: T) -> list[T]:
     """Return what each rank gives, on every rank. Collective where torch.distributed is initialized.
 
     Args:
         mine: What this rank gives. It is sent with pickle.
-        group: Group of all ranks; None for the default group.
 
     Returns:
         What the ranks gave, in their order.
     """
-    if not dist.is_initialized():
+    if not _has_other_ranks():
         return [mine]
+    group = waiting_group()
     ranks: list[Any] = [None] * dist.get_world_size()
+    _wait_for_all(group)
     dist.all_gather_object(ranks, mine, group=group)
     return ranks
+
+
+def waiting_group() -> Any:
+    """Return the group of all ranks whose waits do not time out; None, the default one, of a single rank. Collective."""
+    if not _has_other_ranks():
+        return None
+    world = dist.group.WORLD
+    if world not in _WAITING_GROUPS:
+        _WAITING_GROUPS[world] = dist.new_group(backend="gloo", timeout=_LONGEST_WAIT)
+    return _WAITING_GROUPS[world]
+
+
+def _has_other_ranks() -> bool:
+    return dist.is_initialized() and dist.get_world_size() > 1
+
+
+def _wait_for_all(group: Any) -> None:
+    """Wait until every rank is here; unlike in a collective, this process handles its signals meanwhile."""
+    barrier = dist.barrier(group=group, async_op=True)
+    while not barrier.is_completed():
+        time.sleep(_POLL_SECONDS)
+    barrier.wait()
 
 
 def sendable(error: BaseException) -> BaseException:

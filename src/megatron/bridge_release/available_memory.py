@@ -1,0 +1,79 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""How much memory a process may take: what its host has available, and what its control groups let it use.
+
+The files are those of proc(5) and cgroups(7), version 1 and 2. A container and a Slurm job have limits of their own,
+which the host's ``/proc/meminfo`` does not show.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return how much memory this process may take now, in bytes; None if the kernel tells nothing.
+
+    Args:
+        proc: Where proc is mounted.
+        cgroups: Where the control groups are mounted.
+    """
+    found = [room for folder in _groups(proc, cgroups) if (room := _room(folder)) is not None]
+    available = _value(proc / "meminfo", "MemAvailable:")
+    return min([*found, *([] if available is None else [available * 1024])], default=None)
+
+
+def _groups(proc: Path, cgroups: Path) -> Iterator[Path]:
+    """Yield the folders of this process's control groups, and of those that contain them."""
+    for line in _lines(proc / "self" / "cgroup"):
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        mount = cgroups / controllers if controllers else cgroups
+        # In a container, its own group may be mounted as if it were the first of all.
+        yield from (mount, *(mount / parent for parent in Path(path.lstrip("/")).parents), mount / path.lstrip("/"))
+
+
+def _room(folder: Path) -> int | None:
+    """Return what a control group may still take, in bytes; None if it has no limit."""
+    limits = [_value(folder / name) for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
+    known = [limit for limit in limits if limit is not None]
+    usage = _value(folder / "memory.current")
+    if usage is None:
+        usage = _value(folder / "memory.usage_in_bytes")
+    if not known or usage is None:
+        return None
+    # The page cache counts as used, and is given up before memory runs out.
+    names = [f"{total}{kind}_file" for total in ("", "total_") for kind in ("active", "inactive")]
+    parts = [_value(folder / "memory.stat", name) for name in names]
+    # Version 1 has both: without its children, and with them.
+    cache = sum(part or 0 for part in (parts[2:] if parts[2] is not None else parts[:2]))
+    return max(0, min(known) - usage + cache)
+
+
+def _value(file: Path, name: str = "") -> int | None:
+    """Return a number in a file: the one after a name, or the only one."""
+    for line in _lines(file):
+        words = line.split()
+        if words and (not name or words[0] == name):
+            word = words[1] if name else words[0]
+            return int(word) if word.isdigit() else None
+    return None
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return []

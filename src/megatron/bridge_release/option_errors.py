@@ -1,0 +1,1 @@
+../bridge/training/release/option_errors.py

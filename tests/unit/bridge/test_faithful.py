@@ -1,0 +1,49 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A verdict on a model is reused for what it was made for alone."""
+
+import pytest
+from transformers import LlamaConfig
+
+from megatron.bridge.training.release import faithful
+from megatron.bridge.training.release.faithful import require_faithful
+from megatron.bridge.training.release.option_errors import OptionError
+
+
+class Bridge:
+    """An `AutoBridge` of a config alone."""
+
+    def __init__(self) -> None:
+        sizes = dict(vocab_size=64, hidden_size=64, num_attention_heads=4, num_hidden_layers=2)
+        self.hf_pretrained = LlamaConfig(**sizes, architectures=["LlamaForCausalLM"])
+
+
+def test_a_config_that_was_changed_between_two_saves_is_checked_again():
+    bridge = Bridge()
+    assert require_faithful(bridge) is require_faithful(bridge)
+    bridge.hf_pretrained.mlp_bias = True
+    with pytest.raises(OptionError) as caught:
+        require_faithful(bridge)
+    assert caught.value.option == "allow_config_fields" and "mlp_bias is True" in caught.value.problem
+    assert len(require_faithful(bridge, (), ["mlp_bias"]).let_through) == 1
+
+
+def test_a_tokenizer_is_checked_with_the_keywords_that_are_given(monkeypatch):
+    checked = []
+    monkeypatch.setattr(faithful, "check_tokenizer", lambda path, keywords, config: checked.append(dict(keywords)))
+    bridge = Bridge()
+    for keywords in ({"revision": "one"}, {"revision": "one"}, {"revision": "two"}):
+        require_faithful(bridge, tokenizer_path="org/model", tokenizer_kwargs=keywords)
+    assert checked == [{"revision": "one"}, {"revision": "two"}]
