@@ -125,6 +125,11 @@ def fields_without_argument(model: Any) -> list[str]:
         value = argument.value(model)
         if value is not None and not isinstance(value, argument.types):
             names += argument.fields
+    if getattr(model, "multi_latent_attention", False) and model.num_query_groups not in (
+        None,
+        model.num_attention_heads,
+    ):
+        names.append("num_query_groups")
     if getattr(model, "rope_scaling", False) and model.rope_scaling_factor != BUILT_IN_ROPE_SCALING_FACTOR:
         names.append("rope_scaling_factor")
     if not any(argument.value(model) for argument in MODEL if "activation_func" in argument.fields):
