@@ -44,6 +44,7 @@ Running others' code:
     cpu_host           lets Megatron-LM, of any version, run on the CPU
     megatron_lm        Megatron-LM's own argument parser, model builder and checkpoint loader
     pretrain_gpt       stands for Megatron-LM's script of this name
+    transformer_engine_host  makes a process a host with CUDA and Transformer Engine, of its own Python sources
     upstream_conftest  what stands for this repository's conftest in upstream's
     upstream_import    a script: an import by unpatched upstream, on this host
 
@@ -58,5 +59,6 @@ Running in processes of their own; see `workers` for how to add one:
     matrix_worker        reads releases with another megatron-core, at every layout
     parallel_worker      what the tests do on two ranks
     ranks_worker         imports on several numbers of ranks
+    transformer_engine_worker  imports, exports and checks as on a host with CUDA and Transformer Engine
     workers              starts a worker, and fails with what it said
 """

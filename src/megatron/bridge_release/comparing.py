@@ -29,7 +29,8 @@ from tqdm import tqdm
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.model_load_save import temporary_distributed_context
-from megatron.bridge.training.release.accounting import is_ignored
+from megatron.bridge.training.release.accounting import is_ignored, model_bridge_of
+from megatron.bridge.training.release.meta_model import build_on_meta
 from megatron.bridge.training.release.names import grouped
 from megatron.bridge.training.release.preflight import check_model
 from megatron.bridge_release.args_check import EMBEDDING
@@ -74,9 +75,7 @@ def compare(folder: Path, hf_model: str) -> tuple[int, list[str]]:
     with temporary_distributed_context(backend="gloo"):
         found = find_equal(folder, bridge)
         equal = found.tensors
-        model = provider.provide_distributed_model(
-            wrap_with_ddp=False, use_cpu_initialization=True, init_model_with_meta_device=True
-        )
+        model = build_on_meta(provider)
         tasks = _tasks_with_weights(bridge, model)
         parameters = {name.removeprefix("module.") for name, _ in model[0].named_parameters()}
         without = parameters - {task.param_name for task in tasks}
@@ -130,7 +129,7 @@ def _find_differences(
         Name of each of the source's tensors, and how it differs; None if it does not.
     """
     source = bridge.hf_pretrained.state
-    registry = bridge._model_bridge.mapping_registry()
+    registry = model_bridge_of(bridge).mapping_registry()
     mappings = [registry.megatron_to_hf_lookup(name) for name in _PADDED]
     padded = {mapping.hf_param for mapping in mappings if mapping is not None}
     for name, tensor in bridge.export_hf_weights(model, show_progress=False, conversion_tasks=tasks):  # type: ignore[arg-type,unused-ignore]
