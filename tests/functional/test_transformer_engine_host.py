@@ -65,13 +65,18 @@ def _with_expert_bias(hf: Path) -> Path:
     return hf
 
 
-def _vision_language(folder: Path) -> Path:
+def _vision_language(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Path:
     sizes = dict(vocab_size=500, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4)
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
     vision = dict(depth=2, hidden_size=32, intermediate_size=48, num_heads=2, out_hidden_size=64)
     text = sizes | dict(num_key_value_heads=2, rope_parameters=rope)
     config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False)
-    return save_random_model(folder, config, make=Qwen2_5_VLForConditionalGeneration)
+    save_random_model(folder, config, make=Qwen2_5_VLForConditionalGeneration)
+    if dtype is torch.float32:
+        tensors = load_file(folder / "model.safetensors")
+        wider = {name: tensor.float() * 1.001 for name, tensor in tensors.items()}
+        save_file(wider, folder / "model.safetensors", {"format": "pt"})
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +93,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
         _with_expert_bias(save_random_model(models / "latent", FAMILIES["DeepSeek-V3 (MLA, shared experts)"].config)),
         save_random_model(models / "gpt-oss", GptOssConfig(**GPT_OSS)),
         _vision_language(models / "vision-language"),
+        _vision_language(models / "wider-files", torch.float32),
         # Last: what a process has for itself grows with what it does first.
         save_random_model(models / "large", LlamaConfig(**LARGE)),
     ]
@@ -150,6 +156,23 @@ def _others(folder: Path) -> set[str]:
     return FileSystemReader(folder).read_metadata().state_dict_metadata.keys() - _tensors(folder).keys()
 
 
+def _assert_same_entries(folder: Path, of: Path) -> None:
+    """Assert that a checkpoint has each tensor of another, bit by bit."""
+    entries, others = read_entries(of), read_entries(folder)
+    compared = [same_bits(others[key], entry) for key, entry in entries.items() if isinstance(entry, torch.Tensor)]
+    assert all(compared) and len(compared) >= 9
+
+
+# A caller's vision-language model has the dtype of upstream's providers, float32.
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "vision-language"])
+def test_a_model_that_a_caller_loads_is_saved_as_the_streamed_one(host, name):
+    streamed, saved = host.out / name / "root/release", host.out / name / "saved/release"
+    assert _tensors(saved) == _tensors(streamed) and _others(saved) == _others(streamed)
+    _assert_same_entries(saved, streamed)
+    args, others = (vars(stored_args(folder.parent)) for folder in (saved, streamed))
+    assert {name for name in args.keys() | others.keys() if args[name] != others[name]} == {"tokenizer_model"}
+
+
 @pytest.mark.parametrize("name", ["llama", "experts"])
 def test_a_host_without_transformer_engine_writes_the_same(host, name, tmp_path):
     AutoBridge.import_ckpt(host.models / name, tmp_path / "root", release=True)
@@ -161,10 +184,7 @@ def test_a_host_without_transformer_engine_writes_the_same(host, name, tmp_path)
     assert {key: found[key] for key in expected} == expected and len(expected) >= 9
     assert _others(theirs) <= _others(ours)
     assert any(key.startswith("decoder.final_layernorm._extra_state") for key in _others(theirs))
-    entries, others = read_entries(theirs), read_entries(ours)
-    for key, entry in entries.items():
-        if isinstance(entry, torch.Tensor):
-            assert same_bits(others[key], entry), key
+    _assert_same_entries(ours, theirs)
     assert (theirs / FLAGS_FILE).read_text() == (ours / FLAGS_FILE).read_text()
 
 
@@ -183,6 +203,11 @@ def test_latent_attention_has_its_keys_its_bias_and_no_flag_for_groups(host):
 def test_gpt_oss_has_one_answer_for_the_bias_of_qkv(host):
     assert stored_args(host.out / "gpt-oss/root").add_qkv_bias is True
     assert "--add-qkv-bias\n" in (host.out / "gpt-oss/root/release" / FLAGS_FILE).read_text()
+
+
+def test_files_that_are_wider_than_the_config_s_dtype_compare_as_they_are_imported(host):
+    assert host.results["wider-files"]["problems"] == []
+    assert {dtype for _, dtype, _ in _tensors(host.out / "wider-files/root/release").values()} == {torch.bfloat16}
 
 
 def test_a_vision_language_release_has_the_dtype_of_its_model(host):

@@ -16,7 +16,8 @@
 
     python transformer_engine_worker.py WHEEL OUT HF_MODEL …
 
-Of each model, in OUT under the name of its folder: `root` is the release and `exported` the model exported from it. In
+Of each model, in OUT under the name of its folder: `root` is the release, `exported` the model exported from it, and
+`saved` the release of a model that was loaded whole. In
 OUT/results.json, for each: `streamed`, whether the import streamed its weights, `memory`, what it added to the process's
 anonymous memory at most, `equal` and `problems` of `check --deep`, and `error`, if anything was raised.
 """
@@ -38,6 +39,7 @@ from memory import anonymous
 transformer_engine_host.become_host(Path(sys.argv[1]))
 
 from megatron.bridge import AutoBridge  # noqa: E402
+from megatron.bridge.training.model_load_save import temporary_distributed_context  # noqa: E402
 from megatron.bridge.training.release import streaming  # noqa: E402
 from megatron.bridge.utils.attention_backend import attention_backend_forgotten  # noqa: E402
 from megatron.bridge.utils.transformer_engine_need import has_transformer_engine  # noqa: E402
@@ -77,14 +79,18 @@ def _noted(result: dict[str, object]) -> Iterator[None]:
 
 
 def convert(hf: Path, out: Path) -> dict[str, object]:
-    """Import a model, check and export what came of it."""
+    """Import a model, check and export what came of it; and save it as a caller does who has built and loaded it."""
     result: dict[str, object] = {}
     try:
         with _noted(result):
             AutoBridge.import_ckpt(hf, out / "root", release=True)
         result["equal"], result["problems"] = compare(out / "root/release", str(hf))
+        bridge = AutoBridge.from_hf_pretrained(hf)
         with attention_backend_forgotten():
-            AutoBridge.from_hf_pretrained(hf).export_ckpt(out / "root", out / "exported", show_progress=False)
+            bridge.export_ckpt(out / "root", out / "exported", show_progress=False)
+        with attention_backend_forgotten(), temporary_distributed_context(backend="gloo"):
+            model = bridge.to_megatron_model(wrap_with_ddp=False, use_cpu_initialization=True)
+            bridge.save_megatron_model(model, out / "saved", hf_tokenizer_path=hf, release=True)
     except BaseException as error:
         traceback.print_exc()
         result["error"] = f"{type(error).__name__}: {error}"

@@ -28,8 +28,11 @@ from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTenso
 from tqdm import tqdm
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
 from megatron.bridge.training.model_load_save import temporary_distributed_context
 from megatron.bridge.training.release.accounting import is_ignored, model_bridge_of
+from megatron.bridge.training.release.faithful import settle_dtype
+from megatron.bridge.training.release.headers import read_headers
 from megatron.bridge.training.release.meta_model import build_on_meta
 from megatron.bridge.training.release.names import grouped
 from megatron.bridge.training.release.preflight import check_model
@@ -68,8 +71,10 @@ def compare(folder: Path, hf_model: str) -> tuple[int, list[str]]:
     """
     hf_model = check_model(hf_model)
     bridge = AutoBridge.from_hf_pretrained(hf_model)
-    provider = _make_provider(bridge, folder)
     source = bridge.hf_pretrained.state
+    if isinstance(source.source, SafeTensorsStateSource):
+        settle_dtype(bridge.hf_pretrained, read_headers(source.source.path))
+    provider = _make_provider(bridge, folder)
     lacking = {name for name in source.keys() if not is_ignored(name, bridge.hf_pretrained.config)}
     problems = []
     with temporary_distributed_context(backend="gloo"):

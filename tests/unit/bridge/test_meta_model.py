@@ -28,7 +28,7 @@ from megatron.bridge.training.release.meta_model import _MetaTensors, build_on_m
     [
         lambda: torch.empty(3, device="cpu"),
         lambda: torch.zeros(3, dtype=torch.float16),
-        lambda: torch.arange(4.0, device="cpu"),
+        lambda: torch.arange(4.0),
         lambda: torch.randn(3),
         lambda: torch.empty_like(torch.empty(3), device="cpu"),
         lambda: torch.empty(3).to("cpu", torch.float64),
@@ -37,9 +37,14 @@ from megatron.bridge.training.release.meta_model import _MetaTensors, build_on_m
     ],
 )
 def test_a_tensor_is_on_meta_whatever_device_is_named(make):
-    with _MetaTensors():
+    with torch.device("meta"), _MetaTensors():
         assert make().is_meta
     assert not torch.empty(3).is_meta
+
+
+def test_a_range_on_the_cpu_has_its_numbers():
+    with torch.device("meta"), _MetaTensors():
+        assert [rate.item() for rate in torch.linspace(0, 1, 3, device="cpu")] == [0.0, 0.5, 1.0]
 
 
 class _Model(torch.nn.Module):

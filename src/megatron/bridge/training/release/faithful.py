@@ -137,7 +137,7 @@ def _warn_of_what_is_lost(name: str, config: Any, fields: Fields, account: Accou
 def _account(bridge: Any, name: str, headers: Mapping[str, Header], allow_unused_tensors: Sequence[str]) -> Account:
     """Account for the tensors of a model with weights, or refuse it."""
     source = bridge.hf_pretrained.state.source
-    _settle_dtype(bridge.hf_pretrained, headers)
+    settle_dtype(bridge.hf_pretrained, headers)
     account = account_for_tensors(bridge, headers, allow_unused_tensors)
     account.problems += tied_problems(source, account, headers)
     if account.problems:
@@ -155,7 +155,7 @@ def _headers(source: Any) -> dict[str, Header]:
     return {name: Header(words[tensor.dtype], tuple(tensor.shape), "memory") for name, tensor in tensors.items()}
 
 
-def _settle_dtype(hf_pretrained: Any, headers: Mapping[str, Header]) -> None:
+def settle_dtype(hf_pretrained: Any, headers: Mapping[str, Header]) -> None:
     """Set the dtype of the config, and of those in it, to the one asked for, else its own, else that of most weights."""
     config = hf_pretrained.config
     asked = getattr(hf_pretrained, "torch_dtype", None)

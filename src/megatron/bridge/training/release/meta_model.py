@@ -94,10 +94,14 @@ def _one_value(tensor: torch.Tensor) -> torch.Tensor:
 
 
 class _MetaTensors(TorchDispatchMode):  # type: ignore[no-untyped-call,unused-ignore]
-    """Lets every operation that takes a device make its tensor on the meta device."""
+    """Lets every operation that takes a device make its tensor on the meta device.
+
+    Of `torch.linspace` on the CPU, classes of transformers take numbers: it keeps its values.
+    """
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        if any(argument.name == "device" for argument in func._schema.arguments):
+        is_of_numbers = func.overloadpacket is torch.ops.aten.linspace and kwargs["device"] == torch.device("cpu")
+        if not is_of_numbers and any(argument.name == "device" for argument in func._schema.arguments):
             kwargs["device"] = torch.device("meta")
         return func(*args, **kwargs)
