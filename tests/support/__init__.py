@@ -49,6 +49,7 @@ Running others' code:
     pretrain_gpt       stands for Megatron-LM's script of this name, with Megatron-LM's own `pretrain`
     real_megatron_lm   a script: tests a checkout of Megatron-LM
     training_runs      runs the commands that users copy, and compares what Megatron-LM has loaded
+    transformer_engine_host  makes a process a host with CUDA and Transformer Engine, of its own Python sources
     upstream_conftest  what stands for this repository's conftest in upstream's
     upstream_import    a script: an import by unpatched upstream, on this host
 
@@ -65,5 +66,6 @@ Running in processes of their own; see `workers` for how to add one:
     parallel_worker      what the tests do on two ranks
     parser_worker        asks the parser of another Megatron-LM for several command lines
     ranks_worker         imports on several numbers of ranks
+    transformer_engine_worker  imports, exports and checks as on a host with CUDA and Transformer Engine
     workers              starts a worker, and fails with what it said
 """

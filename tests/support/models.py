@@ -14,6 +14,7 @@
 
 """Tiny random models, and the values that a Llama's weights must have in Megatron-LM."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ from transformers import (
     MistralConfig,
     MixtralConfig,
     PretrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen3Config,
@@ -98,7 +100,9 @@ _SIZES = dict(
 )
 _DENSE = _SIZES | dict(intermediate_size=96, num_key_value_heads=2)
 _EXPERTS = dict(moe_intermediate_size=32, num_experts_per_tok=2)
-_LATENT = dict(q_lora_rank=24, kv_lora_rank=16, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16)
+_LATENT = dict(
+    num_key_value_heads=4, q_lora_rank=24, kv_lora_rank=16, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16
+)
 
 _NO_FLAGS_FOR_GEMMA = "No flag of Megatron-LM gives Gemma's activation and its embedding's scale: an import refuses it"
 _NEEDS_TE_FOR_MLA = "Megatron Core's own attention knows no multi-latent attention: needs Transformer Engine"
@@ -142,7 +146,18 @@ FAMILIES = {
         DeepseekV2Config(**_SIZES, **_EXPERTS, **_LATENT, n_routed_experts=4, n_shared_experts=1), _NEEDS_TE_FOR_MLA
     ),
     "DeepSeek-V3 (MLA, shared experts)": Family(
-        DeepseekV3Config(**_SIZES, **_EXPERTS, **_LATENT, n_routed_experts=4, n_shared_experts=1), _NEEDS_TE_FOR_MLA
+        DeepseekV3Config(
+            **_SIZES,
+            **_EXPERTS,
+            **_LATENT,
+            intermediate_size=96,
+            n_routed_experts=4,
+            n_shared_experts=1,
+            first_k_dense_replace=1,
+            n_group=2,
+            topk_group=1,
+        ),
+        _NEEDS_TE_FOR_MLA,
     ),
 }
 
@@ -153,15 +168,20 @@ def make_tiny_llama(folder: Path, name: str, seed: int = 0) -> Path:
     return save_random_model(folder, LlamaConfig(**sizes | TINY_LLAMAS[name]), seed)
 
 
-def save_random_model(folder: Path, config: PretrainedConfig, seed: int = 0) -> Path:
+def save_random_model(
+    folder: Path,
+    config: PretrainedConfig,
+    seed: int = 0,
+    make: Callable[[PretrainedConfig], PreTrainedModel] = AutoModelForCausalLM.from_config,
+) -> Path:
     """Write a model of random weights, bfloat16, with a tokenizer of its vocabulary."""
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
+    model = make(config).to(torch.bfloat16)
     for parameter in model.parameters():
         # Norm weights are ones in a new model: a swap of two of them would not be seen.
         parameter.data = (parameter.data.float() + 0.1 * torch.randn(parameter.shape)).to(torch.bfloat16)
     model.save_pretrained(folder)
-    return save_tokenizer(folder, config.vocab_size)
+    return save_tokenizer(folder, config.get_text_config().vocab_size)
 
 
 def save_tokenizer(folder: Path, size: int) -> Path:

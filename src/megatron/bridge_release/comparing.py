@@ -28,8 +28,12 @@ from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTenso
 from tqdm import tqdm
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
 from megatron.bridge.training.model_load_save import temporary_distributed_context
-from megatron.bridge.training.release.accounting import is_ignored
+from megatron.bridge.training.release.accounting import is_ignored, model_bridge_of
+from megatron.bridge.training.release.faithful import settle_dtype
+from megatron.bridge.training.release.headers import read_headers
+from megatron.bridge.training.release.meta_model import build_on_meta
 from megatron.bridge.training.release.names import grouped
 from megatron.bridge.training.release.preflight import check_model
 from megatron.bridge.training.release.source import recorded_revision
@@ -67,19 +71,19 @@ def compare(folder: Path, hf_model: str, revision: str | None = None) -> tuple[i
         OSError: If a file cannot be read.
         MemoryError: If there is not enough of it.
     """
-    found = check_model(hf_model, {"revision": revision or recorded_revision(folder.parent, hf_model)})
-    hf_model = found.name
-    bridge = AutoBridge.from_hf_pretrained(found.folder)
-    provider = _make_provider(bridge, folder)
+    model_source = check_model(hf_model, {"revision": revision or recorded_revision(folder.parent, hf_model)})
+    hf_model = model_source.name
+    bridge = AutoBridge.from_hf_pretrained(model_source.folder)
     source = bridge.hf_pretrained.state
+    if isinstance(source.source, SafeTensorsStateSource):
+        settle_dtype(bridge.hf_pretrained, read_headers(source.source.path))
+    provider = _make_provider(bridge, folder)
     lacking = {name for name in source.keys() if not is_ignored(name, bridge.hf_pretrained.config)}
     problems = []
     with temporary_distributed_context(backend="gloo"):
         found = find_equal(folder, bridge)
         equal = found.tensors
-        model = provider.provide_distributed_model(
-            wrap_with_ddp=False, use_cpu_initialization=True, init_model_with_meta_device=True
-        )
+        model = build_on_meta(provider)
         tasks = _tasks_with_weights(bridge, model)
         parameters = {name.removeprefix("module.") for name, _ in model[0].named_parameters()}
         without = parameters - {task.param_name for task in tasks}
@@ -133,7 +137,7 @@ def _find_differences(
         Name of each of the source's tensors, and how it differs; None if it does not.
     """
     source = bridge.hf_pretrained.state
-    registry = bridge._model_bridge.mapping_registry()
+    registry = model_bridge_of(bridge).mapping_registry()
     mappings = [registry.megatron_to_hf_lookup(name) for name in _PADDED]
     padded = {mapping.hf_param for mapping in mappings if mapping is not None}
     for name, tensor in bridge.export_hf_weights(model, show_progress=False, conversion_tasks=tasks):  # type: ignore[arg-type,unused-ignore]

@@ -15,13 +15,16 @@
 
 """Quantized tensors are accounted for together with their scales, and names are listed as a person reads them."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
+from megatron.core.process_groups_config import ProcessGroupCollection
 
 from megatron.bridge.models.deepseek.deepseek_v3_bridge import DeepSeekV3Bridge
-from megatron.bridge.training.release.accounting import Account, _Conversions
+from megatron.bridge.training.release.accounting import Account, _alone, _Conversions
 from megatron.bridge.training.release.headers import Header
 from megatron.bridge.training.release.names import grouped
 
@@ -109,3 +112,35 @@ def test_what_is_taken_is_dequantized_block_by_block():
 )
 def test_names_that_differ_by_numbers_are_one_group(names, expected):
     assert grouped(names) == expected
+
+
+def test_the_group_of_a_check_beside_others_is_destroyed():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        groups = len(dist.distributed_c10d._world.pg_map)
+        with _alone() as alone:
+            assert alone.tp.size() == 1 and alone.tp is alone.pp
+            assert len(dist.distributed_c10d._world.pg_map) == groups + 1
+        assert len(dist.distributed_c10d._world.pg_map) == groups
+    finally:
+        dist.destroy_process_group()
+
+
+def test_a_check_in_no_process_group_leaves_none():
+    with _alone():
+        assert dist.is_initialized()
+    assert not dist.is_initialized()
+
+
+@pytest.mark.parametrize("annotations", ["evaluated", "postponed"])
+def test_a_check_has_a_group_for_each_of_core_s(annotations, monkeypatch):
+    if annotations == "postponed":
+        words = {
+            name: "torch.distributed.ProcessGroup" if kind is dist.ProcessGroup else kind
+            for name, kind in ProcessGroupCollection.__annotations__.items()
+        }
+        monkeypatch.setattr(ProcessGroupCollection, "__annotations__", words)
+        for field in dataclasses.fields(ProcessGroupCollection):
+            monkeypatch.setattr(field, "type", words[field.name])
+    with _alone() as groups:
+        assert {"tp", "pp", "cp", "ep", "dp_cp"} <= vars(groups).keys()

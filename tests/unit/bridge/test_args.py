@@ -235,6 +235,14 @@ def _own_layer_spec(config):
         (gpt_model(rope_scaling=True, rope_scaling_factor=32.0), []),
         (gpt_model(softmax_scale=0.5), ["softmax_scale"]),
         (gpt_model(rotary_base=10000.5), ["rotary_base"]),
+        (gpt_model(rotary_base=(10000, 1000000)), ["rotary_base"]),
+        (gpt_model(window_size=512), ["window_size"]),
+        (gpt_model(window_size=[511, 0]), []),
+        (gpt_model(MLAModelProvider, multi_latent_attention=True, num_query_groups=4), []),
+        (
+            gpt_model(MLAModelProvider, multi_latent_attention=True, num_query_groups=2),
+            ["num_query_groups"],
+        ),
         (gpt_model(seq_len_interpolation_factor=2.5), ["seq_len_interpolation_factor"]),
         (gpt_model(activation_func=F.gelu, gated_linear_unit=True), ["activation_func=gated gelu"]),
         (gpt_model(activation_func=F.relu), ["activation_func=relu"]),
@@ -265,7 +273,20 @@ def test_a_model_with_a_builder_of_its_own_is_named():
     assert fields_without_argument(MODELS["hybrid"]) == ["HybridModelProvider"]
 
 
-def test_no_flag_gives_a_value_that_the_parser_refuses():
-    args = megatron_lm_args(gpt_model(rotary_base=10000.5, position_embedding_type="rope"))
-    assert args.rotary_base == 10000.5
-    assert [flag for flag in megatron_lm_flags(args) if flag.startswith("--rotary-base")] == []
+@pytest.mark.parametrize(
+    "field, value", [("rotary_base", 10000.5), ("rotary_base", (10000, 1000000)), ("window_size", 512)]
+)
+def test_no_flag_gives_a_value_that_the_parser_refuses(field, value):
+    args = megatron_lm_args(gpt_model(position_embedding_type="rope", **{field: value}))
+    assert getattr(args, field) == value
+    flags = megatron_lm_flags(args)
+    assert [flag for flag in flags if flag.startswith(f"--{field.replace('_', '-')}")] == []
+    parser().parse_args(flags)
+
+
+def test_no_flag_gives_groups_of_queries_to_latent_attention():
+    flags = megatron_lm_flags(
+        megatron_lm_args(gpt_model(MLAModelProvider, multi_latent_attention=True, num_query_groups=4))
+    )
+    assert "--multi-latent-attention" in flags and "--group-query-attention" not in flags
+    assert not any(flag.startswith("--num-query-groups") for flag in flags)

@@ -51,11 +51,25 @@ RENAMED_FOR_YARN = {
 
 # Arguments that are not a field's value as it is: values of fields, and the argument that they make.
 CONVERTED: dict[str, list[tuple[dict[str, Any], Any]]] = {
-    "group_query_attention": [({"num_query_groups": None}, False), ({"num_query_groups": 2}, True)],
+    "add_qkv_bias": [
+        ({"add_qkv_bias": of_qkv, "add_bias_linear": of_all}, of_qkv or of_all)
+        for of_qkv in (True, False)
+        for of_all in (True, False)
+    ],
+    "group_query_attention": [
+        ({"num_query_groups": None}, False),
+        ({"num_query_groups": 2}, True),
+        ({"num_query_groups": 4, "multi_latent_attention": True}, False),
+    ],
     "is_hybrid_model": [({"is_hybrid_model": False}, True), ({"is_hybrid_model": True}, True)],
     "make_vocab_size_divisible_by": [
         ({"make_vocab_size_divisible_by": multiple}, expected)
         for multiple, expected in ((1, 128), (96, 384), (129, 16512), (256, 256))
+    ],
+    "num_query_groups": [
+        ({"num_query_groups": 2}, 2),
+        ({"num_query_groups": None}, 1),
+        ({"num_query_groups": 4, "multi_latent_attention": True}, 1),
     ],
     "padded_vocab_size": [
         ({"vocab_size": size, "make_vocab_size_divisible_by": multiple}, expected)

@@ -53,6 +53,25 @@ def test_a_host_with_everything_changes_nothing(full):
     assert host.without_host_values(config) is config
 
 
+@pytest.mark.parametrize("apex", [True, False])
+@pytest.mark.parametrize("fields", [{}, {"share_embeddings_and_output_weights": True}], ids=["other", "language"])
+def test_accumulation_is_fused_unless_an_output_layer_lacks_apex(full, monkeypatch, apex, fields):
+    monkeypatch.setattr(host.importlib.util, "find_spec", lambda name: object() if apex else None)
+    config = _config(**fields)
+    host.fit_to_host(config)
+    assert config.gradient_accumulation_fusion is (apex or not fields)
+    assert host.without_host_values(config).gradient_accumulation_fusion is True
+
+
+@pytest.mark.parametrize(("cuda", "expected"), [(True, True), (False, False)])
+def test_sequence_parallel_is_left_to_the_caller_with_cuda(monkeypatch, bare, cuda, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    config = _config(sequence_parallel=True)
+    host.fit_to_host(config)
+    assert config.sequence_parallel is expected
+    assert host.without_host_values(config).sequence_parallel is True
+
+
 def test_a_bare_host_switches_off_what_it_lacks_and_writes_what_the_model_has(bare):
     config = _config()
     host.fit_to_host(config)

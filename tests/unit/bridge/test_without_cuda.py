@@ -14,6 +14,8 @@
 
 """What stands in for CUDA does so on hosts without it, and for a time."""
 
+import sys
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -72,6 +74,13 @@ def test_the_stand_ins_for_cuda_are_gone_afterwards(monkeypatch):
         filesystem_async._results_queue.put(thing)
         assert filesystem_async._results_queue.get(timeout=5) is thing
     assert (torch.cuda.synchronize, torch.cuda.current_device, filesystem_async._results_queue) == before
+
+
+def test_a_core_without_its_own_writer_has_the_other_stand_ins(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setitem(sys.modules, filesystem_async.__name__, None)
+    with without_cuda.checkpointing_without_cuda():
+        assert torch.cuda.current_device() == "cpu"
 
 
 def test_with_cuda_nothing_stands_in(monkeypatch):

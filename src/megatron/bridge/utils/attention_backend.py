@@ -24,8 +24,11 @@ _ATTENTION_BACKENDS = ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN"
 
 @contextmanager
 def attention_backend_forgotten() -> Iterator[None]:
-    """Leave the environment as it is, in which Megatron Core notes a model's attention backend and refuses another's."""
-    before = {name: os.environ.get(name) for name in _ATTENTION_BACKENDS}
+    """Set aside the environment variables in which Megatron Core notes a model's attention backend.
+
+    It refuses a model of another backend than they name. A conversion does not compute with any.
+    """
+    before = {name: os.environ.pop(name, None) for name in _ATTENTION_BACKENDS}
     try:
         yield
     finally:

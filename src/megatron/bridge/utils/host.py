@@ -22,6 +22,7 @@ converted it.
 
 import copy
 import functools
+import importlib.util
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -44,7 +45,6 @@ _WITHOUT_TRANSFORMER_ENGINE = {
     "moe_permute_fusion": False,
     "moe_router_fusion": False,
     "persist_layer_norm": False,
-    "sequence_parallel": False,
     "tp_comm_overlap": False,
     "use_transformer_engine_full_layer_spec": False,
     "use_transformer_engine_op_fuser": False,
@@ -58,6 +58,8 @@ _WITHOUT_CUDA = {
     "masked_softmax_fusion": False,
     "moe_shared_expert_overlap": False,
     "moe_token_dispatcher_type": "allgather",
+    # Megatron Core's own norms refuse it. A host with CUDA may train, where it is for the caller to switch off.
+    "sequence_parallel": False,
     "tp_comm_overlap": False,
 }
 
@@ -99,7 +101,7 @@ def fit_to_host(config: Any) -> None:
             # Bridges set the keyword by what their host has; a model has no opinion of its own on it.
             config.transformer_layer_spec = _spec_for(spec, use_transformer_engine=True)
             lacking["transformer_layer_spec"] = _spec_for(spec, use_transformer_engine=False)
-    if not (torch.cuda.is_available() and can_enable_gradient_accumulation_fusion()):
+    if not (torch.cuda.is_available() and _can_fuse_gradient_accumulation(config)):
         if _takes_fusion_from_host(config):
             config.gradient_accumulation_fusion = True
         lacking["gradient_accumulation_fusion"] = False
@@ -135,6 +137,14 @@ def _switch_all(config: Any, lacking: dict[str, Any]) -> None:
         # A value that is the host's already may have been switched before, and stays remembered.
         if (own := getattr(config, field, None)) and own != value:
             switch(config, field, value)
+
+
+def _can_fuse_gradient_accumulation(config: Any) -> bool:
+    """Return whether a model can be built here with gradient accumulation fused into its linear layers."""
+    if hasattr(config, "share_embeddings_and_output_weights"):
+        # The output layer of a language model is Megatron Core's own, which asks for APEX's kernel and raises without it.
+        return importlib.util.find_spec("fused_weight_gradient_mlp_cuda") is not None
+    return can_enable_gradient_accumulation_fusion()
 
 
 def _takes_fusion_from_host(config: Any) -> bool:

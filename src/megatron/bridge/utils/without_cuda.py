@@ -15,12 +15,12 @@
 """Stand-ins for what Megatron Core and Bridge ask of CUDA, on a host that has none."""
 
 import functools
+import importlib
 import queue
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Callable, Iterator, ParamSpec, TypeVar
 
 import torch
-from megatron.core.dist_checkpointing.strategies import filesystem_async
 
 from megatron.bridge.utils.common_utils import get_local_rank_preinit  # type: ignore[attr-defined,unused-ignore]
 
@@ -76,12 +76,20 @@ def checkpointing_without_cuda() -> Iterator[None]:
     if torch.cuda.is_available():
         yield
         return
-    with (
-        _replaced(torch.cuda, "synchronize", lambda device=None: None),
-        _replaced(torch.cuda, "current_device", lambda: "cpu"),
-        _replaced(filesystem_async, "_results_queue", queue.Queue()),
-    ):
+    with ExitStack() as stand_ins:
+        stand_ins.enter_context(_replaced(torch.cuda, "synchronize", lambda device=None: None))
+        stand_ins.enter_context(_replaced(torch.cuda, "current_device", lambda: "cpu"))
+        if (writer := _core_writer()) is not None:
+            stand_ins.enter_context(_replaced(writer, "_results_queue", queue.Queue()))
         yield
+
+
+def _core_writer() -> Any:
+    """Return the module of Megatron Core's writer; None in versions that use another package's."""
+    try:
+        return importlib.import_module("megatron.core.dist_checkpointing.strategies.filesystem_async")
+    except ModuleNotFoundError:
+        return None
 
 
 @contextmanager

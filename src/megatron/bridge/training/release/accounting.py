@@ -26,18 +26,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 import torch.distributed as dist
 import transformers
-from megatron.core.enums import ModelType
 from megatron.core.process_groups_config import ProcessGroupCollection
+from megatron.core.utils import unwrap_model
 
 from megatron.bridge.models.conversion.param_mapping import GatedMLPMapping
 from megatron.bridge.models.conversion.utils import persistent_buffers
 from megatron.bridge.models.hf_pretrained.state import StateDict
-from megatron.bridge.models.model_provider import _create_model
 from megatron.bridge.training.release.causes import (
     cause_of_missing,
     cause_of_shapes,
@@ -46,9 +45,9 @@ from megatron.bridge.training.release.causes import (
     quantization_method,
 )
 from megatron.bridge.training.release.headers import Header
+from megatron.bridge.training.release.meta_model import build_on_meta
 from megatron.bridge.training.release.meta_source import DTYPES, PLAIN, MetaSource
 from megatron.bridge.training.release.names import grouped
-from megatron.bridge.utils.attention_backend import attention_backend_forgotten
 from megatron.bridge.utils.transformer_engine_need import NeedsTransformerEngine, has_transformer_engine, remedy
 
 
@@ -103,9 +102,9 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
         ValueError: If Megatron's model cannot be built of the config.
     """
     account = Account()
-    with attention_backend_forgotten(), _alone() as groups:
-        provider, model = _build_on_meta(bridge, groups)
-        model_bridge = bridge._model_bridge
+    with _alone() as groups:
+        provider, model = _build(bridge, groups)
+        model_bridge = model_bridge_of(bridge)
         sources = _sources(model_bridge, model)
         unmapped = [name for name, source in sources.items() if source is None]
         wanted = {name for source in sources.values() if source is not None for name in source}
@@ -150,24 +149,23 @@ def _alone() -> Iterator[ProcessGroupCollection]:
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined,unused-ignore]
     try:
         group = dist.new_group([dist.get_rank()], backend="gloo", use_local_synchronization=True)
-        names = [one.name for one in fields(ProcessGroupCollection) if one.type is dist.ProcessGroup]
-        yield ProcessGroupCollection(**dict.fromkeys(names, group))
+        try:
+            types = get_type_hints(ProcessGroupCollection)
+            names = [one.name for one in fields(ProcessGroupCollection) if types[one.name] is dist.ProcessGroup]
+            yield ProcessGroupCollection(**dict.fromkeys(names, group))
+        finally:
+            dist.destroy_process_group(group)
     finally:
         if started:
             dist.destroy_process_group()
 
 
-def _build_on_meta(bridge: Any, groups: ProcessGroupCollection) -> tuple[Any, torch.nn.Module]:
+def _build(bridge: Any, groups: ProcessGroupCollection) -> tuple[Any, torch.nn.Module]:
     """Build Megatron's model of a config, without memory."""
-    name = bridge.hf_pretrained.model_name_or_path
-    with _explained(name):
+    with _explained(bridge.hf_pretrained.model_name_or_path):
         provider = bridge.to_megatron_provider(load_weights=False)
-        provider.perform_initialization = False
-        provider.use_cpu_initialization = True
-        provider.init_model_with_meta_device = True
         provider.finalize()
-        provider._pg_collection = groups
-        (model,) = _create_model(provider, ModelType.encoder_or_decoder, pg_collection=groups)
+        (model,) = unwrap_model(build_on_meta(provider, groups))
         return provider, model
 
 
@@ -188,6 +186,17 @@ def _explained(name: str) -> Iterator[None]:
             f"Megatron-Bridge builds no model of the config of {name}: {reason}. Is a field of it wrong?"
             + ("" if has_transformer_engine() else f" Or does the model need Transformer Engine? {remedy()}")
         ) from error
+
+
+def model_bridge_of(bridge: Any) -> Any:
+    """Return the bridge of a model's architecture as a load has it, with the model and its files.
+
+    Args:
+        bridge: The `AutoBridge` of the model, whose own property gives one with the config alone.
+    """
+    model_bridge = bridge._model_bridge
+    model_bridge.hf_pretrained, model_bridge.hf_config = bridge.hf_pretrained, bridge.hf_pretrained.config
+    return model_bridge
 
 
 def _sources(model_bridge: Any, model: torch.nn.Module) -> dict[str, list[str] | None]:

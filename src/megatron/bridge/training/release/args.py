@@ -127,6 +127,11 @@ def fields_without_argument(model: Any) -> list[str]:
         value = argument.value(model)
         if value is not None and not isinstance(value, argument.types):
             names += argument.fields
+    if getattr(model, "multi_latent_attention", False) and model.num_query_groups not in (
+        None,
+        model.num_attention_heads,
+    ):
+        names.append("num_query_groups")
     if not any(argument.value(model) for argument in MODEL if "activation_func" in argument.fields):
         if model.activation_func is not F.gelu or model.gated_linear_unit:
             gated = "gated " if model.gated_linear_unit else ""

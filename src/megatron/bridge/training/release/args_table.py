@@ -61,8 +61,8 @@ def _not(value: Any) -> bool:
     return not value
 
 
-def _whole(value: float | None) -> int | float | None:
-    return int(value) if value is not None and value == int(value) else value
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 # A model provider has the functions themselves, whose modules take seconds to import.
@@ -132,7 +132,15 @@ MODEL = (
     Argument("layernorm_zero_centered_gamma", "--apply-layernorm-1p", False),
     Argument("qk_layernorm", "--qk-layernorm", False),
     Argument("add_bias_linear", "--disable-bias-linear", True, restored=True),
-    Argument("add_qkv_bias", "--add-qkv-bias", False, restored=True),
+    Argument(
+        "add_qkv_bias",
+        "--add-qkv-bias",
+        False,
+        ("add_qkv_bias", "add_bias_linear"),
+        # As Megatron-LM sets it when it validates its arguments.
+        lambda of_qkv, of_all: bool(of_qkv or of_all),
+        restored=True,
+    ),
     Argument("swiglu", "--swiglu", False, ("activation_func", "gated_linear_unit"), _is_swiglu, restored=True),
     Argument("quick_geglu", "--quick-geglu", False, ("activation_func", "gated_linear_unit"), _is_quick_geglu),
     Argument(
@@ -171,6 +179,11 @@ MODEL = (
     ),
     Argument("bf16", "--bf16", False),
     Argument("fp16", "--fp16", False),
+)
+
+# Megatron-LM refuses groups of queries in multi-latent attention, whose heads each have a key and a value.
+_WITHOUT_QUERY_GROUPS = tuple(
+    argument for argument in MODEL if argument.name not in ("group_query_attention", "num_query_groups")
 )
 
 _ROPE_SCALING = (
@@ -275,7 +288,13 @@ UNCOMMON = (
     Argument("softmax_type", "--softmax-type", "vanilla"),
     Argument("use_mup", "--use-mup", False),
     Argument("window_attn_skip_freq", "--window-attn-skip-freq", pattern=True),
-    Argument("window_size", "--window-size", convert=lambda window: window and tuple(window)),
+    Argument(
+        "window_size",
+        "--window-size",
+        # A single number is a window of a layer of the provider's own.
+        convert=lambda window: tuple(window) if isinstance(window, list) else window,
+        types=tuple,
+    ),
 )
 
 _HYBRID = (
@@ -355,12 +374,13 @@ OTHER_DEFAULTS: dict[str, Any] = {
 
 def tables_of(model: Any) -> list[tuple[Argument, ...]]:
     """Choose the tables that apply to a model provider or to its args."""
-    tables = [MODEL, UNCOMMON, _LAYOUT]
+    is_latent = getattr(model, "multi_latent_attention", False)
+    tables = [_WITHOUT_QUERY_GROUPS if is_latent else MODEL, UNCOMMON, _LAYOUT]
     if getattr(model, "rope_scaling", False) or getattr(model, "use_rope_scaling", False):
         tables.append(_ROPE_SCALING)
     if getattr(model, "num_moe_experts", None) or getattr(model, "num_experts", None):
         tables.append(_EXPERTS)
-    if getattr(model, "multi_latent_attention", False):
+    if is_latent:
         tables.append(_MULTI_LATENT_ATTENTION)
     elif getattr(model, "position_embedding_type", None) == "yarn":
         tables.append(_YARN)

@@ -142,7 +142,7 @@ def _warn_of_what_is_lost(name: str, config: Any, fields: Fields, account: Accou
 def _account(bridge: Any, name: str, headers: Mapping[str, Header], allow_unused_tensors: Sequence[str]) -> Account:
     """Account for the tensors of a model with weights, or refuse it."""
     source = bridge.hf_pretrained.state.source
-    _settle_dtype(bridge.hf_pretrained, headers)
+    settle_dtype(bridge.hf_pretrained, headers)
     account = account_for_tensors(bridge, headers, allow_unused_tensors)
     account.problems += tied_problems(source, account, headers)
     if account.problems:
@@ -163,8 +163,8 @@ def _headers(source: Any) -> dict[str, Header]:
     return {name: Header(words[tensor.dtype], tuple(tensor.shape), "memory") for name, tensor in tensors.items()}
 
 
-def _settle_dtype(hf_pretrained: Any, headers: Mapping[str, Header]) -> None:
-    """Let the config say the dtype that was asked for, else its own, else that of most of the weights."""
+def settle_dtype(hf_pretrained: Any, headers: Mapping[str, Header]) -> None:
+    """Set the dtype of the config, and of those in it, to the one asked for, else its own, else that of most weights."""
     config = hf_pretrained.config
     asked = getattr(hf_pretrained, "torch_dtype", None)
     if isinstance(asked, torch.dtype):
@@ -175,6 +175,8 @@ def _settle_dtype(hf_pretrained: Any, headers: Mapping[str, Header]) -> None:
             hf_pretrained.model_name_or_path, revision=hf_pretrained.init_kwargs.get("revision")
         )
         config.dtype = own.get("dtype", own.get("torch_dtype"))
+    if config.dtype is None and config.get_text_config() is not config:
+        config.dtype = config.get_text_config().dtype
     if config.dtype is None:
         sizes: Counter[torch.dtype] = Counter()
         for header in headers.values():
@@ -189,7 +191,15 @@ def _settle_dtype(hf_pretrained: Any, headers: Mapping[str, Header]) -> None:
             f"The config of {hf_pretrained.model_name_or_path} asks for the dtype {config.dtype}, which no release can "
             "have. Let its dtype be bfloat16, float16 or float32."
         )
-    config.dtype = known
+    _set_dtype(config, known)
+
+
+def _set_dtype(config: Any, dtype: torch.dtype) -> None:
+    config.dtype = dtype
+    # Bridges of vision-language models read the dtype of the text model's config, where it may be missing.
+    for name in getattr(config, "sub_configs", ()):
+        if (inner := getattr(config, name, None)) is not None:
+            _set_dtype(inner, dtype)
 
 
 def _say_what_is_rounded(config: Any, account: Account, headers: Mapping[str, Header]) -> None:

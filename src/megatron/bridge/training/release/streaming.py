@@ -14,12 +14,13 @@
 
 """Streams the weights of a Hugging Face model into a save, each piece when it is written.
 
-The model that is saved is built without touching its memory. An entry of its state dict is a view of a parameter, found
-by the storage of both; what the parameter would hold is converted of the source's tensors when the entry's turn comes.
+The model that is saved is built on the meta device. An entry of its state dict is a view of a parameter, found by the
+storage of both; what the parameter would hold is converted of the source's tensors when the entry's turn comes.
 Where a conversion only hands on its tensor, or joins a gate and an up projection one after the other, no conversion is
 needed: the entry's bytes are a part of the source's files.
 """
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,10 +37,12 @@ from megatron.core.msc_utils import MultiStorageClientFeature
 from megatron.core.utils import unwrap_model
 
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
+from megatron.bridge.models.conversion.utils import get_module_and_param_from_name
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource, StateDict, StateSource
-from megatron.bridge.training.release.accounting import group_of, tensors_of
+from megatron.bridge.training.release.accounting import group_of, model_bridge_of, tensors_of
 from megatron.bridge.training.release.faithful import Accounted
 from megatron.bridge.training.release.hf_files import FileRange, HuggingFaceFiles
+from megatron.bridge.training.release.meta_model import build_on_meta, cpu_twin
 from megatron.bridge.training.release.meta_source import DTYPES
 from megatron.bridge.training.release.units import Content, Unit
 from megatron.bridge.utils.common_utils import print_rank_0
@@ -79,18 +82,24 @@ def try_streamed_model(bridge: Any, accounted: Accounted) -> tuple[list[Any] | N
     obstacle = _obstacle(bridge, provider)
     if obstacle:
         return None, obstacle
-    provider.perform_initialization = False
-    parameters: list[_Parameter] = []
+    tasks: list[tuple[Any, torch.dtype, torch.nn.Module]] = []
 
     def note(models: list[Any]) -> list[Any]:
         # Loaded here, a tensor takes its parameter's dtype, which may change when the model is wrapped.
-        tasks = bridge._model_bridge.build_conversion_tasks(bridge.hf_pretrained, unwrap_model(models))
-        parameters.extend(_Parameter(task, task.param_weight.dtype) for task in tasks if task and task.megatron_module)
+        twin = functools.cache(cpu_twin)
+        for task in model_bridge_of(bridge).build_conversion_tasks(bridge.hf_pretrained, unwrap_model(models)):
+            if task and task.megatron_module:
+                tasks.append((task, task.param_weight.dtype, twin(task.megatron_module)))
         return models
 
-    provider.register_pre_wrap_hook(note)
     provider.finalize()
-    model: list[Any] = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
+    model = build_on_meta(provider, before_wrapping=note)
+    unwrapped = unwrap_model(model)
+    # Wrapping replaces buffers, such as the bias of experts.
+    parameters = [
+        _Parameter(task, dtype, module, get_module_and_param_from_name(unwrapped, task.param_name)[1])
+        for task, dtype, module in tasks
+    ]
     weights = StreamedWeights(bridge, accounted, parameters)
     obstacle = weights.obstacle(model)
     if obstacle:
@@ -137,10 +146,14 @@ class _Parameter:
     Attributes:
         task: Its conversion.
         dtype: The dtype that it is loaded in.
+        module: Its module for the conversion.
+        weight: The parameter of the model, on the meta device.
     """
 
     task: Any
     dtype: torch.dtype
+    module: torch.nn.Module
+    weight: torch.Tensor
 
     @property
     def group(self) -> str | int:
@@ -149,7 +162,7 @@ class _Parameter:
 
     @property
     def storage(self) -> int:
-        return int(self.task.param_weight.untyped_storage().data_ptr())
+        return _storage(self.weight)
 
 
 class StreamedWeights:
@@ -162,7 +175,7 @@ class StreamedWeights:
     """
 
     def __init__(self, bridge: Any, accounted: Accounted, parameters: Sequence[_Parameter]) -> None:
-        self._bridge, self._accounted, self._parameters = bridge._model_bridge, accounted, parameters
+        self._bridge, self._accounted, self._parameters = model_bridge_of(bridge), accounted, parameters
         self.folder = Path(bridge.hf_pretrained.state.source.path)
         self.files = HuggingFaceFiles(self.folder, accounted.headers)
         self.read: Counter[str] = Counter()
@@ -175,27 +188,25 @@ class StreamedWeights:
         if len(self._by_storage) != len(self._parameters):
             return "some of its parameters share their memory"
         for parameter in self._parameters:
-            weight = parameter.task.param_weight
-            if type(weight.data) is not torch.Tensor or weight.device.type != "cpu" or weight.storage_offset():
+            weight = parameter.weight
+            if type(weight.data) is not torch.Tensor or weight.device.type != "meta" or weight.storage_offset():
                 return f"{parameter.task.param_name} is no plain tensor"
             if not weight.is_contiguous() or weight.untyped_storage().nbytes() != weight.nbytes:
                 return f"{parameter.task.param_name} is a part of another tensor"
         (module,) = unwrap_model(model)
-        buffers = {buffer.untyped_storage().data_ptr() for buffer in module.buffers()}
-        known = self._by_storage.keys() | buffers
         for entry in entries_of(module):
-            if entry.data.untyped_storage().data_ptr() not in known:
+            if _storage(entry.data) not in self._by_storage:
                 return f"{entry.key} is no part of a parameter"
         return ""
 
     def group(self, tensor: torch.Tensor) -> str | int | None:
         """Return the group of an entry, all of which is converted together; None where nothing is converted."""
-        parameter = self._by_storage.get(tensor.untyped_storage().data_ptr())
+        parameter = self._by_storage.get(_storage(tensor))
         return parameter.group if parameter is not None else None
 
     def parameter(self, tensor: torch.Tensor) -> str:
         """Return the name of the converted parameter that a view belongs to."""
-        return str(self._by_storage[tensor.untyped_storage().data_ptr()].task.param_name)
+        return str(self._by_storage[_storage(tensor)].task.param_name)
 
     def unit(self, entries: list[tuple[Any, torch.Tensor]]) -> Unit:
         """Make a unit of the entries of a group.
@@ -206,7 +217,7 @@ class StreamedWeights:
         Returns:
             The unit.
         """
-        parameters = [self._by_storage[tensor.untyped_storage().data_ptr()] for _, tensor in entries]
+        parameters = [self._by_storage[_storage(tensor)] for _, tensor in entries]
         distinct = list(dict.fromkeys(parameters))
         (first, *others) = distinct
         if not others and (ranges := self._ranges(first)):
@@ -215,7 +226,7 @@ class StreamedWeights:
                 return Unit([entry for entry, _ in entries], _size(entries), 0, lambda: self._copied(first, parts))
         names = tensors_of(first.task.mapping)
         source = sum(self._bytes(name) for name in names)
-        largest = max((parameter.task.param_weight for parameter in distinct), key=lambda weight: weight.nbytes)
+        largest = max((parameter.weight for parameter in distinct), key=lambda weight: weight.nbytes)
         # A mapping converts in the source's dtype, which may be wider; what it makes is rounded then.
         headers = [self._accounted.headers[name] for name in names if name in self._accounted.headers]
         width = max([largest.element_size(), *(DTYPES[header.dtype].itemsize for header in headers)])
@@ -255,7 +266,7 @@ class StreamedWeights:
         """Return the parts of the source's files that make a parameter, in order; none where it is converted."""
         names = self._accounted.account.copied.get(parameter.task.param_name, [])
         dtypes = {parameter.dtype, *(DTYPES[self._accounted.headers[name].dtype] for name in names)}
-        return [self.files.place(name) for name in names] if dtypes == {parameter.task.param_weight.dtype} else []
+        return [self.files.place(name) for name in names] if dtypes == {parameter.weight.dtype} else []
 
     def _cut(self, ranges: Sequence[FileRange], tensor: torch.Tensor) -> list[FileRange] | None:
         """Return the parts of files that make a view; None where its bytes are not contiguous."""
@@ -282,13 +293,13 @@ class StreamedWeights:
         for parameter in distinct:
             task = parameter.task
             with torch.no_grad():
-                converted = task.mapping.hf_to_megatron(tensors, task.megatron_module)
-                if converted.shape != task.param_weight.shape:
+                converted = task.mapping.hf_to_megatron(tensors, parameter.module)
+                if converted.shape != parameter.weight.shape:
                     raise ValueError(
                         f"{task.mapping.hf_param} makes {tuple(converted.shape)} of {task.param_name}, which is "
-                        f"{tuple(task.param_weight.shape)}. Import the model again."
+                        f"{tuple(parameter.weight.shape)}. Import the model again."
                     )
-                converted = converted.to(parameter.dtype).to(task.param_weight.dtype).contiguous()
+                converted = converted.to(parameter.dtype).to(parameter.weight.dtype).contiguous()
             for own, (entry, view) in zip(parameters, entries):
                 if own is parameter:
                     yield Content(
@@ -314,6 +325,11 @@ class _Noting(StateSource):
         """See StateSource."""
         self._weights.note(keys)
         return self._weights.files.load_tensors(keys)
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    """Return what identifies a tensor's storage, of which views are parts; a meta tensor's has no address."""
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _size(entries: Sequence[tuple[Any, torch.Tensor]]) -> int:

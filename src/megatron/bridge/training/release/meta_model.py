@@ -1,0 +1,107 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Megatron models without weights: built on the meta device, whatever device a module asks for.
+
+Core's own modules and those of Transformer Engine each take a device in their own way, and some initialize their
+weights there although the config asks for none. Here every tensor that is made while a model is built is a meta tensor:
+no memory and no address space is needed, on any host.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from megatron.core.process_groups_config import ProcessGroupCollection
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from megatron.bridge.utils.attention_backend import attention_backend_forgotten
+
+
+def build_on_meta(
+    provider: Any,
+    groups: ProcessGroupCollection | None = None,
+    before_wrapping: Callable[[list[Any]], list[Any]] = lambda models: models,
+) -> list[Any]:
+    """Build a model whose parameters and buffers are meta tensors.
+
+    The provider's hooks, which may look at weights, are left out.
+
+    Args:
+        provider: The model provider, finalized.
+        groups: Process groups of the model; those of `parallel_state` if None.
+        before_wrapping: Called with the model before it is wrapped for mixed precision. Returns the model.
+
+    Returns:
+        The model, in a list.
+    """
+    provider.perform_initialization = False
+    provide = provider.provide
+
+    def provide_on_meta(*args: Any, **keywords: Any) -> Any:
+        with torch.device("meta"), _MetaTensors():  # type: ignore[no-untyped-call,unused-ignore]
+            return provide(*args, **keywords)
+
+    # Around this call alone: what stands around it in Bridge talks to other ranks.
+    vars(provider)["provide"] = provide_on_meta
+    try:
+        with attention_backend_forgotten():
+            model: list[Any] = provider.provide_distributed_model(
+                wrap_with_ddp=False,
+                use_cpu_initialization=True,
+                pre_wrap_hook=before_wrapping,
+                post_wrap_hook=lambda models: models,
+                pg_collection=groups,
+            )
+    finally:
+        del vars(provider)["provide"]
+    return model
+
+
+def cpu_twin(module: torch.nn.Module) -> torch.nn.Module:
+    """Return a copy of a module of such a model for conversions, which move weights to the device of a parameter.
+
+    Args:
+        module: The module. Its submodules are shared with the copy.
+
+    Returns:
+        The copy. Its own parameters and buffers are on the CPU, with their shapes and dtypes. Each has the memory of one
+        value.
+    """
+    twin = copy.copy(module)
+    twin._parameters = {
+        name: None if parameter is None else torch.nn.Parameter(_one_value(parameter), requires_grad=False)
+        for name, parameter in module._parameters.items()
+    }
+    twin._buffers = {name: None if buffer is None else _one_value(buffer) for name, buffer in module._buffers.items()}
+    return twin
+
+
+def _one_value(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.zeros((), dtype=tensor.dtype, device="cpu").expand(tensor.shape)
+
+
+class _MetaTensors(TorchDispatchMode):  # type: ignore[no-untyped-call,unused-ignore]
+    """Lets every operation that takes a device make its tensor on the meta device.
+
+    Of `torch.linspace` on the CPU, classes of transformers take numbers: it keeps its values.
+    """
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        is_of_numbers = func.overloadpacket is torch.ops.aten.linspace and kwargs["device"] == torch.device("cpu")
+        if not is_of_numbers and any(argument.name == "device" for argument in func._schema.arguments):
+            kwargs["device"] = torch.device("meta")
+        return func(*args, **kwargs)
