@@ -87,6 +87,9 @@ def test_a_twin_of_a_module_is_on_the_cpu_and_has_no_memory():
     module.register_parameter("none", None)
     twin = cpu_twin(module)
     assert type(twin) is _Model and twin.none is None
+    outer = torch.nn.Sequential(module)
+    outer.register_module("none", None)
+    assert next(cpu_twin(outer).parameters()).device.type == "cpu" and next(outer.parameters()).is_meta
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         found = getattr(twin, name)
         assert (found.device.type, found.shape, found.dtype) == ("cpu", tensor.shape, tensor.dtype)

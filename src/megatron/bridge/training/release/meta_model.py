@@ -74,13 +74,15 @@ def cpu_twin(module: torch.nn.Module) -> torch.nn.Module:
     """Return a copy of a module of such a model for conversions, which move weights to the device of a parameter.
 
     Args:
-        module: The module. Its submodules are shared with the copy.
+        module: The module.
 
     Returns:
-        The copy. Its own parameters and buffers are on the CPU, with their shapes and dtypes. Each has the memory of one
+        The copy. Its parameters and buffers are on the CPU, with their shapes and dtypes. Each has the memory of one
         value.
     """
     twin = copy.copy(module)
+    # Where a module has a buffer alone, a conversion takes the device of a parameter further down.
+    twin._modules = {name: None if child is None else cpu_twin(child) for name, child in module._modules.items()}
     twin._parameters = {
         name: None if parameter is None else torch.nn.Parameter(_one_value(parameter), requires_grad=False)
         for name, parameter in module._parameters.items()
