@@ -263,7 +263,7 @@ def test_what_was_computed_is_in_the_status_in_the_text_and_in_json(
     from megatron.bridge_release import computing
 
     proof = computing.Proof("org/name", **found)
-    monkeypatch.setattr(computing, "prove", lambda root, hf_model: proof)
+    monkeypatch.setattr(computing, "prove", lambda root, hf_model, **_: proof)
     command = ["check", str(release.root), "--compute", "org/name"]
     assert main(command) == status
     assert str(proof) in capsys.readouterr().out
@@ -286,7 +286,7 @@ def test_what_was_computed_is_in_the_status_in_the_text_and_in_json(
 def test_what_the_computing_raises_is_a_problem_of_one_line(release, monkeypatch, capsys, error, message):
     from megatron.bridge_release import computing
 
-    def prove(root, hf_model) -> None:
+    def prove(root, hf_model, **_) -> None:
         print("progress")
         raise error
 
