@@ -404,6 +404,7 @@ EDITS = (
                     tokenizer=tokenizer_path,
                     rope_scaling_factor=rope_scaling_factor,
                     source_path=source_path,
+                    strict=strict,
                     show_progress=show_progress,
                 ):
                     return

@@ -25,6 +25,7 @@ from hf_tensors import assert_same_tensors, same_bits
 from megatron.training.checkpointing import save_checkpoint
 from megatron_lm import load, logits, megatron_lm, release_flags
 from models import make_tiny_llama, save_tokenizer
+from odd_models import make_odd, with_more
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
@@ -266,3 +267,19 @@ def test_in_python_an_export_into_a_folder_in_use_is_refused(tiny, tmp_path):
     with pytest.raises(ValueError, match="one of bfloat16, float16, float32, not int8"):
         AutoBridge.from_hf_pretrained(tiny.hf).export_ckpt(tiny.root, tmp_path / "o", dtype=torch.int8)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_tensors_that_the_checkpoint_lacks_are_an_error_unless_the_import_left_them_out(tiny, tmp_path, capfd):
+    more = make_odd(tiny.hf, tmp_path, with_more(self_attn__q_norm__weight=(16,)), {})
+    bridge, out = AutoBridge.from_hf_pretrained(more), tmp_path / "out"
+    with pytest.raises(ValueError, match="^Missing tensors: model.layers.*q_norm.weight"):
+        bridge.export_ckpt(tiny.root, out)
+    assert not out.exists()
+    with pytest.warns(UserWarning, match="^Missing tensors: "):
+        bridge.export_ckpt(tiny.root, out, strict=False)
+    assert_same_tensors(out, tiny.hf)
+    with pytest.warns(UserWarning, match="were left out"):
+        AutoBridge.import_ckpt(more, tmp_path / "root", release=True, allow_unused_tensors=["*.q_norm.weight"])
+    assert main(["export", str(tmp_path / "root"), str(more), str(tmp_path / "waived")]) == 0
+    assert "Missing tensors: " in capfd.readouterr().err
+    assert_same_tensors(tmp_path / "waived", tiny.hf)

@@ -70,6 +70,7 @@ def test_overwrite_without_release_is_refused_before_the_work(tmp_path):
     from megatron.bridge import AutoBridge
 
     bridge = object.__new__(AutoBridge)
+    bridge.source_model = None
     for save in (
         lambda: AutoBridge.import_ckpt(tmp_path / "no model", tmp_path / "root", overwrite=True),
         lambda: bridge.save_megatron_model([], tmp_path / "root", overwrite=True),

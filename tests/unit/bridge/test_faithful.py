@@ -28,6 +28,7 @@ class Bridge:
     def __init__(self) -> None:
         sizes = dict(vocab_size=64, hidden_size=64, num_attention_heads=4, num_hidden_layers=2)
         self.hf_pretrained = LlamaConfig(**sizes, architectures=["LlamaForCausalLM"])
+        self.source_model = None
 
 
 def test_a_config_that_was_changed_between_two_saves_is_checked_again():

@@ -32,7 +32,7 @@ from megatron.bridge_release.model_folder import check_outside, look_at_model
 from megatron.bridge_release.release_location import find_release
 from megatron.bridge_release.report import BRIDGE
 from megatron.bridge_release.root import read_root
-from megatron.bridge_release.source import recorded_revision, require_source
+from megatron.bridge_release.source import read_source, recorded_revision, require_source
 from megatron.bridge_release.source_model import SourceModel
 
 
@@ -106,6 +106,7 @@ def _export(
     from megatron.bridge.training.release.args_comparison import UnknownRopeFactorError
 
     bridge = AutoBridge.from_hf_pretrained(source.folder, trust_remote_code=options.trust_remote_code)
+    recorded = read_source(release)
     try:
         bridge.export_ckpt(
             checkpoint,
@@ -116,6 +117,8 @@ def _export(
             max_shard_size=options.max_shard_size,
             tokenizer_path=options.tokenizer,
             rope_scaling_factor=options.rope_scaling_factor,
+            # The import was allowed to leave out tensors, or was not.
+            strict=recorded is None or not recorded.let_through,
         )
     except UnknownRopeFactorError as error:
         raise ValueError(

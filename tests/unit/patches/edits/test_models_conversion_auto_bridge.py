@@ -438,6 +438,7 @@ class TestEdits(EditSnippets):
 +            tokenizer=tokenizer_path,
 +            rope_scaling_factor=rope_scaling_factor,
 +            source_path=source_path,
++            strict=strict,
 +            show_progress=show_progress,
 +        ):
 +            return

@@ -58,6 +58,7 @@ def export_checkpoint(
     tokenizer: str | Path | None = None,
     rope_scaling_factor: float | None = None,
     source_path: str | Path | None = None,
+    strict: bool = True,
     show_progress: bool = True,
 ) -> bool:
     """Export a checkpoint. Collective; rank 0 writes.
@@ -72,13 +73,14 @@ def export_checkpoint(
         tokenizer: Folder of the tokenizer of the training, if it is not the source model's.
         rope_scaling_factor: The rope scaling factor that the training applied, if the checkpoint does not record it.
         source_path: Folder of the source model's code, if that is elsewhere.
+        strict: Whether a tensor of the source model that the checkpoint lacks is an error; else it is a warning.
         show_progress: Whether to show a progress bar.
 
     Returns:
         Whether there is a checkpoint.
 
     Raises:
-        ValueError: If the checkpoint cannot be exported so, or if the folder is not empty or has no room.
+        ValueError: If the checkpoint cannot be exported so, lacks tensors, or if the folder is not empty or has no room.
         RuntimeError: If another process is writing into the folder.
         OSError: If a file cannot be written. Nothing of the export is in the folder then.
     """
@@ -101,7 +103,8 @@ def export_checkpoint(
         with ending_on_sigterm(f"nothing is published: {out} contains nothing of it. Export again."):
             model = _load(bridge, folder, release, trained.overrides)
             tensors = _tensors(bridge, model, target, show_progress)
-            _write_weights(bridge, tensors, staging, max_size)
+            missing = _write_weights(bridge, tensors, staging, max_size)
+            on_rank_0(lambda: _report_missing(missing, strict))
             on_rank_0(lambda: _write_files(trained, staging, tokenizer, source_path))
             on_rank_0(publication.commit)
     finally:
@@ -156,20 +159,29 @@ def _tensors(
 
 def _write_weights(
     bridge: Any, tensors: Iterator[tuple[str, torch.Tensor]], folder: Path, max_size: int | None
-) -> None:
+) -> list[str]:
+    """Write the tensors on rank 0. Return the names of the source model's tensors that are not among them."""
     if dist.is_initialized() and dist.get_rank() > 0:
         # The conversions are collective.
         for _ in tensors:
             pass
-        return
+        return []
     layout = _source_layout(bridge.hf_pretrained)
     shards = WeightShards(folder, layout, max_size if layout else max_size or file_size(_MAX_SHARD_SIZE))
     for name, tensor in tensors:
         shards.add(name, tensor)
     written = shards.close()
     config = getattr(bridge.hf_pretrained, "config", bridge.hf_pretrained)
-    if missing := [name for name in layout if name not in written and not is_ignored(name, config)]:
-        warn(f"Missing tensors: {grouped(missing)}. The source model contains them, the checkpoint does not.")
+    return [name for name in layout if name not in written and not is_ignored(name, config)]
+
+
+def _report_missing(names: list[str], strict: bool) -> None:
+    if not names:
+        return
+    problem = f"Missing tensors: {grouped(names)}. The source model contains them, the checkpoint does not."
+    if strict:
+        raise ValueError(f"{problem} Export with the model that the checkpoint was imported from.")
+    warn(problem)
 
 
 def _source_layout(hf_pretrained: Any) -> Mapping[str, str]:
