@@ -75,7 +75,7 @@ def _args_of_run_config(path: Path, folder: Path, embedding: Tensor | None) -> a
     known = _known_objects()
     vars(model).update({key: _plain_value(value, known) for key, value in config["model"].items()})
     tokenizer = SimpleNamespace(**config["tokenizer"]) if config.get("tokenizer") else None
-    args = release_args(model, "torch_dist", tokenizer, path)
+    args = release_args(model, tokenizer, path)
     if (folder / TOKENIZER).is_dir():
         # The run config may name a folder relative to where the import ran.
         args.tokenizer_model = tokenizer_of(path)
