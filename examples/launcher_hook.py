@@ -23,7 +23,7 @@ A run that was killed and starts again finds its own checkpoint, or the release,
 import os
 from pathlib import Path
 
-from megatron.bridge import AutoBridge
+from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
 from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
 from megatron.bridge_release.launch_flags import launch_command, launch_flags
 from megatron.bridge_release.source import require_source
@@ -46,7 +46,7 @@ def before_training(hf_model: str, root: str) -> list[str]:
     if not (Path(root) / "latest_checkpointed_iteration.txt").exists():
         AutoBridge.import_ckpt(hf_model, root, release=True)
     resolve_checkpoint_folder(root)  # A torn tracker is an error: Megatron-LM ends without one.
-    flags = launch_flags(Path(root))
+    flags = launch_flags(Path(root), Path(root, "release"))
     if not flags:
         raise ValueError(f"{root} holds a checkpoint and no release with its flags. Give another folder.")
     require_source(root, hf_model)  # A folder that is used again may hold another model's.

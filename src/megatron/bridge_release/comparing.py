@@ -27,7 +27,7 @@ import torch
 from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
 from tqdm import tqdm
 
-from megatron.bridge import AutoBridge
+from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
 from megatron.bridge.training.model_load_save import temporary_distributed_context
 from megatron.bridge.training.release.accounting import is_ignored, model_bridge_of

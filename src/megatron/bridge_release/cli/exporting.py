@@ -102,7 +102,7 @@ def _export(
 ) -> None:
     from torch.distributed.checkpoint.api import CheckpointException
 
-    from megatron.bridge import AutoBridge
+    from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
     from megatron.bridge.training.release.args_comparison import UnknownRopeFactorError
 
     bridge = AutoBridge.from_hf_pretrained(source.folder, trust_remote_code=options.trust_remote_code)

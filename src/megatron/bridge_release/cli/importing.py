@@ -103,7 +103,7 @@ def _import(options: argparse.Namespace, out: Path, err: TextIO, *, downloaded: 
     import torch.distributed as dist
     from transformers.utils import logging as transformers_logging
 
-    from megatron.bridge import AutoBridge
+    from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
 
     gc.enable()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
