@@ -35,6 +35,7 @@ from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.args_check import NEEDED_ARGS
 from megatron.bridge_release.checking import check
 from megatron.bridge_release.integrity import write_manifest
+from megatron.bridge_release.launch_flags import RUN_FLAGS
 from megatron.bridge_release.layout import INTEGRITY_FILE, TRACKER
 from megatron.bridge_release.reading import read_metadata, read_state
 from megatron.bridge_release.repairing import repair
@@ -59,7 +60,7 @@ def test_a_release_loads_where_it_should_and_the_flags_to_start_with_are_its_own
     assert report["launch"] == [
         *(*flags, "--tokenizer-type", "HuggingFaceTokenizer"),
         *("--tokenizer-model", str(tiny.root / "release" / "tokenizer")),
-        *("--load", str(tiny.root), "--exit-on-missing-checkpoint"),
+        *("--load", str(tiny.root), "--exit-on-missing-checkpoint", *RUN_FLAGS),
     ]
 
 

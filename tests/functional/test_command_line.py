@@ -107,7 +107,7 @@ def test_a_config_that_only_its_own_code_reads_is_imported_on_request_and_not_pr
     change_config(hf, model_type="own", auto_map={"AutoConfig": "own.Own"})
     root = tmp_path / "root"
     assert main(["import", str(hf), str(root)]) == 1
-    assert "give --trust-remote-code" in capfd.readouterr().err and not root.exists()
+    assert "pass --trust-remote-code to run it" in capfd.readouterr().err and not root.exists()
     run = _run("import", hf, root, "--trust-remote-code", HF_MODULES_CACHE=str(tmp_path / "code"))
     assert run.returncode == 0, run.stderr
     assert "does: its config is read by its own Python code, which no proof runs.\n" in run.stdout

@@ -61,7 +61,7 @@ def test_every_state_becomes_what_an_import_writes_and_no_tensor_is_rewritten(st
     assert main(["repair", str(state)]) == 0
     assert capsys.readouterr().out == plan != ""
     after = contents(state)
-    # Upstream writes its tensors to one file.
+    # Upstream writes its tensors to one file, and no config beside the tokenizer.
     assert after.keys() == {name for name in tree(tiny.root) if not name.endswith(".distcp")} | {f"release/{SHARD}"}
     assert (after[TRACKER], (state / "release" / SHARD).stat().st_ino) == (b"release", inode)
     assert _args(state) == _args(tiny.root)
@@ -139,7 +139,8 @@ def test_an_import_that_is_reverted_has_upstreams_files_and_bridge_reads_it(tiny
     revert(root)
     # Upstream writes its tensors to one file.
     tensors = {f"iter_0000000/{file.name}" for file in (tiny.root / "release").glob("*.distcp")}
-    assert contents(root).keys() == contents(default).keys() - {f"iter_0000000/{SHARD}"} | tensors
+    more = tensors | {"iter_0000000/tokenizer/config.json"}
+    assert contents(root).keys() == contents(default).keys() - {f"iter_0000000/{SHARD}"} | more
     assert (root / TRACKER).read_text() == "0"
     assert_exported(tiny.hf, root, tmp_path / "hf")
 
