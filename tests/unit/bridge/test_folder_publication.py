@@ -217,6 +217,29 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path):
     assert (tmp_path / "config.json").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_file_that_appears_while_the_files_are_synced_is_not_replaced(tmp_path, monkeypatch):
+    publication = FolderPublication(tmp_path)
+    staging = publication.begin_empty()
+    for name in ("a", "config.json"):
+        (staging / name).write_text("new")
+    monkeypatch.setattr(publication, "_sync_all", lambda _: (tmp_path / "config.json").write_text("mine"))
+    with pytest.raises(FileExistsError, match="has appeared during the export"):
+        publication.commit()
+    publication.end()
+    assert (tmp_path / "config.json").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_file_put_there_after_a_kill_is_not_removed(tmp_path):
+    staging = tmp_path / ".release-staging-x"
+    staging.mkdir()
+    (staging / ".moved.json").write_text('["a", "config.json"]')
+    (staging / "a").write_text("not moved yet")
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(ValueError, match="a"):
+        _export(tmp_path, "new")
+    assert (tmp_path / "a").read_text() == "mine"
+
+
 def test_what_a_killed_export_left_counts_as_empty(tmp_path):
     steps = _count(tmp_path / "count")
     for step in range(steps):

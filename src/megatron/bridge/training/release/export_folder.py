@@ -66,8 +66,25 @@ def interrupted_files(folder: Path) -> list[Path]:
     """
     if (folder / LAST).exists():
         return []
-    names = {name for staging in left_folders(folder, STAGING_PREFIX) for name in _moved(staging)}
-    return [folder / name for name in sorted(names) if (folder / name).exists()]
+    paths = {
+        folder / name
+        for staging in left_folders(folder, STAGING_PREFIX)
+        for name in _moved(staging)
+        if (folder / name).exists() and _is_moved(staging / name, folder / name)
+    }
+    return sorted(paths)
+
+
+def _is_moved(staged: Path, path: Path) -> bool:
+    """Return whether a path in the folder is the export's, not another program's of the same name."""
+    if not staged.exists():
+        return True
+    # Power lost during a rename may leave both names of a file.
+    if staged.is_file():
+        return path.samefile(staged)
+    return path.is_dir() and all(
+        (staged / child.name).exists() and child.samefile(staged / child.name) for child in path.iterdir()
+    )
 
 
 def check_empty(folder: Path) -> None:

@@ -62,11 +62,6 @@ class FolderPublication(Publication):
         """
         staging = self._own_folders[0]
         names = sorted((path.name for path in staging.iterdir()), key=lambda name: (name == LAST, name))
-        for name in names:
-            if os.path.lexists(self._root / name):
-                raise FileExistsError(
-                    f"{self._root / name} has appeared during the export. Remove it and export again."
-                )
         (staging / MOVED).write_text(json.dumps(names), encoding="utf-8")
         self._sync_all(staging)
         try:
@@ -74,6 +69,10 @@ class FolderPublication(Publication):
                 if name == LAST:
                     # All other names are on the disk before the one that makes them a model.
                     self._filesystem.sync(self._root)
+                if os.path.lexists(self._root / name):
+                    raise FileExistsError(
+                        f"{self._root / name} has appeared during the export. Remove it and export again."
+                    )
                 self._filesystem.rename(staging / name, self._root / name)
             self._filesystem.sync(self._root)
         except BaseException:
@@ -95,5 +94,5 @@ class FolderPublication(Publication):
     def _move_back(self, staging: Path, names: list[str]) -> None:
         """Move back what has been moved: an operation that reported a failure may have been done."""
         for name in reversed(names):
-            if (self._root / name).exists():
+            if (self._root / name).exists() and not (staging / name).exists():
                 self._filesystem.rename(self._root / name, staging / name)
