@@ -48,6 +48,11 @@ def main() -> None:
     sys.argv = [script, *(word for word in sys.argv[2:] if word != ENTRY_POINT_FLAG)]
     if not sys.flags.safe_path:
         sys.path[0] = os.path.dirname(os.path.abspath(script))
+    if _GPT_MODEL in sys.modules:
+        sys.exit(
+            f"error: {_GPT_MODEL} is imported before {ENTRY_POINT} can correct it, by sitecustomize, a .pth file or a "
+            "wrapper. Remove that import."
+        )
     sys.meta_path.insert(0, _Finder())
     runpy.run_path(script, run_name="__main__")
 

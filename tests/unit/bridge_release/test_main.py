@@ -64,6 +64,11 @@ def test_an_option_of_another_command_is_wrong(capsys, command, option):
     assert f"unrecognized arguments: {option}" in _usage_error(capsys, command, *words, option)
 
 
+@pytest.mark.parametrize("option", ["--overwrit", "--no-pro", "--trust"])
+def test_a_misspelt_option_is_no_abbreviation(capsys, option):
+    assert f"unrecognized arguments: {option}" in _usage_error(capsys, "import", "hf", "root", option)
+
+
 @pytest.mark.parametrize("option", ["--deep", "--made-of", "--compute"])
 def test_an_option_without_its_model_is_wrong(capsys, option):
     assert f"argument {option}: expected one argument" in _usage_error(capsys, "check", "root", option)

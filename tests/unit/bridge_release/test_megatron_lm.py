@@ -68,9 +68,9 @@ def _write_script(path: Path, before: str = "", teacher: str = "") -> None:
     path.write_text(_SCRIPT.format(before=before, teacher=teacher))
 
 
-def _run(cwd: Path, *words: str) -> subprocess.CompletedProcess:
+def _run(cwd: Path, *words: str, **variables: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "megatron.bridge_release.megatron_lm", *words]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"} | variables
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=100)
 
 
@@ -91,6 +91,16 @@ def test_the_core_of_the_script_is_corrected_from_any_directory(repository, tmp_
     (repository / "tools").mkdir()
     _write_script(repository / "tools/run.py", "sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))")
     assert _lines(_run(tmp_path, str(repository / "tools/run.py")))[0] == "[32.0, 32.0] 32.0"
+
+
+def test_a_model_that_is_imported_too_early_is_an_error(repository, tmp_path):
+    (tmp_path / "early").mkdir(exist_ok=True)
+    (tmp_path / "early/sitecustomize.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(repository)!r})\nimport megatron.core.models.gpt.gpt_model\n"
+    )
+    run = _run(repository, "script.py", PYTHONPATH=str(tmp_path / "early"))
+    assert run.returncode == 1 and run.stdout == ""
+    assert "error: megatron.core.models.gpt.gpt_model is imported before" in run.stderr
 
 
 def test_a_model_without_the_parameter_is_an_error(repository):

@@ -52,6 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Hugging Face models as Megatron-LM's release checkpoints, and back.",
         epilog=_EXIT_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
@@ -63,6 +64,8 @@ def make_parser() -> argparse.ArgumentParser:
             description=f"{text[0].upper()}{text[1:]}.",
             epilog=f"example:\n  {program} {name} {example}\n\n{_EXIT_STATUS}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            # A misspelt --overwrite is an error.
+            allow_abbrev=False,
         )
         command.add_argument("--json", action="store_true", help="print the result as JSON")
         command.add_argument("-v", "--verbose", action="store_true", help="show on stderr what the libraries say")
