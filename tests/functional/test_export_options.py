@@ -38,7 +38,9 @@ TOKENS = torch.arange(400).reshape(2, 200)
 NORM = "model.norm.weight"
 
 
-def _train(root: Path, save: Path, iteration: int, *flags: str, rows: int | None = None) -> torch.Tensor:
+def _train(
+    root: Path, save: Path, iteration: int, *flags: str, rows: int | None = None, norm: float | None = None
+) -> torch.Tensor:
     """Load a release and save it as an iteration with another last norm; return its logits.
 
     Args:
@@ -47,12 +49,13 @@ def _train(root: Path, save: Path, iteration: int, *flags: str, rows: int | None
         iteration: Number of the iteration, to which the norm is set.
         flags: Flags of the training.
         rows: Rows of the embedding that are trained, if they are more than 500.
+        norm: Value of the norm; that of the iteration if None.
     """
     run = ["--save", str(save), "--save-interval", "1", "--no-save-optim", "--no-save-rng"]
     with megatron_lm([*release_flags(root), *flags, *run]) as args:
         model, _ = load(args)
         with torch.no_grad():
-            model.decoder.final_layernorm.weight.fill_(iteration)
+            model.decoder.final_layernorm.weight.fill_(iteration if norm is None else norm)
             if rows is not None:
                 torch.manual_seed(1)
                 for layer in (model.embedding.word_embeddings, model.output_layer):
@@ -273,13 +276,28 @@ def test_tensors_that_the_checkpoint_lacks_are_an_error_unless_the_import_left_t
     more = make_odd(tiny.hf, tmp_path, with_more(self_attn__q_norm__weight=(16,)), {})
     bridge, out = AutoBridge.from_hf_pretrained(more), tmp_path / "out"
     with pytest.raises(ValueError, match="^Missing tensors: model.layers.*q_norm.weight"):
-        bridge.export_ckpt(tiny.root, out)
+        bridge.export_ckpt(tiny.root, out, strict=True)
     assert not out.exists()
+    # In Python, upstream's default.
     with pytest.warns(UserWarning, match="^Missing tensors: "):
-        bridge.export_ckpt(tiny.root, out, strict=False)
+        bridge.export_ckpt(tiny.root, out)
     assert_same_tensors(out, tiny.hf)
     with pytest.warns(UserWarning, match="were left out"):
         AutoBridge.import_ckpt(more, tmp_path / "root", release=True, allow_unused_tensors=["*.q_norm.weight"])
     assert main(["export", str(tmp_path / "root"), str(more), str(tmp_path / "waived")]) == 0
     assert "Missing tensors: " in capfd.readouterr().err
     assert_same_tensors(tmp_path / "waived", tiny.hf)
+
+
+def test_an_output_inside_a_checkpoint_is_refused(tiny, tmp_path, capfd):
+    root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
+    assert main(["export", str(root), str(tiny.hf), str(root / "release/out")]) == 1
+    assert "is inside the checkpoint" in capfd.readouterr().err
+    assert not (root / "release/out").exists()
+
+
+def test_weights_that_are_nan_are_refused(tiny, tmp_path, capfd):
+    root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
+    _train(root, root, 3, norm=float("nan"))
+    assert main(["export", str(root), str(tiny.hf), str(tmp_path / "out")]) == 1
+    assert "model.norm.weight" in capfd.readouterr().err and not (tmp_path / "out").exists()

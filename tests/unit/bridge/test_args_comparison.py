@@ -78,8 +78,14 @@ DIFFERENT: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, tuple[Any, 
     "another method of routing": (
         EXPERTS,
         {"moe_router_load_balancing_type": ["sinkhorn"]},
-        {"moe_router_load_balancing_type": (True, False)},
+        {"moe_router_load_balancing_type": (("sinkhorn",), ())},
     ),
+    "a method of routing beside a loss": (
+        EXPERTS,
+        {"moe_router_load_balancing_type": ["aux_loss", "quantile_balancing"]},
+        {"moe_router_load_balancing_type": (("quantile_balancing",), ())},
+    ),
+    "interleaved gates": (EXPERTS, {"moe_mlp_glu_interleave_size": 32}, {"moe_mlp_glu_interleave_size": (32, None)}),
 }
 
 

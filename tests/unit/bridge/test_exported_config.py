@@ -329,6 +329,9 @@ def test_the_rows_to_export_follow_from_padding_or_the_tokenizer(args, rows, tok
         # Tokens that grew into the padding.
         ({"make_vocab_size_divisible_by": 128, "vocab_size": 510}, 512, None, "args.vocab_size: 510"),
         ({"make_vocab_size_divisible_by": 128}, 512, 513, "513 tokens"),
+        # Rows that were trained would be cut off.
+        ({"make_vocab_size_divisible_by": 128, "vocab_size": 600}, 640, 550, "550 tokens, and the training had 600"),
+        ({"make_vocab_size_divisible_by": 128, "vocab_size": 600}, 640, 400, "400 tokens, and the training had 600"),
     ],
 )
 def test_rows_that_nothing_explains_are_refused(args, rows, tokenizer_size, told):

@@ -60,14 +60,20 @@ _OLDER_NAMES = {
     "hybrid_layer_pattern": "hybrid_override_pattern",
 }
 
+# Methods of load balancing that leave the choice of experts alone.
+_LOSSES = {"aux_loss", "seq_aux_loss", "global_aux_loss", "none"}
+
 # Arguments that change what is computed and that no import sets, with their defaults.
 _NEVER_IMPORTED: dict[str, Any] = {
+    "enable_hyper_connections": False,
     "enable_mhc_connections": False,
     "heterogeneous_layers_config_encoded_json": None,
     "heterogeneous_layers_config_path": None,
     "moe_expert_rank_capacity_factor": None,
+    "moe_mlp_glu_interleave_size": None,
     "moe_router_force_biased": None,
     "moe_router_force_load_balancing": False,
+    "moe_shared_expert_glu_interleave_size": None,
     "spec": None,
     "use_legacy_models": False,
     "yaml_cfg": None,
@@ -180,6 +186,10 @@ def _expert_layers(value: Any, args: Namespace) -> Any:
     return [int(layer % value == 0) for layer in range(args.num_layers)] if isinstance(value, int) else value
 
 
+def _routing_methods(value: Any, args: Namespace) -> Any:
+    return sorted({*([value] if isinstance(value, str) else value or ())} - _LOSSES)
+
+
 def _none_for_zero(value: Any, args: Namespace) -> Any:
     return value or None
 
@@ -188,8 +198,7 @@ _UNIFIED: dict[str, Callable[[Any, Namespace], Any]] = {
     "kv_channels": _head_size,
     "moe_ffn_hidden_size": lambda value, args: value or getattr(args, "ffn_hidden_size", None),
     "moe_layer_freq": _expert_layers,
-    # A method of routing; the others are losses.
-    "moe_router_load_balancing_type": lambda value, args: "sinkhorn" in value,
+    "moe_router_load_balancing_type": _routing_methods,
     "moe_shared_expert_intermediate_size": _none_for_zero,
     "mtp_num_layers": _none_for_zero,
     "num_experts": _none_for_zero,

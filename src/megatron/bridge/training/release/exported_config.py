@@ -131,6 +131,12 @@ def exported_vocab_size(args: Namespace, source: dict[str, Any], rows: int, toke
                 f"The tokenizer has {tokenizer_size} tokens, and the checkpoint's embedding has {rows} rows. Pass the "
                 "tokenizer of the training."
             )
+        trained_size = getattr(args, "vocab_size", None)
+        if isinstance(trained_size, int) and trained_size > max(size, tokenizer_size):
+            raise ValueError(
+                f"The tokenizer has {tokenizer_size} tokens, and the training had {trained_size} (args.vocab_size). Pass the "
+                "tokenizer of the training."
+            )
         # A config may declare more rows than its tokenizer has tokens.
         return max(size, tokenizer_size) if size <= rows else tokenizer_size
     divisible_by = getattr(args, "make_vocab_size_divisible_by", None) or 1

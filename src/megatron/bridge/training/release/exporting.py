@@ -88,6 +88,9 @@ def export_checkpoint(
     target = None if dtype is None else _dtype(dtype)
     max_size = None if max_shard_size is None else file_size(max_shard_size)
     tokens = tokenizer_size(tokenizer, getattr(bridge.hf_pretrained, "trust_remote_code", False) is True)
+    for path in (folder, release or folder):
+        if out.resolve().is_relative_to(Path(path).resolve()):
+            raise ValueError(f"The output path {out} is inside the checkpoint {path}. Use another output path.")
     trained = TrainedModel.of(bridge, folder, tokens, rope_scaling_factor)
     if trained is None:
         return False
@@ -153,7 +156,7 @@ def _tensors(
     ):
         if dtype is not None and tensor.dtype == own:
             tensor = tensor.to(dtype)
-            require_numbers(tensor, name)
+        require_numbers(tensor, name)
         yield name, tensor
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict, load_tensors_metadata
 from transformers import PretrainedConfig
 
@@ -31,10 +32,12 @@ from megatron.bridge.training.release.exported_config import export_config, expo
 from megatron.bridge.training.release.headers import read_headers
 from megatron.bridge.training.release.own_config import args_of
 from megatron.bridge.training.release.rope_factor import BUILT_FACTOR
-from megatron.bridge.training.utils.checkpoint_utils import file_exists
+from megatron.bridge.training.utils.checkpoint_utils import file_exists, read_run_config
 
 
 _EMBEDDING = "embedding.word_embeddings.weight"
+# The field that selects a dtype of parameters; float32 has none.
+_MIXED_PRECISION = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: None}
 _DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 # Keywords of a model's loading that decide which config.json is read.
 _LOCATION = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
@@ -49,12 +52,14 @@ class TrainedModel:
         args: Args with which the checkpoint was trained.
         source: Content of the source model's config.json.
         vocab_size: Rows of the embedding to export; None if the checkpoint has no embedding of this name.
+        dtype: Dtype of the embedding; None if there is none.
     """
 
     bridge: Any
     args: Namespace
     source: dict[str, Any]
     vocab_size: int | None
+    dtype: torch.dtype | None
 
     @classmethod
     def of(
@@ -82,6 +87,8 @@ class TrainedModel:
             ValueError: If the checkpoint has no args, or a Hugging Face config cannot express them, if it records another
                 factor, or if the vocabulary is neither the source model's nor the tokenizer's.
         """
+        # It is cached by its name, and the directory may contain another model now.
+        read_run_config.cache_clear()
         folder = find_checkpoint_folder(str(path))
         if not file_exists(f"{folder}/.metadata"):
             # What is there instead is an error of the load.
@@ -95,14 +102,22 @@ class TrainedModel:
             config = getattr(bridge.hf_pretrained, "config", bridge.hf_pretrained).get_text_config()
             declared = {"vocab_size": config.vocab_size}
             vocab_size = exported_vocab_size(args, declared, embedding.global_shape[0], tokenizer_size)
-        trained = cls(bridge, args, source_config(bridge), vocab_size)
+        trained = cls(bridge, args, source_config(bridge), vocab_size, embedding and embedding.dtype)
         trained.config("bfloat16")
         return trained
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """The fields of the model to build that are not those of its run config."""
-        return {} if self.vocab_size is None else {"vocab_size": self.vocab_size, "should_pad_vocab": False}
+        """The fields of the model to build that are those of the checkpoint, whatever its run config contains."""
+        untied = getattr(self.args, "untie_embeddings_and_output_weights", None)
+        fields: dict[str, Any] = {} if untied is None else {"share_embeddings_and_output_weights": not untied}
+        if self.vocab_size is not None:
+            fields |= {"vocab_size": self.vocab_size, "should_pad_vocab": False}
+        if self.dtype in _MIXED_PRECISION:
+            # A training may use another dtype than the release's.
+            fields |= {"params_dtype": self.dtype, "pipeline_dtype": self.dtype}
+            fields |= {name: self.dtype == dtype for dtype, name in _MIXED_PRECISION.items() if name}
+        return fields
 
     def config(self, dtype: str) -> dict[str, Any]:
         """Return the content of the exported config.json for a dtype of the tensors."""
