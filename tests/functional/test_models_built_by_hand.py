@@ -58,7 +58,7 @@ OTHERS = {
     "another method of routing": (
         _EXPERTS,
         {"moe_router_load_balancing_type": "sinkhorn"},
-        "moe_router_load_balancing_type is True, not False",
+        "moe_router_load_balancing_type is ('sinkhorn',), not ()",
     ),
 }
 
