@@ -105,7 +105,7 @@ def test_an_export_computes_what_was_trained(sources, tmp_path, name):
         assert wrong_logits(before, expected[..., :vocabulary].contiguous()) != [], "the flags changed the model"
     else:
         assert exported.config.max_position_embeddings == 4096
-    # What this export is made of, another import understands.
+    # The export can be imported again.
     AutoBridge.import_ckpt(tmp_path / "exported", tmp_path / "again", release=True)
 
 

@@ -142,7 +142,7 @@ def _switch_all(config: Any, lacking: dict[str, Any]) -> None:
 def _can_fuse_gradient_accumulation(config: Any) -> bool:
     """Return whether a model can be built here with gradient accumulation fused into its linear layers."""
     if hasattr(config, "share_embeddings_and_output_weights"):
-        # The output layer of a language model is Megatron Core's own, which asks for APEX's kernel and raises without it.
+        # The output layer of a language model is Megatron Core's own, which requires APEX's kernel and raises without it.
         return importlib.util.find_spec("fused_weight_gradient_mlp_cuda") is not None
     return can_enable_gradient_accumulation_fusion()
 

@@ -79,7 +79,7 @@ _NEVER_IMPORTED: dict[str, Any] = {
     "yaml_cfg": None,
 }
 
-# Set in args that are made of a model provider: names of the fields that no argument gives to Megatron-LM.
+# Set in args that are derived from a model provider: names of the fields that no argument gives to Megatron-LM.
 FIELDS_WITHOUT_ARGUMENT = "megatron_bridge_fields_without_argument"
 
 # Float32 rounds within this distance, relative to a number.

@@ -189,7 +189,7 @@ def _leaves_room() -> bool:
         with zipfile.ZipFile(io.BytesIO(file.data)) as archive:
             known = torch.equal(found, tensor) and archive.testzip() is None
     except Exception:
-        # Whatever another torch makes of it.
+        # Another version of torch may write it in any way.
         known = False
     if not known:
         logger.warning(

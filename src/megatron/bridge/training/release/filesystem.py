@@ -97,7 +97,7 @@ class Filesystem:
             except BaseException as error:
                 os.close(descriptor)
                 if made and not isinstance(error, BlockingIOError):
-                    # Nobody has it locked, and nobody else removes it.
+                    # No process has locked it, so no other one removes it.
                     file.unlink(missing_ok=True)
                 raise
             os.close(descriptor)

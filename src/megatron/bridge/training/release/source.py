@@ -71,7 +71,7 @@ def describe(hf_model: str | Path | SourceModel, revision: str | None = None) ->
 
     Args:
         hf_model: Model ID, folder of a model, or a model of the Hub with its snapshot on this host.
-        revision: Revision of a model ID, of which the cache is asked.
+        revision: Revision of a model ID, whose cached files are described.
 
     Returns:
         What `write_source` records of it.

@@ -36,7 +36,7 @@ _CONFIG = "config.json"
 
 
 def save_tokenizer(save: Callable[[], None], folder: str, source: Any = None) -> None:
-    """Save a checkpoint's tokenizer. Collective for a release, whose every rank is told if that fails.
+    """Save a checkpoint's tokenizer. Collective for a release: a failure is raised on every rank.
 
     Args:
         save: Saves it as upstream does.

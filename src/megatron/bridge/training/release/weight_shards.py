@@ -76,7 +76,7 @@ class WeightShards:
             The names of all tensors.
         """
         if self._max_size is None:
-            # Of the files that are left, some may have none of their tensors.
+            # Some of the remaining files may have none of their tensors.
             others = self._buffers.pop("", {})
             left = sorted(self._buffers) or [WEIGHTS]
             self._buffers.setdefault(left[-1], {}).update(others)
