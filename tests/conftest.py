@@ -18,7 +18,6 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import installed
@@ -57,18 +56,8 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail where docs/reliability.md tells other numbers of cases than the tests have tried; or write them, if asked to."""
-    if session.config.getoption("--tables"):
-        tables.write_counts(session.config)
-    if session.exitstatus == pytest.ExitCode.OK and tables.wrong_counts(session.config):
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the numbers that are wrong in docs, and write the tables, if asked to."""
-    for wrong in tables.wrong_counts(config):
-        terminalreporter.write_line(wrong, red=True)
+    """Write the tables, if asked to."""
     if config.getoption("--tables"):
         tables.write_tables(terminalreporter)
 
@@ -84,16 +73,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="no CUDA device on this host"))
-
-
-@pytest.fixture
-def count(request: pytest.FixtureRequest) -> Callable[[str, str, int], None]:
-    """Say how many cases a test tried, for the row of the table of reliability whose first two cells begin so."""
-
-    def note(injected: str, into: str, cases: int) -> None:
-        request.node.user_properties.append(("count", (tables.find_row(injected, into), cases)))
-
-    return note
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ def _damages(data: bytes) -> list[tuple[str, bytes | None]]:
     return damages
 
 
-def test_every_file_removed_truncated_or_with_a_byte_flipped_is_found(root, count):
+def test_every_file_removed_truncated_or_with_a_byte_flipped_is_found(root):
     cases, missed = 0, []
     for file, whole in contents(root).items():
         for damage, data in _damages(whole):
@@ -62,8 +62,7 @@ def test_every_file_removed_truncated_or_with_a_byte_flipped_is_found(root, coun
             if report.passed or not named:
                 missed.append(f"{file} {damage}: {report.problems}")
         (root / file).write_bytes(whole)
-    count("every file", "check", cases)
-    assert missed == []
+    assert missed == [] and cases > 500
     assert check(root).passed
 
 

@@ -89,9 +89,8 @@ def killed(request, tiny, other, tmp_path_factory) -> tuple[list[Path], dict[str
     return left, old, visible_contents(root)
 
 
-def test_killed_at_any_operation_every_byte_is_of_the_old_or_of_the_new(killed, count):
+def test_killed_at_any_operation_every_byte_is_of_the_old_or_of_the_new(killed):
     left, old, new = killed
-    count("SIGKILL", "a real import from", len(left))
     # Every file and folder is synced, before and after; then the renames.
     assert len(left) > 2 * len(new)
     seen = []
@@ -155,9 +154,9 @@ def killed_writing(request, tiny, other, tmp_path_factory) -> tuple[dict[int, Pa
     return left, old
 
 
-def test_killed_while_it_writes_the_old_stays_and_the_next_import_clears_up(killed_writing, tiny, count):
+def test_killed_while_it_writes_the_old_stays_and_the_next_import_clears_up(killed_writing, tiny):
     left, old = killed_writing
-    count("SIGKILL", "a real import, after so many bytes", len(left))
+    assert left
     for written, root in left.items():
         assert sum(file.stat().st_size for file in root.glob(".release-staging-*/release/*.distcp")) == written
         assert visible_contents(root) == old and (root / ".release-lock").exists()
@@ -171,7 +170,7 @@ def test_killed_while_it_writes_the_old_stays_and_the_next_import_clears_up(kill
 @pytest.mark.parametrize("number", [0, 3], ids="thread {}".format)
 @pytest.mark.parametrize(("operation", "at"), [("write", 0), ("write", 32768), ("fsync", 0)])
 def test_an_error_of_a_thread_is_the_one_raised_and_the_old_stays(
-    operation, at, number, error, tiny, other, tmp_path, monkeypatch, count
+    operation, at, number, error, tiny, other, tmp_path, monkeypatch
 ):
     shutil.copytree(tiny.root, tmp_path / "replaced")
     monkeypatch.setattr(os, operation, failing(operation, number, at, error))
@@ -185,7 +184,6 @@ def test_an_error_of_a_thread_is_the_one_raised_and_the_old_stays(
         shown = "".join(traceback.format_exception(raised.value))
         assert shown.count(os.strerror(error)) == 1 and shown.count(raised.value.filename) == 1
         assert visible_contents(root) == before and not list(root.glob(".release-*"))
-        count("ENOSPC, EIO, of a write", "a real import", 1)
     assert not (tmp_path / "first").exists()
 
 
@@ -240,9 +238,7 @@ sys.exit(main())
     ],
     ids=["Ctrl-C", "SIGTERM"],
 )
-def test_a_signal_while_it_writes_ends_it_in_one_line_and_leaves_nothing(
-    number, status, said, tiny, other, tmp_path, count
-):
+def test_a_signal_while_it_writes_ends_it_in_one_line_and_leaves_nothing(number, status, said, tiny, other, tmp_path):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
     before = visible_contents(root)
     with subprocess.Popen(
@@ -259,7 +255,6 @@ def test_a_signal_while_it_writes_ends_it_in_one_line_and_leaves_nothing(
     assert process.returncode == status
     assert error.splitlines() == [f"Importing {other.hf} into {root}", said.format(root=root)]
     assert visible_contents(root) == before and not list(root.glob(".release-*"))
-    count("Ctrl-C, SIGTERM", "a real import", 1)
 
 
 @pytest.mark.parametrize("published", [False, True])

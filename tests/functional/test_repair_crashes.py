@@ -111,16 +111,14 @@ def _ends_as(root: Path) -> dict[str, bytes]:
 
 
 @CASES
-def test_killed_at_any_operation_the_checkpoint_is_there_and_the_next_run_goes_on(
-    name, exchanges, default, tmp_path, count
-):
+def test_killed_at_any_operation_the_checkpoint_is_there_and_the_next_run_goes_on(name, exchanges, default, tmp_path):
     made, counted = tmp_path / "made", tmp_path / "counted"
     action = _prepare(name, default, made)
     before, whole = _read(made), _read(default)
     filesystem = Stepping(lambda *_: None, exchanges)
     _stepping(Path(shutil.copytree(made, counted)), action, filesystem)
     lost = []
-    count("SIGKILL", "repair", len(range(1, filesystem.steps, 2)))
+    assert filesystem.steps > 50
     # What is there after an operation is what is there before the next one.
     for step in range(1, filesystem.steps, 2):
         root = Path(shutil.copytree(made, tmp_path / str(step)))
@@ -135,7 +133,7 @@ def test_killed_at_any_operation_the_checkpoint_is_there_and_the_next_run_goes_o
 
 @CASES
 def test_power_lost_at_any_operation_leaves_the_checkpoint_and_the_next_run_goes_on(
-    name, exchanges, default, tmp_path, count
+    name, exchanges, default, tmp_path
 ):
     made, root = tmp_path / "made", tmp_path / "root"
     action = _prepare(name, default, made)
@@ -143,7 +141,6 @@ def test_power_lost_at_any_operation_leaves_the_checkpoint_and_the_next_run_goes
     filesystem = LosingPower(Path(shutil.copytree(made, root)), exchanges)
     _stepping(root, action, filesystem)
     assert len(filesystem.states) > 50
-    count("power cut", "repair", len(filesystem.states))
     last = None
     for number, state in enumerate(filesystem.states):
         if state == last:
@@ -157,22 +154,19 @@ def test_power_lost_at_any_operation_leaves_the_checkpoint_and_the_next_run_goes
 
 @CASES
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
-def test_an_error_of_any_operation_is_the_one_reported_and_loses_nothing(
-    name, exchanges, error, default, tmp_path, count
-):
+def test_an_error_of_any_operation_is_the_one_reported_and_loses_nothing(name, exchanges, error, default, tmp_path):
     made, counted = tmp_path / "made", tmp_path / "counted"
     action = _prepare(name, default, made)
     before, whole = _read(made), _read(default)
     filesystem = Stepping(lambda *_: None, exchanges)
     _stepping(Path(shutil.copytree(made, counted)), action, filesystem)
-    reported, injected = 0, []
+    reported = 0
     # Every third: an operation before which, or after which, it fails.
     for step in range(0, filesystem.steps, 3):
         root = Path(shutil.copytree(made, tmp_path / str(step)))
 
         def fail(number: int, operation: str, done: bool) -> None:
             if number == step and not (operation == "lock" and done):
-                injected.append(step)
                 raise OSError(error, os.strerror(error))
 
         try:
@@ -184,4 +178,3 @@ def test_an_error_of_any_operation_is_the_one_reported_and_loses_nothing(
         action(root)
         assert _ends_as(root) == _ends_as(counted)
     assert reported > 15
-    count("ENOSPC, EIO, at every third", "repair", len(injected))

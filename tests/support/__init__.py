@@ -50,7 +50,6 @@ Running others' code:
     real_megatron_lm   a script: tests a checkout of Megatron-LM
     training_runs      runs the commands that users copy, and compares what Megatron-LM has loaded
     transformer_engine_host  makes a process a host with CUDA and Transformer Engine, of its own Python sources
-    upstream_conftest  what stands for this repository's conftest in upstream's
     upstream_import    a script: an import by unpatched upstream, on this host
 
 Writing:

@@ -17,11 +17,6 @@
 A test marked ``cell(table, row=..., column=...)`` is one cell of a table: "yes" where it passed. A row or a
 column that is a parameter of the test stands for that parameter's id. A test adds a note to its cell with the user
 property ``note``.
-
-A test that says how many cases it tried (the fixture ``count``) holds a number of the table of reliability:
-where the tests of a row have all run, and their cases are not what it says, the session fails, or with
-``--tables`` writes them. Of hosts that have another number of cores than two nothing is said: an import
-writes another number of files there.
 """
 
 import re
@@ -32,7 +27,6 @@ import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 _COMPATIBILITY = DOCS / "compatibility.md"
-_RELIABILITY = DOCS / "reliability.md"
 
 
 def _named(item: pytest.Item, name: str) -> str:
@@ -113,66 +107,3 @@ def with_table(page: str, table: str, text: str) -> str:
     page, written = old.subn(lambda _: f"{text}\n", page)
     assert written == 1, f"the page has {written} tables of {table}"
     return page
-
-
-def counted_rows() -> dict[tuple[str, str], str]:
-    """Give the cases that the table of reliability tells, by its first two columns."""
-    table = _RELIABILITY.read_text().partition("| injected | into | cases | losses |\n")[2].partition("\n\n")[0]
-    rows, above = {}, ""
-    for line in table.splitlines()[1:]:
-        injected, into, cases, _ = (cell.strip() for cell in line.strip("|").split("|"))
-        above = injected or above
-        rows[above, into] = cases
-    return rows
-
-
-def find_row(injected: str, into: str) -> tuple[str, str]:
-    """Find the one row whose first two cells begin so."""
-    (row,) = (row for row in counted_rows() if row[0].startswith(injected) and row[1].startswith(into))
-    return row
-
-
-def _tried(config: pytest.Config) -> dict[tuple[str, str], int]:
-    """Give the cases that the tests have tried, by row; of rows that were run in part nothing is said.
-
-    The tests of a row stand in one file.
-    """
-    terminal = config.pluginmanager.get_plugin("terminalreporter")
-    if terminal is None or config.option.keyword or any("::" in argument for argument in config.args):
-        return {}
-    if any(terminal.stats.get(outcome) for outcome in ("failed", "error")):
-        return {}
-    found: dict[tuple[str, str], int] = {}
-    for report in terminal.stats.get("passed", []):
-        for name, value in report.user_properties if report.when == "call" else []:
-            if name == "count":
-                row, cases = value
-                found[tuple(row)] = found.get(tuple(row), 0) + cases
-    return found
-
-
-def write_counts(config: pytest.Config) -> None:
-    """Write the cases that the tests have tried into the table of reliability."""
-    page = _RELIABILITY.read_text()
-    for row, cases in _tried(config).items():
-        page = with_count(page, row, cases)
-    _RELIABILITY.write_text(page)
-
-
-def with_count(page: str, row: tuple[str, str], cases: int) -> str:
-    """Put a number of cases into a row of the table of reliability; the first cell of a row may stand in one above it."""
-    injected, into = map(re.escape, row)
-    old = re.compile(rf"^(\| {injected} \| (?:.*\n\| \| )*?{into} \| )[^|]+( \|)", re.M)
-    page, written = old.subn(rf"\g<1>{cases}\g<2>", page)
-    assert written == 1, f"the page has {written} rows of {row}"
-    return page
-
-
-def wrong_counts(config: pytest.Config) -> list[str]:
-    """Compare the cases that the tests have tried with those told."""
-    told = counted_rows()
-    return [
-        f"docs/reliability.md tells {told[row]} cases of '{row[0]}' into '{row[1]}', and the tests tried {cases}"
-        for row, cases in _tried(config).items()
-        if not re.fullmatch(rf"{cases:,}|{cases}", told[row])
-    ]
