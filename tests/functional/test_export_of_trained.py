@@ -29,8 +29,9 @@ from hf_logits import hf_logits, load_hf, wrong_logits
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.training.checkpointing import save_checkpoint
 from megatron_lm import load, logits, megatron_lm, release_flags
-from models import FAMILIES, make_tiny_llama, save_random_model, save_tokenizer
+from models import FAMILIES, ODD_LLAMA, make_tiny_llama, save_random_model, save_tokenizer
 from safetensors.torch import load_file
+from transformers import LlamaConfig
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.model_load_save import save_megatron_model
@@ -72,9 +73,23 @@ def sources(tmp_path_factory) -> dict[str, tuple[Path, Path]]:
 
 
 def _train(
-    source: tuple[Path, Path], to: Path, flags: list[str], without: tuple[str, ...] = (), rows: int | None = None
+    source: tuple[Path, Path],
+    to: Path,
+    flags: list[str],
+    without: tuple[str, ...] = (),
+    rows: int | None = None,
+    added: tuple[str, ...] = (),
 ) -> tuple[Path, torch.Tensor, torch.Tensor]:
-    """Load a release with other flags and save it as iteration 3; return the root, logits and the embedding."""
+    """Load a release with other flags and save it as iteration 3; return the root, logits and the embedding.
+
+    Args:
+        source: The model and its release.
+        to: Checkpoint directory to make.
+        flags: Flags of the training.
+        without: How flags of the release begin that the training did without.
+        rows: Rows of the embedding that are trained, if they are more than 500.
+        added: Names of modules that get another parameter.
+    """
     root = Path(shutil.copytree(source[1], to))
     flags = [*release_flags(root, without), *flags, "--save", str(root), "--save-interval", "1"]
     with megatron_lm([*flags, "--no-save-optim", "--no-save-rng"]) as args:
@@ -87,6 +102,8 @@ def _train(
             model.embedding.word_embeddings.weight.data[500:].normal_()
         found = logits(model, TOKENS)
         embedding = model.state_dict()["embedding.word_embeddings.weight"].clone()
+        for module in added:
+            model.get_submodule(module).register_parameter("added_bias", torch.nn.Parameter(torch.ones(4)))
         save_checkpoint(3, [model], None, None, 0)
     return root, found, embedding
 
@@ -169,6 +186,41 @@ def test_a_config_declares_the_dtype_of_its_tensors(tmp_path, dtype):
     tensors = load_file(tmp_path / "exported/model.safetensors").values()
     assert {str(tensor.dtype) for tensor in tensors} == {f"torch.{dtype}"}
     assert (exported["dtype"], exported["torch_dtype"]) == (dtype, dtype)
+
+
+@pytest.mark.parametrize(
+    ("added", "key"),
+    [
+        (("decoder.layers.0", "decoder.layers.1"), r"decoder\.layers\.added_bias"),
+        (("decoder.final_layernorm",), r"decoder\.final_layernorm\.added_bias"),
+        (("",), r"added_bias"),
+    ],
+    ids=["layers", "norm", "model"],
+)
+def test_a_tensor_that_an_export_would_leave_out_is_refused(sources, tmp_path, added, key):
+    hf, _ = source = sources["gqa-tied"]
+    root, *_ = _train(source, tmp_path / "root", [], added=added)
+    with pytest.raises(ValueError, match=f"^Unexpected tensors: {key}\\."):
+        AutoBridge.from_hf_pretrained(hf).export_ckpt(root, tmp_path / "exported", show_progress=False)
+    assert not (tmp_path / "exported").exists()
+
+
+def test_layers_that_an_export_would_leave_out_are_refused(tmp_path):
+    deeper, hf = (
+        save_random_model(tmp_path / f"{layers}", LlamaConfig(**ODD_LLAMA | {"num_hidden_layers": layers}))
+        for layers in (3, 2)
+    )
+    AutoBridge.import_ckpt(deeper, tmp_path / "release", release=True)
+    root, *_ = _train((deeper, tmp_path / "release"), tmp_path / "root", [])
+    with conversion_process_group():
+        common = load_common_state_dict(str(root / "iter_0000003"))
+    # As a hook of one's own may write them.
+    common["args"].num_layers = 2
+    torch.save(common, root / "iter_0000003/common.pt")
+    with pytest.raises(
+        ValueError, match=r"^Shape mismatch: decoder.layers.*is \[3, .*the source's config implies \[2, "
+    ):
+        AutoBridge.from_hf_pretrained(hf).export_ckpt(root, tmp_path / "exported", show_progress=False)
 
 
 def _saved_by_bridge(hf: Path, root: Path, **fields: Any) -> None:

@@ -105,7 +105,7 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
     with _alone() as groups:
         provider, model = _build(bridge, groups)
         model_bridge = model_bridge_of(bridge)
-        sources = _sources(model_bridge, model)
+        sources = sources_of(model_bridge, model)
         unmapped = [name for name, source in sources.items() if source is None]
         wanted = {name for source in sources.values() if source is not None for name in source}
         missing = sorted(wanted - headers.keys())
@@ -199,7 +199,7 @@ def model_bridge_of(bridge: Any) -> Any:
     return model_bridge
 
 
-def _sources(model_bridge: Any, model: torch.nn.Module) -> dict[str, list[str] | None]:
+def sources_of(model_bridge: Any, model: torch.nn.Module) -> dict[str, list[str] | None]:
     """Return the tensors that each parameter's mapping asks for; None where there is no mapping."""
     registry = model_bridge.mapping_registry()
     sources: dict[str, list[str] | None] = {}

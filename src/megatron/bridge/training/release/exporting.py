@@ -22,12 +22,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from megatron.core.dist_checkpointing.serialization import load_tensors_metadata
 
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
 from megatron.bridge.training.checkpointing import find_checkpoint_folder
 from megatron.bridge.training.model_load_save import load_megatron_model
 from megatron.bridge.training.release.accounting import is_ignored
+from megatron.bridge.training.release.checkpoint_tensors import model_tensors, require_all_converted
 from megatron.bridge.training.release.destination import check_root
 from megatron.bridge.training.release.export_files import copy_model_files, tokenizer_size
 from megatron.bridge.training.release.export_folder import check_empty, check_free_space, file_size
@@ -99,6 +99,7 @@ def export_checkpoint(
         raise NotImplementedError(
             f"{type(model_bridge).__name__} supports no export of a complete Hugging Face model."
         )
+    require_all_converted(bridge, folder)
     on_rank_0(lambda: _check_output(out, folder, target))
     publication = FolderPublication(out)
     staging = Path(on_rank_0(lambda: str(publication.begin_empty())))
@@ -140,9 +141,8 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
 def _check_output(out: Path, checkpoint: str, dtype: torch.dtype | None) -> None:
     check_root(out)
     check_empty(out)
-    tensors = load_tensors_metadata(checkpoint).items()
-    # The state of the optimizer is not exported.
-    sizes = (prod(one.global_shape) * (dtype or one.dtype).itemsize for key, one in tensors if "optimizer" not in key)
+    tensors = model_tensors(checkpoint).values()
+    sizes = (prod(tensor.global_shape) * (dtype or tensor.dtype).itemsize for tensor in tensors)
     check_free_space(out, sum(sizes))
 
 
