@@ -20,6 +20,8 @@ compared with those of Megatron-LM's own builder of the same flags.
 
 import json
 import shutil
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from transformers import LlamaConfig
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.model_load_save import save_megatron_model
-from megatron.bridge.training.release.args_comparison import UnknownRopeFactorError
+from megatron.bridge.training.release.args_comparison import ArgsError, UnknownRopeFactorError
 from megatron.bridge.utils.conversion_group import conversion_process_group
 
 
@@ -212,11 +214,7 @@ def test_layers_that_an_export_would_leave_out_are_refused(tmp_path):
     )
     AutoBridge.import_ckpt(deeper, tmp_path / "release", release=True)
     root, *_ = _train((deeper, tmp_path / "release"), tmp_path / "root", [])
-    with conversion_process_group():
-        common = load_common_state_dict(str(root / "iter_0000003"))
-    # As a hook of one's own may write them.
-    common["args"].num_layers = 2
-    torch.save(common, root / "iter_0000003/common.pt")
+    _rewrite_args(root, lambda args: setattr(args, "num_layers", 2))
     with pytest.raises(
         ValueError, match=r"^Shape mismatch: decoder.layers.*is \[3, .*the source's config implies \[2, "
     ):
@@ -252,12 +250,32 @@ def test_an_export_of_what_no_argument_gives_is_refused(sources, tmp_path):
         AutoBridge.from_hf_pretrained(hf).export_ckpt(tmp_path / "root", tmp_path / "exported", show_progress=False)
 
 
+def _rewrite_args(root: Path, change: Callable[[Namespace], None]) -> None:
+    """Change the args of iteration 3, as a hook of one's own may write them."""
+    with conversion_process_group():
+        common = load_common_state_dict(str(root / "iter_0000003"))
+    change(common["args"])
+    torch.save(common, root / "iter_0000003/common.pt")
+
+
 def test_a_checkpoint_without_args_is_refused(sources, tmp_path):
     hf, _ = source = sources["gqa-tied"]
     root, *_ = _train(source, tmp_path / "root", [])
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    for name, change in {
+        "layernorm_epsilon": lambda args: delattr(args, "layernorm_epsilon"),
+        "position_embedding_type": lambda args: delattr(args, "position_embedding_type"),
+        "vocab_size": lambda args: setattr(args, "vocab_size", "512"),
+    }.items():
+        changed = Path(shutil.copytree(root, tmp_path / name))
+        _rewrite_args(changed, change)
+        with pytest.raises(ArgsError) as raised:
+            bridge.export_ckpt(changed, tmp_path / "exported", show_progress=False)
+        assert raised.value.names == [name]
     with conversion_process_group():
         common = load_common_state_dict(str(root / "iter_0000003"))
     del common["args"]
     torch.save(common, root / "iter_0000003/common.pt")
     with pytest.raises(ValueError, match="iter_0000003 has no args"):
-        AutoBridge.from_hf_pretrained(hf).export_ckpt(root, tmp_path / "exported", show_progress=False)
+        bridge.export_ckpt(root, tmp_path / "exported", show_progress=False)
+    assert not (tmp_path / "exported").exists()

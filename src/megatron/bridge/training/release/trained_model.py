@@ -28,6 +28,7 @@ from transformers import PretrainedConfig
 from megatron.bridge.models.model_provider import ModelProviderMixin
 from megatron.bridge.training.checkpointing import find_checkpoint_folder
 from megatron.bridge.training.model_load_save import load_model_config
+from megatron.bridge.training.release.args_comparison import require_arguments
 from megatron.bridge.training.release.exported_config import export_config, exported_vocab_size
 from megatron.bridge.training.release.headers import read_headers
 from megatron.bridge.training.release.own_config import args_of
@@ -142,6 +143,7 @@ def trained_args(folder: str) -> Namespace:
         folder: Checkpoint folder.
 
     Raises:
+        ArgsError: If an argument is missing.
         ValueError: If the checkpoint has neither.
     """
     if file_exists(f"{folder}/run_config.yaml"):
@@ -158,6 +160,7 @@ def trained_args(folder: str) -> Namespace:
             f"{folder} has no args: how the model was trained is not known. Save the checkpoint with Megatron-LM or "
             "Megatron-Bridge."
         )
+    require_arguments(args)
     return args
 
 
