@@ -415,6 +415,29 @@ EDITS = (
         ),
     ),
     Edit(
+        name="save-hf-own-config",
+        symbol="AutoBridge.save_hf_pretrained",
+        why="A model that computes something else than the source's was saved with the source's config.json.",
+        drop_when="upstream derives the saved config from the model.",
+        do=(
+            ExtendDocstring(
+                "Raises:",
+                "ValueError: If the config.json of the source model does not describe the model. Raised before anything is\n"
+                "    written.",
+            ),
+            InsertStatements(
+                """
+                if model_bridge is not None:
+                    # The training package imports this module's package.
+                    from megatron.bridge.training.release.trained_model import require_source_config
+
+                    require_source_config(self, model)
+                """,
+                before_call="dist.is_initialized",
+            ),
+        ),
+    ),
+    Edit(
         name="import-low-memory",
         symbol="AutoBridge.import_ckpt",
         why="Upstream's main has the parameter (perf #5154). Before, an import saves in this way always.",

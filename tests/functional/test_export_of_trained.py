@@ -279,3 +279,30 @@ def test_a_checkpoint_without_args_is_refused(sources, tmp_path):
     with pytest.raises(ValueError, match="iter_0000003 has no args"):
         bridge.export_ckpt(root, tmp_path / "exported", show_progress=False)
     assert not (tmp_path / "exported").exists()
+
+
+def test_a_load_of_what_was_trained_with_other_arguments_is_refused(sources, tmp_path):
+    hf, _ = source = sources["gqa-untied"]
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    root, *_ = _train(source, tmp_path / "root", ["--rotary-base=54321", "--norm-epsilon=1e-3"])
+    with pytest.raises(ValueError, match=r"rotary_base=54321 \(run config: 10000(\.0)?\)"):
+        bridge.load_megatron_model(root)
+    same, *_ = _train(source, tmp_path / "same", [])
+    with conversion_process_group():
+        bridge.save_hf_pretrained(bridge.load_megatron_model(same), tmp_path / "exported", show_progress=False)
+    bridge.export_ckpt(same, tmp_path / "expected", show_progress=False)
+    found, expected = (load_file(tmp_path / name / "model.safetensors") for name in ("exported", "expected"))
+    # A load rounds to the release's dtype.
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name].bfloat16()) for name in found)
+
+
+def test_a_save_of_a_model_that_the_source_does_not_describe_is_refused(sources, tmp_path):
+    hf, _ = sources["gqa-tied"]
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    _saved_by_bridge(hf, tmp_path / "root", rotary_base=54321)
+    with conversion_process_group():
+        model = bridge.load_megatron_model(tmp_path / "root")
+        with pytest.raises(ValueError, match=r"rotary_base=54321 \(source model: 10000(\.0)?\)"):
+            bridge.save_hf_pretrained(model, tmp_path / "exported", show_progress=False)
+    assert not (tmp_path / "exported").exists()

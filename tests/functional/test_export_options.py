@@ -127,6 +127,14 @@ def test_a_training_that_saved_elsewhere_is_exported_with_its_release(elsewhere,
 def test_a_release_of_another_model_is_refused(elsewhere, trained, tiny, other, tmp_path, capfd):
     message = _error(capfd, "export", elsewhere, tiny.hf, tmp_path / "out", "--release", other.root)
     assert f"{other.root} holds a release of {other.hf}, not of {tiny.hf}" in message
+    bridge = AutoBridge.from_hf_pretrained(tiny.hf)
+    with pytest.raises(ValueError, match=f"{other.root} holds a release of {other.hf}, not of {tiny.hf}"):
+        bridge.export_ckpt(elsewhere, tmp_path / "out", release_path=other.root / "release")
+    with pytest.raises(ValueError, match=f"{tiny.root} is not a release"):
+        bridge.export_ckpt(elsewhere, tmp_path / "out", release_path=tiny.root)
+    assert not (tmp_path / "out").exists()
+    bridge.export_ckpt(elsewhere, tmp_path / "named", release_path=tiny.root / "release", show_progress=False)
+    assert _norm(tmp_path / "named") == 7.0
     message = _error(capfd, "export", elsewhere, tiny.hf, tmp_path / "out", "--release", elsewhere)
     assert f"{elsewhere} contains no release/. Name the checkpoint directory that the training started from" in message
     message = _error(capfd, "export", trained, tiny.hf, tmp_path / "out", "--release", tiny.root)

@@ -104,8 +104,11 @@ def _export(
 
     from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
     from megatron.bridge.training.release.args_comparison import UnknownRopeFactorError
+    from megatron.bridge.training.release.source_model import SourceModel as BridgeSourceModel
 
     bridge = AutoBridge.from_hf_pretrained(source.folder, trust_remote_code=options.trust_remote_code)
+    # The package that starts without torch has classes of its own.
+    bridge.source_model = BridgeSourceModel(**vars(source))
     recorded = read_source(release)
     try:
         bridge.export_ckpt(

@@ -448,6 +448,30 @@ class TestEdits(EditSnippets):
             ("self.load_megatron_model", "self.load"),
             "        model = self.load_megatron_model(megatron_path)\n",
         ),
+        "save-hf-own-config": Snippet(
+            '''
+ class AutoBridge:
+     def save_hf_pretrained(self, model, path):
+         """Save it.
+
+         Args:
+             path: Its place.
++
++        Raises:
++            ValueError: If the config.json of the source model does not describe the model. Raised before anything is
++                written.
+         """
++        if model_bridge is not None:
++            # The training package imports this module's package.
++            from megatron.bridge.training.release.trained_model import require_source_config
++
++            require_source_config(self, model)
+         if dist.is_initialized():
+             save()
+''',
+            ("dist.is_initialized", "is_initialized"),
+            "        if dist.is_initialized():\n            save()\n",
+        ),
         "import-low-memory": Snippet(
             '''
  class AutoBridge:
