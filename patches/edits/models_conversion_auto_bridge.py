@@ -386,8 +386,16 @@ EDITS = (
             ),
             ExtendDocstring(
                 "Raises:",
-                "ValueError: If a Hugging Face config cannot express what was trained, or if ``hf_path`` is not empty. Raised\n"
-                "    before anything is written.",
+                "ValueError: If a Hugging Face config cannot express what was trained, if ``hf_path`` is not empty, or with\n"
+                "    several processes. Raised before anything is written.",
+            ),
+            InsertStatements(
+                """
+                # The training package imports this module's package.
+                from megatron.bridge.training.release.export_folder import check_one_process
+
+                check_one_process()
+                """
             ),
             InsertStatements(
                 """

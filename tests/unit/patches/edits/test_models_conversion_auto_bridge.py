@@ -422,9 +422,13 @@ class TestEdits(EditSnippets):
 +                record it. Default is None: an unknown factor is an error.
 +
 +        Raises:
-+            ValueError: If a Hugging Face config cannot express what was trained, or if ``hf_path`` is not empty. Raised
-+                before anything is written.
++            ValueError: If a Hugging Face config cannot express what was trained, if ``hf_path`` is not empty, or with
++                several processes. Raised before anything is written.
          """
++        # The training package imports this module's package.
++        from megatron.bridge.training.release.export_folder import check_one_process
++
++        check_one_process()
 +        # The training package imports this module's package.
 +        from megatron.bridge.training.release.exporting import export_checkpoint
 +

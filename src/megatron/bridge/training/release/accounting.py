@@ -162,7 +162,7 @@ def _alone() -> Iterator[ProcessGroupCollection]:
 
 def _build(bridge: Any, groups: ProcessGroupCollection) -> tuple[Any, torch.nn.Module]:
     """Build Megatron's model of a config, without memory."""
-    with _explained(bridge.hf_pretrained.model_name_or_path):
+    with explained(bridge.hf_pretrained.model_name_or_path):
         provider = bridge.to_megatron_provider(load_weights=False)
         provider.finalize()
         (model,) = unwrap_model(build_on_meta(provider, groups))
@@ -170,8 +170,12 @@ def _build(bridge: Any, groups: ProcessGroupCollection) -> tuple[Any, torch.nn.M
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Turn whatever Megatron-Bridge or Megatron Core raises into one line that names the model."""
+def explained(name: str) -> Iterator[None]:
+    """Turn whatever Megatron-Bridge or Megatron Core raises into one line that names the model.
+
+    Args:
+        name: Name of the model, for the line.
+    """
     try:
         yield
     except NeedsTransformerEngine:

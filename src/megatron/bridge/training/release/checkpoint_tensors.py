@@ -20,7 +20,7 @@ from megatron.core.dist_checkpointing.mapping import ShardedTensor
 from megatron.core.dist_checkpointing.serialization import load_content_metadata, load_tensors_metadata
 from megatron.core.utils import unwrap_model
 
-from megatron.bridge.training.release.accounting import sources_of
+from megatron.bridge.training.release.accounting import explained, sources_of
 from megatron.bridge.training.release.meta_model import build_on_meta
 from megatron.bridge.training.release.names import grouped
 from megatron.bridge.training.release.streaming import entries_of
@@ -45,11 +45,13 @@ def require_all_converted(bridge: Any, folder: str) -> None:
         folder: Checkpoint folder.
 
     Raises:
+        RuntimeError: If the model cannot be built here, for want of Transformer Engine or CUDA.
         ValueError: If a tensor would be left out. One line, which names all such tensors.
     """
-    provider = bridge.to_megatron_provider(load_weights=False)
-    provider.finalize()
-    model = unwrap_model(build_on_meta(provider))
+    with explained(getattr(bridge.hf_pretrained, "model_name_or_path", None) or "the source model"):
+        provider = bridge.to_megatron_provider(load_weights=False)
+        provider.finalize()
+        model = unwrap_model(build_on_meta(provider))
     unmapped = sorted(name for name, source in sources_of(bridge._model_bridge, model[0]).items() if source is None)
     if unmapped:
         raise ValueError(f"{type(bridge._model_bridge).__name__} exports no tensor of {grouped(unmapped)}.")
