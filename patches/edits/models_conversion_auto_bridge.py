@@ -386,8 +386,16 @@ EDITS = (
             ),
             ExtendDocstring(
                 "Raises:",
-                "ValueError: If a Hugging Face config cannot express what was trained, or if ``hf_path`` is not empty. Raised\n"
-                "    before anything is written.",
+                "ValueError: If a Hugging Face config cannot express what was trained, if ``hf_path`` is not empty, or with\n"
+                "    several processes. Raised before anything is written.",
+            ),
+            InsertStatements(
+                """
+                # The training package imports this module's package.
+                from megatron.bridge.training.release.export_folder import check_one_process
+
+                check_one_process()
+                """
             ),
             InsertStatements(
                 """
@@ -411,6 +419,29 @@ EDITS = (
 
                 """,
                 before_call="self.load_megatron_model",
+            ),
+        ),
+    ),
+    Edit(
+        name="save-hf-own-config",
+        symbol="AutoBridge.save_hf_pretrained",
+        why="A model that computes something else than the source's was saved with the source's config.json.",
+        drop_when="upstream derives the saved config from the model.",
+        do=(
+            ExtendDocstring(
+                "Raises:",
+                "ValueError: If the config.json of the source model does not describe the model. Raised before anything is\n"
+                "    written.",
+            ),
+            InsertStatements(
+                """
+                if model_bridge is not None:
+                    # The training package imports this module's package.
+                    from megatron.bridge.training.release.trained_model import require_source_config
+
+                    require_source_config(self, model)
+                """,
+                before_call="dist.is_initialized",
             ),
         ),
     ),

@@ -7,6 +7,7 @@ from patches.edit import Edit
 from patches.operations import (
     AddDecorator,
     AddParameter,
+    ExtendDocstring,
     InsertStatements,
     PassArgument,
     ReplaceExpression,
@@ -103,16 +104,32 @@ EDITS = (
     Edit(
         name="load-run-config",
         symbol="load_megatron_model",
-        why="What Megatron-LM saved to another directory has no run config: the release that it started from has one.",
+        why="What Megatron-LM saved to another directory has no run config: the release that it started from has one. With "
+        "other arguments than the release's, Megatron-LM trained another model than the run config describes.",
         drop_when=_RESOLVE_DROP,
         do=(
             AddParameter(
                 "run_config_path: Optional[Union[str, Path]] = None",
-                doc="run_config_path: Checkpoint folder whose run config describes the model. Default is None: the checkpoint's,\n"
-                "or that of the release next to it.",
+                doc="run_config_path: Checkpoint folder whose run config describes the model, whatever arguments it was trained\n"
+                "with. Default is None: the checkpoint's, or that of the release next to it, which must describe\n"
+                "the model that was trained.",
+            ),
+            ExtendDocstring(
+                "Raises:",
+                "ValueError: If Megatron-LM trained the checkpoint with other arguments than the run config's.",
             ),
             ReplaceExpression(
                 "load_model_config(checkpoint_path)", "load_model_config(str(run_config_path or checkpoint_path))"
+            ),
+            InsertStatements(
+                """
+                if run_config_path is None:
+                    # It imports this module.
+                    from megatron.bridge.training.release.trained_model import require_run_config
+
+                    require_run_config(model_cfg, checkpoint_path)
+                """,
+                after_call="load_model_config",
             ),
         ),
     ),

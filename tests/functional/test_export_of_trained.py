@@ -20,6 +20,8 @@ compared with those of Megatron-LM's own builder of the same flags.
 
 import json
 import shutil
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,13 @@ from hf_logits import hf_logits, load_hf, wrong_logits
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.training.checkpointing import save_checkpoint
 from megatron_lm import load, logits, megatron_lm, release_flags
-from models import FAMILIES, make_tiny_llama, save_random_model, save_tokenizer
+from models import FAMILIES, ODD_LLAMA, make_tiny_llama, save_random_model, save_tokenizer
 from safetensors.torch import load_file
+from transformers import LlamaConfig
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.model_load_save import save_megatron_model
-from megatron.bridge.training.release.args_comparison import UnknownRopeFactorError
+from megatron.bridge.training.release.args_comparison import ArgsError, UnknownRopeFactorError
 from megatron.bridge.utils.conversion_group import conversion_process_group
 
 
@@ -72,9 +75,23 @@ def sources(tmp_path_factory) -> dict[str, tuple[Path, Path]]:
 
 
 def _train(
-    source: tuple[Path, Path], to: Path, flags: list[str], without: tuple[str, ...] = (), rows: int | None = None
+    source: tuple[Path, Path],
+    to: Path,
+    flags: list[str],
+    without: tuple[str, ...] = (),
+    rows: int | None = None,
+    added: tuple[str, ...] = (),
 ) -> tuple[Path, torch.Tensor, torch.Tensor]:
-    """Load a release with other flags and save it as iteration 3; return the root, logits and the embedding."""
+    """Load a release with other flags and save it as iteration 3; return the root, logits and the embedding.
+
+    Args:
+        source: The model and its release.
+        to: Checkpoint directory to make.
+        flags: Flags of the training.
+        without: How flags of the release begin that the training did without.
+        rows: Rows of the embedding that are trained, if they are more than 500.
+        added: Names of modules that get another parameter.
+    """
     root = Path(shutil.copytree(source[1], to))
     flags = [*release_flags(root, without), *flags, "--save", str(root), "--save-interval", "1"]
     with megatron_lm([*flags, "--no-save-optim", "--no-save-rng"]) as args:
@@ -87,6 +104,8 @@ def _train(
             model.embedding.word_embeddings.weight.data[500:].normal_()
         found = logits(model, TOKENS)
         embedding = model.state_dict()["embedding.word_embeddings.weight"].clone()
+        for module in added:
+            model.get_submodule(module).register_parameter("added_bias", torch.nn.Parameter(torch.ones(4)))
         save_checkpoint(3, [model], None, None, 0)
     return root, found, embedding
 
@@ -171,6 +190,37 @@ def test_a_config_declares_the_dtype_of_its_tensors(tmp_path, dtype):
     assert (exported["dtype"], exported["torch_dtype"]) == (dtype, dtype)
 
 
+@pytest.mark.parametrize(
+    ("added", "key"),
+    [
+        (("decoder.layers.0", "decoder.layers.1"), r"decoder\.layers\.added_bias"),
+        (("decoder.final_layernorm",), r"decoder\.final_layernorm\.added_bias"),
+        (("",), r"added_bias"),
+    ],
+    ids=["layers", "norm", "model"],
+)
+def test_a_tensor_that_an_export_would_leave_out_is_refused(sources, tmp_path, added, key):
+    hf, _ = source = sources["gqa-tied"]
+    root, *_ = _train(source, tmp_path / "root", [], added=added)
+    with pytest.raises(ValueError, match=f"^Unexpected tensors: {key}\\."):
+        AutoBridge.from_hf_pretrained(hf).export_ckpt(root, tmp_path / "exported", show_progress=False)
+    assert not (tmp_path / "exported").exists()
+
+
+def test_layers_that_an_export_would_leave_out_are_refused(tmp_path):
+    deeper, hf = (
+        save_random_model(tmp_path / f"{layers}", LlamaConfig(**ODD_LLAMA | {"num_hidden_layers": layers}))
+        for layers in (3, 2)
+    )
+    AutoBridge.import_ckpt(deeper, tmp_path / "release", release=True)
+    root, *_ = _train((deeper, tmp_path / "release"), tmp_path / "root", [])
+    _rewrite_args(root, lambda args: setattr(args, "num_layers", 2))
+    with pytest.raises(
+        ValueError, match=r"^Shape mismatch: decoder.layers.*is \[3, .*the source's config implies \[2, "
+    ):
+        AutoBridge.from_hf_pretrained(hf).export_ckpt(root, tmp_path / "exported", show_progress=False)
+
+
 def _saved_by_bridge(hf: Path, root: Path, **fields: Any) -> None:
     """Save a model of other fields with Megatron-Bridge, as its training does: with a run config, without args."""
     with conversion_process_group():
@@ -200,12 +250,59 @@ def test_an_export_of_what_no_argument_gives_is_refused(sources, tmp_path):
         AutoBridge.from_hf_pretrained(hf).export_ckpt(tmp_path / "root", tmp_path / "exported", show_progress=False)
 
 
+def _rewrite_args(root: Path, change: Callable[[Namespace], None]) -> None:
+    """Change the args of iteration 3, as a hook of one's own may write them."""
+    with conversion_process_group():
+        common = load_common_state_dict(str(root / "iter_0000003"))
+    change(common["args"])
+    torch.save(common, root / "iter_0000003/common.pt")
+
+
 def test_a_checkpoint_without_args_is_refused(sources, tmp_path):
     hf, _ = source = sources["gqa-tied"]
     root, *_ = _train(source, tmp_path / "root", [])
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    for name, change in {
+        "layernorm_epsilon": lambda args: delattr(args, "layernorm_epsilon"),
+        "position_embedding_type": lambda args: delattr(args, "position_embedding_type"),
+        "vocab_size": lambda args: setattr(args, "vocab_size", "512"),
+    }.items():
+        changed = Path(shutil.copytree(root, tmp_path / name))
+        _rewrite_args(changed, change)
+        with pytest.raises(ArgsError) as raised:
+            bridge.export_ckpt(changed, tmp_path / "exported", show_progress=False)
+        assert raised.value.names == [name]
     with conversion_process_group():
         common = load_common_state_dict(str(root / "iter_0000003"))
     del common["args"]
     torch.save(common, root / "iter_0000003/common.pt")
     with pytest.raises(ValueError, match="iter_0000003 has no args"):
-        AutoBridge.from_hf_pretrained(hf).export_ckpt(root, tmp_path / "exported", show_progress=False)
+        bridge.export_ckpt(root, tmp_path / "exported", show_progress=False)
+    assert not (tmp_path / "exported").exists()
+
+
+def test_a_load_of_what_was_trained_with_other_arguments_is_refused(sources, tmp_path):
+    hf, _ = source = sources["gqa-untied"]
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    root, *_ = _train(source, tmp_path / "root", ["--rotary-base=54321", "--norm-epsilon=1e-3"])
+    with pytest.raises(ValueError, match=r"rotary_base=54321 \(run config: 10000(\.0)?\)"):
+        bridge.load_megatron_model(root)
+    same, *_ = _train(source, tmp_path / "same", [])
+    with conversion_process_group():
+        bridge.save_hf_pretrained(bridge.load_megatron_model(same), tmp_path / "exported", show_progress=False)
+    bridge.export_ckpt(same, tmp_path / "expected", show_progress=False)
+    found, expected = (load_file(tmp_path / name / "model.safetensors") for name in ("exported", "expected"))
+    # A load rounds to the release's dtype.
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name].bfloat16()) for name in found)
+
+
+def test_a_save_of_a_model_that_the_source_does_not_describe_is_refused(sources, tmp_path):
+    hf, _ = sources["gqa-tied"]
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    _saved_by_bridge(hf, tmp_path / "root", rotary_base=54321)
+    with conversion_process_group():
+        model = bridge.load_megatron_model(tmp_path / "root")
+        with pytest.raises(ValueError, match=r"rotary_base=54321 \(source model: 10000(\.0)?\)"):
+            bridge.save_hf_pretrained(model, tmp_path / "exported", show_progress=False)
+    assert not (tmp_path / "exported").exists()

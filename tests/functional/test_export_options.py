@@ -127,6 +127,14 @@ def test_a_training_that_saved_elsewhere_is_exported_with_its_release(elsewhere,
 def test_a_release_of_another_model_is_refused(elsewhere, trained, tiny, other, tmp_path, capfd):
     message = _error(capfd, "export", elsewhere, tiny.hf, tmp_path / "out", "--release", other.root)
     assert f"{other.root} holds a release of {other.hf}, not of {tiny.hf}" in message
+    bridge = AutoBridge.from_hf_pretrained(tiny.hf)
+    with pytest.raises(ValueError, match=f"{other.root} holds a release of {other.hf}, not of {tiny.hf}"):
+        bridge.export_ckpt(elsewhere, tmp_path / "out", release_path=other.root / "release")
+    with pytest.raises(ValueError, match=f"{tiny.root} is not a release"):
+        bridge.export_ckpt(elsewhere, tmp_path / "out", release_path=tiny.root)
+    assert not (tmp_path / "out").exists()
+    bridge.export_ckpt(elsewhere, tmp_path / "named", release_path=tiny.root / "release", show_progress=False)
+    assert _norm(tmp_path / "named") == 7.0
     message = _error(capfd, "export", elsewhere, tiny.hf, tmp_path / "out", "--release", elsewhere)
     assert f"{elsewhere} contains no release/. Name the checkpoint directory that the training started from" in message
     message = _error(capfd, "export", trained, tiny.hf, tmp_path / "out", "--release", tiny.root)
@@ -260,7 +268,11 @@ def test_a_disk_without_room_is_refused_before_the_work(tiny, tmp_path, capfd, m
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": free})())
     _export(tiny.root, tiny.hf, tmp_path / "out")
     message = _error(capfd, "export", tiny.root, tiny.hf, tmp_path / "larger", "--dtype", "float32")
-    assert f"Not enough disk space for {tmp_path / 'larger'}" in message and not (tmp_path / "larger").exists()
+    assert f"Not enough disk space for {tmp_path / 'larger'}" in message
+    assert (
+        f"{free / 1e3:.0f}kB are free, the export needs {2 * free / 1e3:.0f}kB. " in message
+        and not (tmp_path / "larger").exists()
+    )
 
 
 def test_in_python_an_export_into_a_folder_in_use_is_refused(tiny, tmp_path):
@@ -270,6 +282,14 @@ def test_in_python_an_export_into_a_folder_in_use_is_refused(tiny, tmp_path):
     with pytest.raises(ValueError, match="one of bfloat16, float16, float32, not int8"):
         AutoBridge.from_hf_pretrained(tiny.hf).export_ckpt(tiny.root, tmp_path / "o", dtype=torch.int8)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_an_export_of_several_processes_is_refused(tiny, tmp_path, monkeypatch):
+    # As torchrun sets it for each of its ranks.
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="^An export runs in one process"):
+        AutoBridge.from_hf_pretrained(tiny.hf).export_ckpt(tiny.root, tmp_path / "out", show_progress=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_tensors_that_the_checkpoint_lacks_are_an_error_unless_the_import_left_them_out(tiny, tmp_path, capfd):

@@ -18,10 +18,12 @@ from argparse import Namespace
 from typing import Any
 
 from megatron.bridge_release.args_comparison import (
+    ArgsError,
     UnknownRopeFactorError,
     applied_rope_scaling_factor,
     describe_differences,
     differing_arguments,
+    require_arguments,
 )
 from megatron.bridge_release.exported_config import exported_vocab_size
 from megatron.bridge_release.reading import Metadata
@@ -98,6 +100,10 @@ def describe_training(args: dict[str, Any], release: dict[str, Any], metadata: M
         What differs and what an export does with it; empty if the release's model was trained.
     """
     trained, expected = Namespace(**args), Namespace(**release)
+    try:
+        require_arguments(trained)
+    except ArgsError as error:
+        return [f"An export is refused. {error}"]
     notes = []
     try:
         trained.rope_scaling_factor = applied_rope_scaling_factor(trained)

@@ -20,10 +20,13 @@ from typing import Any
 import pytest
 
 from megatron.bridge.training.release.args_comparison import (
+    _LATER_ARGUMENTS,
+    ArgsError,
     UnknownRopeFactorError,
     applied_rope_scaling_factor,
     describe_differences,
     differing_arguments,
+    require_arguments,
 )
 from megatron.bridge.training.release.args_table import ARGUMENTS
 from megatron.bridge.training.release.rope_factor import BUILT_FACTOR
@@ -150,3 +153,45 @@ def test_an_unrecorded_rope_factor_is_an_error():
     with pytest.raises(UnknownRopeFactorError) as raised:
         applied_rope_scaling_factor(Namespace(use_rope_scaling=True, rope_scaling_factor=32.0))
     assert raised.value.factor == 32.0
+
+
+@pytest.mark.parametrize(
+    "name", ["layernorm_epsilon", "position_embedding_type", "rotary_base", "group_query_attention"]
+)
+def test_args_without_an_argument_that_every_version_has_are_an_error(name):
+    require_arguments(Namespace(**DENSE))
+    values = {key: value for key, value in DENSE.items() if key != name}
+    with pytest.raises(ArgsError, match=f"lack {name}, so") as raised:
+        require_arguments(Namespace(**values))
+    assert raised.value.names == [name]
+
+
+def test_args_may_lack_what_their_version_does_not_have():
+    older = {name: value for name, value in DENSE.items() if name not in _LATER_ARGUMENTS}
+    older["norm_epsilon"] = older.pop("layernorm_epsilon")
+    older["apply_layernorm_1p"] = older.pop("layernorm_zero_centered_gamma")
+    require_arguments(Namespace(**older))
+    # Arguments of experts are needed for experts alone.
+    del older["moe_router_topk"]
+    require_arguments(Namespace(**older))
+    with pytest.raises(ArgsError, match="lack moe_router_topk"):
+        require_arguments(Namespace(**older | {"num_experts": 4}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("vocab_size", "500"), ("layernorm_epsilon", None), ("rotary_base", "10k"), ("num_layers", True)],
+)
+def test_args_that_are_no_numbers_are_an_error(name, value):
+    with pytest.raises(ArgsError, match=f"contain {name}={value!r}, which is not a number") as raised:
+        require_arguments(Namespace(**DENSE | {name: value}))
+    assert raised.value.names == [name]
+
+
+def test_the_layers_of_an_older_hybrid_model_are_compared():
+    older = {
+        "hybrid_override_pattern": "M*-M",
+        **{name: DENSE[name] for name in DENSE if name != "hybrid_layer_pattern"},
+    }
+    assert differing_arguments(Namespace(**older), Namespace(**DENSE | {"hybrid_layer_pattern": "M*-M"})) == {}
+    assert differing_arguments(Namespace(**older), Namespace(**DENSE))["hybrid_layer_pattern"] == ("M*-M", None)

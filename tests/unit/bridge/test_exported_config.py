@@ -309,6 +309,11 @@ SOURCE = {"vocab_size": 500}
         ({"make_vocab_size_divisible_by": 128, "tensor_model_parallel_size": 2}, 512, None, 500),
         ({"make_vocab_size_divisible_by": 1}, 500, None, 500),
         ({"make_vocab_size_divisible_by": 100, "tensor_model_parallel_size": 4}, 800, None, 500),
+        # Other layouts, as Megatron-LM records them.
+        ({"make_vocab_size_divisible_by": 128, "tensor_model_parallel_size": 6, "vocab_size": 500}, 768, None, 500),
+        ({"make_vocab_size_divisible_by": 64, "tensor_model_parallel_size": 6, "vocab_size": 500}, 768, None, 500),
+        ({"make_vocab_size_divisible_by": 1, "tensor_model_parallel_size": 6}, 504, None, 500),
+        ({"make_vocab_size_divisible_by": 96, "tensor_model_parallel_size": 3}, 576, None, 500),
         ({"make_vocab_size_divisible_by": 128}, 640, 600, 600),
         # The source's config may declare more rows than its tokenizer has tokens.
         ({"make_vocab_size_divisible_by": 128}, 512, 490, 500),
@@ -326,6 +331,8 @@ def test_the_rows_to_export_follow_from_padding_or_the_tokenizer(args, rows, tok
     [
         ({"make_vocab_size_divisible_by": 128}, 640, None, "640 rows"),
         ({"make_vocab_size_divisible_by": 128}, 384, None, "384 rows"),
+        # Padded by an earlier layout, or grown: the args do not record which.
+        ({"make_vocab_size_divisible_by": 128, "vocab_size": 500, "padded_vocab_size": 768}, 768, None, "768 rows"),
         # Tokens that grew into the padding.
         ({"make_vocab_size_divisible_by": 128, "vocab_size": 510}, 512, None, "args.vocab_size: 510"),
         ({"make_vocab_size_divisible_by": 128}, 512, 513, "513 tokens"),

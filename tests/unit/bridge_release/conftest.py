@@ -28,6 +28,7 @@ import pytest
 from roots import SHARD
 
 from megatron.bridge_release.args_check import NEEDED_ARGS
+from megatron.bridge_release.args_table import ARGUMENTS
 from megatron.bridge_release.integrity import write_manifest
 from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge_release.source import Source, write_source
@@ -42,7 +43,8 @@ SHAPES = {
     "decoder.layers.self_attention.linear_proj.weight": (2, 4, 6),
     "decoder.layers.mlp.linear_fc2.weight": (2, 4, 5),
 }
-ARGS: dict[str, Any] = dict.fromkeys(NEEDED_ARGS) | {
+ARGS: dict[str, Any] = dict.fromkeys(NEEDED_ARGS) | {argument.name: argument.default for argument in ARGUMENTS}
+ARGS |= {
     "num_layers": 2,
     "hidden_size": 4,
     "ffn_hidden_size": 5,

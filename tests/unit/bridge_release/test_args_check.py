@@ -81,7 +81,7 @@ def test_a_size_that_is_no_number_is_told_with_or_without_tensors(args, shapes, 
 
 
 def test_latent_attention_has_its_channels_under_another_name(args, shapes):
-    args |= {"multi_latent_attention": True, "kv_channels": None}
+    args |= {"multi_latent_attention": True, "kv_channels": None, "v_head_dim": None}
     assert find_args_problem(args, _metadata(shapes)) == "args.v_head_dim is None, no number"
     assert find_args_problem(args | {"v_head_dim": 3}, _metadata(shapes)) is None
 
@@ -142,6 +142,12 @@ def test_what_was_trained_otherwise_than_the_release_is_named(args, shapes, trai
     notes = describe_training(args | trained, args | release, _metadata(shapes))
     assert len(notes) == len(told)
     assert all(text in note for text, note in zip(told, notes))
+
+
+def test_an_argument_that_decides_the_computation_and_is_missing_is_named(args, shapes):
+    del args["layernorm_epsilon"]
+    (note,) = describe_training(args, args, _metadata(shapes))
+    assert note.startswith("An export is refused. The checkpoint's args lack layernorm_epsilon, ")
 
 
 def test_a_vocabulary_that_grew_is_named(args, shapes):

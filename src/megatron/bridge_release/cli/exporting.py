@@ -16,7 +16,6 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 from tqdm import tqdm
@@ -25,7 +24,7 @@ from megatron.bridge_release.checking import check, check_folder
 from megatron.bridge_release.cli.own_words import own_words, progress, release_warnings
 from megatron.bridge_release.destination import check_root
 from megatron.bridge_release.errors import in_one_line
-from megatron.bridge_release.export_folder import check_empty
+from megatron.bridge_release.export_folder import check_empty, check_one_process
 from megatron.bridge_release.layout import METADATA, RELEASE
 from megatron.bridge_release.model_files import TOKENIZER_FILES, find_files
 from megatron.bridge_release.model_folder import check_outside, look_at_model
@@ -71,8 +70,7 @@ def _refuse_early(options: argparse.Namespace) -> tuple[Path, SourceModel, str |
         The folder of the release, the source model at the commit that the release records, and the name of the checkpoint
         folder that the options name.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError("An export runs in one process. Start it without torchrun.")
+    check_one_process()
     check_root(options.out)
     check_empty(options.out)
     if options.tokenizer is not None and not (
@@ -104,8 +102,11 @@ def _export(
 
     from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
     from megatron.bridge.training.release.args_comparison import UnknownRopeFactorError
+    from megatron.bridge.training.release.source_model import SourceModel as BridgeSourceModel
 
     bridge = AutoBridge.from_hf_pretrained(source.folder, trust_remote_code=options.trust_remote_code)
+    # The package that starts without torch has classes of its own.
+    bridge.source_model = BridgeSourceModel(**vars(source))
     recorded = read_source(release)
     try:
         bridge.export_ckpt(

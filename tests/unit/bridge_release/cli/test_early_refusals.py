@@ -123,7 +123,7 @@ def test_a_root_without_room_or_in_the_model_is_refused(hf, tmp_path, monkeypatc
     assert "is a file" in _error(capsys, "import", hf, tmp_path / "file")
     _write_weights(hf, {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, 8)
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 3})())
-    assert "GB free and the checkpoint needs" in _error(capsys, "import", hf, tmp_path / "out")
+    assert "B free and the checkpoint needs" in _error(capsys, "import", hf, tmp_path / "out")
 
 
 def test_a_models_folder_that_reads_as_a_pattern_is_refused(hf, tmp_path, capsys):

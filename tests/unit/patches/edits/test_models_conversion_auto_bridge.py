@@ -422,9 +422,13 @@ class TestEdits(EditSnippets):
 +                record it. Default is None: an unknown factor is an error.
 +
 +        Raises:
-+            ValueError: If a Hugging Face config cannot express what was trained, or if ``hf_path`` is not empty. Raised
-+                before anything is written.
++            ValueError: If a Hugging Face config cannot express what was trained, if ``hf_path`` is not empty, or with
++                several processes. Raised before anything is written.
          """
++        # The training package imports this module's package.
++        from megatron.bridge.training.release.export_folder import check_one_process
++
++        check_one_process()
 +        # The training package imports this module's package.
 +        from megatron.bridge.training.release.exporting import export_checkpoint
 +
@@ -447,6 +451,30 @@ class TestEdits(EditSnippets):
 ''',
             ("self.load_megatron_model", "self.load"),
             "        model = self.load_megatron_model(megatron_path)\n",
+        ),
+        "save-hf-own-config": Snippet(
+            '''
+ class AutoBridge:
+     def save_hf_pretrained(self, model, path):
+         """Save it.
+
+         Args:
+             path: Its place.
++
++        Raises:
++            ValueError: If the config.json of the source model does not describe the model. Raised before anything is
++                written.
+         """
++        if model_bridge is not None:
++            # The training package imports this module's package.
++            from megatron.bridge.training.release.trained_model import require_source_config
++
++            require_source_config(self, model)
+         if dist.is_initialized():
+             save()
+''',
+            ("dist.is_initialized", "is_initialized"),
+            "        if dist.is_initialized():\n            save()\n",
         ),
         "import-low-memory": Snippet(
             '''

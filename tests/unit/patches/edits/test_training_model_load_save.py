@@ -151,11 +151,20 @@ class TestEdits(EditSnippets):
 
      Args:
          path: Its place.
-+        run_config_path: Checkpoint folder whose run config describes the model. Default is None: the checkpoint's,
-+            or that of the release next to it.
++        run_config_path: Checkpoint folder whose run config describes the model, whatever arguments it was trained
++            with. Default is None: the checkpoint's, or that of the release next to it, which must describe
++            the model that was trained.
++
++    Raises:
++        ValueError: If Megatron-LM trained the checkpoint with other arguments than the run config's.
      """
 -    x = load_model_config(checkpoint_path)
 +    x = load_model_config(str(run_config_path or checkpoint_path))
++    if run_config_path is None:
++        # It imports this module.
++        from megatron.bridge.training.release.trained_model import require_run_config
++
++        require_run_config(model_cfg, checkpoint_path)
 ''',
             ("load_model_config", "load_config"),
             "    x = load_model_config(checkpoint_path)\n",

@@ -105,7 +105,7 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
     with _alone() as groups:
         provider, model = _build(bridge, groups)
         model_bridge = model_bridge_of(bridge)
-        sources = _sources(model_bridge, model)
+        sources = sources_of(model_bridge, model)
         unmapped = [name for name, source in sources.items() if source is None]
         wanted = {name for source in sources.values() if source is not None for name in source}
         missing = sorted(wanted - headers.keys())
@@ -162,7 +162,7 @@ def _alone() -> Iterator[ProcessGroupCollection]:
 
 def _build(bridge: Any, groups: ProcessGroupCollection) -> tuple[Any, torch.nn.Module]:
     """Build Megatron's model of a config, without memory."""
-    with _explained(bridge.hf_pretrained.model_name_or_path):
+    with explained(bridge.hf_pretrained.model_name_or_path):
         provider = bridge.to_megatron_provider(load_weights=False)
         provider.finalize()
         (model,) = unwrap_model(build_on_meta(provider, groups))
@@ -170,8 +170,12 @@ def _build(bridge: Any, groups: ProcessGroupCollection) -> tuple[Any, torch.nn.M
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Turn whatever Megatron-Bridge or Megatron Core raises into one line that names the model."""
+def explained(name: str) -> Iterator[None]:
+    """Turn whatever Megatron-Bridge or Megatron Core raises into one line that names the model.
+
+    Args:
+        name: Name of the model, for the line.
+    """
     try:
         yield
     except NeedsTransformerEngine:
@@ -199,7 +203,7 @@ def model_bridge_of(bridge: Any) -> Any:
     return model_bridge
 
 
-def _sources(model_bridge: Any, model: torch.nn.Module) -> dict[str, list[str] | None]:
+def sources_of(model_bridge: Any, model: torch.nn.Module) -> dict[str, list[str] | None]:
     """Return the tensors that each parameter's mapping asks for; None where there is no mapping."""
     registry = model_bridge.mapping_registry()
     sources: dict[str, list[str] | None] = {}

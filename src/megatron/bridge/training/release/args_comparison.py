@@ -74,10 +74,40 @@ _NEVER_IMPORTED: dict[str, Any] = {
     "moe_router_force_biased": None,
     "moe_router_force_load_balancing": False,
     "moe_shared_expert_glu_interleave_size": None,
+    "mtp_hybrid_override_pattern": None,
     "spec": None,
     "use_legacy_models": False,
     "yaml_cfg": None,
 }
+
+# Arguments that core 0.14 lacks: a checkpoint without one was trained with its default. All other arguments are in the
+# args of every version from core 0.14 to 0.20.
+_LATER_ARGUMENTS = frozenset(
+    {
+        *(
+            "activation_func_clamp_value",
+            "attention_output_gate",
+            "dsa_indexer_head_dim",
+            "dsa_indexer_k_norm_epsilon",
+        ),
+        *("dsa_indexer_k_norm_fp32", "dsa_indexer_n_heads", "dsa_indexer_rope_interleaved"),
+        *("dsa_indexer_rotate_activation", "dsa_indexer_scoring_relu", "dsa_indexer_skip_topk_offset"),
+        *("dsa_indexer_topk", "dsa_indexer_topk_freq", "experimental_attention_variant", "glu_linear_offset"),
+        *("linear_attention_freq", "linear_conv_kernel_dim", "linear_key_head_dim", "linear_num_key_heads"),
+        *("linear_num_value_heads", "linear_value_head_dim", "moe_latent_size", "moe_shared_expert_gate"),
+        *("mtp_use_repeated_layer", "mup_attn_scale_power", "mup_base_head_dim", "mup_base_hidden_size"),
+        *("mup_embedding_mult", "mup_output_mult", "quick_geglu", "softmax_type", "use_mup", "window_attn_skip_freq"),
+        *("window_size", "yarn_beta_fast", "yarn_beta_slow", "yarn_correction_range_round_to_int"),
+        "yarn_original_max_position_embeddings",
+    }
+)
+
+# Arguments that this package computes with: each is a number, the optional ones may be None.
+_NUMBERS = ("hidden_size", "layernorm_epsilon", "num_attention_heads", "num_layers", "rotary_base")
+_OPTIONAL_NUMBERS = (
+    *("make_vocab_size_divisible_by", "max_position_embeddings", "rope_scaling_factor"),
+    *("rotary_seq_len_interpolation_factor", "seq_length", "tensor_model_parallel_size", "vocab_size"),
+)
 
 # Set in args that are derived from a model provider: names of the fields that no argument gives to Megatron-LM.
 FIELDS_WITHOUT_ARGUMENT = "megatron_bridge_fields_without_argument"
@@ -126,6 +156,41 @@ def applied_rope_scaling_factor(args: Namespace) -> float | None:
     return BUILT_IN_ROPE_SCALING_FACTOR
 
 
+class ArgsError(ValueError):
+    """Raised if the args of a checkpoint do not describe how it was trained.
+
+    Attributes:
+        names: The arguments that are missing or of another type.
+    """
+
+    def __init__(self, problem: str, names: list[str]) -> None:
+        super().__init__(
+            f"The checkpoint's args {problem}, so how the model was trained is not known. Save the checkpoint with "
+            "Megatron-LM or Megatron-Bridge."
+        )
+        self.names = names
+
+
+def require_arguments(args: Namespace) -> None:
+    """Require that Megatron-LM's args contain each argument that decides what the model computes.
+
+    Args:
+        args: Args of a checkpoint of any Megatron-LM from core 0.14 on.
+
+    Raises:
+        ArgsError: If an argument is missing, or is not a number where one is needed. One line.
+    """
+    values = vars(_in_current_names(args))
+    needed = {argument.name for table in tables_of(Namespace(**values)) for argument in table}
+    needed &= MODEL_ARGUMENTS - _CHOSEN_FOR_TRAINING - _LATER_ARGUMENTS
+    if missing := sorted(needed - values.keys()):
+        raise ArgsError(f"lack {', '.join(missing)}", missing)
+    for name in (*_NUMBERS, *_OPTIONAL_NUMBERS):
+        value = values.get(name)
+        if type(value) not in (int, float) and not (value is None and name in _OPTIONAL_NUMBERS):
+            raise ArgsError(f"contain {name}={value!r}, which is not a number", [name])
+
+
 def differing_arguments(args: Namespace, expected: Namespace) -> dict[str, tuple[Any, Any]]:
     """Compare args of any Megatron-LM from core 0.14 on, by what the model computes.
 
@@ -155,12 +220,20 @@ def describe_differences(differences: dict[str, tuple[Any, Any]], origin: str) -
 
 def _computed_values(args: Namespace) -> dict[str, Any]:
     """Return what args say of the computation, in one form for all versions of Megatron-LM."""
+    args = _in_current_names(args)
     values = {name: getattr(args, name, default) for name, default in _NEVER_IMPORTED.items()}
     for argument in (argument for table in tables_of(args) for argument in table):
         if argument.name in MODEL_ARGUMENTS - _CHOSEN_FOR_TRAINING:
-            value = getattr(args, argument.name, getattr(args, _OLDER_NAMES.get(argument.name, ""), None))
+            value = getattr(args, argument.name, None)
             values[argument.name] = argument.default if value is None else value
     return {name: _unified(name, value, args) for name, value in values.items() if name not in _DERIVED}
+
+
+def _in_current_names(args: Namespace) -> Namespace:
+    """Return args with the names of the current Megatron-LM, whatever version saved them."""
+    values = vars(args)
+    older = {name: values[old] for name, old in _OLDER_NAMES.items() if old in values}
+    return Namespace(**older | values)
 
 
 # Said by another argument as well.

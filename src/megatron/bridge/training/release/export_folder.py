@@ -21,9 +21,12 @@ out of it when they are complete. The file that makes the model readable is move
 """
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
+
+from tqdm import tqdm
 
 from .destination import nearest
 from .layout import LOCK, STAGING_PREFIX
@@ -87,6 +90,12 @@ def _is_moved(staged: Path, path: Path) -> bool:
     )
 
 
+def check_one_process() -> None:
+    """Check that no other process takes part in an export. Raise ValueError."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("An export runs in one process. Start it without torchrun.")
+
+
 def check_empty(folder: Path) -> None:
     """Check that a folder contains nothing, except what a killed export left.
 
@@ -117,8 +126,8 @@ def check_free_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(nearest(folder)).free
     if free < needed:
         raise ValueError(
-            f"Not enough disk space for {folder}: {free / 1e9:.1f} GB are free, the export needs {needed / 1e9:.1f} GB. "
-            "Free some space or give a folder on another disk."
+            f"Not enough disk space for {folder}: {tqdm.format_sizeof(free, 'B')} are free, the export needs "
+            f"{tqdm.format_sizeof(needed, 'B')}. Free some space or give a folder on another disk."
         )
 
 

@@ -22,23 +22,26 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from megatron.core.dist_checkpointing.serialization import load_tensors_metadata
 
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
 from megatron.bridge.training.checkpointing import find_checkpoint_folder
 from megatron.bridge.training.model_load_save import load_megatron_model
 from megatron.bridge.training.release.accounting import is_ignored
+from megatron.bridge.training.release.checkpoint_tensors import model_tensors, require_all_converted
 from megatron.bridge.training.release.destination import check_root
 from megatron.bridge.training.release.export_files import copy_model_files, tokenizer_size
 from megatron.bridge.training.release.export_folder import check_empty, check_free_space, file_size
 from megatron.bridge.training.release.folder_publication import FolderPublication
+from megatron.bridge.training.release.layout import METADATA, RELEASE
 from megatron.bridge.training.release.names import grouped
 from megatron.bridge.training.release.notices import warn
 from megatron.bridge.training.release.numbers import require_numbers
 from megatron.bridge.training.release.saving import ending_on_sigterm
+from megatron.bridge.training.release.source import require_source
 from megatron.bridge.training.release.trained_model import TrainedModel
 from megatron.bridge.training.release.weight_shards import WeightShards
 from megatron.bridge.training.utils.all_ranks import on_rank_0
+from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder
 from megatron.bridge.utils.instantiate_utils import register_allowed_target_prefix
 
 
@@ -80,7 +83,8 @@ def export_checkpoint(
         Whether there is a checkpoint.
 
     Raises:
-        ValueError: If the checkpoint cannot be exported so, lacks tensors, or if the folder is not empty or has no room.
+        ValueError: If the checkpoint cannot be exported so, or lacks tensors, if the release is not the source model's, or
+            if the folder is not empty or has no room.
         RuntimeError: If another process is writing into the folder.
         OSError: If a file cannot be written. Nothing of the export is in the folder then.
     """
@@ -88,6 +92,8 @@ def export_checkpoint(
     target = None if dtype is None else _dtype(dtype)
     max_size = None if max_shard_size is None else file_size(max_shard_size)
     tokens = tokenizer_size(tokenizer, getattr(bridge.hf_pretrained, "trust_remote_code", False) is True)
+    if release is not None:
+        _require_release(Path(release), bridge)
     for path in (folder, release or folder):
         if out.resolve().is_relative_to(Path(path).resolve()):
             raise ValueError(f"The output path {out} is inside the checkpoint {path}. Use another output path.")
@@ -99,6 +105,7 @@ def export_checkpoint(
         raise NotImplementedError(
             f"{type(model_bridge).__name__} supports no export of a complete Hugging Face model."
         )
+    require_all_converted(bridge, folder)
     on_rank_0(lambda: _check_output(out, folder, target))
     publication = FolderPublication(out)
     staging = Path(on_rank_0(lambda: str(publication.begin_empty())))
@@ -115,6 +122,22 @@ def export_checkpoint(
     return True
 
 
+def _require_release(release: Path, bridge: Any) -> None:
+    """Require that a named release is one of the source model. Raise ValueError."""
+    if release.name != RELEASE or not (release / METADATA).exists():
+        raise ValueError(
+            f"{release} is not a release. Name the folder {RELEASE}/ in the checkpoint directory that the training started "
+            "from."
+        )
+    source = bridge.source_model or getattr(bridge.hf_pretrained, "model_name_or_path", None) or bridge.hf_model_id
+    if source is None:
+        raise ValueError(
+            f"A config has no weights to compare with the source of {release}. Export with "
+            "AutoBridge.from_hf_pretrained, given the model that the training started from."
+        )
+    require_source(release.parent, source)
+
+
 def _load(bridge: Any, checkpoint: str, release: str | Path | None, overrides: Any) -> list[Any]:
     """Load the model, as `AutoBridge.load_megatron_model` does, but with the run config of any release."""
     if bridge.trust_remote_code:
@@ -124,7 +147,8 @@ def _load(bridge: Any, checkpoint: str, release: str | Path | None, overrides: A
         use_cpu_init=dist.get_backend() == "gloo",
         skip_temp_dist_context=True,
         mp_overrides=overrides,
-        run_config_path=release,
+        # Named, it need not describe what was trained: the weights alone are exported.
+        run_config_path=release or resolve_run_config_folder(checkpoint),
     )
     return model if isinstance(model, list) else [model]
 
@@ -140,9 +164,8 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
 def _check_output(out: Path, checkpoint: str, dtype: torch.dtype | None) -> None:
     check_root(out)
     check_empty(out)
-    tensors = load_tensors_metadata(checkpoint).items()
-    # The state of the optimizer is not exported.
-    sizes = (prod(one.global_shape) * (dtype or one.dtype).itemsize for key, one in tensors if "optimizer" not in key)
+    tensors = model_tensors(checkpoint).values()
+    sizes = (prod(tensor.global_shape) * (dtype or tensor.dtype).itemsize for tensor in tensors)
     check_free_space(out, sum(sizes))
 
 

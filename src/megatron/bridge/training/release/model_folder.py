@@ -26,6 +26,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from tqdm import tqdm
+
 from .destination import nearest
 from .headers import read_headers, require_usual_weights
 from .hub import download_model
@@ -158,6 +160,6 @@ def check_room(root: Path, model: Path) -> None:
     free = shutil.disk_usage(nearest(root)).free
     if free < needed:
         raise ValueError(
-            f"The output path {root} has {free / 1e9:.1f} GB free and the checkpoint needs {needed / 1e9:.1f} GB. "
-            "Free some space or give a folder on another disk."
+            f"The output path {root} has {tqdm.format_sizeof(free, 'B')} free and the checkpoint needs "
+            f"{tqdm.format_sizeof(needed, 'B')}. Free some space or give a folder on another disk."
         )

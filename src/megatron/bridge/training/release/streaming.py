@@ -113,9 +113,14 @@ def weights_of(model: Sequence[Any]) -> "StreamedWeights | None":
     return _STREAMED.get(model[0]) if model else None
 
 
-def entries_of(module: Any) -> list[ShardedTensor]:
-    """Yield the tensors of a model's sharded state dict, as they are written."""
-    state = module.sharded_state_dict()
+def entries_of(module: Any, metadata: dict[str, Any] | None = None) -> list[ShardedTensor]:
+    """Return the tensors of a model's sharded state dict, as they are written.
+
+    Args:
+        module: The model.
+        metadata: How the checkpoint is laid out, as Megatron Core records it; None for its own default.
+    """
+    state = module.sharded_state_dict(metadata=metadata)
     apply_factories(state)
     return [entry for entry in nested_values(state) if isinstance(entry, ShardedTensor)]
 

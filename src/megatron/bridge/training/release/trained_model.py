@@ -28,11 +28,19 @@ from transformers import PretrainedConfig
 from megatron.bridge.models.model_provider import ModelProviderMixin
 from megatron.bridge.training.checkpointing import find_checkpoint_folder
 from megatron.bridge.training.model_load_save import load_model_config
+from megatron.bridge.training.release.args_comparison import (
+    applied_rope_scaling_factor,
+    describe_differences,
+    differing_arguments,
+    require_arguments,
+)
 from megatron.bridge.training.release.exported_config import export_config, exported_vocab_size
 from megatron.bridge.training.release.headers import read_headers
-from megatron.bridge.training.release.own_config import args_of
+from megatron.bridge.training.release.own_config import args_of, config_of, imported_args
 from megatron.bridge.training.release.rope_factor import BUILT_FACTOR
 from megatron.bridge.training.utils.checkpoint_utils import file_exists, read_run_config
+from megatron.bridge.utils.conversion_group import conversion_process_group
+from megatron.bridge.utils.host import without_host_values
 
 
 _EMBEDDING = "embedding.word_embeddings.weight"
@@ -142,6 +150,7 @@ def trained_args(folder: str) -> Namespace:
         folder: Checkpoint folder.
 
     Raises:
+        ArgsError: If an argument is missing.
         ValueError: If the checkpoint has neither.
     """
     if file_exists(f"{folder}/run_config.yaml"):
@@ -158,7 +167,55 @@ def trained_args(folder: str) -> Namespace:
             f"{folder} has no args: how the model was trained is not known. Save the checkpoint with Megatron-LM or "
             "Megatron-Bridge."
         )
+    require_arguments(args)
     return args
+
+
+def require_run_config(model: Any, folder: str) -> None:
+    """Require that a release's run config describes the model that Megatron-LM trained.
+
+    Args:
+        model: The model of the run config.
+        folder: Checkpoint folder that the weights are loaded from.
+
+    Raises:
+        UnknownRopeFactorError: If the checkpoint does not record the rope scaling factor.
+        ValueError: If the checkpoint was trained with other arguments.
+    """
+    is_trained_by_megatron_lm = file_exists(f"{folder}/.metadata") and not file_exists(f"{folder}/run_config.yaml")
+    if not is_trained_by_megatron_lm or not isinstance(model, ModelProviderMixin):
+        return
+    with conversion_process_group():
+        args = trained_args(folder)
+    args.rope_scaling_factor = applied_rope_scaling_factor(args)
+    if differences := differing_arguments(args, args_of(model)):
+        raise ValueError(
+            f"{folder} was trained with other arguments than the run config's, and the model that is loaded would "
+            f"compute something else: {describe_differences(differences, 'run config')}. Export the checkpoint with "
+            "AutoBridge.export_ckpt, which writes them into config.json, and import the exported model."
+        )
+
+
+def require_source_config(bridge: Any, model: Any) -> None:
+    """Require that the config.json of the source model describes a Megatron model.
+
+    Args:
+        bridge: The `AutoBridge` of the source model.
+        model: The Megatron model, or a list of its parts.
+
+    Raises:
+        ValueError: If the model computes something else.
+    """
+    config = without_host_values(config_of(model))
+    if not isinstance(config, ModelProviderMixin):
+        # Models of other origin do not record what they compute.
+        return
+    if differences := differing_arguments(args_of(config), imported_args(bridge)):
+        raise ValueError(
+            "The config.json of the source model does not describe this model: "
+            f"{describe_differences(differences, 'source model')}. Save it with save_megatron_model and export the "
+            "checkpoint with AutoBridge.export_ckpt, which writes them into config.json."
+        )
 
 
 def _set_rope_scaling_factor(args: Namespace, factor: float) -> None:

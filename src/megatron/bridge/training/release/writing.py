@@ -274,7 +274,7 @@ class _Writer(FileSystemWriter):
         on_rank_0(lambda: write_manifest(self._folder, digests))
         size, seconds = sum(size for _, size, _ in ranks), time.monotonic() - self._started
         print_rank_0(
-            f"Wrote {size / 1e9:.2f} GB in {seconds:.1f} s, {size / 1e6 / seconds:.0f} MB/s; what rank 0 converted in "
+            f"Wrote {tqdm.format_sizeof(size, 'B')} in {seconds:.1f} s, {tqdm.format_sizeof(size / seconds, 'B')}/s; what rank 0 converted in "
             f"memory was at most {self._peak / 2**20:.0f} MiB at a time"
         )
 
