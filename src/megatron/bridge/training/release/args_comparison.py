@@ -148,6 +148,11 @@ def differing_arguments(args: Namespace, expected: Namespace) -> dict[str, tuple
     return differing
 
 
+def argument_value(args: Namespace, name: str) -> Any:
+    """Return an argument, whatever the version of Megatron-LM calls it; None if it has no such argument."""
+    return getattr(args, name, getattr(args, _OLDER_NAMES.get(name, ""), None))
+
+
 def describe_differences(differences: dict[str, tuple[Any, Any]], origin: str) -> str:
     """Return differing arguments as a text: each name, its value and, after `origin`, the expected value."""
     return ", ".join(f"{name}={value!r} ({origin}: {other!r})" for name, (value, other) in differences.items())
@@ -158,7 +163,7 @@ def _computed_values(args: Namespace) -> dict[str, Any]:
     values = {name: getattr(args, name, default) for name, default in _NEVER_IMPORTED.items()}
     for argument in (argument for table in tables_of(args) for argument in table):
         if argument.name in MODEL_ARGUMENTS - _CHOSEN_FOR_TRAINING:
-            value = getattr(args, argument.name, getattr(args, _OLDER_NAMES.get(argument.name, ""), None))
+            value = argument_value(args, argument.name)
             values[argument.name] = argument.default if value is None else value
     return {name: _unified(name, value, args) for name, value in values.items() if name not in _DERIVED}
 
