@@ -94,14 +94,14 @@ def test_what_a_training_changed_stays_when_it_continues(training, tmp_path):
     """The README's command with other flags of the model, and then without them."""
     root = shutil.copytree(training.root / "release", tmp_path / "root/release").parent
     (root / TRACKER).write_text("release")
-    changes = ("--rotary-base", "500000", "--norm-epsilon", "1e-3")
+    changes = ("--rotary-base", "70000", "--norm-epsilon", "1e-3")
     for flags, iteration in ((changes, 3), ((), 6)):
         done = run(readme_command(root), (*SHORT, *flags), cwd=SUPPORT)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         assert (root / TRACKER).read_text() == str(iteration)
         args = read_args(root / f"iter_000000{iteration}")
-        assert (args["rotary_base"], args["layernorm_epsilon"]) == (500000, 1e-3)
-    assert "layernorm_epsilon=0.001 (release: " in done.stderr and "rotary_base=500000 (release: 10000)" in done.stderr
+        assert (args["rotary_base"], args["layernorm_epsilon"]) == (70000, 1e-3)
+    assert "layernorm_epsilon=0.001 (release: " in done.stderr and "rotary_base=70000 (release: " in done.stderr
 
 
 def test_the_plain_script_refuses_a_release_whose_factor_it_ignores(training):
