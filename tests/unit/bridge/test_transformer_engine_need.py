@@ -87,7 +87,9 @@ def test_a_model_of_megatron_core_s_own_modules_passes(provider):
     ],
 )
 def test_a_model_that_needs_it_says_why_and_what_to_install(provider, reason):
-    with pytest.raises(RuntimeError, match=rf"^org/model cannot be built .*{reason}.*'megatron-bridge\[te\]'$"):
+    with pytest.raises(
+        RuntimeError, match=rf"^org/model cannot be built .*{reason}.*'transformer-engine\[core_cu13,pytorch\]'$"
+    ):
         require_transformer_engine(provider)
 
 
