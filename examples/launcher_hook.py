@@ -45,9 +45,7 @@ def before_training(hf_model: str, root: str) -> list[str]:
     """
     if not (Path(root) / "latest_checkpointed_iteration.txt").exists():
         AutoBridge.import_ckpt(hf_model, root, release=True)
-    resolve_checkpoint_folder(root)  # A torn tracker is an error: Megatron-LM ends without one.
-    flags = launch_flags(Path(root), Path(root, "release"))
-    if not flags:
-        raise ValueError(f"{root} holds a checkpoint and no release with its flags. Give another folder.")
+    folder = resolve_checkpoint_folder(root)  # A torn tracker is an error: Megatron-LM ends without one.
     require_source(root, hf_model)  # A folder that is used again may hold another model's.
+    flags = launch_flags(Path(root), Path(folder), Path(root, "release")).flags
     return [*launch_command(flags), "--save", os.path.abspath(root)]

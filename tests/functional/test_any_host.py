@@ -199,7 +199,7 @@ def test_a_model_that_needs_transformer_engine_says_so_before_any_weight_is_read
     with pytest.raises(RuntimeError) as error:
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True, allow_config_fields=allowed)
     message = str(error.value)
-    assert "\n" not in message and str(hf) in message and "pip install 'megatron-bridge[te]'" in message
+    assert "\n" not in message and str(hf) in message and "'transformer-engine[core_cu13,pytorch]'" in message
     assert not (tmp_path / "root").exists()
 
 

@@ -30,8 +30,9 @@ from workers import run_worker
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.gpt_provider import GPTModelProvider
-from megatron.bridge.training.release.args import megatron_lm_args, megatron_lm_flags
+from megatron.bridge.training.release.args import megatron_lm_args
 from megatron.bridge.training.release.args_table import ARGUMENTS
+from megatron.bridge.training.release.model_flags import megatron_lm_flags
 
 
 # The first of these is the oldest that Megatron-LM's users still run; the last is the one installed.

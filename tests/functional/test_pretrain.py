@@ -15,6 +15,7 @@
 """The README's command on Megatron-LM's own `pretrain`: it loads Hugging Face's model, trains, evaluates, saves, resumes."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ from training_runs import SHORT, SUPPORT, factor_matters, loaded_differences, lo
 
 from megatron.bridge import AutoBridge
 from megatron.bridge_release.layout import FLAGS_FILE, TRACKER
-from megatron.bridge_release.reading import read_common_entry, read_metadata
+from megatron.bridge_release.reading import read_args
 from megatron.bridge_release.rope_factor import BUILT_FACTOR, ENTRY_POINT_FLAG
 
 
@@ -73,9 +74,7 @@ def test_megatron_lm_trains_evaluates_saves_and_resumes(training):
 
 
 def test_the_factor_that_was_built_is_saved(training):
-    folder = training.root / "iter_0000006"
-    args = read_common_entry(folder, read_metadata(folder))["args"]
-    assert getattr(args, BUILT_FACTOR, None) == training.factor
+    assert read_args(training.root / "iter_0000006").get(BUILT_FACTOR) == training.factor
 
 
 def test_the_export_computes_what_megatron_lm_trained(training, tmp_path):
@@ -89,6 +88,20 @@ def test_the_export_computes_what_megatron_lm_trained(training, tmp_path):
     assert float((hf_logits(load_hf(training.hf), TOKENS) - found).abs().max()) > 1e-3, (
         "the training changed the model"
     )
+
+
+def test_what_a_training_changed_stays_when_it_continues(training, tmp_path):
+    """The README's command with other flags of the model, and then without them."""
+    root = shutil.copytree(training.root / "release", tmp_path / "root/release").parent
+    (root / TRACKER).write_text("release")
+    changes = ("--rotary-base", "70000", "--norm-epsilon", "1e-3")
+    for flags, iteration in ((changes, 3), ((), 6)):
+        done = run(readme_command(root), (*SHORT, *flags), cwd=SUPPORT)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert (root / TRACKER).read_text() == str(iteration)
+        args = read_args(root / f"iter_000000{iteration}")
+        assert (args["rotary_base"], args["layernorm_epsilon"]) == (70000, 1e-3)
+    assert "layernorm_epsilon=0.001 (release: " in done.stderr and "rotary_base=70000 (release: " in done.stderr
 
 
 def test_the_plain_script_refuses_a_release_whose_factor_it_ignores(training):

@@ -87,7 +87,9 @@ def test_two_nodes_import_one_release_and_train_it(tiny, tmp_path, batch):
     said = batch("import.sbatch", tiny.hf, root, "--no-proof")
     assert said.count("Importing ") == 1 and said.count("torchrun pretrain_gpt.py ") == 1
     assert {"release/__0_0.distcp", "release/__1_0.distcp"} < set(tree(root))
-    with megatron_lm([flag for flag in launch_flags(root, root / "release") if flag != "--bf16"]) as args:
+    with megatron_lm(
+        [flag for flag in launch_flags(root, root / "release", root / "release").flags if flag != "--bf16"]
+    ) as args:
         model, _ = load(args)
         assert wrong_logits(logits(model, TOKENS), hf_logits(load_hf(tiny.hf), TOKENS)) == []
 

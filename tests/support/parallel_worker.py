@@ -39,7 +39,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.model_load_save import load_model_config, load_tokenizer
-from megatron.bridge.training.release.args import megatron_lm_flags
+from megatron.bridge.training.release.model_flags import megatron_lm_flags
 from megatron.bridge.training.utils.checkpoint_root import read_tracker, resolve_checkpoint_folder
 from megatron.bridge_release.layout import FLAGS_FILE
 

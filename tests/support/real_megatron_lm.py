@@ -46,11 +46,12 @@ from training_runs import (
 )
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.training.release.args import megatron_lm_args, megatron_lm_flags
+from megatron.bridge.training.release.args import megatron_lm_args
+from megatron.bridge.training.release.model_flags import megatron_lm_flags
 from megatron.bridge_release.checking import check
 from megatron.bridge_release.launch_flags import RUN_FLAGS
 from megatron.bridge_release.layout import FLAGS_FILE, TRACKER
-from megatron.bridge_release.reading import read_common_entry, read_metadata, read_state
+from megatron.bridge_release.reading import read_args
 from megatron.bridge_release.rope_factor import BUILT_FACTOR, ENTRY_POINT_FLAG
 
 
@@ -132,7 +133,7 @@ class Checks:
             return
         self.note("resumed at 3, trained to 6", list(losses(done.stdout)) == [4, 5, 6])
         self.note("check of iter_0000006", check(root).passed and (root / TRACKER).read_text() == "6")
-        self.note("factor in the saved args", self._built_factor(root) == factor)
+        self.note("factor in the saved args", read_args(root / "iter_0000006").get(BUILT_FACTOR) == factor)
         AutoBridge.from_hf_pretrained(hf).export_ckpt(root, folder / "exported", show_progress=False)
         change = (hf_logits(load_hf(folder / "exported"), TOKENS) - hf_logits(load_hf(hf), TOKENS)).abs().max()
         self.note("export, which differs from the source model", 0 < float(change) < 10)
@@ -142,15 +143,6 @@ class Checks:
             plain = run("torchrun pretrain_gpt.py", tuple(flags), cwd=self.checkout)
             refused = re.search(rf"unrecognized arguments: .*{ENTRY_POINT_FLAG}", plain.stderr)
             self.note("the plain script refuses the release", plain.returncode != 0 and refused is not None)
-
-    @staticmethod
-    def _built_factor(root: Path) -> float | None:
-        folder = root / "iter_0000006"
-        # Core before 0.19 has it in common.pt.
-        common = (
-            read_state(folder) if (folder / "common.pt").exists() else read_common_entry(folder, read_metadata(folder))
-        )
-        return getattr(common["args"], BUILT_FACTOR, None)
 
     def fine_tune(self, folder: Path) -> None:
         """Run examples/sft.sh."""

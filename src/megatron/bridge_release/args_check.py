@@ -88,6 +88,23 @@ def find_args_problem(args: dict[str, Any], metadata: Metadata | None) -> str | 
     return None
 
 
+def trained_differences(trained: Namespace, release: Namespace) -> dict[str, tuple[Any, Any]]:
+    """Compare the args of a trained checkpoint with those of its release: the computation and the context length.
+
+    Args:
+        trained: Args of the checkpoint, with the rope scaling factor that the training applied.
+        release: Args of the release.
+
+    Returns:
+        The value of each argument that differs and the release's, by its name.
+    """
+    differences = differing_arguments(trained, release)
+    lengths = tuple(getattr(args, "max_position_embeddings", None) for args in (trained, release))
+    if lengths[0] != lengths[1]:
+        differences["max_position_embeddings"] = (lengths[0], lengths[1])
+    return differences
+
+
 def describe_training(args: dict[str, Any], release: dict[str, Any], metadata: Metadata | None) -> list[str]:
     """Compare the args of a trained checkpoint with those of the release that it started from.
 
@@ -113,10 +130,7 @@ def describe_training(args: dict[str, Any], release: dict[str, Any], metadata: M
             "which factor the training applied. For an export, pass it with --rope-scaling-factor."
         )
         trained.rope_scaling_factor = release.get("rope_scaling_factor")
-    differences = differing_arguments(trained, expected)
-    lengths = args.get("max_position_embeddings"), release.get("max_position_embeddings")
-    if lengths[0] != lengths[1]:
-        differences["max_position_embeddings"] = lengths
+    differences = trained_differences(trained, expected)
     if differences:
         notes.append(
             f"Trained with other arguments than the release: {describe_differences(differences, 'release')}. An export "

@@ -16,6 +16,7 @@
 
 import json
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,14 @@ from megatron.bridge_release.layout import (
     UPSTREAM_FILES,
 )
 from megatron.bridge_release.plain_files import Unreadable, load_yaml
-from megatron.bridge_release.reading import Metadata, read_common_entry, read_metadata, read_state, verify_entries
+from megatron.bridge_release.reading import (
+    Metadata,
+    read_args,
+    read_common_entry,
+    read_metadata,
+    read_state,
+    verify_entries,
+)
 from megatron.bridge_release.release_location import name_release
 from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM, File, Report
 from megatron.bridge_release.root import Root
@@ -110,7 +118,9 @@ class FolderCheck:
             report.stop("it knows no release checkpoints", UPSTREAM)
         report.files = [self._files[name] for name in sorted(self._files)]
         if report.layout != "import":
-            report.launch = launch_flags(self._root.path, self._release)
+            # What keeps Megatron-LM from starting is among the problems and notes.
+            with suppress(ValueError):
+                report.launch = launch_flags(self._root.path, path, self._release).flags
 
     def _beyond_repair(self, text: str, *readers: str) -> None:
         self._report.add_problem(text, *readers)
@@ -276,8 +286,8 @@ class FolderCheck:
     def _describe_training(self, args: dict[str, Any], metadata: Metadata | None) -> list[str]:
         """Compare the args of a training with those of the release beside it, if it has any."""
         try:
-            release = vars(read_state(self._release)["args"])
-        except (Unreadable, KeyError, TypeError):
+            release = read_args(self._release)
+        except Unreadable:
             return []
         return [] if find_args_problem(release, None) else describe_training(args, release, metadata)
 

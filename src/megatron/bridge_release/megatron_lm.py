@@ -36,16 +36,19 @@ from megatron.bridge_release.rope_factor import BUILT_FACTOR, ENTRY_POINT, ENTRY
 
 
 _GPT_MODEL = "megatron.core.models.gpt.gpt_model"
+# Imported by torchrun and launchers like it, before they start processes that do not have the correction.
+_LAUNCHER = "torch.distributed.run"
+_USAGE = f"torchrun [options] -m {ENTRY_POINT} SCRIPT [arguments of the script]"
 
 
 def main() -> None:
-    """Run the script that the command line names, as torchrun would."""
+    """Run the script that the command line names, as torchrun would. Exit with 1 if it has built no GPT model."""
     if len(sys.argv) < 2:
-        sys.exit(f"usage: torchrun [options] -m {ENTRY_POINT} SCRIPT [arguments of the script]")
+        sys.exit(f"usage: {_USAGE}")
     script = sys.argv[1]
     if not os.path.isfile(script):
         sys.exit(f"error: {script} is not a file. Run this in Megatron-LM's directory, or pass the script's path.")
-    sys.argv = [script, *(word for word in sys.argv[2:] if word != ENTRY_POINT_FLAG)]
+    del sys.argv[0]
     if not sys.flags.safe_path:
         sys.path[0] = os.path.dirname(os.path.abspath(script))
     if _GPT_MODEL in sys.modules:
@@ -53,17 +56,38 @@ def main() -> None:
             f"error: {_GPT_MODEL} is imported before {ENTRY_POINT} can correct it, by sitecustomize, a .pth file or a "
             "wrapper. Remove that import."
         )
-    sys.meta_path.insert(0, _Finder())
-    runpy.run_path(script, run_name="__main__")
+    finder = _Finder()
+    sys.meta_path.insert(0, finder)
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            raise
+    if not finder.has_built:
+        sys.exit(
+            f"error: {script} ended without building a GPT model in this process: {ENTRY_POINT} has corrected nothing. A "
+            f"launcher comes before it: {_USAGE}"
+        )
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds Megatron Core's GPT model where Python does, and corrects it when it is imported."""
+    """Finds Megatron Core's GPT model where Python does, and corrects it when it is imported.
+
+    Attributes:
+        has_built: Whether a corrected model was built.
+    """
+
+    has_built = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """See importlib.abc.MetaPathFinder."""
+        if fullname == _LAUNCHER:
+            sys.exit(
+                f"error: {sys.argv[0]} starts other processes, which {ENTRY_POINT} cannot correct. A launcher comes "
+                f"before it: {_USAGE}"
+            )
         if fullname != _GPT_MODEL:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path)
@@ -73,42 +97,44 @@ class _Finder(importlib.abc.MetaPathFinder):
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            module.GPTModel.__init__ = _with_factor(module.GPTModel.__init__)
+            module.GPTModel.__init__ = self._with_factor(module.GPTModel.__init__)
+            # Until here, whatever the script starts gets the flag too, and Megatron-LM's parser refuses it there.
+            sys.argv[:] = [word for word in sys.argv if word != ENTRY_POINT_FLAG]
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
+    def _with_factor(self, init: Callable[..., None]) -> Callable[..., None]:
+        """Return a constructor of `GPTModel` that takes the rope scaling factor from Megatron-LM's arguments.
 
-def _with_factor(init: Callable[..., None]) -> Callable[..., None]:
-    """Return a constructor of `GPTModel` that takes the rope scaling factor from Megatron-LM's arguments.
+        Raises:
+            RuntimeError: If the constructor does not have the two parameters.
+        """
+        signature = inspect.signature(init)
+        if not {"rope_scaling", "rope_scaling_factor"} <= signature.parameters.keys():
+            raise RuntimeError(
+                f"{ENTRY_POINT} does not support this Megatron Core: GPTModel has no parameter rope_scaling or "
+                "rope_scaling_factor. Use core 0.14 to 0.20."
+            )
 
-    Raises:
-        RuntimeError: If the constructor does not have the two parameters.
-    """
-    signature = inspect.signature(init)
-    if not {"rope_scaling", "rope_scaling_factor"} <= signature.parameters.keys():
-        raise RuntimeError(
-            f"{ENTRY_POINT} does not support this Megatron Core: GPTModel has no parameter rope_scaling or "
-            "rope_scaling_factor. Use core 0.14 to 0.20."
-        )
+        @functools.wraps(init)
+        def corrected(*positional: Any, **named: Any) -> None:
+            self.has_built = True
+            bound = signature.bind(*positional, **named)
+            if bound.arguments.get("rope_scaling"):
+                from megatron.training.global_vars import get_args
 
-    @functools.wraps(init)
-    def corrected(*positional: Any, **named: Any) -> None:
-        bound = signature.bind(*positional, **named)
-        if bound.arguments.get("rope_scaling"):
-            from megatron.training.global_vars import get_args
+                args = get_args()
+                if getattr(args, "export_kd_teacher_load", None):
+                    raise RuntimeError(
+                        f"{ENTRY_POINT} does not support --export-kd-teacher-load: the rope scaling factor of the teacher is "
+                        "unknown."
+                    )
+                bound.arguments["rope_scaling_factor"] = args.rope_scaling_factor
+                setattr(args, BUILT_FACTOR, args.rope_scaling_factor)
+            init(*bound.args, **bound.kwargs)
 
-            args = get_args()
-            if getattr(args, "export_kd_teacher_load", None):
-                raise RuntimeError(
-                    f"{ENTRY_POINT} does not support --export-kd-teacher-load: the rope scaling factor of the teacher is "
-                    "unknown."
-                )
-            bound.arguments["rope_scaling_factor"] = args.rope_scaling_factor
-            setattr(args, BUILT_FACTOR, args.rope_scaling_factor)
-        init(*bound.args, **bound.kwargs)
-
-    return corrected
+        return corrected
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ checkpoints read ``.metadata`` with plain ``pickle``, which would run what it na
 """
 
 import zipfile
+from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
@@ -209,6 +210,26 @@ def read_common_entry(folder: Path, metadata: Metadata) -> dict[str, Any] | None
         return state
     except Exception as error:
         raise Unreadable(f"{_COMMON_ENTRY} in {entry.file} cannot be read: {_reason(error)}") from error
+
+
+def read_args(folder: Path) -> dict[str, Any]:
+    """Read Megatron-LM's args from the common state, wherever the version of megatron-core has stored it.
+
+    Args:
+        folder: Checkpoint folder.
+
+    Returns:
+        The args, by their names; empty if there are none.
+
+    Raises:
+        Unreadable: If the common state is damaged.
+    """
+    if (folder / COMMON_STATE).exists():
+        common: dict[str, Any] | None = read_state(folder)
+    else:
+        common = read_common_entry(folder, read_metadata(folder))
+    args = (common or {}).get("args")
+    return vars(args) if isinstance(args, Namespace) else {}
 
 
 def verify_entries(folder: Path, entries: Iterable[Entry]) -> Iterator[tuple[Entry, str | None]]:

@@ -27,12 +27,13 @@ from megatron.core.fusions.fused_bias_geglu import quick_gelu
 
 from megatron.bridge.models.hybrid.hybrid_provider import HybridModelProvider
 from megatron.bridge.models.mla_provider import MLAModelProvider
-from megatron.bridge.training.release.args import megatron_lm_args, megatron_lm_flags
+from megatron.bridge.training.release.args import megatron_lm_args
 from megatron.bridge.training.release.args_table import (
     ARGUMENTS,
     Argument,
     tables_of,
 )
+from megatron.bridge.training.release.model_flags import megatron_lm_flags
 from megatron.bridge.training.release.rope_factor import ENTRY_POINT_FLAG
 
 

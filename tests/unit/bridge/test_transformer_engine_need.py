@@ -87,7 +87,9 @@ def test_a_model_of_megatron_core_s_own_modules_passes(provider):
     ],
 )
 def test_a_model_that_needs_it_says_why_and_what_to_install(provider, reason):
-    with pytest.raises(RuntimeError, match=rf"^org/model cannot be built .*{reason}.*'megatron-bridge\[te\]'$"):
+    with pytest.raises(
+        RuntimeError, match=rf"^org/model cannot be built .*{reason}.*'transformer-engine\[core_cu13,pytorch\]'$"
+    ):
         require_transformer_engine(provider)
 
 
@@ -134,7 +136,7 @@ def test_a_specification_that_cannot_be_made_is_left_to_the_build_whose_error_ge
         explains_missing_transformer_engine(lambda provider: provider.transformer_layer_spec(provider))(provider)
     assert str(noted.value) == str(plain.value)
     (note,) = noted.value.__notes__
-    assert "Transformer Engine cannot be used here" in note and "megatron-bridge[te]" in note
+    assert "Transformer Engine cannot be used here" in note and "'transformer-engine[core_cu13,pytorch]'" in note
 
 
 def test_a_model_that_needs_it_is_refused_before_it_is_built():

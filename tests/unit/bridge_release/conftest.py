@@ -50,12 +50,22 @@ ARGS |= {
     "ffn_hidden_size": 5,
     "num_attention_heads": 2,
     "kv_channels": 3,
+    "seq_length": 2048,
+    "max_position_embeddings": 2048,
     "padded_vocab_size": 8,
     "vocab_size": 8,
     "make_vocab_size_divisible_by": 8,
     "untie_embeddings_and_output_weights": True,
     "tokenizer_model": "org/name",
 }
+
+
+# Megatron-LM's flags of these args.
+FLAGS = (
+    *("--num-layers=2", "--hidden-size=4", "--ffn-hidden-size=5", "--num-attention-heads=2", "--kv-channels=3"),
+    *("--seq-length=2048", "--max-position-embeddings=2048", "--untie-embeddings-and-output-weights"),
+    *("--vocab-size=8", "--make-vocab-size-divisible-by=8", "--padded-vocab-size=8"),
+)
 
 
 @dataclass(frozen=True)
@@ -244,7 +254,7 @@ def release(tmp_path: Path) -> Checkpoint:
     (checkpoint.folder / "tokenizer/tokenizer.json").write_text("{}")
     (checkpoint.folder / "metadata.json").write_text(json.dumps({"sharded_backend": "torch_dist"}))
     (checkpoint.folder / "run_config.yaml").write_text("model:\n  hf_model_id: org/name\n")
-    (checkpoint.folder / "megatron_lm_args.txt").write_text("--num-layers=2\n--hidden-size=4\n")
+    (checkpoint.folder / "megatron_lm_args.txt").write_text("".join(f"{flag}\n" for flag in FLAGS))
     write_source(Source("org/name"), checkpoint.folder)
     checkpoint.write_args()
     checkpoint.write_step(0)

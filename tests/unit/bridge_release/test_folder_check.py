@@ -26,7 +26,7 @@ from roots import SHARD
 from megatron.bridge_release.checking import check
 from megatron.bridge_release.integrity import files_of
 from megatron.bridge_release.launch_flags import RUN_FLAGS
-from megatron.bridge_release.layout import TRAIN_STATE_TRACKER
+from megatron.bridge_release.layout import FLAGS_FILE, TRAIN_STATE_TRACKER
 from megatron.bridge_release.plain_files import Unreadable, load_yaml
 from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
 from megatron.bridge_release.source import Source, write_source
@@ -350,20 +350,22 @@ def test_what_was_let_through_is_repeated_and_a_release_that_does_not_say_its_mo
 
 def test_the_launch_has_the_flags_the_tokenizer_and_the_root(release):
     tokenizer = ["--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(release.folder / "tokenizer")]
-    flags, load = ["--num-layers=2", "--hidden-size=4"], ["--load", str(release.root), "--exit-on-missing-checkpoint"]
+    load = ["--load", str(release.root), "--exit-on-missing-checkpoint"]
+    flags = (release.folder / FLAGS_FILE).read_text().split()
     assert check(release.root).launch == [*flags, *tokenizer, *load, *RUN_FLAGS]
     (release.folder / "tokenizer/tokenizer.json").unlink()
     (release.folder / "tokenizer").rmdir()
     release.seal()
     assert check(release.root).launch == [*flags, *load, *RUN_FLAGS]
-    (release.folder / "megatron_lm_args.txt").unlink()
+    release.write_args(num_layers=None)
     assert check(release.root).launch == []
 
 
 def test_no_flags_are_taken_from_out_of_the_root(release, tmp_path):
+    written = (release.folder / "common.pt").read_bytes()
     release.rename("iter_0000005", "5")
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere/megatron_lm_args.txt").write_text("--num-layers=2\n")
+    (tmp_path / "elsewhere/common.pt").write_bytes(written)
     (release.root / "release").symlink_to(tmp_path / "elsewhere")
     assert check(release.root).launch == []
     (release.root / "release").unlink()
@@ -391,6 +393,7 @@ def test_a_training_with_other_arguments_than_the_release_is_noted_and_no_proble
     report = check(release.root)
     (note,) = report.notes
     assert report.passed and "rotary_base=7 (release: 10000)" in note
+    assert "--rotary-base=7" in report.launch
 
 
 def test_of_a_training_bridges_files_are_asked_of_the_release_beside_it(release):

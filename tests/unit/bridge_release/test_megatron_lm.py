@@ -119,7 +119,60 @@ def test_a_teacher_of_unknown_factor_is_an_error(repository):
     assert run.returncode == 1 and "does not support --export-kd-teacher-load" in run.stderr
 
 
-@pytest.mark.parametrize("words, error", [([], "usage: torchrun"), (["gone.py"], "error: gone.py is not a file")])
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ([], "usage: torchrun"),
+        (["gone.py"], "error: gone.py is not a file"),
+        (["-m", "package.script"], "error: -m is not a file"),
+    ],
+)
 def test_a_script_that_is_not_there_is_an_error(repository, words, error):
     run = _run(repository, *words)
     assert run.returncode == 1 and run.stderr.startswith(error)
+
+
+def test_torchrun_behind_the_entry_point_is_an_error_before_it_starts_anything(repository):
+    # As the console script of that name.
+    (repository / "torchrun").write_text("import sys\nfrom torch.distributed.run import main\nsys.exit(main())\n")
+    run = _run(repository, "torchrun", "--nproc-per-node", "1", "script.py")
+    assert run.returncode == 1 and run.stdout == ""
+    assert run.stderr.startswith("error: torchrun starts other processes") and run.stderr.count("\n") == 1
+
+
+_LAUNCHER = "import subprocess, sys\nsubprocess.run([sys.executable, *sys.argv[1:]], check=True)\n"
+
+
+def test_another_launcher_passes_on_the_flag_that_only_the_entry_point_accepts(repository):
+    (repository / "launcher.py").write_text(_LAUNCHER)
+    (repository / "plain.py").write_text("import argparse\nargparse.ArgumentParser().parse_args()\nprint('trained')")
+    run = _run(repository, "launcher.py", "plain.py", "--entry-point=megatron.bridge_release.megatron_lm")
+    assert run.returncode == 1 and run.stdout == ""
+    assert "unrecognized arguments: --entry-point=megatron.bridge_release.megatron_lm" in run.stderr
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit()", "sys.exit(0)"])
+@pytest.mark.parametrize("start", ["import sys", "import sys; from megatron.core.models.gpt import GPTModel"])
+def test_a_script_that_built_no_model_is_an_error_when_it_ends(repository, start, end):
+    (repository / "other.py").write_text(f"{start}\nprint('ran')\n{end}\n")
+    run = _run(repository, "other.py")
+    assert run.returncode == 1 and run.stdout == "ran\n"
+    assert run.stderr.startswith("error: other.py ended without building a GPT model in this process")
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [("sys.exit()", 0), ("sys.exit(3)", 3), ("sys.exit('why')", 1), ("1/0", 1)]
+)
+def test_the_exit_status_is_that_of_the_script(repository, end, status):
+    _write_script(repository / "script.py")
+    (repository / "script.py").open("a").write(end)
+    run = _run(repository, "script.py")
+    assert run.returncode == status and run.stdout.startswith("[32.0, 32.0] 32.0")
+    assert "ended without" not in run.stderr
+
+
+def test_the_arguments_may_be_those_that_the_script_sets(repository):
+    _write_script(
+        repository / "script.py", "sys.argv = ['x', '--entry-point=megatron.bridge_release.megatron_lm', '1']"
+    )
+    assert _lines(_run(repository, "script.py"))[1].startswith("8.0 __main__ ['x', '1']")

@@ -26,6 +26,7 @@ SHARED = (
     "integrity",
     "layout",
     "model_files",
+    "model_flags",
     "model_folder",
     "names",
     "option_errors",

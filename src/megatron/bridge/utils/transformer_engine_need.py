@@ -93,7 +93,8 @@ def remedy() -> str:
     """Return what to do where Transformer Engine cannot be used."""
     if HAVE_TE:
         return "It is installed and needs CUDA: convert on a host with a GPU."
-    return "Install it with: pip install 'megatron-bridge[te]'"
+    # Without a local checkout, the extra of megatron-bridge would replace this package by upstream's.
+    return "Install it with: pip install --no-build-isolation 'transformer-engine[core_cu13,pytorch]'"
 
 
 def _reason(provider: Any) -> str:

@@ -19,15 +19,17 @@ import json
 import os
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import yaml
 
+from megatron.bridge_release.args_comparison import describe_differences
 from megatron.bridge_release.commands import release_command, repair_command
 from megatron.bridge_release.integrity import digests, read_manifest
-from megatron.bridge_release.launch_flags import launch_command, launch_flags
-from megatron.bridge_release.layout import FLAGS_FILE, INTEGRITY_FILE, RELEASE, TOKENIZER, TRACKER, parse_tracker
-from megatron.bridge_release.release_location import find_release, name_release
+from megatron.bridge_release.launch_flags import Launch, launch_command, launch_flags
+from megatron.bridge_release.layout import COMMON_STATE, INTEGRITY_FILE, RELEASE, TOKENIZER, TRACKER, parse_tracker
+from megatron.bridge_release.release_location import find_release
 from megatron.bridge_release.root import read_root
 
 
@@ -37,7 +39,14 @@ _SAFE = re.compile(r"[\w@%+=:,./-]+")
 def run_launch(options: argparse.Namespace) -> int:
     """Print the command, or the flags as YAML."""
     root = Path(os.path.abspath(options.path))
-    flags = _flags(root, find_release(root, options.release))
+    launch = _launch(root, find_release(root, options.release))
+    flags = launch.flags
+    if launch.differences:
+        print(
+            "note: The checkpoint was trained with other arguments than its release, and the command has those of the "
+            f"training: {describe_differences(launch.differences, 'release')}",
+            file=sys.stderr,
+        )
     if options.json:
         print(json.dumps({"root": str(root), "launch": flags, "command": launch_command(flags)}, indent=2))
     elif options.format == "yaml":
@@ -53,8 +62,8 @@ def run_launch(options: argparse.Namespace) -> int:
     return 0
 
 
-def _flags(root: Path, release_folder: Path) -> list[str]:
-    """Return Megatron-LM's flags for a root; raise ValueError, with what to do, where it cannot start from it."""
+def _launch(root: Path, release_folder: Path) -> Launch:
+    """Return how to start Megatron-LM from a root; raise ValueError, with what to do, where it cannot start from it."""
     found, look = read_root(root), f"To see what is there: {release_command('check', root)}"
     if found.tracker is None:
         raise ValueError(f"{root} has no {TRACKER}: Megatron-LM treats it as empty. {look}")
@@ -67,13 +76,8 @@ def _flags(root: Path, release_folder: Path) -> list[str]:
             f"{root} holds upstream's import, which Megatron-LM before core 0.16 refuses, and later ones without --finetune. "
             f"{repair_command(root)}"
         )
-    if not release_folder.is_dir():
-        raise ValueError(name_release(root))
-    flags = launch_flags(root, release_folder)
-    if not flags:
-        raise ValueError(f"{release_folder} has no {FLAGS_FILE}. {repair_command(release_folder.parent)}")
     _require_as_written(release_folder, look)
-    return flags
+    return launch_flags(root, root / name, release_folder)
 
 
 def _require_as_written(release: Path, look: str) -> None:
@@ -84,7 +88,7 @@ def _require_as_written(release: Path, look: str) -> None:
         written = read_manifest(release)
     except ValueError as error:
         raise ValueError(f"{release / INTEGRITY_FILE} is damaged ({error}). {look}") from error
-    used = [name for name in written if name == FLAGS_FILE or name.startswith(f"{TOKENIZER}/")]
+    used = [name for name in written if name == COMMON_STATE or name.startswith(f"{TOKENIZER}/")]
     if gone := [name for name in used if not (release / name).is_file()]:
         raise ValueError(f"{release / gone[0]} is missing. {look}")
     if changed := [name for name, digest in digests(release, used).items() if digest != written[name]]:

@@ -17,7 +17,9 @@
 import json
 import shlex
 import shutil
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -27,10 +29,14 @@ from megatron.bridge_release.cli.launching import _model_args
 from megatron.bridge_release.launch_flags import RUN_FLAGS
 
 
+def _flags(release) -> list[str]:
+    return (release.folder / "megatron_lm_args.txt").read_text().split()
+
+
 def _words(release) -> list[str]:
     tokenizer = ["--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", f"{release.folder}/tokenizer"]
     load = ["--load", str(release.root), "--exit-on-missing-checkpoint"]
-    return ["torchrun", "pretrain_gpt.py", "--num-layers=2", "--hidden-size=4", *tokenizer, *load, *RUN_FLAGS]
+    return ["torchrun", "pretrain_gpt.py", *_flags(release), *tokenizer, *load, *RUN_FLAGS]
 
 
 def _error(capsys, *words: str) -> str:
@@ -62,8 +68,10 @@ def test_yaml_has_a_switch_as_true_and_a_value_however_it_was_given(release, cap
     assert main(["launch", str(release.root), "--format", "yaml"]) == 0
     assert yaml.safe_load(capsys.readouterr().out) == {
         "MODEL_ARGS": {
-            "--num-layers": "2",
-            "--hidden-size": "4",
+            **{
+                name: value if has_value else True
+                for name, has_value, value in (flag.partition("=") for flag in _flags(release))
+            },
             "--tokenizer-type": "HuggingFaceTokenizer",
             "--tokenizer-model": f"{release.folder}/tokenizer",
             "--load": str(release.root),
@@ -77,48 +85,165 @@ def test_yaml_has_a_switch_as_true_and_a_value_however_it_was_given(release, cap
     assert _model_args([]) == {}
 
 
-def test_where_training_has_gone_on_it_goes_on_with_the_releases_flags(release, capsys):
-    step = release.root / "iter_0000005"
-    step.mkdir()
-    (step / ".metadata").write_bytes((release.folder / ".metadata").read_bytes())
+def _train(release, **changes: Any) -> Any:
+    """Write what a training saves at step 5, with other args than the release's."""
+    step = type(release)(release.root, "iter_0000005")
+    step.folder.mkdir()
+    (step.folder / ".metadata").write_bytes((release.folder / ".metadata").read_bytes())
+    step.write_args(**changes)
     release.tracker.write_text("5")
-    assert main(["launch", str(release.root)]) == 0
-    assert capsys.readouterr().out.split() == _words(release)
+    return step
 
 
-def _write_flags(release, *flags: str) -> None:
-    (release.folder / "megatron_lm_args.txt").write_text("".join(f"{flag}\n" for flag in flags))
-    release.seal()
-
-
-@pytest.mark.parametrize("longest, given", [("131072", ["4096"]), ("4097", ["4096"]), ("4096", []), ("2048", [])])
-def test_sequences_are_at_most_4096_tokens_by_default(release, longest, given, capsys):
-    _write_flags(release, "--num-layers=2", f"--seq-length={longest}", f"--max-position-embeddings={longest}")
+def _changed(capsys, release) -> tuple[set[str], set[str]]:
+    """Return the flags that are not those of the release, and those of the release that are not there."""
     assert main(["launch", str(release.root), "--json"]) == 0
     flags = json.loads(capsys.readouterr().out)["launch"]
-    assert [following for flag, following in zip(flags, flags[1:]) if flag == "--seq-length"] == given
+    return set(flags) - set(_words(release)), set(_words(release)) - set(flags) - {"torchrun", "pretrain_gpt.py"}
+
+
+def test_a_training_continues_with_the_flags_of_its_release(release, capsys):
+    # A user chooses these again when the training continues.
+    _train(release, attention_dropout=0.3, seq_length=64, bf16=True, moe_aux_loss_coeff=1.0, lr=1.0)
+    assert main(["launch", str(release.root)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.split() == _words(release) and shown.err == ""
 
 
 @pytest.mark.parametrize(
-    "rope, entry_point",
+    ("trained", "added", "removed"),
+    [
+        ({"rotary_base": 500000}, {"--rotary-base=500000"}, set()),
+        ({"norm_epsilon": 1e-6}, {"--norm-epsilon=1e-06"}, set()),
+        ({"layernorm_epsilon": 1e-6}, {"--norm-epsilon=1e-06"}, set()),
+        ({"max_position_embeddings": 8192}, {"--max-position-embeddings=8192"}, {"--max-position-embeddings=2048"}),
+        ({"rotary_seq_len_interpolation_factor": 4}, {"--rotary-seq-len-interpolation-factor=4"}, set()),
+        ({"padded_vocab_size": 16}, {"--padded-vocab-size=16"}, {"--padded-vocab-size=8"}),
+        ({"window_size": (7, 0)}, {"--window-size=7,0"}, set()),
+        ({"qk_layernorm": True}, {"--qk-layernorm"}, set()),
+        (
+            {"use_rope_scaling": True, "rope_scaling_factor": 8.0},
+            {"--use-rope-scaling", "--rope-scaling-factor=8.0"},
+            set(),
+        ),
+    ],
+)
+def test_what_a_training_changed_is_in_the_command_and_named(release, trained, added, removed, capsys):
+    _train(release, **trained)
+    assert main(["launch", str(release.root)]) == 0
+    (note,) = capsys.readouterr().err.splitlines()
+    assert note.startswith("note: ") and "(release: " in note
+    assert _changed(capsys, release) == (added, removed)
+
+
+@pytest.mark.parametrize(
+    ("released", "note"),
     [
         (
-            ["--use-rope-scaling", "--rope-scaling-factor=32.0", "--entry-point=megatron.bridge_release.megatron_lm"],
-            True,
+            {"rotary_seq_len_interpolation_factor": 4, "qk_layernorm": True},
+            "qk_layernorm=False (release: True), rotary_seq_len_interpolation_factor=None (release: 4)",
         ),
-        # Releases written before there was an entry point.
-        (["--use-rope-scaling", "--rope-scaling-factor=32.0"], True),
-        (["--use-rope-scaling", "--rope-scaling-factor=8.0"], False),
-        (["--use-rope-scaling"], False),
-        ([], False),
+        (
+            {"use_rope_scaling": True, "rope_scaling_factor": 32.0},
+            "rope_scaling_factor=None (release: 32.0), use_rope_scaling=None (release: True)",
+        ),
+        ({"max_position_embeddings": 8192, "seq_length": 8192}, "max_position_embeddings=2048 (release: 8192)"),
+    ],
+)
+def test_a_training_may_remove_what_the_release_has(release, released, note, capsys):
+    release.write_args(**released)
+    release.seal()
+    _train(release)
+    assert main(["launch", str(release.root)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.split() == _words(release)
+    assert shown.err.endswith(f": {note}\n")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "factor"), [({"built_rope_scaling_factor": 16.0}, "16.0"), ({"rope_scaling_factor": 8.0}, "8.0")]
+)
+def test_a_training_continues_with_the_factor_that_it_applied(release, recorded, factor, capsys):
+    rope = {"use_rope_scaling": True, "rope_scaling_factor": 32.0}
+    release.write_args(**rope)
+    release.seal()
+    _train(release, **rope | recorded)
+    assert main(["launch", str(release.root)]) == 0
+    shown = capsys.readouterr()
+    assert f"--rope-scaling-factor={factor}" in shown.out.split()
+    assert shown.out.startswith("torchrun -m ") == (factor != "8.0")
+    assert f"rope_scaling_factor={factor} (release: 32.0)" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("trained", "named"),
+    [
+        ({"spec": ["module", "layers"]}, "spec=('module', 'layers') (release: None)"),
+        ({"heterogeneous_layers_config_path": "x"}, "heterogeneous_layers_config_path='x' (release: None)"),
+        # Megatron-LM's parser takes integers.
+        ({"rotary_base": 10000.5}, "rotary_base=10000.5 (release: 10000)"),
+        ({"group_query_attention": True, "num_query_groups": 1}, "num_query_groups=1 (release: 2)"),
+        ({"use_rope_scaling": True, "rope_scaling_factor": 32.0}, "do not record which factor"),
+        ({"num_layers": None}, "args.num_layers is None"),
+    ],
+)
+def test_a_training_that_no_flags_express_is_refused(release, trained, named, capsys):
+    step = _train(release, **trained)
+    error = _error(capsys, str(release.root))
+    assert str(step.folder) in error and named in error
+    assert f"those of the release are in {release.folder}/megatron_lm_args.txt." in error
+
+
+def test_a_training_without_args_is_refused(release, capsys):
+    step = _train(release)
+    step.write_state("common.pt", {"iteration": 5})
+    assert f"{step.folder}: args that Megatron-LM needs are missing" in _error(capsys, str(release.root))
+    (step.folder / "common.pt").write_bytes(b"PK")
+    assert f"{step.folder}: common.pt cannot be read" in _error(capsys, str(release.root))
+
+
+def test_the_args_are_read_from_where_later_cores_store_them(release, args, capsys):
+    step = _train(release)
+    (step.folder / "common.pt").unlink()
+    step.write_tensors(common={"iteration": 5, "args": Namespace(**args | {"rotary_base": 7})})
+    assert _changed(capsys, release) == ({"--rotary-base=7"}, set())
+
+
+def test_the_flags_are_those_of_the_args_and_not_of_a_file_that_anyone_edits(release, capsys):
+    expected = _words(release)
+    (release.folder / "integrity.json").unlink()
+    (release.folder / "megatron_lm_args.txt").write_text("--num-layers=99\n")
+    assert main(["launch", str(release.root)]) == 0
+    assert capsys.readouterr().out.split() == expected
+
+
+@pytest.mark.parametrize(("longest", "given"), [(131072, 4096), (4097, 4096), (4096, 4096), (2048, 2048)])
+def test_sequences_are_at_most_4096_tokens_by_default(release, longest, given, capsys):
+    release.write_args(seq_length=longest, max_position_embeddings=longest)
+    release.seal()
+    assert main(["launch", str(release.root), "--json"]) == 0
+    flags = json.loads(capsys.readouterr().out)["launch"]
+    assert [flag for flag in flags if flag.startswith("--seq-length")] == [f"--seq-length={given}"]
+    assert f"--max-position-embeddings={longest}" in flags
+
+
+@pytest.mark.parametrize(
+    ("rope", "entry_point"),
+    [
+        ({"use_rope_scaling": True, "rope_scaling_factor": 32.0}, True),
+        ({"use_rope_scaling": True, "rope_scaling_factor": 8.0}, False),
+        ({"use_rope_scaling": True}, False),
+        ({"rope_scaling_factor": 32.0}, False),
     ],
 )
 def test_a_factor_that_megatron_lm_ignores_is_launched_by_the_entry_point(release, rope, entry_point, capsys):
-    _write_flags(release, "--num-layers=2", *rope)
+    release.write_args(**rope)
+    release.seal()
     assert main(["launch", str(release.root)]) == 0
     words = capsys.readouterr().out.split()
     module = ["-m", "megatron.bridge_release.megatron_lm"] if entry_point else []
     assert words[: words.index("pretrain_gpt.py")] == ["torchrun", *module]
+    assert ("--entry-point=megatron.bridge_release.megatron_lm" in words) == entry_point
 
 
 def test_a_path_with_a_space_is_not_for_a_shell_that_takes_words_apart(release, capsys):
@@ -152,18 +277,18 @@ def _import_of_upstreams(release) -> None:
     release.rename("iter_0000000", "0")
 
 
-def _no_flags(release) -> None:
-    (release.folder / "megatron_lm_args.txt").unlink()
+def _no_args(release) -> None:
+    release.write_state("common.pt", {"iteration": 0})
+    release.seal()
 
 
-def _flags_from_elsewhere(release) -> None:
-    flags = release.folder / "megatron_lm_args.txt"
-    flags.rename(release.root.parent / "flags")
-    flags.symlink_to(release.root.parent / "flags")
+def _linked_release(release) -> None:
+    elsewhere = release.folder.rename(release.root.parent / "elsewhere")
+    release.folder.symlink_to(elsewhere)
 
 
-def _other_flags(release) -> None:
-    (release.folder / "megatron_lm_args.txt").write_text("--num-layers=99; rm -rf /\n")
+def _other_args(release) -> None:
+    release.write_args(rotary_base=7)
 
 
 def _no_tokenizer(release) -> None:
@@ -181,9 +306,9 @@ def _torn_manifest(release) -> None:
         (_torn_tracker, "latest_checkpointed_iteration.txt", ""),
         (_missing_folder, "names iter_0000007, which holds no checkpoint", "check"),
         (_import_of_upstreams, "holds upstream's import", "repair"),
-        (_no_flags, "has no megatron_lm_args.txt", "repair"),
-        (_flags_from_elsewhere, "has no megatron_lm_args.txt", "repair"),
-        (_other_flags, "megatron_lm_args.txt has another checksum than integrity.json says", "check"),
+        (_no_args, "args that Megatron-LM needs are missing: num_layers", "repair"),
+        (_linked_release, "contains no release/", ""),
+        (_other_args, "common.pt has another checksum than integrity.json says", "check"),
         (_no_tokenizer, "tokenizer/tokenizer.json is missing", "check"),
         (_torn_manifest, "integrity.json is damaged", "check"),
     ],

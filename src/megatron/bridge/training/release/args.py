@@ -12,11 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Megatron-LM's arguments of a model: what a release checkpoint carries as ``args``, and the flags.
-
-From the tables of `args_table` come the ``argparse.Namespace`` in the common state of a release, the lines of
-``megatron_lm_args.txt``, and the flags that ``--use-checkpoint-args`` leaves to the command line.
-"""
+"""Megatron-LM's arguments of a model: the ``argparse.Namespace`` in the common state of a release."""
 
 import argparse
 import functools
@@ -38,11 +34,8 @@ from megatron.bridge.training.release.args_table import (
     MODEL_PARALLELISM,
     NO_ARGUMENT,
     OTHER_DEFAULTS,
-    UNCOMMON,
-    Argument,
     tables_of,
 )
-from megatron.bridge.training.release.rope_factor import ENTRY_POINT_FLAG, is_factor_ignored
 
 
 logger = logging.getLogger(__name__)
@@ -80,33 +73,6 @@ def megatron_lm_args(model: Any) -> argparse.Namespace:
         "consumed_valid_samples": 0,
     }
     return argparse.Namespace(**values)
-
-
-def megatron_lm_flags(args: argparse.Namespace, *, restored: bool = True) -> list[str]:
-    """Return the command line with which Megatron-LM builds the model of a checkpoint's args.
-
-    Args:
-        args: Args as `megatron_lm_args` makes them.
-        restored: Whether to give also the flags that ``--use-checkpoint-args`` makes needless.
-
-    Returns:
-        Words: ``--flag``, ``--flag=value``, or a flag and each of its several values. None holds a blank, a
-        quote or a backslash, so that they go through ``$(cat ...)`` and ``xargs`` as they are.
-    """
-    words = []
-    for table in tables_of(args):
-        for argument in table:
-            value = getattr(args, argument.name, None)
-            needless = argument.restored and not restored
-            if argument.flag is None or value is None or needless or not isinstance(value, argument.types):
-                continue
-            if isinstance(value, bool):
-                words += [argument.flag] if value != argument.default else []
-            elif value != argument.default or table is not UNCOMMON:
-                words += _as_words(argument, value)
-    if is_factor_ignored(getattr(args, "use_rope_scaling", False), getattr(args, "rope_scaling_factor", None)):
-        words.append(ENTRY_POINT_FLAG)
-    return words
 
 
 def fields_without_argument(model: Any) -> list[str]:
@@ -164,15 +130,3 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(_is_plain(item) for item in value)
     return value is None or type(value) in (bool, int, float, str) or isinstance(value, torch.dtype)
-
-
-def _as_words(argument: Argument, value: Any) -> list[str]:
-    if isinstance(value, list) and not argument.pattern:
-        return [f"{argument.flag}", *(str(item) for item in value)]
-    if isinstance(value, list):
-        # Parentheses keep a shell from taking the brackets for the pattern of a file that exists.
-        runs = [f"[{item}]*{len(list(run))}" for item, run in itertools.groupby(value)]
-        value = f"({'+'.join(runs)})"
-    elif isinstance(value, tuple):
-        value = ",".join(str(item) for item in value)
-    return [f"{argument.flag}={value}"]

@@ -180,7 +180,7 @@ def require_arguments(args: Namespace) -> None:
     Raises:
         ArgsError: If an argument is missing, or is not a number where one is needed. One line.
     """
-    values = vars(_in_current_names(args))
+    values = vars(in_current_names(args))
     needed = {argument.name for table in tables_of(Namespace(**values)) for argument in table}
     needed &= MODEL_ARGUMENTS - _CHOSEN_FOR_TRAINING - _LATER_ARGUMENTS
     if missing := sorted(needed - values.keys()):
@@ -220,7 +220,7 @@ def describe_differences(differences: dict[str, tuple[Any, Any]], origin: str) -
 
 def _computed_values(args: Namespace) -> dict[str, Any]:
     """Return what args say of the computation, in one form for all versions of Megatron-LM."""
-    args = _in_current_names(args)
+    args = in_current_names(args)
     values = {name: getattr(args, name, default) for name, default in _NEVER_IMPORTED.items()}
     for argument in (argument for table in tables_of(args) for argument in table):
         if argument.name in MODEL_ARGUMENTS - _CHOSEN_FOR_TRAINING:
@@ -229,7 +229,7 @@ def _computed_values(args: Namespace) -> dict[str, Any]:
     return {name: _unified(name, value, args) for name, value in values.items() if name not in _DERIVED}
 
 
-def _in_current_names(args: Namespace) -> Namespace:
+def in_current_names(args: Namespace) -> Namespace:
     """Return args with the names of the current Megatron-LM, whatever version saved them."""
     values = vars(args)
     older = {name: values[old] for name, old in _OLDER_NAMES.items() if old in values}

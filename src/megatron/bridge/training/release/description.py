@@ -23,9 +23,10 @@ from typing import Any
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.core.msc_utils import MultiStorageClientFeature
 
-from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_flags
+from megatron.bridge.training.release.args import fields_without_argument
 from megatron.bridge.training.release.integrity import read_manifest, write_manifest
 from megatron.bridge.training.release.layout import FLAGS_FILE, INTEGRITY_FILE
+from megatron.bridge.training.release.model_flags import megatron_lm_flags
 from megatron.bridge.training.release.notices import warn
 from megatron.bridge.training.release.source import describe, describe_run_config, write_source
 from megatron.bridge.training.release.source_model import SourceModel

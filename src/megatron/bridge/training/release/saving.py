@@ -34,11 +34,11 @@ from typing import Any, ParamSpec, TypeVar
 from megatron.core.msc_utils import MultiStorageClientFeature
 from torch.distributed import DistError  # type: ignore[attr-defined,unused-ignore]
 
-from megatron.bridge.training.release.args import megatron_lm_flags
 from megatron.bridge.training.release.commands import release_command
 from megatron.bridge.training.release.description import load_args
 from megatron.bridge.training.release.destination import check_root, destination
 from megatron.bridge.training.release.layout import FLAGS_FILE, RELEASE
+from megatron.bridge.training.release.model_flags import megatron_lm_flags
 from megatron.bridge.training.release.publishing import Publication, check_overwrite
 from megatron.bridge.training.release.under_way import ReleaseSave, begin
 from megatron.bridge.training.utils.all_ranks import on_rank_0

@@ -1,0 +1,1 @@
+../bridge/training/release/model_flags.py
