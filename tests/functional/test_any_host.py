@@ -30,6 +30,7 @@ from transformers import Gemma2Config, Gemma3TextConfig, GemmaConfig, LlamaConfi
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
+from megatron.bridge.training.release.option_errors import OptionError
 from megatron.bridge.utils import host, transformer_engine_need
 from megatron.bridge.utils.conversion_group import conversion_process_group
 from megatron.bridge_release.layout import TRACKER
@@ -201,6 +202,20 @@ def test_a_model_that_needs_transformer_engine_says_so_before_any_weight_is_read
     message = str(error.value)
     assert "\n" not in message and str(hf) in message and "pip install 'megatron-bridge[te]'" in message
     assert not (tmp_path / "root").exists()
+
+
+@without_transformer_engine
+def test_gemma_is_refused_once_for_all(tmp_path):
+    """To ignore the activation would lead to the refusal above: the first error does not suggest it."""
+    hf = save_random_model(tmp_path / "hf", GemmaConfig(**SIZES))
+    with pytest.raises(ValueError) as error:
+        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    message = str(error.value)
+    assert message.startswith(
+        f"Megatron-LM would compute another function than {hf}: hidden_act is 'gelu_pytorch_tanh'"
+    )
+    assert "pip install 'megatron-bridge[te]'" in message and "allow_config_fields" not in message
+    assert not isinstance(error.value, OptionError) and not (tmp_path / "root").exists()
 
 
 def test_a_plain_script_without_a_main_guard_imports(tiny, tmp_path):

@@ -126,7 +126,7 @@ def test_a_training_that_saved_elsewhere_is_exported_with_its_release(elsewhere,
 
 def test_a_release_of_another_model_is_refused(elsewhere, trained, tiny, other, tmp_path, capfd):
     message = _error(capfd, "export", elsewhere, tiny.hf, tmp_path / "out", "--release", other.root)
-    assert f"{other.root} holds a release of {other.hf}, not of {tiny.hf}" in message
+    assert f"{other.root} was imported from {other.hf}, not from {tiny.hf}" in message
     message = _error(capfd, "export", elsewhere, tiny.hf, tmp_path / "out", "--release", elsewhere)
     assert f"{elsewhere} contains no release/. Name the checkpoint directory that the training started from" in message
     message = _error(capfd, "export", trained, tiny.hf, tmp_path / "out", "--release", tiny.root)

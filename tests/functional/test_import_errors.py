@@ -272,7 +272,7 @@ def test_a_root_that_holds_a_checkpoint_is_refused_before_any_work(hf, tiny, tmp
     _fails(
         hf,
         root,
-        f"already holds a checkpoint of {tiny.hf}: release, the tracker 'release'. Use another output path, or pass "
+        f"already contains a checkpoint imported from {tiny.hf}: release, the tracker 'release'. Use another output path, or pass "
         "overwrite=",
     )
     assert contents(root) == before

@@ -353,10 +353,10 @@ class FolderCheck:
             return
         if source is not None:
             self._report.made_of = source.made_of
-            self._report.notes += [f"Let through when it was made: {text}" for text in source.let_through]
+            self._report.notes += [f"Allowed at the import: {text}" for text in source.let_through]
         else:
-            what_next = "" if describe_run_config(self._path) is None else f" {self._repair}"
-            self._report.notes.append(f"{self._path} does not say which model it was made of.{what_next}")
+            advice = "" if describe_run_config(self._path) is None else f" {self._repair}"
+            self._report.notes.append(f"{self._path} does not record its source model.{advice}")
 
     def _read_source_of_release(self) -> None:
         """Report the source model of the release that a training started from."""

@@ -144,7 +144,7 @@ def _describe_content(plan: Plan, name: str) -> str:
     if name == COMMON_STATE and (plan.derive or plan.move_tokenizer):
         return f", with args from {RUN_CONFIG}" if plan.derive else ", with the tokenizer's place"
     if name == SOURCE_FILE:
-        return f": it was made of {plan.record.made_of}" if plan.record else ""
+        return f": imported from {plan.record.made_of}" if plan.record else ""
     return ""
 
 

@@ -337,10 +337,10 @@ def test_what_was_let_through_is_repeated_and_a_release_that_does_not_say_its_mo
     release.seal()
     report = check(release.root)
     assert report.made_of == "org/other"
-    assert report.notes == ["Let through when it was made: A tensor was left out."]
+    assert report.notes == ["Allowed at the import: A tensor was left out."]
     (release.folder / "source.json").unlink()
     release.seal()
-    says_not = f"{release.folder} does not say which model it was made of."
+    says_not = f"{release.folder} does not record its source model."
     assert check(release.root).notes == [f"{says_not} python -m megatron.bridge_release repair {release.root}"]
     (release.folder / "run_config.yaml").write_text("model: {}\n")
     release.seal()

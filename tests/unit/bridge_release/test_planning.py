@@ -68,7 +68,7 @@ def test_an_import_gets_all_that_a_release_has(release):
         GETS_FILES,
         "write release/common.pt, with args from run_config.yaml",
         "write release/megatron_lm_args.txt",
-        "write release/source.json: it was made of org/name",
+        "write release/source.json: imported from org/name",
         "write release/integrity.json",
         "latest_checkpointed_iteration.txt: '0' becomes 'release'",
         "remove iter_0000000/: release/ has its files",
