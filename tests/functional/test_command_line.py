@@ -117,7 +117,9 @@ def test_a_warning_is_one_line_without_a_file_name(hf, tmp_path, capfd):
     change_config(hf, tempering=3)
     assert main(["import", str(hf), str(tmp_path / "root"), "--no-proof"]) == 0
     (warning,) = [line for line in capfd.readouterr().err.splitlines() if "tempering" in line]
-    assert warning == f"warning: Not known here, and perhaps not carried, of {hf}'s config: tempering (3)"
+    assert (
+        warning == f"warning: Unknown fields of the config of {hf}, which the release may not support: tempering (3)"
+    )
 
 
 def test_the_library_warns_of_its_own_category(hf, tmp_path):

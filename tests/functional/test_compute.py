@@ -293,9 +293,9 @@ def _field(**values: Any) -> Callable[[Path], None]:
             "model.safetensors is no whole safetensors file, 9,000",
         ),
         (_field(architectures=["MambaForCausalLM"], model_type="mamba"), "MambaForCausalLM of "),
-        (_field(vocab_size=None), "config.json is no config that transformers takes"),
-        (_field(vocab_size=600), "says a vocabulary of 512, and "),
-        (_field(num_hidden_layers=3), "says 2 layers, and "),
+        (_field(vocab_size=None), "config.json is not a valid config for transformers"),
+        (_field(vocab_size=600), "declares a vocabulary of 512; "),
+        (_field(num_hidden_layers=3), "declares 2 layers; "),
         (_field(head_dim=8), "has shapes that its config does not imply: model.layers.0.self_attn.k_proj.weight"),
     ],
     ids="no metadata,bad metadata,gone,no config,bad config,no weights,cut,mamba,no vocabulary,larger,longer,heads".split(

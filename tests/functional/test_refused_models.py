@@ -358,7 +358,7 @@ REFUSED: dict[str, tuple[str, Callable[[Tensors], Tensors] | None, dict[str, Any
             for name, tensor in tensors.items()
         },
         {"head_dim": 15},
-        "asks for heads of 15 numbers, which rotary embedding takes in pairs",
+        "implies heads of 15 values, but rotary embeddings require an even number",
     ),
     "padding beyond the vocabulary": (
         "Llama 2",

@@ -92,7 +92,7 @@ class FolderCheck:
         if report.beyond_repair:
             return
         if not (path / METADATA).exists() and not (path / FORMAT_FILE).exists():
-            self._beyond_repair(f"{path} holds no checkpoint of the format torch_dist. Import the model again.")
+            self._beyond_repair(f"{path} contains no checkpoint in the format torch_dist. Import the model again.")
             return
         self._files = {name: File(name, (path / name).stat().st_size) for name in files_of(path)}
         self._check_format()
@@ -107,7 +107,7 @@ class FolderCheck:
                 *(MEGATRON_LM, OLDER_MEGATRON_LM),
             )
         elif report.layout == "release":
-            report.stop("it knows no release checkpoints", UPSTREAM)
+            report.stop("it does not support release checkpoints", UPSTREAM)
         report.files = [self._files[name] for name in sorted(self._files)]
         if report.layout != "import":
             report.launch = launch_flags(self._root.path, self._release)
@@ -206,8 +206,8 @@ class FolderCheck:
             return None
         if checksums == SUMS_FILE:
             self._report.notes.append(
-                f"{self._path / SUMS_FILE} takes the place of {INTEGRITY_FILE}, which Megatron-LM's --verify-integrity "
-                f"asks for. {self._repair}"
+                f"{self._path / SUMS_FILE} replaces {INTEGRITY_FILE}, which Megatron-LM's --verify-integrity "
+                f"requires. {self._repair}"
             )
         own = {COMMON_STATE, *UPSTREAM_FILES, *ADDED_FILES}
         own |= metadata.sizes().keys() if metadata else set()
@@ -260,7 +260,7 @@ class FolderCheck:
         report.args = len(args) or None
         report.args_problem = find_args_problem(args, metadata)
         if report.layout == "training" and not args:
-            report.notes.append("It holds no args: give Megatron-LM all flags of the model.")
+            report.notes.append("The checkpoint contains no args. Pass all flags of the model to Megatron-LM.")
         elif report.layout == "release" and report.args_problem is not None:
             text = f"{self._path}: {report.args_problem}. {self._repair}"
             report.add_problem(text, MEGATRON_LM, OLDER_MEGATRON_LM)
@@ -343,7 +343,9 @@ class FolderCheck:
             except (ValueError, RecursionError) as error:
                 self._file_problem(name, f"is damaged ({error})", BRIDGE, UPSTREAM)
         if not names:
-            self._report.notes.append("It holds no tokenizer: give --tokenizer-type and --tokenizer-model.")
+            self._report.notes.append(
+                "The checkpoint contains no tokenizer. Pass --tokenizer-type and --tokenizer-model."
+            )
 
     def _check_source(self) -> None:
         try:

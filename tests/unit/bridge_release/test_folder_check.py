@@ -145,8 +145,8 @@ def test_the_checksums_of_before_are_read_and_noted(release):
     report = check(release.root)
     assert report.passed and all(file.verified for file in report.files if file.name != "SHA256SUMS")
     assert report.notes == [
-        f"{release.folder}/SHA256SUMS takes the place of integrity.json, which Megatron-LM's --verify-integrity asks "
-        f"for. python -m megatron.bridge_release repair {release.root}"
+        f"{release.folder}/SHA256SUMS replaces integrity.json, which Megatron-LM's --verify-integrity requires. "
+        f"python -m megatron.bridge_release repair {release.root}"
     ]
 
 
@@ -282,7 +282,7 @@ def test_without_a_tokenizer_the_flags_to_give_are_noted(release):
     release.seal()
     report = check(release.root)
     assert report.passed
-    assert report.notes == ["It holds no tokenizer: give --tokenizer-type and --tokenizer-model."]
+    assert report.notes == ["The checkpoint contains no tokenizer. Pass --tokenizer-type and --tokenizer-model."]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "model: 5\n", "other: {}\n", "[", "!!python/name:os.system ''\n"])
@@ -377,7 +377,9 @@ def test_a_training_without_args_is_noted_and_no_problem(release):
     release.write_state("common.pt", {"iteration": 5})
     release.seal()
     report = check(release.root)
-    assert report.passed and report.notes == ["It holds no args: give Megatron-LM all flags of the model."]
+    assert report.passed and report.notes == [
+        "The checkpoint contains no args. Pass all flags of the model to Megatron-LM."
+    ]
 
 
 def test_a_training_with_other_arguments_than_the_release_is_noted_and_no_problem(release, args):

@@ -128,7 +128,7 @@ def test_a_release_that_loads_is_shown_with_its_files_its_readers_and_its_launch
         (row,) = [line for line in lines if f" {name} " in line]
         assert f" {(release.folder / name).stat().st_size:,} " in row and " as written " in row
     (row,) = [line for line in lines if "upstream's" in line]
-    assert " no " in row and "it knows no release checkpoints" in row
+    assert " no " in row and "it does not support release checkpoints" in row
     (launch,) = [at for at, line in enumerate(lines, 1) if line.startswith("Start Megatron-LM from it")]
     assert lines[launch].startswith("  torchrun pretrain_gpt.py --num-layers=2 --hidden-size=4 --tokenizer-type Hugg")
     assert f" --load {release.root} --exit-on-missing-checkpoint " in lines[launch]

@@ -179,7 +179,7 @@ def _torn_manifest(release) -> None:
     [
         (_no_tracker, "has no latest_checkpointed_iteration.txt", "check"),
         (_torn_tracker, "latest_checkpointed_iteration.txt", ""),
-        (_missing_folder, "names iter_0000007, which holds no checkpoint", "check"),
+        (_missing_folder, "names iter_0000007, which contains no checkpoint", "check"),
         (_import_of_upstreams, "holds upstream's import", "repair"),
         (_no_flags, "has no megatron_lm_args.txt", "repair"),
         (_flags_from_elsewhere, "has no megatron_lm_args.txt", "repair"),

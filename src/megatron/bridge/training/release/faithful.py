@@ -142,12 +142,9 @@ def _warn_of_what_is_lost(name: str, config: Any, fields: Fields, account: Accou
     for text in let_through:
         warn(text)
     if fields.unknown:
-        warn(f"Not known here, and perhaps not carried, of {name}'s config: {', '.join(fields.unknown)}")
+        warn(f"Unknown fields of the config of {name}, which the release may not support: {', '.join(fields.unknown)}")
     if not fields.proven:
-        warn(
-            f"That Megatron-LM computes what the config of {name} says was not proven: "
-            f"{config.model_type} is not among the families that are tried."
-        )
+        warn(f"No logit check covers the config of {name}: {config.model_type} is not a tested family.")
     return tuple(let_through)
 
 
@@ -199,8 +196,8 @@ def settle_dtype(hf_pretrained: Any, headers: Mapping[str, Header]) -> None:
     known = config.dtype if isinstance(config.dtype, torch.dtype) else getattr(torch, str(config.dtype), None)
     if known not in _DTYPES_OF_RELEASES:
         raise ValueError(
-            f"The config of {hf_pretrained.model_name_or_path} asks for the dtype {config.dtype}, which no release can "
-            "have. Let its dtype be bfloat16, float16 or float32."
+            f"The config of {hf_pretrained.model_name_or_path} has the dtype {config.dtype}, which releases do not "
+            "support. Set it to bfloat16, float16 or float32."
         )
     _set_dtype(config, known)
 

@@ -95,7 +95,7 @@ def read_headers(folder: Path) -> dict[str, Header]:
             )
         if (folder / WEIGHTS).is_file() and files != [WEIGHTS]:
             raise ValueError(
-                f"{folder} holds two models: {WEIGHTS}, which transformers reads, and the files that {INDEX} names, "
+                f"{folder} contains two models: {WEIGHTS}, which transformers reads, and the files that {INDEX} names, "
                 "which Megatron-Bridge reads. Move one of them away."
             )
     headers: dict[str, Header] = {}
@@ -103,13 +103,13 @@ def read_headers(folder: Path) -> dict[str, Header]:
         for name, header in _read_file(folder / file).items():
             if index is not None and index.get(name) != file:
                 raise ValueError(
-                    f"{folder / file} holds the tensor {readable(name)}, which {INDEX} does not give it: transformers would read "
-                    f"it, and Megatron-Bridge would not. {_DOWNLOAD}"
+                    f"{folder / file} contains the tensor {readable(name)}, which {INDEX} does not list there: transformers would "
+                    f"read it, and Megatron-Bridge would not. {_DOWNLOAD}"
                 )
             headers[name] = header
     if index is not None and (absent := sorted(index.keys() - headers.keys())):
         raise ValueError(
-            f"{folder / INDEX} names {len(absent)} tensors that its files do not hold: {_listed(absent)}. {_DOWNLOAD}"
+            f"{folder / INDEX} names {len(absent)} tensors that its files do not contain: {_listed(absent)}. {_DOWNLOAD}"
         )
     return headers
 
