@@ -143,8 +143,8 @@ def test_upstreams_import_is_for_bridge_alone_and_it_says_what_to_do(default):
             None,
             "has no latest_checkpointed_iteration.txt: Megatron-LM treats it as empty. Checkpoints there: release.",
         ),
-        ("", "holds '', neither 'release' nor an iteration number."),
-        ("releas", "holds 'releas', neither 'release' nor an iteration number."),
+        ("", "contains '', neither 'release' nor an iteration number."),
+        ("releas", "contains 'releas', neither 'release' nor an iteration number."),
         ("100", "names the checkpoint iter_0000100, which is not there. Checkpoints there: release."),
     ],
 )

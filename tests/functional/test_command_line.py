@@ -131,7 +131,7 @@ def test_the_library_warns_of_its_own_category(hf, tmp_path):
 
 
 def test_the_accounting_refuses_in_the_shells_words_and_writes_nothing(hf, tmp_path, capfd):
-    change_config(hf, attention_bias=True)
+    change_config(hf, rope_parameters={"rope_type": "default", "rope_theta": 10000.5})
     words = ["import", str(hf), str(tmp_path / "root")]
     assert main(words) == 1
     shown = capfd.readouterr()
