@@ -81,11 +81,11 @@ def together(action: Callable[[], T]) -> T:
         result = action()
     except BaseException as error:
         failure = sendable(error)
-    for rank, error in enumerate(gather(failure)):
-        if error is not None:
+    for rank, rank_error in enumerate(gather(failure)):
+        if rank_error is not None:
             if _has_other_ranks():
-                error.add_note(f"The error is from rank {rank}.")
-            raise error
+                rank_error.add_note(f"The error is from rank {rank}.")
+            raise rank_error
     return cast(T, result)
 
 
