@@ -28,8 +28,8 @@ A release carries the `args` that Megatron-LM would have written for the model, 
 common state once more in `common.pt`, where Megatron-LM before core 0.19 looks for it.""",
     "flags": """\
 `--use-checkpoint-args` restores a part of the model alone. `release/megatron_lm_args.txt` has the complete flags, one a
-line; `release/integrity.json` is Megatron Core's manifest, for `--verify-integrity`; `release/source.json` says which
-Hugging Face model the release was made of.""",
+line; `release/integrity.json` is Megatron Core's manifest, for `--verify-integrity`; `release/source.json` records
+the source model.""",
     "publishing": """\
 A release is written into a staging folder of its root and published when it is complete: whatever stops the import, a
 reader finds the old checkpoint or the new one. A root that holds a checkpoint is refused; `overwrite=True` replaces a
@@ -37,8 +37,8 @@ release when the new one is complete. This is not the `--overwrite` of `scripts/
 destination first.""",
     "faithful": """\
 A release is the Hugging Face model, all of it, or it is refused before any weight is read: a tensor that is missing,
-unused or of another shape, a config field that Megatron-LM would not compute, a tokenizer that does not fit. What may be
-lost can be named with `allow_unused_tensors` and `allow_config_fields`.""",
+unused or of another shape, a config field that Megatron-LM would not compute, a tokenizer that does not fit. To skip
+tensors or ignore config fields, pass `allow_unused_tensors` and `allow_config_fields`.""",
     "hosts": """\
 A conversion runs on hosts without CUDA and without Transformer Engine. What such a host writes describes the model, not
 the host, and loads in models built with Transformer Engine.""",

@@ -4,6 +4,15 @@
 """Edits to upstream's models/conversion/auto_bridge.py."""
 
 from patches.edit import Edit
+from patches.edits._auto_bridge_parameters import (
+    EXPORT,
+    FIELDS,
+    FIELDS_DOC,
+    RELEASE_DOC,
+    TENSORS,
+    TENSORS_DOC,
+    overwrite,
+)
 from patches.operations import (
     AddDecorator,
     AddParameter,
@@ -20,26 +29,10 @@ TARGET = "megatron/bridge/models/conversion/auto_bridge.py"
 _SAVE = "bridge.save_megatron_model"
 _FOLLOWS = "upstream's function follows the tracker."
 _ACCOUNTS = "upstream accounts for tensors and config fields."
-_RELEASE_DOC = (
-    "release: If True, writes a release checkpoint, which Megatron-LM fine-tunes from: the folder\n"
-    "``release`` and the tracker ``release``. Default is False, which writes ``iter_0000000``\n"
-    "and the tracker ``0``."
-)
-_OVERWRITE = "overwrite: bool = False"
-_OVERWRITE_WHY = "A checkpoint that is there is lost only to who says so."
+_OVERWRITE_WHY = "An existing checkpoint is replaced only on request."
 _FIND = "from megatron.bridge.training.checkpointing import find_checkpoint_folder"
-_TENSORS = "allow_unused_tensors: Sequence[str] = ()"
-_TENSORS_DOC = (
-    "allow_unused_tensors: With ``release=True``, patterns, as of `fnmatch`, of the model's tensors that may be left\n"
-    "out. Default is none: a tensor that is not converted is an error."
-)
-_TENSORS_WHY = "Who knows that a tensor is not needed can say so."
-_FIELDS = "allow_config_fields: Sequence[str] = ()"
-_FIELDS_DOC = (
-    "allow_config_fields: With ``release=True``, names of fields of the model's config whose values may be lost:\n"
-    "Megatron-LM computes another function then. Default is none: a value that is not carried is an error."
-)
-_FIELDS_WHY = "Who knows that a field does not matter can say so."
+_TENSORS_WHY = "A caller can skip tensors that the model does not need."
+_FIELDS_WHY = "A caller can ignore fields that do not matter."
 _REVISIONS = "upstream resolves a revision once, and reads config, tokenizer and weights of that commit."
 # In later versions, families with this switch are built by a model builder, and not by the provider that the edits check.
 _BUILDER = "USE_MODEL_CONFIG_FOR_CONVERSION"
@@ -52,7 +45,7 @@ EDITS = (
         why="The checkpoint that Megatron-LM fine-tunes from, in one call.",
         drop_when="upstream's import_ckpt has a `release` parameter.",
         do=(
-            AddParameter("release: bool = False", keyword_only=True, doc=_RELEASE_DOC),
+            AddParameter("release: bool = False", keyword_only=True, doc=RELEASE_DOC),
             PassArgument(_SAVE, "release=release"),
         ),
     ),
@@ -62,7 +55,7 @@ EDITS = (
         why="The same for a model that the caller has built, on any parallel layout.",
         drop_when="upstream's save_megatron_model has a `release` parameter.",
         do=(
-            AddParameter("release: bool = False", doc=_RELEASE_DOC),
+            AddParameter("release: bool = False", doc=RELEASE_DOC),
             PassArgument("save_megatron_model", "release=release"),
         ),
     ),
@@ -117,15 +110,10 @@ EDITS = (
     Edit(
         name="import-overwrite",
         symbol="AutoBridge.import_ckpt",
-        why=f"{_OVERWRITE_WHY} What stands against the destination is found before the long work.",
+        why=f"{_OVERWRITE_WHY} The destination is checked before the long work.",
         drop_when="upstream's import_ckpt has an `overwrite` parameter.",
         do=(
-            AddParameter(
-                _OVERWRITE,
-                keyword_only=True,
-                doc="overwrite: If True, ``release=True`` replaces the release that ``megatron_path`` holds, when the\n"
-                "new one is complete. Default is False: a folder that holds a checkpoint is refused.",
-            ),
+            overwrite("megatron_path", keyword_only=True),
             ExtendDocstring(
                 "Raises:",
                 "ValueError: With ``release=True``, if ``megatron_path`` cannot hold the checkpoint, or the model or\n"
@@ -151,18 +139,14 @@ EDITS = (
         why=_OVERWRITE_WHY,
         drop_when="upstream's save_megatron_model has an `overwrite` parameter.",
         do=(
-            AddParameter(
-                _OVERWRITE,
-                doc="overwrite: If True, ``release=True`` replaces the release that ``path`` holds, when the\n"
-                "new one is complete. Default is False: a folder that holds a checkpoint is refused.",
-            ),
+            overwrite("path"),
             PassArgument("save_megatron_model", "overwrite=overwrite"),
         ),
     ),
     Edit(
         name="import-checks",
         symbol="AutoBridge.import_ckpt",
-        why="What a user can get wrong is found before the long work, with one line that says what to do.",
+        why="Errors of the user are found before the long work.",
         drop_when="upstream checks the model of an import.",
         do=(
             InsertStatements("source_model: SourceModel | None = None", before_call="destination"),
@@ -217,7 +201,7 @@ EDITS = (
         why=_TENSORS_WHY,
         drop_when=_ACCOUNTS,
         do=(
-            AddParameter(_TENSORS, keyword_only=True, doc=_TENSORS_DOC),
+            AddParameter(TENSORS, keyword_only=True, doc=TENSORS_DOC),
             PassArgument(_SAVE, "allow_unused_tensors=allow_unused_tensors"),
         ),
         imports=_SEQUENCE,
@@ -228,7 +212,7 @@ EDITS = (
         why=_FIELDS_WHY,
         drop_when=_ACCOUNTS,
         do=(
-            AddParameter(_FIELDS, keyword_only=True, doc=_FIELDS_DOC),
+            AddParameter(FIELDS, keyword_only=True, doc=FIELDS_DOC),
             PassArgument(_SAVE, "allow_config_fields=allow_config_fields"),
         ),
         imports=_SEQUENCE,
@@ -236,7 +220,7 @@ EDITS = (
     Edit(
         name="import-faithful",
         symbol="AutoBridge.import_ckpt",
-        why="What would not be the model is refused before any weight is read.",
+        why="A model that Megatron-LM would compute differently is refused before any weight is read.",
         drop_when=_ACCOUNTS,
         without=_BUILDER,
         do=InsertStatements(
@@ -256,7 +240,7 @@ EDITS = (
         symbol="AutoBridge.save_megatron_model",
         why=_TENSORS_WHY,
         drop_when=_ACCOUNTS,
-        do=AddParameter(_TENSORS, doc=_TENSORS_DOC),
+        do=AddParameter(TENSORS, doc=TENSORS_DOC),
         imports=_SEQUENCE,
     ),
     Edit(
@@ -264,14 +248,14 @@ EDITS = (
         symbol="AutoBridge.save_megatron_model",
         why=_FIELDS_WHY,
         drop_when=_ACCOUNTS,
-        do=AddParameter(_FIELDS, doc=_FIELDS_DOC),
+        do=AddParameter(FIELDS, doc=FIELDS_DOC),
         imports=_SEQUENCE,
     ),
     Edit(
         name="save-faithful",
         symbol="AutoBridge.save_megatron_model",
         why="A model that the caller has built and loaded, on any number of ranks, is the source's, or nothing is "
-        "published. A release says what it lacks of its source.",
+        "published. A release records how it differs from its source model.",
         drop_when=_ACCOUNTS,
         without=_BUILDER,
         do=(
@@ -295,7 +279,7 @@ EDITS = (
     Edit(
         name="save-own-values",
         symbol="AutoBridge.save_megatron_model",
-        why="What the Hugging Face config says is asked of the model's own values, not of this host's.",
+        why="The Hugging Face config is compared with the values of the model, not with those of this host.",
         drop_when="upstream builds models on any host without changing the config that it saves.",
         do=ReplaceExpression("config_of(model)", "without_host_values(__old__)"),
         imports=("from megatron.bridge.utils.host import without_host_values",),
@@ -355,35 +339,7 @@ EDITS = (
         "tokenizer did not load in transformers 4, and an export that was stopped looked whole.",
         drop_when="upstream derives the config of an export from the checkpoint, and publishes it when it is complete.",
         do=(
-            AddParameter(
-                "release_path: str | Path | None = None",
-                keyword_only=True,
-                doc="release_path: Folder of the release that the training started from, if the checkpoint was saved to\n"
-                "another directory. Default is None: it is next to the checkpoint.",
-            ),
-            AddParameter(
-                "dtype: str | torch.dtype | None = None",
-                keyword_only=True,
-                doc="dtype: Dtype of the exported tensors. Default is None: the checkpoint's.",
-            ),
-            AddParameter(
-                "max_shard_size: int | str | None = None",
-                keyword_only=True,
-                doc="max_shard_size: Size of a weight file, in bytes or such as ``5GB``. Default is None: the files are those of\n"
-                "the source model.",
-            ),
-            AddParameter(
-                "tokenizer_path: str | Path | None = None",
-                keyword_only=True,
-                doc="tokenizer_path: Folder of the tokenizer of the training, if the vocabulary grew. Default is None: the\n"
-                "tokenizer is the source model's, and an embedding of more rows is an error.",
-            ),
-            AddParameter(
-                "rope_scaling_factor: float | None = None",
-                keyword_only=True,
-                doc="rope_scaling_factor: The rope scaling factor that the training applied, if the checkpoint does not\n"
-                "record it. Default is None: an unknown factor is an error.",
-            ),
+            *EXPORT,
             ExtendDocstring(
                 "Raises:",
                 "ValueError: If a Hugging Face config cannot express what was trained, if ``hf_path`` is not empty, or with\n"

@@ -137,7 +137,7 @@ EDITS = (
         name="save-tokenizer-files",
         symbol="save_megatron_model",
         why="A release without its tokenizer, or with a part of it, must not be published, and transformers 5 writes one that "
-        "transformers 4 does not load. Rank 0 copies the source's files, and every rank is told.",
+        "transformers 4 does not load. Rank 0 copies the files of the source model. An error there is raised on all ranks.",
         drop_when="upstream copies the tokenizer files of the source model.",
         do=ReplaceExpression(
             "save_tokenizer_assets(...)",
@@ -148,12 +148,12 @@ EDITS = (
     Edit(
         name="save-let-through",
         symbol="save_megatron_model",
-        why="A release says what it lacks of its source.",
+        why="A release records how it differs from its source model.",
         drop_when="upstream accounts for tensors and config fields.",
         do=(
             AddParameter(
                 "let_through: Sequence[str] = ()",
-                doc="let_through: With ``release=True``, what the model lacks of the one that it was made of, a sentence\n"
+                doc="let_through: With ``release=True``, differences from the source model that the user allowed, a sentence\n"
                 "each, which the release records.",
             ),
             PassArgument("describe_release", "let_through=let_through"),

@@ -25,11 +25,12 @@ from attention_backend import forget_attention_backend
 from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.serialization import load_sharded_metadata
 from megatron.core.models.gpt import gpt_layer_specs
-from models import save_random_model
-from transformers import Gemma2Config, Gemma3TextConfig, GemmaConfig, LlamaConfig, Qwen3Config, Qwen3MoeConfig
+from models import DENSE, save_random_model
+from transformers import Gemma2Config, Gemma3TextConfig, GemmaConfig
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
+from megatron.bridge.training.release.option_errors import OptionError
 from megatron.bridge.utils import host, transformer_engine_need
 from megatron.bridge.utils.conversion_group import conversion_process_group
 from megatron.bridge_release.layout import TRACKER
@@ -143,39 +144,26 @@ def test_a_dense_release_has_what_transformer_engines_norms_ask_for(tiny):
     assert state["extra"].dtype == torch.uint8 and state["extra"].numel() == 0
 
 
-SIZES = dict(
-    vocab_size=128,
-    hidden_size=64,
-    intermediate_size=96,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=16,
-    tie_word_embeddings=False,
-)
-MODELS = {
-    "dense": (LlamaConfig(**SIZES), {}),
-    "qk-layernorm": (Qwen3Config(**SIZES), {"qk_layernorm": True}),
-    "experts": (
-        Qwen3MoeConfig(**SIZES, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32),
-        {"num_experts": 4, "qk_layernorm": True},
-    ),
+# What the layer specs of the families differ in.
+SPECS = {
+    "Llama 2": {},
+    "Qwen3 (qk-norm)": {"qk_layernorm": True},
+    "Qwen3-MoE (experts, qk-norm)": {"num_experts": 4, "qk_layernorm": True},
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_a_release_has_every_key_that_the_transformer_engine_spec_names(name, tmp_path, monkeypatch):
-    config, spec = MODELS[name]
-    hf = save_random_model(tmp_path / "hf", config)
-    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+@pytest.mark.parametrize("name", SPECS)
+def test_a_release_has_every_key_that_the_transformer_engine_spec_names(name, families, tmp_path, monkeypatch):
+    spec = SPECS[name]
+    AutoBridge.import_ckpt(families(name), tmp_path / "root", release=True)
 
     monkeypatch.setattr(gpt_layer_specs, "TESpecProvider", _TransformerEngineRoles)
     layer = gpt_layer_specs.get_gpt_layer_with_transformer_engine_submodules(**spec)
     expected = _asked_for(layer, "decoder.layers") | {f"decoder.final_layernorm.{part}" for part in _PARTS[_Norm]}
     assert {"decoder.layers.self_attention.linear_qkv.layer_norm_weight"} < expected
     # What two of the layers that differ are for: a norm of its own, and no mapping of it.
-    assert ("decoder.layers.pre_mlp_layernorm._extra_state" in expected) == (name == "experts")
-    assert ("decoder.layers.self_attention.q_layernorm._extra_state" in expected) == (name != "dense")
+    assert ("decoder.layers.pre_mlp_layernorm._extra_state" in expected) == ("num_experts" in spec)
+    assert ("decoder.layers.self_attention.q_layernorm._extra_state" in expected) == ("qk_layernorm" in spec)
     assert expected <= _keys(tmp_path / "root")
 
 
@@ -192,7 +180,7 @@ def test_a_transformer_engine_model_loads_a_release_written_without_it(tiny):
 def test_a_model_that_needs_transformer_engine_says_so_before_any_weight_is_read(tmp_path, monkeypatch, config):
     forget_attention_backend(monkeypatch)
     # Gemma's norms add one to their weights, which the torch norms of Megatron Core's own layers cannot.
-    hf = save_random_model(tmp_path / "hf", config(**SIZES))
+    hf = save_random_model(tmp_path / "hf", config(**DENSE, head_dim=16))
     # Nothing is read.
     monkeypatch.setattr(MegatronModelBridge, "load_weights_hf_to_megatron", lambda *_: pytest.fail("it was read"))
     allowed = ["hidden_act"] if config is GemmaConfig else []
@@ -201,6 +189,20 @@ def test_a_model_that_needs_transformer_engine_says_so_before_any_weight_is_read
     message = str(error.value)
     assert "\n" not in message and str(hf) in message and "'transformer-engine[core_cu13,pytorch]'" in message
     assert not (tmp_path / "root").exists()
+
+
+@without_transformer_engine
+def test_gemma_is_refused_once_for_all(tmp_path):
+    """To ignore the activation would lead to the refusal above: the first error does not suggest it."""
+    hf = save_random_model(tmp_path / "hf", GemmaConfig(**DENSE, head_dim=16))
+    with pytest.raises(ValueError) as error:
+        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    message = str(error.value)
+    assert message.startswith(
+        f"Megatron-LM would compute another function than {hf}: hidden_act is 'gelu_pytorch_tanh'"
+    )
+    assert "pip install 'megatron-bridge[te]'" in message and "allow_config_fields" not in message
+    assert not isinstance(error.value, OptionError) and not (tmp_path / "root").exists()
 
 
 def test_a_plain_script_without_a_main_guard_imports(tiny, tmp_path):

@@ -70,7 +70,7 @@ def test_the_table_names_every_file_and_reader_and_the_launch(tiny, capsys):
     for path in contents(tiny.root / "release"):
         assert f" {path} " in shown
     assert "It loads." in shown and f"--load {tiny.root} --exit-on-missing-checkpoint" in shown
-    assert "it knows no release checkpoints" in shown
+    assert "it does not support release checkpoints" in shown
 
 
 def test_it_starts_without_torch_and_without_bridge(tiny):
@@ -143,8 +143,8 @@ def test_upstreams_import_is_for_bridge_alone_and_it_says_what_to_do(default):
             None,
             "has no latest_checkpointed_iteration.txt: Megatron-LM treats it as empty. Checkpoints there: release.",
         ),
-        ("", "holds '', neither 'release' nor an iteration number."),
-        ("releas", "holds 'releas', neither 'release' nor an iteration number."),
+        ("", "contains '', neither 'release' nor an iteration number."),
+        ("releas", "contains 'releas', neither 'release' nor an iteration number."),
         ("100", "names the checkpoint iter_0000100, which is not there. Checkpoints there: release."),
     ],
 )
@@ -159,10 +159,10 @@ def test_a_path_that_is_no_root_gets_one_clear_error(root, tmp_path, capsys):
     (tmp_path / "link").symlink_to("nowhere")
     (tmp_path / "empty").mkdir()
     for path, expected in {
-        tmp_path / "missing": "missing does not exist. Give the checkpoint root",
-        root / TRACKER: f"{TRACKER} is a file. Give the checkpoint root",
-        tmp_path / "link": "link is a dangling link. Give the checkpoint root",
-        root / "release": f"release is a checkpoint folder. Give the root that holds it: {root}",
+        tmp_path / "missing": "missing does not exist. Pass the checkpoint directory",
+        root / TRACKER: f"{TRACKER} is a file. Pass the checkpoint directory",
+        tmp_path / "link": "link is a dangling link. Pass the checkpoint directory",
+        root / "release": f"release is an iteration directory. Pass the checkpoint directory: {root}",
         tmp_path / "empty": "Checkpoints there: none. Import the model again, or give another folder.",
     }.items():
         assert main(["check", str(path)]) == 1

@@ -18,7 +18,7 @@ import json
 
 import pytest
 import torch
-from models import make_tiny_llama
+from models import FAMILIES, make_tiny_llama, save_random_model
 from safetensors.torch import load_file, save_file
 
 from megatron.bridge import AutoBridge
@@ -36,7 +36,7 @@ def test_deep_finds_the_one_value_that_differs(tiny, hf, root, capsys):
     source = load_file(tiny.hf / "model.safetensors")
     report = json.loads(capsys.readouterr().out)
     assert report["notes"] == [
-        f"{len(source)} tensors are bit by bit those of {tiny.hf}, rounded where the release's dtype is narrower."
+        f"{len(source)} tensors are equal to those of {tiny.hf}, bit by bit, cast to the dtype of the checkpoint."
     ]
     name = "model.layers.1.mlp.up_proj.weight"
     source[name].view(torch.int16)[3, 5] ^= 1
@@ -45,21 +45,24 @@ def test_deep_finds_the_one_value_that_differs(tiny, hf, root, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["problems"] == [f"{name} differs from {hf} in 1 of {source[name].numel()} values"]
     assert report["notes"] == [
-        f"{len(source) - 1} tensors are bit by bit those of {hf}, rounded where the release's dtype is narrower."
+        f"{len(source) - 1} tensors are equal to those of {hf}, bit by bit, cast to the dtype of the checkpoint."
     ]
 
 
-def test_deep_tells_a_model_of_another_shape_and_one_that_is_not_there(root, tmp_path, capsys):
+def test_deep_tells_a_model_of_another_shape_and_one_that_is_not_there(tiny, root, tmp_path, capsys):
     other = make_tiny_llama(tmp_path / "hf", "eight-heads")
-    assert main(["check", str(root), "--deep", str(other)]) == 1
-    shown = capsys.readouterr().out
-    assert f"Not compared with {other}: the checkpoint is not of this model: Global shape mis" in shown
+    assert main(["check", str(root), "--deep", str(other), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["problems"] == [
+        f"Not compared with {other}: {root} was imported from {tiny.hf}, not from {other} (different config fields: head_dim, "
+        "num_attention_heads, num_key_value_heads, tie_word_embeddings, vocab_size). Pass the source model."
+    ]
     for path, expected in {
-        tmp_path / "nothing": "does not exist. Give a Hugging Face model ID or a model's folder.",
-        tmp_path: "is not a Hugging Face model: it has no config.json.",
+        tmp_path
+        / "nothing": f"No such directory: {tmp_path / 'nothing'}. Pass a Hugging Face model ID or a local directory.",
+        tmp_path: f"The model {tmp_path} is not a Hugging Face model: it has no config.json.",
     }.items():
         assert main(["check", str(root), "--deep", str(path)]) == 1
-        assert f"Not compared with {path}: The model {path} {expected}" in capsys.readouterr().out
+        assert f"Not compared with {path}: {expected}" in capsys.readouterr().out
 
 
 def test_deep_sees_without_loading_it_that_a_release_is_what_an_import_writes(tiny, hf):
@@ -80,6 +83,33 @@ def test_deep_sees_without_loading_it_that_a_release_is_what_an_import_writes(ti
         len(source) - 1,
         [f"{layer}k_proj.weight differs from {hf} in 1 of {count} values"],
     )
+
+
+def test_deep_compares_names_and_shapes_before_values(tiny, tmp_path, monkeypatch):
+    """Without a record of the source model, whose config would differ."""
+    monkeypatch.setattr(comparing, "find_equal", lambda *_: pytest.fail("values were compared"))
+    release = tiny.root / "release"
+    more = save_random_model(tmp_path / "more", FAMILIES["Qwen3 (qk-norm)"].config)
+    with pytest.raises(ValueError) as caught:
+        compare(release, str(more))
+    assert str(caught.value) == (
+        f"Different architecture: {release} does not contain the parameters decoder.layers.self_attention.k_layernorm.weight, "
+        "decoder.layers.self_attention.q_layernorm.weight. Pass the source model."
+    )
+    heads = make_tiny_llama(tmp_path / "heads", "eight-heads")
+    with pytest.raises(ValueError) as caught:
+        compare(release, str(heads))
+    assert str(caught.value) == (
+        f"Shape mismatch in 1 of 8 parameters: decoder.layers.self_attention.linear_qkv.weight is [2, 128, 64] in {release}, "
+        f"{heads} implies [2, 192, 64]. Pass the source model."
+    )
+
+
+def test_deep_lists_many_differing_tensors_in_one_problem(tiny, tmp_path):
+    other = make_tiny_llama(tmp_path / "hf", "gqa-untied", seed=1)
+    equal, (problem,) = compare(tiny.root / "release", str(other))
+    assert equal == 0 and problem.startswith(f"21 of 21 tensors differ from {other}: ")
+    assert "model.layers.0…1.mlp.gate_proj.weight (2)" in problem and len(problem) < 1000
 
 
 def test_deep_finds_a_tensor_of_which_the_checkpoint_has_only_the_beginning(tiny, hf):
@@ -127,8 +157,8 @@ def test_deep_names_what_only_one_of_the_two_has_however_little_it_loads_at_a_ti
     equal, problems = compare(tiny.root / "release", str(hf))
     assert equal == len(source) - 1
     assert problems == [
-        f"Of the checkpoint, without a source in {hf}: decoder.layers.1.mlp.linear_fc2.weight.",
-        f"Of {hf}, not in the checkpoint: model.layers.0.self_attn.q_norm.weight.",
+        f"Parameters of the checkpoint without a tensor in {hf}: decoder.layers.1.mlp.linear_fc2.weight.",
+        f"Tensors of {hf} that the checkpoint does not contain: model.layers.0.self_attn.q_norm.weight.",
     ]
 
 
@@ -148,8 +178,8 @@ def test_deep_ignores_what_an_import_ignores_and_says_what_one_may_let_go(tmp_pa
     equal, problems = compare(root / "release", str(hf))
     assert equal == len(own)
     assert problems == [
-        f"Of {hf}, not in the checkpoint: model.layers.0…1.self_attn.q_norm.weight (2). Megatron's model has no place "
-        "for it; an import lets go what allow_unused_tensors names."
+        f"Tensors of {hf} that the checkpoint does not contain: model.layers.0…1.self_attn.q_norm.weight (2). No parameter "
+        "corresponds to them; the import may have skipped them (allow_unused_tensors)."
     ]
 
 
@@ -158,4 +188,4 @@ def test_deep_reads_no_checkpoint_of_which_the_common_state_is_damaged(tiny, roo
     assert main(["check", str(root), "--deep", str(tiny.hf), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert all(problem.endswith(f"repair {root}") for problem in report["problems"])
-    assert f"Not compared with {tiny.hf}: the problems come first." in report["notes"]
+    assert f"Not compared with {tiny.hf}: fix the problems first." in report["notes"]

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""`check` tells what a release was made of, and whether it is the model that was asked for."""
+"""`check` prints the source model of a release, and verifies whether it is a given model."""
 
 import json
 
@@ -24,9 +24,14 @@ from megatron.bridge_release.repairing import repair
 
 def test_made_of_another_model_is_a_problem(tiny, other, root, capsys):
     assert main(["check", str(root), "--made-of", str(tiny.hf)]) == 0
-    assert f"made of: {tiny.hf}\n" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"source model: {tiny.hf}\n" in shown
+    assert f"note: {tiny.hf} matches the recorded source model.\n" in shown
     assert main(["check", str(root), "--made-of", str(other.hf)]) == 1
-    assert f"problem 1: {root} holds a release of {tiny.hf}, not of {other.hf}." in capsys.readouterr().out
+    assert (
+        f"problem 1: {root} was imported from {tiny.hf}, not from {other.hf} (different weights"
+        in capsys.readouterr().out
+    )
 
 
 def test_made_of_is_not_asked_where_there_is_no_release(default, tmp_path, capsys):
@@ -36,7 +41,7 @@ def test_made_of_is_not_asked_where_there_is_no_release(default, tmp_path, capsy
         report = json.loads(capsys.readouterr().out)
         (problem,) = report["problems"]
         assert "a/model" not in problem
-        assert report["notes"][-1] == "Not asked whether it was made of a/model: the problems come first."
+        assert report["notes"][-1] == "Source model not compared with a/model: fix the problems first."
 
 
 def test_a_release_that_does_not_say_what_it_was_made_of_is_noted_and_repair_asks_its_run_config(tiny, root, capsys):
@@ -45,12 +50,12 @@ def test_a_release_that_does_not_say_what_it_was_made_of_is_noted_and_repair_ask
     report = check(root)
     assert report.passed and report.made_of is None
     assert report.notes == [
-        f"{root}/release does not say which model it was made of. python -m megatron.bridge_release repair {root}"
+        f"{root}/release does not record its source model. python -m megatron.bridge_release repair {root}"
     ]
     assert main(["check", str(root), "--made-of", str(tiny.hf)]) == 1
-    assert "does not say which model it was made of" in capsys.readouterr().out
+    assert "does not record its source model, which may not be" in capsys.readouterr().out
     steps = repair(root)
-    assert steps == [f"write release/source.json: it was made of {tiny.hf}", "write release/integrity.json"]
+    assert steps == [f"write release/source.json: imported from {tiny.hf}", "write release/integrity.json"]
     assert main(["check", str(root), "--made-of", str(tiny.hf)]) == 0 and not check(root).notes
     assert main(["check", str(root), "--made-of", "another/model"]) == 1
 

@@ -27,6 +27,7 @@ from roots import stored_args
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.release.config_table import FAMILIES
+from megatron.bridge.training.release.headers import read_headers
 from megatron.bridge_release.computing import prove
 
 
@@ -240,7 +241,8 @@ def _let_through(hf: Path, root: Path, case: Case) -> str:
     allowed = sorted({name for name, _ in REFUSED[case.family]})
     there = [name for name in allowed if _has(hf, name)]
     try:
-        AutoBridge.import_ckpt(hf, root, release=True, allow_config_fields=there, allow_unused_tensors=["*.bias"])
+        biases = ["*.bias"] if any(name.endswith(".bias") for name in read_headers(hf)) else []
+        AutoBridge.import_ckpt(hf, root, release=True, allow_config_fields=there, allow_unused_tensors=biases)
     except (ValueError, TypeError) as refused:
         assert not root.exists(), refused
         return NOT_IMPORTED

@@ -126,9 +126,9 @@ def test_a_training_that_saved_elsewhere_is_exported_with_its_release(elsewhere,
 
 def test_a_release_of_another_model_is_refused(elsewhere, trained, tiny, other, tmp_path, capfd):
     message = _error(capfd, "export", elsewhere, tiny.hf, tmp_path / "out", "--release", other.root)
-    assert f"{other.root} holds a release of {other.hf}, not of {tiny.hf}" in message
+    assert f"{other.root} was imported from {other.hf}, not from {tiny.hf}" in message
     bridge = AutoBridge.from_hf_pretrained(tiny.hf)
-    with pytest.raises(ValueError, match=f"{other.root} holds a release of {other.hf}, not of {tiny.hf}"):
+    with pytest.raises(ValueError, match=f"{other.root} was imported from {other.hf}, not from {tiny.hf}"):
         bridge.export_ckpt(elsewhere, tmp_path / "out", release_path=other.root / "release")
     with pytest.raises(ValueError, match=f"{tiny.root} is not a release"):
         bridge.export_ckpt(elsewhere, tmp_path / "out", release_path=tiny.root)
@@ -158,7 +158,7 @@ def test_a_value_that_the_dtype_does_not_have_is_refused(hf, tmp_path, capfd):
     save_file(tensors, hf / "model.safetensors", metadata={"format": "pt"})
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
     message = _error(capfd, "export", tmp_path / "root", hf, tmp_path / "out", "--dtype", "float16")
-    assert f"{NORM} has values that float16 cannot hold" in message and not (tmp_path / "out").exists()
+    assert f"{NORM} has values that overflow in float16" in message and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("size, files", [("1TB", 1), ("100KB", 3), ("1B", 21)])

@@ -100,7 +100,7 @@ def test_an_import_is_of_one_revision(server, models, tmp_path):
         assert file.is_dir() or str(tmp_path / "cache").encode() not in file.read_bytes(), file
     # A copy of the files is the same model; another revision is not.
     require_source(root, models["v1"])
-    with pytest.raises(ValueError, match="not of"):
+    with pytest.raises(ValueError, match="not from"):
         require_source(root, models["main"])
 
 

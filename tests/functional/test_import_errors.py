@@ -87,14 +87,14 @@ def _missing(hf: Path) -> None:
 
 
 BAD_MODELS = {
-    _missing: "does not exist",
+    _missing: "No such directory: ",
     _no_config: "no config.json",
     _no_architecture: "names no architecture",
     _architecture_without_a_list: "names no architecture",
     _deep_config: "config.json cannot be read",
     _deep_field: "config.json has values in values, more than 50 deep",
     _config_of_its_own_code: r"requires its own Python code \(own.Config\).*pass trust_remote_code=True to run it",
-    _model_type_that_is_a_list: "config.json is no config that transformers takes",
+    _model_type_that_is_a_list: "config.json is not a valid config for transformers",
     _weights_of_another_name: "has transformers_weights, the file 'other.safetensors'",
     _foreign_architecture: "BertForMaskedLM.*not supported. These are: python -c 'from megatron.bridge import",
     _causal_but_without_a_bridge: "BloomForCausalLM.*not supported",
@@ -119,7 +119,7 @@ def test_code_that_the_hub_does_not_give_is_one_attempt_and_one_line(hf, tmp_pat
     _config_of_its_own_code(hf)
     change_config(hf, auto_map=_OWN_CODE | {"AutoConfig": "no-such-organization/model--own.Config"})
     with pytest.raises(
-        ValueError, match="Python code of no-such-organization/model, which the .* does not give"
+        ValueError, match="Python code of no-such-organization/model, which cannot be downloaded"
     ) as error:
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True, trust_remote_code=True)
     assert "\n" not in str(error.value) and not (tmp_path / "root").exists()
@@ -127,7 +127,7 @@ def test_code_that_the_hub_does_not_give_is_one_attempt_and_one_line(hf, tmp_pat
 
 @pytest.mark.parametrize(
     ("name", "error"),
-    [("", "^'' names no model"), ("a\0b", r"^'a\\x00b' names no model"), ("x" * 300, "^The model x* does not exist")],
+    [("", "^'' names no model"), ("a\0b", r"^'a\\x00b' names no model"), ("x" * 300, "^No such directory: x*")],
     ids=["empty", "NUL", "long"],
 )
 def test_a_name_that_no_model_can_have_is_refused(tmp_path, name, error):
@@ -272,14 +272,14 @@ def test_a_root_that_holds_a_checkpoint_is_refused_before_any_work(hf, tiny, tmp
     _fails(
         hf,
         root,
-        f"already holds a checkpoint of {tiny.hf}: release, the tracker 'release'. Use another output path, or pass "
+        f"already contains a checkpoint imported from {tiny.hf}: release, the tracker 'release'. Use another output path, or pass "
         "overwrite=",
     )
     assert contents(root) == before
 
 
 def test_an_import_of_upstreams_is_refused_and_repair_is_named(hf, default):
-    _fails(hf, default, f"or make a release of it: python -m megatron.bridge_release repair {default}$")
+    _fails(hf, default, f"or convert the checkpoint to a release: python -m megatron.bridge_release repair {default}$")
 
 
 def test_a_home_folder_is_the_users(hf, tiny, tmp_path, monkeypatch):

@@ -251,10 +251,10 @@ def test_the_hook_says_what_keeps_a_root_from_being_fine_tuned(tiny, tmp_path, t
 def test_the_hook_does_not_start_from_another_models_release(tiny, other, tmp_path):
     root = shutil.copytree(tiny.root, tmp_path / "root")
     assert before_training(str(tiny.hf), str(root))[-2:] == ["--save", str(root)]
-    with pytest.raises(ValueError, match=f"{root} holds a release of {tiny.hf}, not of {other.hf}"):
+    with pytest.raises(ValueError, match=f"{root} was imported from {tiny.hf}, not from {other.hf}"):
         before_training(str(other.hf), str(root))
     (root / "release/source.json").unlink()
-    with pytest.raises(ValueError, match="does not say which model it was made of"):
+    with pytest.raises(ValueError, match="does not record its source model"):
         before_training(str(tiny.hf), str(root))
 
 
@@ -297,5 +297,6 @@ def test_a_container_does_not_start_from_another_models_release(tiny, other, tmp
     path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     error = _error("sft_in_container.sh", other.hf, tiny.root, "chats.jsonl", PATH=path, PYTHONWARNINGS="ignore")
     assert error.splitlines()[-1] == (
-        f"error: {tiny.root} holds a release of {tiny.hf}, not of {other.hf}. Import that into another folder."
+        f"error: {tiny.root} was imported from {tiny.hf}, not from {other.hf} (different weights). Pass the source "
+        "model, or another checkpoint directory."
     )

@@ -71,5 +71,5 @@ def test_what_two_ranks_wrote_in_parts_or_padded_is_compared_without_loading_it(
 @pytest.mark.parametrize("rank", [0, 1])
 def test_each_of_two_ranks_refuses_a_model_that_lacks_a_tensor(two_ranks, rank):
     out, _ = two_ranks
-    assert "Missing: model.norm.weight" in (out / f"less{rank}.txt").read_text()
+    assert "Missing tensors: model.norm.weight" in (out / f"less{rank}.txt").read_text()
     assert not (out / "less-root").exists()

@@ -143,15 +143,15 @@ FOLDERS: dict[Callable[[Path], Any], str] = {
     _pointer: "model.safetensors is a Git LFS pointer.*git lfs pull",
     _huge_header: "model.safetensors is no whole safetensors file",
     _missing_shard: "names model-b.safetensors, which is no file there: .* tensors are missing",
-    _index_of_more: "names 1 tensors that its files do not hold: model.layers.9.x",
-    _stale_tensor: "model-b.safetensors holds the tensor .*, which .* does not give it",
+    _index_of_more: "names 1 tensors that its files do not contain: model.layers.9.x",
+    _stale_tensor: "model-b.safetensors contains the tensor .*, which .* does not list there",
     _fifo: "model.safetensors is no file",
     _no_index: "has model-00001-of-00002.safetensors, .* and no model.safetensors.index.json says",
     _another_name: "has neither model.safetensors nor .* rename it to model.safetensors",
     _broken_index: "index.json is no file, or a link to none",
     _index_that_is_a_folder: "index.json is no file, or a link to none",
     _torn_index: "index.json is damaged",
-    _two_models: "holds two models",
+    _two_models: "contains two models",
     _pickled: "no safetensors files, but pytorch_model.bin",
     _no_tokenizer: "has no tokenizer",
     _larger_tokenizer: "goes up to the ID 500, and the embedding has 500 rows",
@@ -168,7 +168,7 @@ def test_a_folder_that_is_not_whole_is_refused(families, tmp_path, spoil):
 
 @pytest.mark.parametrize("name", ["a/b/c", "~/no such model", "-x"])
 def test_a_name_that_is_no_model_is_one_line(tmp_path, name):
-    assert_refused(name, tmp_path / "root", "does not exist")
+    assert_refused(name, tmp_path / "root", "No such directory: ")
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "no-such-organization/model"])

@@ -124,21 +124,21 @@ REFUSED = {
     _changed_config(
         "  tensor_model_parallel_size: 1\n  tensor_parallel", "  tensor_model_parallel_size: 0\n  tensor_parallel"
     ): "does not describe",
-    _notes_beside_a_linked_copy: "holds more than one checkpoint: iter_0000000, release.",
+    _notes_beside_a_linked_copy: "contains more than one checkpoint: iter_0000000, release.",
     _pipe: "pipe.json is a link, or no file: it is not followed. Put the file itself there.",
     _list_of_steps: "train_state.pt is no train state (train_state.pt cannot be read: it holds a list)",
     _linked_tracker: f"{TRACKER} is a link, or no file: it is not followed. Put the file itself there.",
-    _trained: "holds checkpoints of a training (iter_0000100), not only an import.",
+    _trained: "contains checkpoints of a training (iter_0000100), not only an import.",
     _tracker_of_a_training: "says 100: training has gone on in it, and its checkpoint is not there. Restore that, or",
     _at_iteration_5: "iter_0000000 is a checkpoint of a training: it is at iteration 5.",
-    _with_optimizer_state: "iter_0000000 is a checkpoint of a training: it holds optimizer state.",
-    _two_checkpoints: "holds more than one checkpoint: iter_0000000, release. Move away those that you do not want",
-    _two_nested: "holds more than one checkpoint: release, release/iter_0000000. Move away those",
+    _with_optimizer_state: "iter_0000000 is a checkpoint of a training: it contains optimizer state.",
+    _two_checkpoints: "contains more than one checkpoint: iter_0000000, release. Move away those that you do not want",
+    _two_nested: "contains more than one checkpoint: release, release/iter_0000000. Move away those",
     _no_run_config: "run_config.yaml is missing. Restore it from a copy, or import the model again.",
     _unknown_model: "run_config.yaml names the model 'os.system', which this Megatron-Bridge does not know.",
     _cut: f"{SHARD} has 1000 bytes and should have ",
-    _half_a_copy: "release holds no checkpoint, but files. Move it away, then repair again.",
-    _nothing: "holds no checkpoint. Import the model again, or give another folder.",
+    _half_a_copy: "release contains no checkpoint, but files. Move it away, and run the repair again.",
+    _nothing: "contains no checkpoint. Import the model again, or give another folder.",
 }
 
 

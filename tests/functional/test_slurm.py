@@ -104,4 +104,4 @@ def test_two_nodes_import_one_release_and_train_it(tiny, tmp_path, batch):
 
 def test_a_refusal_ends_the_job(tiny, batch):
     said = batch("import.sbatch", tiny.hf, tiny.root, status=1)
-    assert f"error: {tiny.root} already holds a checkpoint" in said
+    assert f"error: {tiny.root} already contains a checkpoint" in said

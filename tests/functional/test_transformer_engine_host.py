@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from hf_tensors import assert_same_tensors, same_bits
-from models import FAMILIES, make_tiny_llama, save_random_model
+from models import DENSE, FAMILIES, make_tiny_llama, save_random_model
 from roots import stored_args
 from safetensors.torch import load_file, save_file
 from streamed import read_entries
@@ -66,10 +66,9 @@ def _with_expert_bias(hf: Path) -> Path:
 
 
 def _vision_language(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Path:
-    sizes = dict(vocab_size=500, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4)
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
     vision = dict(depth=2, hidden_size=32, intermediate_size=48, num_heads=2, out_hidden_size=64)
-    text = sizes | dict(num_key_value_heads=2, rope_parameters=rope)
+    text = DENSE | dict(rope_parameters=rope)
     config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False)
     save_random_model(folder, config, make=Qwen2_5_VLForConditionalGeneration)
     if dtype is torch.float32:
@@ -87,11 +86,15 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
     command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder)]
     subprocess.run([*command, f"transformer-engine=={TRANSFORMER_ENGINE}"], check=True)
     (wheel,) = folder.glob("*.whl")
+    gpt_oss = {
+        name: value for name, value in DENSE.items() if name not in ("rope_parameters", "max_position_embeddings")
+    }
+    gpt_oss |= dict(head_dim=16, num_local_experts=4, num_experts_per_tok=2)
     made = [
         make_tiny_llama(models / "llama", "gqa-untied"),
         save_random_model(models / "experts", FAMILIES["Qwen3-MoE (experts, qk-norm)"].config),
         _with_expert_bias(save_random_model(models / "latent", FAMILIES["DeepSeek-V3 (MLA, shared experts)"].config)),
-        save_random_model(models / "gpt-oss", GptOssConfig(**GPT_OSS)),
+        save_random_model(models / "gpt-oss", GptOssConfig(**gpt_oss)),
         _vision_language(models / "vision-language"),
         _vision_language(models / "wider-files", torch.float32),
         # Last: what a process has for itself grows with what it does first.
@@ -102,17 +105,6 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
     return Host(models, out, json.loads((out / "results.json").read_text()))
 
 
-GPT_OSS = dict(
-    vocab_size=500,
-    hidden_size=64,
-    intermediate_size=96,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=16,
-    num_local_experts=4,
-    num_experts_per_tok=2,
-)
 # 270 MB in bfloat16, of which two thirds are the gates and up projections, which are converted.
 LARGE = dict(
     vocab_size=512,

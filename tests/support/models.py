@@ -90,7 +90,7 @@ LLAMA_1B: dict[str, Any] = dict(
     rope_parameters=_LLAMA3_ROPE | {"factor": 32.0},
 )
 
-_SIZES = dict(
+SIZES = dict(
     vocab_size=500,
     hidden_size=64,
     num_hidden_layers=2,
@@ -98,8 +98,8 @@ _SIZES = dict(
     max_position_embeddings=2048,
     rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
 )
-_DENSE = _SIZES | dict(intermediate_size=96, num_key_value_heads=2)
-_EXPERTS = dict(moe_intermediate_size=32, num_experts_per_tok=2)
+DENSE = SIZES | dict(intermediate_size=96, num_key_value_heads=2)
+EXPERTS = dict(moe_intermediate_size=32, num_experts_per_tok=2)
 _LATENT = dict(
     num_key_value_heads=4, q_lora_rank=24, kv_lora_rank=16, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16
 )
@@ -109,7 +109,7 @@ _NEEDS_TE_FOR_MLA = "Megatron Core's own attention knows no multi-latent attenti
 
 
 # Tied, and with a vocabulary that two ranks cannot share evenly.
-ODD_LLAMA = _DENSE | dict(vocab_size=517, tie_word_embeddings=True)
+ODD_LLAMA = DENSE | dict(vocab_size=517, tie_word_embeddings=True)
 
 
 class Family(NamedTuple):
@@ -128,27 +128,27 @@ class Family(NamedTuple):
 
 # The families that people fine-tune, each with what is its own.
 FAMILIES = {
-    "Llama 2": Family(LlamaConfig(**_DENSE | dict(num_key_value_heads=4, rms_norm_eps=1e-5))),
-    "Llama 3.1 (rope scaling)": Family(LlamaConfig(**_DENSE | dict(rope_parameters=_LLAMA3_ROPE))),
+    "Llama 2": Family(LlamaConfig(**DENSE | dict(num_key_value_heads=4, rms_norm_eps=1e-5))),
+    "Llama 3.1 (rope scaling)": Family(LlamaConfig(**DENSE | dict(rope_parameters=_LLAMA3_ROPE))),
     "Llama 3.2 (rope scaling, tied)": Family(
-        LlamaConfig(**_DENSE | dict(rope_parameters=_LLAMA3_ROPE | {"factor": 32.0}, tie_word_embeddings=True)),
+        LlamaConfig(**DENSE | dict(rope_parameters=_LLAMA3_ROPE | {"factor": 32.0}, tie_word_embeddings=True)),
         forgotten=("rope_scaling_factor",),
     ),
-    "Mistral": Family(MistralConfig(**_DENSE, head_dim=32, sliding_window=None)),
-    "Mistral (sliding window)": Family(MistralConfig(**_DENSE, head_dim=16, sliding_window=24)),
-    "Qwen2 (QKV bias)": Family(Qwen2Config(**_DENSE)),
-    "Qwen2.5 (QKV bias, tied)": Family(Qwen2Config(**_DENSE, tie_word_embeddings=True)),
-    "Qwen3 (qk-norm)": Family(Qwen3Config(**_DENSE, head_dim=32, tie_word_embeddings=True)),
-    "Gemma": Family(GemmaConfig(**_DENSE, head_dim=16), _NO_FLAGS_FOR_GEMMA),
-    "Mixtral": Family(MixtralConfig(**_DENSE, num_local_experts=4), "Megatron-Bridge 0.6.2 has no bridge for it"),
-    "Qwen3-MoE (experts, qk-norm)": Family(Qwen3MoeConfig(**_DENSE, **_EXPERTS, head_dim=16, num_experts=4)),
+    "Mistral": Family(MistralConfig(**DENSE, head_dim=32, sliding_window=None)),
+    "Mistral (sliding window)": Family(MistralConfig(**DENSE, head_dim=16, sliding_window=24)),
+    "Qwen2 (QKV bias)": Family(Qwen2Config(**DENSE)),
+    "Qwen2.5 (QKV bias, tied)": Family(Qwen2Config(**DENSE, tie_word_embeddings=True)),
+    "Qwen3 (qk-norm)": Family(Qwen3Config(**DENSE, head_dim=32, tie_word_embeddings=True)),
+    "Gemma": Family(GemmaConfig(**DENSE, head_dim=16), _NO_FLAGS_FOR_GEMMA),
+    "Mixtral": Family(MixtralConfig(**DENSE, num_local_experts=4), "Megatron-Bridge 0.6.2 has no bridge for it"),
+    "Qwen3-MoE (experts, qk-norm)": Family(Qwen3MoeConfig(**DENSE, **EXPERTS, head_dim=16, num_experts=4)),
     "DeepSeek-V2 (MLA, shared experts)": Family(
-        DeepseekV2Config(**_SIZES, **_EXPERTS, **_LATENT, n_routed_experts=4, n_shared_experts=1), _NEEDS_TE_FOR_MLA
+        DeepseekV2Config(**SIZES, **EXPERTS, **_LATENT, n_routed_experts=4, n_shared_experts=1), _NEEDS_TE_FOR_MLA
     ),
     "DeepSeek-V3 (MLA, shared experts)": Family(
         DeepseekV3Config(
-            **_SIZES,
-            **_EXPERTS,
+            **SIZES,
+            **EXPERTS,
             **_LATENT,
             intermediate_size=96,
             n_routed_experts=4,

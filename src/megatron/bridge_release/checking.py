@@ -76,7 +76,7 @@ def _choose_folder(report: Report, root: Root) -> str | None:
     for name in root.checkpoints:
         if "/" in name:
             report.add_problem(
-                f"{root.path} holds a checkpoint inside another's folder: {name}. {repair_command(root.path)}"
+                f"{root.path} contains a checkpoint inside another checkpoint: {name}. {repair_command(root.path)}"
             )
     if root.replaced is not None:
         report.add_problem(

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Compares a checkpoint with the Hugging Face model that it was made of, bit by bit, and names what differs.
+"""Compares a checkpoint with its Hugging Face source model, bit by bit, and names the tensors that differ.
 
 Parameters that are what an import would write are found without loading them; the others are loaded, a few layers at a
 time, and converted to Hugging Face's layout.
@@ -37,6 +37,7 @@ from megatron.bridge.training.release.meta_model import build_on_meta
 from megatron.bridge.training.release.names import grouped
 from megatron.bridge.training.release.preflight import check_model
 from megatron.bridge.training.release.source import recorded_revision
+from megatron.bridge.training.release.streaming import entries_of
 from megatron.bridge_release.args_check import EMBEDDING
 from megatron.bridge_release.loading import load_part
 from megatron.bridge_release.reading import read_metadata
@@ -48,6 +49,9 @@ _PADDED = (EMBEDDING, "output_layer.weight")
 
 # How many bytes of the checkpoint are loaded at a time; at least one tensor is.
 _BATCH = 1 << 28
+
+# How many differing tensors are a problem each. More of them are one problem.
+_MOST_PROBLEMS = 8
 
 
 def compare(folder: Path, hf_model: str, revision: str | None = None) -> tuple[int, list[str]]:
@@ -81,28 +85,58 @@ def compare(folder: Path, hf_model: str, revision: str | None = None) -> tuple[i
     lacking = {name for name in source.keys() if not is_ignored(name, bridge.hf_pretrained.config)}
     problems = []
     with temporary_distributed_context(backend="gloo"):
+        model = build_on_meta(provider)
+        _require_same_shapes(model[0], folder, hf_model)
         found = find_equal(folder, bridge)
         equal = found.tensors
-        model = build_on_meta(provider)
         tasks = _tasks_with_weights(bridge, model)
         parameters = {name.removeprefix("module.") for name, _ in model[0].named_parameters()}
         without = parameters - {task.param_name for task in tasks}
         if without:
-            problems.append(f"Of the checkpoint, without a source in {hf_model}: {grouped(sorted(without))}.")
+            problems.append(
+                f"Parameters of the checkpoint without a tensor in {hf_model}: {grouped(sorted(without))}."
+            )
         if lacking - equal:
             # The files may hold a copy of a tied output layer, which is compared with the embedding.
             found.parameters -= {task.param_name for task in tasks if task.param_name.endswith(EMBEDDING)}
         loaded = _Loaded(model[0], folder, [task for task in tasks if task.param_name not in found.parameters])
+        differing: dict[str, str] = {}
         for name, difference in _find_differences(bridge, model, loaded, hf_model):
             lacking.discard(name)
             equal.discard(name)
             if difference is None:
                 equal.add(name)
             else:
-                problems.append(difference)
+                differing[name] = difference
+        if len(differing) > _MOST_PROBLEMS:
+            total = len(differing) + len(equal)
+            problems.append(f"{len(differing)} of {total} tensors differ from {hf_model}: {grouped(differing)}.")
+        else:
+            problems += differing.values()
     if lacking - equal:
         problems.append(_describe_lacking(lacking - equal, hf_model, mapped=not without))
     return len(equal), problems
+
+
+def _require_same_shapes(model: Any, folder: Path, hf_model: str) -> None:
+    """Require that a checkpoint contains the parameters of a model, before values are compared.
+
+    Raises:
+        ValueError: If a parameter is missing or has another shape.
+    """
+    stored = read_metadata(folder).tensors
+    expected = {entry.key: tuple(entry.global_shape) for entry in entries_of(model)}
+    if missing := sorted(expected.keys() - stored.keys()):
+        raise ValueError(
+            f"Different architecture: {folder} does not contain the parameters {grouped(missing)}. Pass the source model."
+        )
+    differing = [name for name, shape in expected.items() if tuple(stored[name].shape) != shape]
+    if differing:
+        name = differing[0]
+        raise ValueError(
+            f"Shape mismatch in {len(differing)} of {len(expected)} parameters: {name} is {list(stored[name].shape)} in "
+            f"{folder}, {hf_model} implies {list(expected[name])}. Pass the source model."
+        )
 
 
 def _make_provider(bridge: AutoBridge[Any], folder: Path) -> Any:
@@ -125,7 +159,7 @@ def _tasks_with_weights(bridge: AutoBridge[Any], model: list[Any]) -> list[Any]:
 def _find_differences(
     bridge: AutoBridge[Any], model: list[Any], tasks: "_Loaded", hf_model: str
 ) -> Iterator[tuple[str, str | None]]:
-    """Convert a checkpoint's parameters and compare them with the tensors that they were made of.
+    """Convert a checkpoint's parameters and compare them with the tensors of its source model.
 
     Args:
         bridge: The `AutoBridge` of the Hugging Face model.
@@ -158,8 +192,10 @@ def _find_differences(
 
 def _describe_lacking(names: set[str], hf_model: str, *, mapped: bool) -> str:
     """Return what to say of tensors that the checkpoint lacks, given whether all of its parameters have a source."""
-    why = " Megatron's model has no place for it; an import lets go what allow_unused_tensors names." if mapped else ""
-    return f"Of {hf_model}, not in the checkpoint: {grouped(sorted(names))}.{why}"
+    why = (
+        " No parameter corresponds to them; the import may have skipped them (allow_unused_tensors)." if mapped else ""
+    )
+    return f"Tensors of {hf_model} that the checkpoint does not contain: {grouped(sorted(names))}.{why}"
 
 
 class _Loaded:
@@ -203,7 +239,7 @@ class _Loaded:
         try:
             return load_part(wanted, self._folder)
         except ValueError as error:
-            raise ValueError(f"the checkpoint is not of this model: {error}") from error
+            raise ValueError(f"{self._folder} cannot be read: {error}") from error
 
 
 def _size(tensor: torch.Tensor) -> int:

@@ -104,8 +104,8 @@ class Proof:
         verdict = "computes what" if self.agrees else "computes another function than"
         return (
             f"Megatron-LM {verdict} {self.hf_model}{' does' if self.agrees else ''}: with {layers} {self.of_layers} "
-            f"layers, the logits of {self.positions} positions differ by {self.difference:.1e} of the largest (bound: "
-            f"{self.bound:.0e}), and both choose the same token at {self.same_choice}"
+            f"layers, the logits of {self.positions} positions differ by at most {self.difference:.1e}, relative to the "
+            f"largest logit (bound: {self.bound:.0e}), and both choose the same token at {self.same_choice}"
         )
 
 
@@ -265,7 +265,7 @@ def _release(root: Path) -> Path:
     found = read_root(root)
     tracker = "" if found.tracker is None else found.tracker
     if not tracker or not parse_tracker(tracker, str(root))[1] or not (root / RELEASE / FLAGS_FILE).is_file():
-        raise ValueError(f"{root} holds no release to compute with. Make one from an import: {repair_command(root)}")
+        raise ValueError(f"{root} contains no release. To convert an import to a release, run: {repair_command(root)}")
     return root / RELEASE
 
 
@@ -308,10 +308,10 @@ def _require_same_sizes(folder: Path, args: Namespace, hf: HuggingFaceModel, nam
         ValueError: If they say otherwise.
     """
     if args.num_layers != hf.layers:
-        raise ValueError(f"{folder / FLAGS_FILE} says {args.num_layers} layers, and {name} has {hf.layers}")
+        raise ValueError(f"{folder / FLAGS_FILE} declares {args.num_layers} layers; {name} has {hf.layers}")
     if args.padded_vocab_size < hf.config.vocab_size:
         raise ValueError(
-            f"{folder / FLAGS_FILE} says a vocabulary of {args.padded_vocab_size}, and {name} has "
+            f"{folder / FLAGS_FILE} declares a vocabulary of {args.padded_vocab_size}; {name} has "
             f"{hf.config.vocab_size}"
         )
 

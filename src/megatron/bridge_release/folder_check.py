@@ -100,7 +100,7 @@ class FolderCheck:
         if report.beyond_repair:
             return
         if not (path / METADATA).exists() and not (path / FORMAT_FILE).exists():
-            self._beyond_repair(f"{path} holds no checkpoint of the format torch_dist. Import the model again.")
+            self._beyond_repair(f"{path} contains no checkpoint in the format torch_dist. Import the model again.")
             return
         self._files = {name: File(name, (path / name).stat().st_size) for name in files_of(path)}
         self._check_format()
@@ -115,7 +115,7 @@ class FolderCheck:
                 *(MEGATRON_LM, OLDER_MEGATRON_LM),
             )
         elif report.layout == "release":
-            report.stop("it knows no release checkpoints", UPSTREAM)
+            report.stop("it does not support release checkpoints", UPSTREAM)
         report.files = [self._files[name] for name in sorted(self._files)]
         if report.layout != "import":
             # What keeps Megatron-LM from starting is among the problems and notes.
@@ -216,8 +216,8 @@ class FolderCheck:
             return None
         if checksums == SUMS_FILE:
             self._report.notes.append(
-                f"{self._path / SUMS_FILE} takes the place of {INTEGRITY_FILE}, which Megatron-LM's --verify-integrity "
-                f"asks for. {self._repair}"
+                f"{self._path / SUMS_FILE} replaces {INTEGRITY_FILE}, which Megatron-LM's --verify-integrity "
+                f"requires. {self._repair}"
             )
         own = {COMMON_STATE, *UPSTREAM_FILES, *ADDED_FILES}
         own |= metadata.sizes().keys() if metadata else set()
@@ -270,7 +270,7 @@ class FolderCheck:
         report.args = len(args) or None
         report.args_problem = find_args_problem(args, metadata)
         if report.layout == "training" and not args:
-            report.notes.append("It holds no args: give Megatron-LM all flags of the model.")
+            report.notes.append("The checkpoint contains no args. Pass all flags of the model to Megatron-LM.")
         elif report.layout == "release" and report.args_problem is not None:
             text = f"{self._path}: {report.args_problem}. {self._repair}"
             report.add_problem(text, MEGATRON_LM, OLDER_MEGATRON_LM)
@@ -353,7 +353,9 @@ class FolderCheck:
             except (ValueError, RecursionError) as error:
                 self._file_problem(name, f"is damaged ({error})", BRIDGE, UPSTREAM)
         if not names:
-            self._report.notes.append("It holds no tokenizer: give --tokenizer-type and --tokenizer-model.")
+            self._report.notes.append(
+                "The checkpoint contains no tokenizer. Pass --tokenizer-type and --tokenizer-model."
+            )
 
     def _check_source(self) -> None:
         try:
@@ -363,10 +365,10 @@ class FolderCheck:
             return
         if source is not None:
             self._report.made_of = source.made_of
-            self._report.notes += [f"Let through when it was made: {text}" for text in source.let_through]
+            self._report.notes += [f"Allowed at the import: {text}" for text in source.let_through]
         else:
-            what_next = "" if describe_run_config(self._path) is None else f" {self._repair}"
-            self._report.notes.append(f"{self._path} does not say which model it was made of.{what_next}")
+            advice = "" if describe_run_config(self._path) is None else f" {self._repair}"
+            self._report.notes.append(f"{self._path} does not record its source model.{advice}")
 
     def _read_source_of_release(self) -> None:
         """Report the source model of the release that a training started from."""

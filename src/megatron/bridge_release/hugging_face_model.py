@@ -73,7 +73,7 @@ class HuggingFaceModel:
         self.layers: int = self.config.num_hidden_layers
 
     def kinds(self) -> list[tuple[Any, ...]]:
-        """Return for each layer what it is made of; layers with equal values are of one kind."""
+        """Return a description of each layer; layers of the same kind have equal descriptions."""
         tensors: list[set[Any]] = [set() for _ in range(self.layers)]
         for name, shape in self._shapes.items():
             match = _LAYER.search(name)
@@ -147,8 +147,8 @@ class HuggingFaceModel:
         for kind in ("missing_keys", "mismatched_keys"):
             # Where shapes differ, a key comes with its two shapes.
             if wrong := sorted(str(key if isinstance(key, str) else key[0]) for key in info[kind]):
-                what = "has no" if kind == "missing_keys" else "has another shape than its config says of"
-                raise ValueError(f"{self._name} {what} {_few(wrong)}. Give the model that the release was made of.")
+                what = "does not contain" if kind == "missing_keys" else "has shapes that its config does not imply:"
+                raise ValueError(f"{self._name} {what} {_few(wrong)}. Pass the source model of the release.")
         return model.eval()
 
 

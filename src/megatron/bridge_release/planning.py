@@ -82,7 +82,7 @@ def plan_repair(root: Root) -> Plan:
         The plan; without steps if the root holds a release that needs no repair.
 
     Raises:
-        ValueError: If the root holds no checkpoint, a damaged one, more than one, or one of a training run.
+        ValueError: If the root contains no checkpoint, a damaged one, more than one, or one of a training run.
         OSError: If a file cannot be read.
     """
     _refuse_training(root)
@@ -144,7 +144,7 @@ def _describe_content(plan: Plan, name: str) -> str:
     if name == COMMON_STATE and (plan.derive or plan.move_tokenizer):
         return f", with args from {RUN_CONFIG}" if plan.derive else ", with the tokenizer's place"
     if name == SOURCE_FILE:
-        return f": it was made of {plan.record.made_of}" if plan.record else ""
+        return f": imported from {plan.record.made_of}" if plan.record else ""
     return ""
 
 
@@ -165,7 +165,9 @@ def _refuse_other_files(root: Root, source: str) -> None:
     folder = root.path / source
     for empty in root.empty:
         if not source.startswith(f"{empty}/") and any((root.path / empty).iterdir()):
-            raise ValueError(f"{root.path / empty} holds no checkpoint, but files. Move it away, then repair again.")
+            raise ValueError(
+                f"{root.path / empty} contains no checkpoint, but files. Move it away, and run the repair again."
+            )
     if "/" in source and (others := sorted(child.name for child in folder.parent.iterdir() if child != folder)):
         raise ValueError(
             f"{folder.parent} holds {', '.join(others)} beside the checkpoint {folder.name}. Move away what is not "
@@ -193,11 +195,11 @@ def plan_revert(root: Root) -> Plan:
         if tracker == "0" and root.checkpoints == (UPSTREAM_FOLDER,):
             return Plan(UPSTREAM_FOLDER)
         raise ValueError(
-            f"{path} holds no release to revert. Checkpoints there: {', '.join(root.checkpoints) or 'none'}."
+            f"{path} contains no release to revert. Checkpoints there: {', '.join(root.checkpoints) or 'none'}."
         )
     if others := [name for name in root.checkpoints if not _is_in(root, name, RELEASE)]:
         raise ValueError(
-            f"{path} holds another checkpoint beside the release: {', '.join(others)}. Move it away first."
+            f"{path} contains another checkpoint next to the release: {', '.join(others)}. Move it away first."
         )
     if not tracker:
         raise ValueError(f"{path} has no {TRACKER}. Repair it first.")
@@ -240,7 +242,7 @@ def _refuse_training(root: Root) -> None:
         if (match := ITERATION_FOLDER.fullmatch(name)) and int(match[1]) > 0
     ]
     if trained:
-        raise ValueError(f"{root.path} holds checkpoints of a training ({', '.join(trained)}), not only an import.")
+        raise ValueError(f"{root.path} contains checkpoints of a training ({', '.join(trained)}), not only an import.")
     try:
         iteration, _ = parse_tracker(root.tracker or "", TRACKER)
     except ValueError:
@@ -261,7 +263,7 @@ def _choose_source(root: Root) -> str:
     """
     if not root.checkpoints:
         left = f", but what a dead process left ({', '.join(root.leftovers)})" if root.leftovers else ""
-        raise ValueError(f"{root.path} holds no checkpoint{left}. Import the model again, or give another folder.")
+        raise ValueError(f"{root.path} contains no checkpoint{left}. Import the model again, or give another folder.")
     first = RELEASE if RELEASE in root.checkpoints else root.checkpoints[0]
     others = [name for name in root.checkpoints if not _is_in(root, name, first)]
     if not others:
@@ -270,7 +272,7 @@ def _choose_source(root: Root) -> str:
     if named and not any("/" in name for name in others):
         return RELEASE
     raise ValueError(
-        f"{root.path} holds more than one checkpoint: {', '.join(root.checkpoints)}. Move away those that you do not "
+        f"{root.path} contains more than one checkpoint: {', '.join(root.checkpoints)}. Move away those that you do not "
         "want, then repair again."
     )
 
@@ -299,7 +301,7 @@ def _refuse_trained(folder: Path) -> None:
     """
     metadata = read_metadata(folder)
     if any("optimizer" in key.split(".") for key in (*metadata.tensors, *metadata.objects)):
-        raise ValueError(f"{folder} is a checkpoint of a training: it holds optimizer state.")
+        raise ValueError(f"{folder} is a checkpoint of a training: it contains optimizer state.")
     try:
         common = read_state(folder)
     except Unreadable:

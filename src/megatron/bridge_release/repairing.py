@@ -57,7 +57,7 @@ def repair(path: Path, *, dry_run: bool = False) -> list[str]:
         The steps taken, in words; empty if the root holds a release as an import writes it.
 
     Raises:
-        ValueError: If the root holds no checkpoint, a damaged one, more than one, or one of a training run.
+        ValueError: If the root contains no checkpoint, a damaged one, more than one, or one of a training run.
         RuntimeError: If another process is writing into the root.
         OSError: If the filesystem refuses.
     """

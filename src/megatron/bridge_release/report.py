@@ -59,7 +59,7 @@ class Reader:
 
 @dataclass
 class Report:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
         root: The checkpoint root.
@@ -68,7 +68,7 @@ class Report:
         tracker: Text of the tracker; None if there is none.
         folder: Path, in the root, of the checkpoint folder that was checked; None if there was none to check.
         files: Its files.
-        made_of: The Hugging Face model that it was made of; None if it does not say.
+        made_of: The source model; None if it is not recorded.
         args: Number of Megatron-LM's args in it; None if there are none.
         readers: Who can load it.
         launch: Words of the command line with which Megatron-LM starts from it; empty if there are no flags for it.

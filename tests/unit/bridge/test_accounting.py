@@ -82,7 +82,7 @@ def test_integers_are_no_weights(dtype):
 
 def test_a_type_that_no_weight_has_is_named():
     (problem,) = _account({NAME: ("F4", (8, 8))}).problems
-    assert problem == f"Of a type that no weight has (F4): {NAME}."
+    assert problem == f"Unsupported dtype (F4): {NAME}."
 
 
 def test_what_is_taken_is_dequantized_block_by_block():

@@ -56,6 +56,18 @@ def test_a_result_or_an_error_is_handed_on(run):
         run(lambda: {}["missing"])
 
 
+def test_an_error_of_one_of_several_ranks_names_the_rank(monkeypatch):
+    monkeypatch.setattr(all_ranks, "gather", lambda failure: [failure, KeyError("missing"), OSError()])
+    monkeypatch.setattr(all_ranks, "_has_other_ranks", lambda: True)
+    with pytest.raises(KeyError) as caught:
+        together(lambda: None)
+    assert caught.value.__notes__ == ["The error is from rank 1."]
+    monkeypatch.undo()
+    with pytest.raises(KeyError) as caught:
+        together(lambda: {}["missing"])
+    assert not hasattr(caught.value, "__notes__")
+
+
 def test_what_each_rank_gives_is_listed():
     assert gather("mine") == ["mine"]
 

@@ -34,7 +34,7 @@ def test_a_plain_config_is_carried():
     ("changes", "said"),
     [
         ({"transformers_weights": "other.safetensors"}, "transformers_weights, the file 'other.safetensors'"),
-        ({"head_dim": 15}, "heads of 15 numbers"),
+        ({"head_dim": 15}, "heads of 15 values"),
         ({"pad_token_id": 64}, "pad_token_id 64, and the embedding has 64 rows"),
         ({"pad_token_id": -65}, "pad_token_id -65"),
     ],

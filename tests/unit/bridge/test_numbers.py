@@ -39,7 +39,7 @@ def test_nan_and_inf_are_refused_in_every_dtype(dtype):
         require_numbers(torch.tensor([0.0, float("nan")]).to(dtype), "weight")
     if dtype is not torch.float8_e4m3fn:
         # It has no infinity.
-        with pytest.raises(ValueError, match="^weight has values that .* cannot hold"):
+        with pytest.raises(ValueError, match="^weight has values that overflow in"):
             require_numbers(torch.tensor([0.0, -float("inf")]).to(dtype), "weight")
 
 

@@ -143,7 +143,7 @@ def test_what_a_crash_between_two_renames_left_is_taken_back_first(tmp_path):
         root = _root(tmp_path / str(step), "old")
         _killed_at(step, root, "old", False)
         if not (root / "release").exists():
-            with pytest.raises(ValueError, match="already holds a checkpoint: iter_0000005, release"):
+            with pytest.raises(ValueError, match="already contains a checkpoint: iter_0000005, release"):
                 Publication(root).begin(lambda: check_overwrite(root, False))
             assert _found(root) == "old"
             _assert_clean(root, "old")
@@ -239,7 +239,7 @@ def test_of_two_at_one_root_one_wins_and_the_other_is_told(tmp_path):
                     _publish(root, content)
                     status = 0
                 except (ValueError, RuntimeError) as error:
-                    status = 1 if "already holds" in str(error) or "Another process" in str(error) else 2
+                    status = 1 if "already contains" in str(error) or "Another process" in str(error) else 2
                 finally:
                     os._exit(status)
             children[child] = content
@@ -451,17 +451,17 @@ def test_a_file_that_gets_no_hard_link_is_named(tmp_path, monkeypatch, error):
     [
         ([], None, False, None),
         ([], None, True, None),
-        (["release"], "release", False, "already holds a checkpoint: release, the tracker 'release'"),
+        (["release"], "release", False, "already contains a checkpoint: release, the tracker 'release'"),
         (["release"], "release", True, None),
-        (["release"], None, False, "already holds a checkpoint: release"),
-        (["release"], None, True, "another checkpoint than a release"),
-        (["release"], "relea", True, "another checkpoint than a release"),
-        (["iter_0000000"], "0", False, "already holds a checkpoint: iter_0000000, the tracker '0'"),
-        (["iter_0000000"], "0", True, "another checkpoint than a release"),
-        (["iter_0000005", "release"], "5", True, "another checkpoint than a release"),
+        (["release"], None, False, "already contains a checkpoint: release"),
+        (["release"], None, True, "overwrite=True replaces only a release"),
+        (["release"], "relea", True, "overwrite=True replaces only a release"),
+        (["iter_0000000"], "0", False, "already contains a checkpoint: iter_0000000, the tracker '0'"),
+        (["iter_0000000"], "0", True, "overwrite=True replaces only a release"),
+        (["iter_0000005", "release"], "5", True, "overwrite=True replaces only a release"),
         (["iter_0000005", "release"], "release", True, None),
-        (["iter_0000005"], None, False, "already holds a checkpoint: iter_0000005"),
-        ([], "5", True, "another checkpoint than a release"),
+        (["iter_0000005"], None, False, "already contains a checkpoint: iter_0000005"),
+        ([], "5", True, "overwrite=True replaces only a release"),
     ],
 )
 def test_what_a_root_holds_is_lost_only_to_who_says_so(tmp_path, folders, tracker, overwrite, error):

@@ -75,7 +75,7 @@ def test_any_other_save_is_called_as_it_is(tmp_path, capsys):
 
 def test_a_release_is_replaced_by_who_says_so(tmp_path):
     save("one", tmp_path, release=True)
-    with pytest.raises(ValueError, match="already holds a checkpoint"):
+    with pytest.raises(ValueError, match="already contains a checkpoint"):
         save("two", tmp_path, release=True)
     save("two", tmp_path, release=True, overwrite=True)
     assert _names(tmp_path) == WHOLE and (tmp_path / "release/.metadata").read_text() == "two"

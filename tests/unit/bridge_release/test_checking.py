@@ -67,7 +67,7 @@ def test_a_root_without_anything_says_to_import(tmp_path):
 def test_a_torn_tracker_is_shown_and_the_only_checkpoint_is_looked_at(release, text):
     release.tracker.write_text(text)
     (problem,) = (report := check(release.root)).problems
-    assert f"holds {text!r}, neither 'release' nor an iteration number." in problem
+    assert f"contains {text!r}, neither 'release' nor an iteration number." in problem
     assert problem.endswith(f"Checkpoints there: release. Or: {_repair(release.root)}")
     assert report.folder == "release" and _loads(report) == []
 
@@ -103,7 +103,7 @@ def test_a_folder_without_a_checkpoint_is_looked_at_where_the_tracker_names_it(r
     assert (
         report.problems
         == report.beyond_repair
-        == [f"{release.root}/iter_0000007 holds no checkpoint of the format torch_dist. Import the model again."]
+        == [f"{release.root}/iter_0000007 contains no checkpoint in the format torch_dist. Import the model again."]
     )
 
 
@@ -130,7 +130,7 @@ def test_a_checkpoint_inside_anothers_folder_is_a_problem(release):
     shutil.copytree(release.folder, release.folder / "iter_0000001")
     problem = check(release.root).problems[0]
     assert problem == (
-        f"{release.root} holds a checkpoint inside another's folder: release/iter_0000001. {_repair(release.root)}"
+        f"{release.root} contains a checkpoint inside another checkpoint: release/iter_0000001. {_repair(release.root)}"
     )
 
 

@@ -145,8 +145,8 @@ def test_the_checksums_of_before_are_read_and_noted(release):
     report = check(release.root)
     assert report.passed and all(file.verified for file in report.files if file.name != "SHA256SUMS")
     assert report.notes == [
-        f"{release.folder}/SHA256SUMS takes the place of integrity.json, which Megatron-LM's --verify-integrity asks "
-        f"for. python -m megatron.bridge_release repair {release.root}"
+        f"{release.folder}/SHA256SUMS replaces integrity.json, which Megatron-LM's --verify-integrity requires. "
+        f"python -m megatron.bridge_release repair {release.root}"
     ]
 
 
@@ -282,7 +282,7 @@ def test_without_a_tokenizer_the_flags_to_give_are_noted(release):
     release.seal()
     report = check(release.root)
     assert report.passed
-    assert report.notes == ["It holds no tokenizer: give --tokenizer-type and --tokenizer-model."]
+    assert report.notes == ["The checkpoint contains no tokenizer. Pass --tokenizer-type and --tokenizer-model."]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "model: 5\n", "other: {}\n", "[", "!!python/name:os.system ''\n"])
@@ -337,10 +337,10 @@ def test_what_was_let_through_is_repeated_and_a_release_that_does_not_say_its_mo
     release.seal()
     report = check(release.root)
     assert report.made_of == "org/other"
-    assert report.notes == ["Let through when it was made: A tensor was left out."]
+    assert report.notes == ["Allowed at the import: A tensor was left out."]
     (release.folder / "source.json").unlink()
     release.seal()
-    says_not = f"{release.folder} does not say which model it was made of."
+    says_not = f"{release.folder} does not record its source model."
     assert check(release.root).notes == [f"{says_not} python -m megatron.bridge_release repair {release.root}"]
     (release.folder / "run_config.yaml").write_text("model: {}\n")
     release.seal()
@@ -379,7 +379,9 @@ def test_a_training_without_args_is_noted_and_no_problem(release):
     release.write_state("common.pt", {"iteration": 5})
     release.seal()
     report = check(release.root)
-    assert report.passed and report.notes == ["It holds no args: give Megatron-LM all flags of the model."]
+    assert report.passed and report.notes == [
+        "The checkpoint contains no args. Pass all flags of the model to Megatron-LM."
+    ]
 
 
 def test_a_training_with_other_arguments_than_the_release_is_noted_and_no_problem(release, args):

@@ -68,7 +68,7 @@ def test_another_text_is_an_error_that_shows_it_and_says_what_to_write(text):
     with pytest.raises(ValueError) as error:
         parse_tracker(text, "root/t")
     assert str(error.value) == (
-        f"The tracker root/t holds {text!r}, neither 'release' nor an iteration number. "
+        f"The tracker root/t contains {text!r}, neither 'release' nor an iteration number. "
         "Write into it the checkpoint to load: 'release', or the number of an iter_* folder beside it."
     )
 
@@ -137,13 +137,13 @@ def test_what_is_no_folder_is_refused_with_what_it_is(tmp_path):
         with pytest.raises(ValueError) as error:
             read_root(tmp_path / name)
         assert (
-            str(error.value) == f"{tmp_path / name} {what}. Give the checkpoint root: the folder that holds {TRACKER}."
+            str(error.value) == f"{tmp_path / name} {what}. Pass the checkpoint directory, which contains {TRACKER}."
         )
 
 
 def test_a_checkpoint_folder_is_no_root_unless_a_tracker_is_in_it(tmp_path):
     root = _root(tmp_path, "release")
-    with pytest.raises(ValueError, match=f"release is a checkpoint folder. Give the root that holds it: {root}$"):
+    with pytest.raises(ValueError, match=f"release is an iteration directory. Pass the checkpoint directory: {root}$"):
         read_root(root / "release")
     (root / "release" / TRACKER).write_text("0")
     assert read_root(root / "release").checkpoints == ()

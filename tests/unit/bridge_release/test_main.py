@@ -119,12 +119,16 @@ def test_a_release_that_loads_is_shown_with_its_files_its_readers_and_its_launch
     assert main(["check", str(release.root)]) == 0
     shown = capsys.readouterr()
     lines = shown.out.splitlines()
-    assert shown.err == "" and lines[:3] == [f"{release.root}: release", "tracker: 'release'", "made of: org/name"]
+    assert shown.err == "" and lines[:3] == [
+        f"{release.root}: release",
+        "tracker: 'release'",
+        "source model: org/name",
+    ]
     for name in ("__0_0.distcp", "tokenizer/tokenizer.json"):
         (row,) = [line for line in lines if f" {name} " in line]
         assert f" {(release.folder / name).stat().st_size:,} " in row and " as written " in row
     (row,) = [line for line in lines if "upstream's" in line]
-    assert " no " in row and "it knows no release checkpoints" in row
+    assert " no " in row and "it does not support release checkpoints" in row
     (launch,) = [at for at, line in enumerate(lines, 1) if line.startswith("Start Megatron-LM from it")]
     assert lines[launch].startswith("  torchrun pretrain_gpt.py --num-layers=2 --hidden-size=4 --ffn-hidden-size=5 ")
     assert f" --load {release.root} --exit-on-missing-checkpoint " in lines[launch]
@@ -138,12 +142,12 @@ def test_problems_are_numbered_and_the_readers_refer_to_them(release, capsys):
     (release.folder / "megatron_lm_args.txt").write_text("--other=1\n")
     assert main(["check", str(release.root)]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1] == "tracker: none" and lines[2] == "made of: not known"
+    assert lines[1] == "tracker: none" and lines[2] == "source model: not recorded"
     problems = [line for line in lines if line.startswith("problem ")]
     assert problems[0].startswith(f"problem 1: {release.root} has no latest_checkpointed_iteration.txt")
     assert problems[1].startswith(f"problem 2: {release.folder}/megatron_lm_args.txt has another checksum")
     assert sum(" problem 1 " in line for line in lines if not line.startswith("problem")) == 4
-    assert any(line.startswith(f"note: {release.folder} does not say which model") for line in lines)
+    assert any(line.startswith(f"note: {release.folder} does not record its source model") for line in lines)
     assert lines[-1] == "Problems: 2." and not any("Start Megatron-LM" in line for line in lines)
 
 
@@ -176,17 +180,19 @@ def test_a_root_whose_name_is_markup_is_shown_as_it_is(release, capsys):
 
 def test_made_of_is_answered_by_the_record(release, capsys):
     assert main(["check", str(release.root), "--made-of", "org/name"]) == 0
+    assert "note: org/name matches the recorded source model.\n" in capsys.readouterr().out
     assert main(["check", str(release.root), "--made-of", "org/other"]) == 1
     last = [line for line in capsys.readouterr().out.splitlines() if line.startswith("problem ")]
     assert last == [
-        f"problem 1: {release.root} holds a release of org/name, not of org/other. Import that into another folder."
+        f"problem 1: {release.root} was imported from org/name, not from org/other. Pass the source model, or another "
+        "checkpoint directory."
     ]
 
 
 def test_made_of_is_not_asked_where_there_is_no_release(tmp_path, capsys):
     assert main(["check", str(tmp_path), "--made-of", "org/name"]) == 1
     shown = capsys.readouterr().out
-    assert "note: Not asked whether it was made of org/name: the problems come first.\n" in shown
+    assert "note: Source model not compared with org/name: fix the problems first.\n" in shown
     assert shown.endswith("Problems: 1.\n")
 
 
@@ -209,8 +215,8 @@ def test_what_is_damaged_is_neither_compared_nor_computed_with(release, spoil, c
     assert main(["check", str(release.root), *options]) == 1
     report = json.loads(capsys.readouterr().out)
     assert report["notes"][-2:] == [
-        "Not compared with org/name: the problems come first.",
-        "Not computed with org/name: the problems come first.",
+        "Not compared with org/name: fix the problems first.",
+        "Not computed with org/name: fix the problems first.",
     ]
     assert not any("Not com" in problem for problem in report["problems"]) and "proof" not in report
 
@@ -219,7 +225,7 @@ def test_a_release_with_problems_that_stop_no_reading_is_not_computed_with(relea
     (release.root / TRAIN_STATE_TRACKER).unlink()
     assert main(["check", str(release.root), "--compute", "org/name", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
-    assert report["notes"] == ["Not computed with org/name: the problems come first."]
+    assert report["notes"] == ["Not computed with org/name: fix the problems first."]
 
 
 @pytest.mark.parametrize("command", ["repair", "revert"])

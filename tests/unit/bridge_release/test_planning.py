@@ -68,7 +68,7 @@ def test_an_import_gets_all_that_a_release_has(release):
         GETS_FILES,
         "write release/common.pt, with args from run_config.yaml",
         "write release/megatron_lm_args.txt",
-        "write release/source.json: it was made of org/name",
+        "write release/source.json: imported from org/name",
         "write release/integrity.json",
         "latest_checkpointed_iteration.txt: '0' becomes 'release'",
         "remove iter_0000000/: release/ has its files",
@@ -187,10 +187,10 @@ def test_a_copy_of_second_names_is_the_same_checkpoint_and_a_copy_of_bytes_is_an
     shutil.copytree(release.folder, release.root / IMPORT, copy_function=os.link)
     assert _plan_repair(release).retire == [IMPORT]
     (release.root / IMPORT / "notes.txt").touch()
-    assert "holds more than one checkpoint: iter_0000000, release. Move away those" in _refusal(release)
+    assert "contains more than one checkpoint: iter_0000000, release. Move away those" in _refusal(release)
     shutil.rmtree(release.root / IMPORT)
     shutil.copytree(release.folder, release.root / IMPORT)
-    assert "holds more than one checkpoint: iter_0000000, release. Move away those" in _refusal(release)
+    assert "contains more than one checkpoint: iter_0000000, release. Move away those" in _refusal(release)
 
 
 def test_beside_a_release_that_the_tracker_names_another_import_is_left_alone(release):
@@ -223,12 +223,12 @@ def _optimizer_state(release) -> None:
 
 
 TRAINED = {
-    _a_training_folder: "ROOT holds checkpoints of a training (iter_0000001), not only an import.",
+    _a_training_folder: "ROOT contains checkpoints of a training (iter_0000001), not only an import.",
     _a_trained_tracker: "The tracker of ROOT says 1: training has gone on in it, and its checkpoint is not there. "
     "Restore that, or write 'release' into latest_checkpointed_iteration.txt, then repair again.",
     _an_iteration: "ROOT/release is a checkpoint of a training: it is at iteration 1.",
     _a_step: "ROOT/release is a checkpoint of a training: it is at iteration 1.",
-    _optimizer_state: "ROOT/release is a checkpoint of a training: it holds optimizer state.",
+    _optimizer_state: "ROOT/release is a checkpoint of a training: it contains optimizer state.",
 }
 
 
@@ -267,15 +267,18 @@ def test_a_folder_of_no_checkpoint_is_refused_unless_it_is_empty(release):
     (release.root / IMPORT).mkdir()
     assert _plan_repair(release).steps == []
     (release.root / IMPORT / "file").touch()
-    assert _refusal(release) == "ROOT/iter_0000000 holds no checkpoint, but files. Move it away, then repair again."
+    assert (
+        _refusal(release)
+        == "ROOT/iter_0000000 contains no checkpoint, but files. Move it away, and run the repair again."
+    )
 
 
 def test_a_root_of_nothing_is_refused_with_what_is_left_in_it(release):
     shutil.rmtree(release.folder)
-    assert _refusal(release) == "ROOT holds no checkpoint. Import the model again, or give another folder."
+    assert _refusal(release) == "ROOT contains no checkpoint. Import the model again, or give another folder."
     (release.root / ".release-staging-x").mkdir()
     assert _refusal(release).startswith(
-        "ROOT holds no checkpoint, but what a dead process left (.release-staging-x). "
+        "ROOT contains no checkpoint, but what a dead process left (.release-staging-x). "
     )
 
 
@@ -293,7 +296,7 @@ def test_a_revert_leaves_an_import_as_it_is(release):
     release.rename(IMPORT, "0")
     assert _plan_revert(release) == Plan(IMPORT)
     release.tracker.write_text("release")
-    assert _refusal(release, _plan_revert) == "ROOT holds no release to revert. Checkpoints there: iter_0000000."
+    assert _refusal(release, _plan_revert) == "ROOT contains no release to revert. Checkpoints there: iter_0000000."
 
 
 def test_a_revert_that_died_after_it_published_only_removes_the_release(release):
@@ -311,5 +314,5 @@ def test_a_revert_refuses_another_checkpoint_beside_the_release_and_a_lost_track
     refusal = "ROOT has no latest_checkpointed_iteration.txt. Repair it first."
     assert _refusal(release, _plan_revert) == refusal
     shutil.copytree(release.folder, release.root / IMPORT)
-    refusal = "ROOT holds another checkpoint beside the release: iter_0000000. Move it away first."
+    refusal = "ROOT contains another checkpoint next to the release: iter_0000000. Move it away first."
     assert _refusal(release, _plan_revert) == refusal

@@ -90,7 +90,9 @@ def test_a_root_with_a_writer_is_refused(release, action, dry_run):
 def test_what_cannot_be_planned_is_refused_and_nothing_changes(release, action, dry_run):
     shutil.copytree(release.folder, release.root / "iter_0000005")
     before = release.files()
-    with pytest.raises(ValueError, match=r"holds checkpoints of a training \(iter_0000005\), not only an import\.$"):
+    with pytest.raises(
+        ValueError, match=r"contains checkpoints of a training \(iter_0000005\), not only an import\.$"
+    ):
         action(release.root, dry_run=dry_run)
     assert release.files() == before
 

@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""A release's record of what it was made of, and who may start from it."""
+"""The record of a release's source model, and the models that it matches."""
 
 import hashlib
 import json
@@ -106,7 +106,7 @@ def test_a_record_of_the_first_versions_is_read(hf, tmp_path):
     hf.rename(tmp_path / "moved")
     require_source(root, tmp_path / "moved")
     save_file({"a": torch.ones(2)}, tmp_path / "moved/model.safetensors")
-    assert f"holds a release of {hf}, not of {tmp_path / 'moved'}" in _refuses(root, tmp_path / "moved")
+    assert f"was imported from {hf}, not from {tmp_path / 'moved'}" in _refuses(root, tmp_path / "moved")
 
 
 def test_the_digest_of_the_first_versions_is_what_it_was(tmp_path):
@@ -127,7 +127,7 @@ def test_the_digest_of_the_first_versions_is_what_it_was(tmp_path):
 def test_a_record_of_no_texts_is_damaged(hf, tmp_path, let_through):
     root = _release(tmp_path / "root", describe(hf))
     (root / "release/source.json").write_text(json.dumps(vars(describe(hf)) | {"let_through": let_through}))
-    with pytest.raises(Unreadable, match="let_through is no list of texts"):
+    with pytest.raises(Unreadable, match="let_through is not a list of strings"):
         read_source(root / "release")
 
 
@@ -144,7 +144,7 @@ def test_a_folder_that_has_moved_is_the_same_model_and_one_that_is_gone_goes_by_
     hf.rename(tmp_path / "moved")
     require_source(root, tmp_path / "moved")
     require_source(root, hf)
-    assert f"holds a release of {hf}, not of {tmp_path / 'gone'}." in _refuses(root, tmp_path / "gone")
+    assert f"was imported from {hf}, not from {tmp_path / 'gone'}." in _refuses(root, tmp_path / "gone")
 
 
 def test_a_config_that_transformers_has_written_anew_is_the_same(hf, tmp_path):
@@ -158,13 +158,16 @@ def test_another_model_is_refused_by_both_names(hf, tmp_path):
     root = _release(tmp_path / "root", describe(hf))
     other = _model(tmp_path / "other", seed=1)
     assert _refuses(root, other) == (
-        f"{root} holds a release of {hf}, not of {other}. Import that into another folder."
+        f"{root} was imported from {hf}, not from {other} (different weights). Pass the source model, or another checkpoint "
+        "directory."
     )
-    assert f"holds a release of {hf}, not of meta-llama/Llama-3.2-1B." in _refuses(root, "meta-llama/Llama-3.2-1B")
+    assert f"was imported from {hf}, not from meta-llama/Llama-3.2-1B." in _refuses(root, "meta-llama/Llama-3.2-1B")
     root = _release(tmp_path / "hub", Source("meta-llama/Llama-3.2-1B"))
     require_source(root, "meta-llama/Llama-3.2-1B")
-    assert "of meta-llama/Llama-3.2-1B, not of meta-llama/Llama-3.2-3B." in _refuses(root, "meta-llama/Llama-3.2-3B")
-    assert f"of meta-llama/Llama-3.2-1B, not of {hf}." in _refuses(root, hf)
+    assert "from meta-llama/Llama-3.2-1B, not from meta-llama/Llama-3.2-3B." in _refuses(
+        root, "meta-llama/Llama-3.2-3B"
+    )
+    assert f"from meta-llama/Llama-3.2-1B, not from {hf}." in _refuses(root, hf)
 
 
 @pytest.mark.parametrize("name", ["a", "b", "c", "small"])
@@ -174,7 +177,7 @@ def test_the_first_and_the_last_value_of_every_tensor_count(hf, tmp_path, name, 
     tensors = load_file(hf / "model.safetensors")
     tensors[name].view(-1)[at] += 1
     save_file(tensors, hf / "model.safetensors")
-    assert f"{hf} has changed since {root} was made of it: its weights. " in _refuses(root, hf)
+    assert f"{hf} has changed since {root} was imported from it (different weights). " in _refuses(root, hf)
 
 
 def _another_value(hf: Path) -> None:
@@ -199,8 +202,8 @@ def _a_file_more(hf: Path) -> None:
 def test_a_model_that_has_changed_in_its_place_is_another_one(hf, tmp_path, change):
     root = _release(tmp_path / "root", describe(hf))
     change(hf)
-    what = "config (rope_theta)" if change is _another_value else "weights"
-    assert f"{hf} has changed since {root} was made of it: its {what}. " in _refuses(root, hf)
+    what = "config fields: rope_theta" if change is _another_value else "weights"
+    assert f"{hf} has changed since {root} was imported from it (different {what}). " in _refuses(root, hf)
 
 
 def test_files_beside_the_whole_model_do_not_count(hf, tmp_path):
@@ -220,16 +223,16 @@ def test_files_that_the_index_does_not_name_do_not_count(hf, tmp_path):
 def test_a_damaged_file_of_the_model_is_named(hf, tmp_path, damage):
     root = _release(tmp_path / "root", describe(hf))
     (hf / "model.safetensors").write_bytes(damage)
-    with pytest.raises(ValueError, match=f"^{hf}/model.safetensors is no safetensors file, or a damaged one."):
+    with pytest.raises(ValueError, match=f"^{hf}/model.safetensors is not a safetensors file, or is corrupt."):
         require_source(root, hf)
 
 
 def test_a_release_that_does_not_say_is_refused_with_what_to_do(hf, tmp_path):
     root = _release(tmp_path / "root", None)
     error = _refuses(root, hf)
-    assert f"does not say which model it was made of, so it may be another than {hf}" in error
-    assert (repair_command(root) or "Give another folder") in error
-    assert "holds no release" in _refuses(tmp_path / "nothing", hf)
+    assert f"does not record its source model, which may not be {hf}" in error
+    assert (repair_command(root) or "Pass another checkpoint directory") in error
+    assert "contains no release" in _refuses(tmp_path / "nothing", hf)
 
 
 @pytest.mark.parametrize(
@@ -360,8 +363,8 @@ def test_a_config_of_another_function_is_another_model(hf, tmp_path, changes, fi
     (hf / "config.json").write_text(json.dumps(LLAMA))
     root = _release(tmp_path / "root", describe(hf))
     (hf / "config.json").write_text(json.dumps(LLAMA | changes))
-    what = "config (" if fields is None else f"config ({', '.join(fields)}). Import"
-    assert f"{hf} has changed since {root} was made of it: its {what}" in _refuses(root, hf)
+    what = "config fields: " if fields is None else f"config fields: {', '.join(fields)})"
+    assert f"{hf} has changed since {root} was imported from it (different {what}" in _refuses(root, hf)
 
 
 def test_forms_of_rope_scaling_are_the_same():

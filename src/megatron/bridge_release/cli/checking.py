@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""``check``: tells whether a checkpoint loads."""
+"""``check``: reports whether a checkpoint loads."""
 
 import argparse
 import json
@@ -30,7 +30,7 @@ from megatron.bridge_release.errors import in_one_line
 from megatron.bridge_release.layout import COMMON_STATE, RELEASE
 from megatron.bridge_release.model_folder import look_at_model
 from megatron.bridge_release.report import Report
-from megatron.bridge_release.source import require_source
+from megatron.bridge_release.source import recorded_revision, require_same_config, require_source
 
 
 if TYPE_CHECKING:
@@ -82,12 +82,14 @@ def compute(report: Report, hf_model: str, revision: str | None = None) -> "Proo
 
 def _check_source(report: Report, root: Path, hf_model: str, revision: str | None) -> None:
     if report.problems and not (root / RELEASE).is_dir():
-        report.notes.append(f"Not asked whether it was made of {hf_model}: the problems come first.")
+        report.notes.append(f"Source model not compared with {hf_model}: fix the problems first.")
         return
     try:
         require_source(root, hf_model if revision is None else look_at_model(hf_model, {"revision": revision})[0])
     except (ValueError, OSError) as error:
         report.problems.append(str(error))
+    else:
+        report.notes.append(f"{hf_model} matches the recorded source model.")
 
 
 def _is_readable(report: Report) -> bool:
@@ -112,7 +114,7 @@ def _use_model(
         What the work returns; None if it was not done.
     """
     if not possible:
-        report.notes.append(f"{undone} {hf_model}: the problems come first.")
+        report.notes.append(f"{undone} {hf_model}: fix the problems first.")
         return None
     try:
         return work(report, hf_model)
@@ -126,14 +128,17 @@ def _use_model(
 
 
 def _compare(report: Report, hf_model: str, revision: str | None) -> None:
+    root = Path(report.root)
+    _, config = look_at_model(hf_model, {"revision": revision or recorded_revision(root, hf_model)})
+    require_same_config(root, hf_model, config)
     # It imports torch and all of Bridge, which takes many seconds.
     from megatron.bridge_release.comparing import compare
 
     assert report.folder is not None
-    equal, problems = compare(Path(report.root, report.folder), hf_model, revision)
+    equal, problems = compare(root / report.folder, hf_model, revision)
     report.problems += problems
     report.notes.append(
-        f"{equal} tensors are bit by bit those of {hf_model}, rounded where the release's dtype is narrower."
+        f"{equal} tensors are equal to those of {hf_model}, bit by bit, cast to the dtype of the checkpoint."
     )
 
 

@@ -31,6 +31,7 @@ from megatron.bridge_release.cli.own_words import own_words, progress, release_w
 from megatron.bridge_release.cli.printing import print_made
 from megatron.bridge_release.commands import release_command
 from megatron.bridge_release.destination import check_root, destination, refuse_checkpoint
+from megatron.bridge_release.headers import read_headers, require_matches
 from megatron.bridge_release.layout import RELEASE, STAGING_PREFIX
 from megatron.bridge_release.model_folder import check_room, look_at_model
 from megatron.bridge_release.root import read_root
@@ -91,6 +92,7 @@ def _check_early(options: argparse.Namespace, out: Path) -> SourceModel:
             tracked = None if root.tracker is None else root.tracker.strip()
             refuse_checkpoint(out, sorted(folders), tracked, root.has_train_state, options.overwrite)
     model, _ = look_at_model(options.hf_model, {"revision": options.revision})
+    require_matches(options.allow_unused_tensors, read_headers(model.folder))
     check_room(out, model.folder)
     return model
 

@@ -70,7 +70,7 @@ def _launch(root: Path, release_folder: Path) -> Launch:
     iteration, release = parse_tracker(found.tracker, str(root / TRACKER))
     name = RELEASE if release else f"iter_{iteration:07d}"
     if name not in found.checkpoints:
-        raise ValueError(f"The tracker of {root} names {name}, which holds no checkpoint. {look}")
+        raise ValueError(f"The tracker of {root} names {name}, which contains no checkpoint. {look}")
     if not release and iteration == 0:
         raise ValueError(
             f"{root} holds upstream's import, which Megatron-LM before core 0.16 refuses, and later ones without --finetune. "

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The words of the command line."""
+"""The arguments of the command line."""
 
 import argparse
 import os
@@ -33,15 +33,15 @@ from megatron.bridge_release.layout import RELEASE
 
 _NAME = "megatron-bridge-release"
 _DTYPES = ("bfloat16", "float16", "float32")
-_EXIT_STATUS = """\
-exit status:
-  0    done; the checkpoint loads
-  1    refused, failed, or the checkpoint does not load: one line says what is wrong, and what to do
-  2    the command line is wrong
-  3    `check --compute`: it loads, and this host cannot compute what was to be proven
-  130  interrupted
-  141  nobody read the output to its end
-"""
+_SUCCESS = {
+    "import": "success; the release loads",
+    "check": "the checkpoint loads, and no difference was found",
+}
+_FAILURE = {
+    "import": "refused or failed, or the release does not load: the output names the problem and what to do",
+    "check": "the checkpoint does not load, or differs from the model: the output names the problem and what to do",
+}
+_NO_LOGIT_CHECK = "  3    check --compute: the checkpoint loads, but this host cannot run the logit check\n"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -50,7 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program,
         description="Hugging Face models as Megatron-LM's release checkpoints, and back.",
-        epilog=_EXIT_STATUS,
+        epilog=_exit_status(""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -62,21 +62,21 @@ def make_parser() -> argparse.ArgumentParser:
             name,
             help=text,
             description=f"{text[0].upper()}{text[1:]}.",
-            epilog=f"example:\n  {program} {name} {example}\n\n{_EXIT_STATUS}",
+            epilog=f"example:\n  {program} {name} {example}\n\n{_exit_status(name)}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             # A misspelt --overwrite is an error.
             allow_abbrev=False,
         )
         command.add_argument("--json", action="store_true", help="print the result as JSON")
-        command.add_argument("-v", "--verbose", action="store_true", help="show on stderr what the libraries say")
+        command.add_argument("-v", "--verbose", action="store_true", help="show the output of the libraries on stderr")
         return command
 
-    _add_import(add("import", "make a release of a Hugging Face model", "meta-llama/Llama-3.2-1B ckpt"))
+    _add_import(add("import", "import a Hugging Face model as a release", "meta-llama/Llama-3.2-1B ckpt"))
     _add_export(add("export", "write a checkpoint as a Hugging Face model", "ckpt meta-llama/Llama-3.2-1B my-llama"))
     _add_check(
         add(
             "check",
-            "tell whether a checkpoint loads, who can load it, and how to start from it",
+            "report whether a checkpoint loads, in which readers, and how to start from it",
             "ckpt --compute meta-llama/Llama-3.2-1B",
         )
     )
@@ -107,27 +107,25 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_import(command: argparse.ArgumentParser) -> None:
     command.add_argument("hf_model", metavar="HF_MODEL", help="Hugging Face model ID, or a model's folder")
-    command.add_argument("out", type=_path, metavar="OUT", help="checkpoint root to write")
+    command.add_argument("out", type=_path, metavar="OUT", help="checkpoint directory to write")
     _add_revision(command)
-    command.add_argument("--overwrite", action="store_true", help="replace the release that OUT holds")
+    command.add_argument("--overwrite", action="store_true", help="replace the release in OUT")
     command.add_argument("--trust-remote-code", action="store_true", help="run the model's own Python code")
     command.add_argument("--dtype", choices=_DTYPES, help="dtype of the release (default: the config's)")
-    command.add_argument(
-        "--no-proof", action="store_true", help="do not compute with the release what the model computes"
-    )
+    command.add_argument("--no-proof", action="store_true", help="skip the logit check")
     command.add_argument(
         "--allow-unused-tensors",
         nargs="+",
         default=[],
         metavar="PATTERN",
-        help="tensors that may be left out, such as '*.q_norm.weight'",
+        help="skip unused tensors whose names match, such as '*.q_norm.weight'",
     )
     command.add_argument(
         "--allow-config-fields",
         nargs="+",
         default=[],
         metavar="FIELD",
-        help="config fields whose values may be lost: Megatron-LM then computes another function",
+        help="ignore these config fields, which changes the function that Megatron-LM computes",
     )
     command.set_defaults(run=run_import)
 
@@ -135,7 +133,7 @@ def _add_import(command: argparse.ArgumentParser) -> None:
 def _add_export(command: argparse.ArgumentParser) -> None:
     _add_root(command)
     command.add_argument(
-        "hf_model", metavar="HF_MODEL", help="the model that the root was made of: its config and tokenizer are taken"
+        "hf_model", metavar="HF_MODEL", help="source model of the checkpoint, whose config and tokenizer are exported"
     )
     command.add_argument("out", type=_path, metavar="OUT", help="folder to write, which must not be there or be empty")
     _add_revision(command, "the commit that the release records")
@@ -172,10 +170,10 @@ def _add_export(command: argparse.ArgumentParser) -> None:
 def _add_check(command: argparse.ArgumentParser) -> None:
     _add_root(command)
     for flag, work in {
-        "--made-of": "see whether it was made of this model",
+        "--made-of": "verify that this is the source model of the release",
         "--deep": "compare every tensor with this model's, bit by bit",
-        "--compute": "prove that it computes what this model does: build both with Megatron-LM and transformers, and "
-        "compare their logits",
+        "--compute": "run a logit check: compare the logits of the release in Megatron-LM with those of this model in "
+        "transformers",
     }.items():
         command.add_argument(flag, metavar="HF_MODEL", help=work)
     _add_revision(command, "the commit that the release records")
@@ -189,7 +187,7 @@ def _add_revision(command: argparse.ArgumentParser, default: str = "the default 
 
 
 def _add_root(command: argparse.ArgumentParser) -> None:
-    command.add_argument("path", type=_path, metavar="ROOT", help="checkpoint root, which holds the tracker")
+    command.add_argument("path", type=_path, metavar="ROOT", help="checkpoint directory, which contains the tracker")
 
 
 def _add_release(command: argparse.ArgumentParser) -> None:
@@ -197,7 +195,7 @@ def _add_release(command: argparse.ArgumentParser) -> None:
         "--release",
         type=_path,
         metavar="CKPT",
-        help="checkpoint root that the training started from, if it saved to another one",
+        help="checkpoint directory that the training started from, if it saved to another one",
     )
 
 
@@ -205,7 +203,7 @@ def _iteration(text: str) -> int | str:
     if text == RELEASE:
         return text
     if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither the number of an iteration nor '{RELEASE}'")
+        raise argparse.ArgumentTypeError(f"{text!r} is neither an iteration number nor '{RELEASE}'")
     return int(text)
 
 
@@ -222,6 +220,19 @@ def _path(text: str) -> Path:
         # As an unset variable leaves it; to pathlib it is the current folder.
         raise argparse.ArgumentTypeError("'' names no folder")
     return Path(os.path.expanduser(text))
+
+
+def _exit_status(command: str) -> str:
+    """Return the table of exit statuses of a command; of all commands for an empty string."""
+    return (
+        "exit status:\n"
+        f"  0    {_SUCCESS.get(command, 'success')}\n"
+        f"  1    {_FAILURE.get(command, 'refused or failed: the error names the problem and what to do')}\n"
+        "  2    invalid command line\n"
+        f"{_NO_LOGIT_CHECK if command in ('check', '') else ''}"
+        "  130  interrupted\n"
+        "  141  the reader of the output closed it early\n"
+    )
 
 
 def _program() -> str:

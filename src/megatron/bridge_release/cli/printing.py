@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Prints what was found of a checkpoint, for a person."""
+"""Prints a report of a checkpoint as text."""
 
 import shlex
 from pathlib import Path
@@ -37,7 +37,7 @@ def print_report(report: Report, out: TextIO) -> None:
     console = _console(out)
     console.print(escape(f"{report.root}: {report.layout or 'no checkpoint'}"))
     console.print(f"tracker: {escape(repr(report.tracker)) if report.tracker is not None else 'none'}")
-    console.print(f"made of: {escape(report.made_of) if report.made_of is not None else 'not known'}")
+    console.print(f"source model: {escape(report.made_of) if report.made_of is not None else 'not recorded'}")
     console.print(f"args: {report.args or 'none'}")
     if report.files:
         files = Table("file", "bytes", "by the metadata", "state")
@@ -50,7 +50,7 @@ def print_report(report: Report, out: TextIO) -> None:
 
 
 def print_made(report: Report, out: TextIO) -> None:
-    """Print what an import has made: its files, who reads it, and how to start from it.
+    """Print the result of an import: the files, their readers, and the command that starts Megatron-LM.
 
     Args:
         report: The report of a check.

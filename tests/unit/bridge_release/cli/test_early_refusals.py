@@ -15,13 +15,17 @@
 """Imports and exports that cannot be are refused before torch is imported, and write nothing."""
 
 import json
+import os
 import subprocess
 import sys
 
+import huggingface_hub
 import pytest
 
+from megatron.bridge_release import model_folder
 from megatron.bridge_release.__main__ import main
 from megatron.bridge_release.cli import exporting, importing
+from megatron.bridge_release.hub import HubError
 
 
 HEADER = {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
@@ -31,7 +35,7 @@ HEADER = {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
 def no_work(monkeypatch) -> None:
     """Let the work that follows the refusals fail the test."""
 
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **_: object) -> None:
         pytest.fail(f"nothing was refused: {arguments}")
 
     monkeypatch.setattr(importing, "_import", fail)
@@ -81,6 +85,56 @@ def _no_weights(hf) -> None:
     (hf / "model.safetensors").unlink()
 
 
+@pytest.fixture
+def no_hub(monkeypatch) -> None:
+    """Let every download fail the test."""
+    monkeypatch.setattr(model_folder, "download_model", lambda name, _: pytest.fail(f"downloaded {name}"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["./moddel", "../hf", "/data/x", "~/moddel", "~nobody-here/x", "models/x/y/z", "org/name/", "org/x y", ".."],
+)
+@pytest.mark.usefixtures("no_hub")
+def test_a_path_without_a_directory_is_no_model_id(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = _error(capsys, "import", name, tmp_path / "out")
+    path = os.path.expanduser(name).rstrip("/") if name != "./moddel" else "moddel"
+    if name == "..":
+        assert (
+            found
+            == "error: The model .. is not a Hugging Face model: it has no config.json. Give the folder that `save_pretrained` wrote."
+        )
+    else:
+        assert found == f"error: No such directory: {path}. Pass a Hugging Face model ID or a local directory."
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_a_name_below_a_local_directory_is_no_model_id(hf, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    assert _error(capsys, "import", "models/moddel", "out") == (
+        "error: No such directory: models/moddel. models/ exists here, so it is not taken for a model ID. Pass a Hugging Face "
+        "model ID or a local directory."
+    )
+
+
+@pytest.mark.parametrize("name", ["gpt2", "org/name", "models/cached"])
+def test_a_model_id_is_downloaded(name, tmp_path, monkeypatch, capsys):
+    """A local directory may have the name of the organization of a model in the cache."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "cache/models--models--cached").mkdir(parents=True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(model_folder, "download_model", _not_found)
+    assert _error(capsys, "import", name, "out") == f"error: {name}: 404"
+
+
+def _not_found(name: str, _: object) -> None:
+    raise HubError(f"{name}: 404")
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -99,7 +153,7 @@ def test_an_incomplete_model_is_refused(hf, spoil, says, tmp_path, capsys):
 
 def test_a_model_that_is_not_there_is_refused_for_an_import_and_an_export(release, tmp_path, capsys):
     gone = tmp_path / "no/such/folder"
-    message = f"error: The model {gone} does not exist. Give a Hugging Face model ID or a model's folder."
+    message = f"error: No such directory: {gone}. Pass a Hugging Face model ID or a local directory."
     assert _error(capsys, "import", gone, tmp_path / "out") == message
     assert _error(capsys, "export", release.root, gone, tmp_path / "out") == message
     assert "names no model" in _error(capsys, "import", "", tmp_path / "out")
@@ -108,7 +162,7 @@ def test_a_model_that_is_not_there_is_refused_for_an_import_and_an_export(releas
 def test_a_root_that_holds_a_checkpoint_is_refused_in_the_shells_words(hf, release, capsys):
     before = release.files()
     assert _error(capsys, "import", hf, release.root) == (
-        f"error: {release.root} already holds a checkpoint of org/name: release, the tracker 'release'. "
+        f"error: {release.root} already contains a checkpoint imported from org/name: release, the tracker 'release'. "
         "Use another output path, or pass --overwrite to replace the release."
     )
     release.tracker.write_text("5")
@@ -124,6 +178,15 @@ def test_a_root_without_room_or_in_the_model_is_refused(hf, tmp_path, monkeypatc
     _write_weights(hf, {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, 8)
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 3})())
     assert "B free and the checkpoint needs" in _error(capsys, "import", hf, tmp_path / "out")
+
+
+def test_patterns_without_a_match_are_refused(hf, tmp_path, capsys):
+    words = ("import", hf, tmp_path / "out", "--allow-unused-tensors")
+    assert _error(capsys, *words, "a*", "*.foo", "b") == (
+        "error: No tensor of the model matches '*.foo', 'b'. Correct the pattern in --allow-unused-tensors, or remove it."
+    )
+    with pytest.raises(pytest.fail.Exception, match="nothing was refused"):
+        main([*map(str, words), "?"])
 
 
 def test_a_models_folder_that_reads_as_a_pattern_is_refused(hf, tmp_path, capsys):
@@ -152,7 +215,7 @@ def test_an_error_is_json_too_where_json_is_asked_for(hf, tmp_path, capsys):
 
 
 def test_an_export_takes_the_model_that_the_root_was_made_of(release, hf, tmp_path, capsys):
-    assert f"holds a release of org/name, not of {hf}" in _error(capsys, "export", release.root, hf, tmp_path / "out")
+    assert f"was imported from org/name, not from {hf}" in _error(capsys, "export", release.root, hf, tmp_path / "out")
 
 
 def test_an_export_is_refused_where_there_is_no_checkpoint_or_the_folder_is_in_use(release, hf, tmp_path, capsys):

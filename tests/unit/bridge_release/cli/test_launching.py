@@ -304,7 +304,7 @@ def _torn_manifest(release) -> None:
     [
         (_no_tracker, "has no latest_checkpointed_iteration.txt", "check"),
         (_torn_tracker, "latest_checkpointed_iteration.txt", ""),
-        (_missing_folder, "names iter_0000007, which holds no checkpoint", "check"),
+        (_missing_folder, "names iter_0000007, which contains no checkpoint", "check"),
         (_import_of_upstreams, "holds upstream's import", "repair"),
         (_no_args, "args that Megatron-LM needs are missing: num_layers", "repair"),
         (_linked_release, "contains no release/", ""),

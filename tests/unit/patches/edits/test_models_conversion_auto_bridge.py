@@ -107,8 +107,8 @@ class TestEdits(EditSnippets):
 
          Args:
              model: It.
-+            overwrite: If True, ``release=True`` replaces the release that ``megatron_path`` holds, when the
-+                new one is complete. Default is False: a folder that holds a checkpoint is refused.
++            overwrite: If True, ``release=True`` replaces the release in ``megatron_path`` when the new one is complete.
++                Default is False: a directory that contains a checkpoint is refused.
              **kwargs: More.
 +
 +        Raises:
@@ -136,8 +136,8 @@ class TestEdits(EditSnippets):
 
          Args:
              path: Its place.
-+            overwrite: If True, ``release=True`` replaces the release that ``path`` holds, when the
-+                new one is complete. Default is False: a folder that holds a checkpoint is refused.
++            overwrite: If True, ``release=True`` replaces the release in ``path`` when the new one is complete.
++                Default is False: a directory that contains a checkpoint is refused.
          """
 -        save_megatron_model(1)
 +        save_megatron_model(1, overwrite=overwrite)
@@ -216,8 +216,8 @@ class TestEdits(EditSnippets):
 
          Args:
              model: It.
-+            allow_unused_tensors: With ``release=True``, patterns, as of `fnmatch`, of the model's tensors that may be left
-+                out. Default is none: a tensor that is not converted is an error.
++            allow_unused_tensors: With ``release=True``, patterns, as of `fnmatch`, of unused tensors to skip. Default is
++                none: an unused tensor is an error. So is a pattern that matches no tensor of the model.
              **kwargs: More.
 
          Example:
@@ -241,8 +241,8 @@ class TestEdits(EditSnippets):
 
          Args:
              model: It.
-+            allow_config_fields: With ``release=True``, names of fields of the model's config whose values may be lost:
-+                Megatron-LM computes another function then. Default is none: a value that is not carried is an error.
++            allow_config_fields: With ``release=True``, names of config fields to ignore: Megatron-LM then computes another
++                function. Default is none: a value that a release does not support is an error.
              **kwargs: More.
 
          Example:
@@ -283,8 +283,8 @@ class TestEdits(EditSnippets):
 
          Args:
              path: Its place.
-+            allow_unused_tensors: With ``release=True``, patterns, as of `fnmatch`, of the model's tensors that may be left
-+                out. Default is none: a tensor that is not converted is an error.
++            allow_unused_tensors: With ``release=True``, patterns, as of `fnmatch`, of unused tensors to skip. Default is
++                none: an unused tensor is an error. So is a pattern that matches no tensor of the model.
          """
          save_megatron_model(1)
 ''',
@@ -305,8 +305,8 @@ class TestEdits(EditSnippets):
 
          Args:
              path: Its place.
-+            allow_config_fields: With ``release=True``, names of fields of the model's config whose values may be lost:
-+                Megatron-LM computes another function then. Default is none: a value that is not carried is an error.
++            allow_config_fields: With ``release=True``, names of config fields to ignore: Megatron-LM then computes another
++                function. Default is none: a value that a release does not support is an error.
          """
          save_megatron_model(1)
 ''',

@@ -103,7 +103,7 @@ class TestEdits(EditSnippets):
 
      Args:
          model: It.
-+        let_through: With ``release=True``, what the model lacks of the one that it was made of, a sentence
++        let_through: With ``release=True``, differences from the source model that the user allowed, a sentence
 +            each, which the release records.
      """
 -    describe_release(1)

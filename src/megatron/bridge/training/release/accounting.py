@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Accounts for every tensor of a Hugging Face model, and every parameter of Megatron's, before any weight is read.
+"""Checks every tensor of a Hugging Face model, and every parameter of Megatron's, before any weight is read.
 
 Megatron's model is built on the meta device, and each parameter's own conversion runs on tensors that have the types
-and shapes of the files' headers and no values. So what a conversion reads and what it makes of it are seen as they
-will be, whatever a model's bridge renames, fuses or dequantizes.
+and shapes of the files' headers and no values. This finds the tensors that a conversion reads, and the shapes of its
+results, including those that a model's bridge renames, fuses or dequantizes.
 """
 
 import fnmatch
@@ -60,10 +60,10 @@ _FP8_BLOCK = 128
 
 @dataclass
 class Account:
-    """What became of a model's tensors.
+    """Result of the tensor check of a model.
 
     Attributes:
-        problems: What is wrong, a sentence or two each; the model can be imported where there is none.
+        problems: Problems, a sentence or two each; the model can be imported if there are none.
         used: Names of the tensors that a conversion reads.
         reads: How often each of them is read; of a tensor of all experts, once for all.
         uncounted: Tensors of which that is not known, because the conversion depends on their values.
@@ -71,7 +71,7 @@ class Account:
             hands on its tensor, or joins two along their first axis.
         tied: Names of tensors that must be equal to another's, by that other's name.
         unused: Names of the tensors that no conversion reads.
-        left_out: Names of the tensors that were let go by the caller's patterns.
+        left_out: Names of the unused tensors that match the caller's patterns.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -124,7 +124,7 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
     account.unused = unused = [name for name in unused if name not in left_out]
     if unmapped:
         account.problems.append(
-            f"Megatron-Bridge maps no tensor to Megatron's parameters {grouped(unmapped)}, which the config asks for."
+            f"Megatron-Bridge maps no tensor to Megatron's parameters {grouped(unmapped)}, which the config requires."
             + (
                 ""
                 if has_transformer_engine()
@@ -134,10 +134,12 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
     if quantized := plain_under_quantization(config, [headers[name] for name in account.used]):
         account.problems.append(quantized)
     if missing:
-        account.problems.append(f"Missing: {grouped(missing)}. {cause_of_missing(missing, unused, headers, config)}")
+        account.problems.append(
+            f"Missing tensors: {grouped(missing)}. {cause_of_missing(missing, unused, headers, config)}"
+        )
     if unused:
         cause = cause_of_unused(unused, missing, headers, config)
-        account.problems.append(f"Not used: {grouped(unused)}. {cause}".rstrip())
+        account.problems.append(f"Unexpected tensors: {grouped(unused)}. {cause}".rstrip())
     return account
 
 
@@ -204,7 +206,7 @@ def model_bridge_of(bridge: Any) -> Any:
 
 
 def sources_of(model_bridge: Any, model: torch.nn.Module) -> dict[str, list[str] | None]:
-    """Return the tensors that each parameter's mapping asks for; None where there is no mapping."""
+    """Return the tensors that each parameter's mapping reads; None if there is no mapping."""
     registry = model_bridge.mapping_registry()
     sources: dict[str, list[str] | None] = {}
     for name, _ in (*model.named_parameters(), *persistent_buffers(model)):
@@ -222,7 +224,7 @@ def sources_of(model_bridge: Any, model: torch.nn.Module) -> dict[str, list[str]
 
 
 def tensors_of(mapping: Any) -> list[str]:
-    """Return the names of the tensors that a mapping asks for."""
+    """Return the names of the tensors that a mapping reads."""
     return [mapping.hf_param] if isinstance(mapping.hf_param, str) else list(mapping.hf_param.values())
 
 
@@ -280,7 +282,7 @@ class _Conversions:
         unreadable = sorted(name for name in wanted if self._headers[name].dtype not in DTYPES)
         if unreadable:
             kinds = ", ".join(sorted({self._headers[name].dtype for name in unreadable}))
-            self._account.problems.append(f"Of a type that no weight has ({kinds}): {grouped(unreadable)}.")
+            self._account.problems.append(f"Unsupported dtype ({kinds}): {grouped(unreadable)}.")
             self._account.used.update(wanted)
             return
         for task in tasks:
@@ -288,10 +290,10 @@ class _Conversions:
                 self._check_task(task)
         problems = self._account.problems
         if self._misshapen:
-            told = "; ".join(f"{grouped(names)} {what}" for what, names in self._misshapen.items())
+            mismatches = "; ".join(f"{grouped(names)} {what}" for what, names in self._misshapen.items())
             misshapen = [name for names in self._misshapen.values() for name in names]
             cause = cause_of_shapes(misshapen, self._expected, self._headers, self._bridge.hf_config)
-            problems.append(f"Of another shape than the config asks for: {told}. {cause}")
+            problems.append(f"Shape mismatch: {mismatches}. {cause}")
         if self._raw:
             method = quantization_method(self._bridge.hf_config)
             problems.append(
@@ -333,7 +335,7 @@ class _Conversions:
         ):
             self._raw.extend(name for name in read if DTYPES[self._headers[name].dtype] not in PLAIN)
         elif converted.shape != task.param_weight.shape:
-            what = f"make {_by(converted.shape)} where {task.param_name} is {_by(task.param_weight.shape)}"
+            what = f"make {list(converted.shape)}, {task.param_name} is {list(task.param_weight.shape)}"
             self._misshapen.setdefault(what, []).extend(names)
         else:
             self._account.copied[task.param_name] = _copied(task.mapping, weights, converted, self._source.read)
@@ -356,7 +358,7 @@ class _Conversions:
         for name, tensor in exported.items():
             header = self._headers.get(name)
             if header is not None and DTYPES[header.dtype] in PLAIN and header.shape != tuple(tensor.shape):
-                what = f"is {_by(header.shape)}, not {_by(tensor.shape)}"
+                what = f"is {list(header.shape)}, config.json implies {list(tensor.shape)}"
                 self._misshapen.setdefault(what, []).append(name)
                 self._expected[name] = tuple(tensor.shape)
                 other = True
@@ -391,7 +393,3 @@ def _copied(
         if len(joined) == len(read) == 2 and converted.numel() == sum(tensor.numel() for _, tensor in read):
             return joined
     return []
-
-
-def _by(shape: Sequence[int]) -> str:
-    return " by ".join(map(str, shape)) or "a single number"

@@ -73,8 +73,8 @@ def plain_under_quantization(config: Any, headers: Iterable[Header]) -> str:
         # It names no method, which transformers refuses.
         pass
     return (
-        f"The config has a quantization_config ({quantization_method(config)}), by which transformers looks for quantized "
-        "tensors, and the files hold none. Take it out of config.json if these are the unquantized weights."
+        f"config.json has a quantization_config ({quantization_method(config)}), but the weights are not quantized, so "
+        "transformers would not load them. If these are the unquantized weights, remove quantization_config."
     )
 
 
@@ -99,16 +99,16 @@ def cause_of_missing(missing: Sequence[str], unused: Sequence[str], headers: Map
             "expert of this model. Load the model with transformers 5 and write it with save_pretrained, which separates them."
         )
     if prefix := _other_prefix(missing, unused):
-        return f"The files' names have another prefix: {prefix}. Write the model again with save_pretrained."
+        return f"The names of the tensors have another prefix: {prefix}. Write the model again with save_pretrained."
     layers = [int(match[1]) for name in headers if (match := _LAYER.search(name))]
     if layers and all((match := _LAYER.search(name)) and int(match[1]) > max(layers) for name in missing):
         return (
-            f"The config says {getattr(config, 'num_hidden_layers', 'more')} layers and the files hold "
-            f"{max(layers) + 1}: the config is another model's, or a file is missing."
+            f"config.json declares {getattr(config, 'num_hidden_layers', 'more')} layers; the weights contain {max(layers) + 1}. "
+            "config.json may belong to a different model, or a file may be missing."
         )
     if any("lm_head" in name for name in missing):
-        return "An output layer of its own is missing: a file is, or the config should say tie_word_embeddings: true."
-    return "A file is missing, or the config is another model's. Get the model again, or write it again with save_pretrained."
+        return "The output layer is missing. Get the missing file, or set tie_word_embeddings to true in config.json."
+    return "A file may be missing, or config.json may belong to a different model. Download the model again."
 
 
 def cause_of_unused(unused: Sequence[str], missing: Sequence[str], headers: Mapping[str, Header], config: Any) -> str:
@@ -124,7 +124,7 @@ def cause_of_unused(unused: Sequence[str], missing: Sequence[str], headers: Mapp
         A sentence or two, with what to do.
     """
     if any(_ADAPTER.search(name) for name in unused):
-        return "They are an adapter's: merge it into the model first (PEFT's merge_and_unload)."
+        return "They are LoRA weights. Merge them into the model first (PEFT's merge_and_unload)."
     quantized = _quantized(unused, config)
     if quantized:
         return quantized if not missing else ""
@@ -132,12 +132,12 @@ def cause_of_unused(unused: Sequence[str], missing: Sequence[str], headers: Mapp
         return ""
     layers = getattr(config, "num_hidden_layers", None)
     if layers is not None and all((match := _LAYER.search(name)) and int(match[1]) >= layers for name in unused):
-        return f"The config says {layers} layers: it is another model's, or the model has more."
+        return f"config.json declares {layers} layers; the weights contain more. config.json may belong to a different model."
     files = sorted({headers[name].file for name in unused})
     where = (
         f" They are in {', '.join(files)}." if files != sorted({header.file for header in headers.values()}) else ""
     )
-    return f"Megatron-Bridge knows no place for them: the model is of another architecture.{where}"
+    return f"Megatron-Bridge maps no parameter to them: the model may have a different architecture.{where}"
 
 
 def cause_of_shapes(
@@ -178,18 +178,21 @@ def _quantized(unused: Sequence[str], config: Any) -> str:
     if method is None and not any(_QUANTIZED.search(name) for name in unused):
         return ""
     by = f" ({method})" if method else ""
-    return f"The model is quantized{by}, which Megatron-Bridge does not undo for it: import its unquantized weights."
+    return f"The model is quantized{by}. Megatron-Bridge cannot dequantize it. Import its unquantized weights."
 
 
 def _other_prefix(missing: Sequence[str], unused: Sequence[str]) -> str:
     """Describe the prefix by which the files' names differ from the model's, where that is the only difference."""
-    for longer, shorter, told in ((unused, set(missing), "{0} for {1}"), (missing, set(unused), "{1} for {0}")):
+    for longer, shorter, template in (
+        (unused, set(missing), "{0} instead of {1}"),
+        (missing, set(unused), "{1} instead of {0}"),
+    ):
         for name in longer:
             rest = name
             while rest:
                 rest = rest.partition(".")[2]
                 if rest in shorter:
-                    return told.format(name, rest)
+                    return template.format(name, rest)
     return ""
 
 

@@ -112,8 +112,8 @@ def _require_what_transformers_builds(config: Any) -> None:
     head = head or config.hidden_size // config.num_attention_heads
     if head % 2:
         raise ValueError(
-            f"The config of {name} asks for heads of {head} numbers, which rotary embedding takes in pairs: is head_dim, "
-            "hidden_size or num_attention_heads another model's?"
+            f"The config of {name} implies heads of {head} values, but rotary embeddings require an even number. "
+            "head_dim, hidden_size or num_attention_heads may belong to a different model."
         )
     token, rows = config.pad_token_id, config.vocab_size
     if token is not None and not -rows <= token < rows:
@@ -138,7 +138,9 @@ def _refuse_two_answers(config: Any, fields: Fields) -> None:
     """Refuse what transformers and Megatron-Bridge read at different places, where these differ."""
     rope = getattr(config, _ROPE, None) or {}
     if "type" in rope and rope["type"] != rope.get("rope_type", rope["type"]):
-        fields.refused.append(f"{_ROPE} says type {rope['type']!r} and rope_type {rope['rope_type']!r}: which is it?")
+        fields.refused.append(
+            f"{_ROPE} has type {rope['type']!r} and rope_type {rope['rope_type']!r}. Remove one of them."
+        )
     expected = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
     found = (config.architectures or [None])[0]
     # Another family's, or none at all where the family is one of the table's.

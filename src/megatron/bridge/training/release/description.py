@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a release says of itself: Megatron-LM's flags, which model it was made of, and the checksums of its files."""
+"""Writes the flags for Megatron-LM, the source model and the checksums of a release."""
 
 import argparse
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ def describe_release(
 
     Args:
         path: Checkpoint root that holds the release.
-        let_through: What the release lacks of the model that it was made of, a sentence each.
+        let_through: Differences from the source model that the user of the import allowed, a sentence each.
         source_model: The model whose weights it contains, unchanged; None if the caller may have trained them.
     """
     if not MultiStorageClientFeature.is_enabled():

@@ -116,7 +116,7 @@ def check_destination(megatron_path: str | Path, overwrite: bool) -> None:
     Raises:
         ValueError: If the root cannot be written, or holds a checkpoint that must stay. One line.
     """
-    # What imports this module is imported by that one.
+    # Imported here to avoid a circular import.
     from megatron.bridge.training.release.publishing import check_overwrite, was_interrupted
 
     check_root(megatron_path)
@@ -127,7 +127,7 @@ def check_destination(megatron_path: str | Path, overwrite: bool) -> None:
 def refuse_checkpoint(
     root: Path, folders: Sequence[str], tracked: str | None, has_train_state: bool, overwrite: bool
 ) -> None:
-    """Refuse a root that holds a checkpoint which must stay.
+    """Refuse a root with a checkpoint that must not be replaced.
 
     Args:
         root: Checkpoint root.
@@ -137,8 +137,8 @@ def refuse_checkpoint(
         overwrite: Whether the caller wants a release that is there replaced.
 
     Raises:
-        ValueError: If it holds a checkpoint and ``overwrite`` is False, or if its tracker does not say ``release``:
-            training has gone on in it, or nothing tells what it holds. An `OptionError` where ``overwrite`` matters.
+        ValueError: If it contains a checkpoint and ``overwrite`` is False, or if its tracker does not name ``release``: it
+            may contain a training. An `OptionError` if ``overwrite`` matters.
     """
     there = list(folders)
     if tracked is not None:
@@ -147,16 +147,15 @@ def refuse_checkpoint(
         there.append(f"the tracker {TRAIN_STATE_TRACKER}")
     if not there or (overwrite and tracked == RELEASE):
         return
-    found = f"{root} already holds a checkpoint{_made_of(root)}: {', '.join(there)}."
+    found = f"{root} already contains a checkpoint{_source_model(root)}: {', '.join(there)}."
     if tracked == RELEASE and not overwrite:
         raise OptionError(found, "overwrite", "Use another output path, or pass {option} to replace the release.")
-    what_next = "Give another folder."
+    advice = "Use another output path."
     if _is_import(folders, tracked) and (repair := repair_command(root)):
-        what_next = f"Give another folder, or make a release of it: {repair}"
+        advice = f"Use another output path, or convert the checkpoint to a release: {repair}"
     if overwrite:
-        found = f"{root} holds another checkpoint than a release: {', '.join(there)}. {what_next}"
-        raise OptionError(found, "overwrite", "({option} replaces only a release.)")
-    raise ValueError(f"{found} {what_next}")
+        raise OptionError(f"{found} {advice}", "overwrite", "({option} replaces only a release.)")
+    raise ValueError(f"{found} {advice}")
 
 
 def _is_import(folders: Sequence[str], tracked: str | None) -> bool:
@@ -168,13 +167,13 @@ def _is_import(folders: Sequence[str], tracked: str | None) -> bool:
     return bool(folders) and iteration == 0 and set(folders) <= {RELEASE, "iter_0000000"}
 
 
-def _made_of(root: Path) -> str:
-    """Return which model a root's release was made of, where it says so."""
+def _source_model(root: Path) -> str:
+    """Return which model a root's release was imported from, if it is recorded."""
     try:
         source = read_source(root / RELEASE)
     except Unreadable:
         return ""
-    return f" of {source.made_of}" if source is not None else ""
+    return f" imported from {source.made_of}" if source is not None else ""
 
 
 def nearest(root: Path) -> Path:

@@ -131,7 +131,7 @@ class EntryFile(DirectFile):
 
 
 class _Stream:
-    """What ``torch.save`` takes for a file.
+    """A file object for ``torch.save``.
 
     Attributes:
         failure: The first error.
@@ -199,7 +199,7 @@ def _leaves_room() -> bool:
 
 
 class _Memory:
-    """What `_Archive` needs of a file, in memory."""
+    """A file in memory, with the methods that `_Archive` uses."""
 
     def __init__(self, content: bytes) -> None:
         self.data, self._content = bytearray(), content
@@ -218,9 +218,9 @@ class _Memory:
 
 
 class _Archive(_Stream):
-    """What ``torch.save`` takes for a file: it writes what surrounds a tensor's bytes, and leaves the room for them.
+    """A file object to which ``torch.save`` writes an archive without the bytes of its tensor.
 
-    They are written when it steps over that room (`torch.serialization.skip_data`), and their CRC-32 where it wrote none.
+    When ``torch.save`` skips them (`torch.serialization.skip_data`), this writes the bytes, and later their CRC-32.
     """
 
     def __init__(self, file: Any, content: Content) -> None:

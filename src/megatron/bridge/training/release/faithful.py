@@ -27,7 +27,7 @@ from transformers import PretrainedConfig
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
 from megatron.bridge.training.release.accounting import Account, account_for_tensors
 from megatron.bridge.training.release.config_fields import Fields, account_for_config
-from megatron.bridge.training.release.headers import Header, read_headers
+from megatron.bridge.training.release.headers import Header, read_headers, require_matches
 from megatron.bridge.training.release.meta_source import DTYPES, PLAIN
 from megatron.bridge.training.release.names import grouped
 from megatron.bridge.training.release.notices import warn
@@ -82,7 +82,8 @@ def require_faithful(
 
     Raises:
         ValueError: If the release would not be the model: a tensor is missing, unused or of another shape, a field's
-            value is not carried, or the tokenizer is missing or too large. One line, which names all of it.
+            value is not carried, or the tokenizer is missing or too large. One line, which names all of it. If a pattern
+            matches no tensor of the model.
         RuntimeError: If the model cannot be built here, for want of Transformer Engine or CUDA.
     """
     _require_lists(allow_unused_tensors=allow_unused_tensors, allow_config_fields=allow_config_fields)
@@ -98,20 +99,31 @@ def require_faithful(
     if bridge.source_model is not None:
         name = bridge.source_model.name
     fields = account_for_config(config, allow_config_fields)
-    if fields.refused:
-        raise OptionError(
-            f"Megatron-LM would compute another function than {name}: {' '.join(fields.refused)}",
-            "allow_config_fields",
-            "To lose a field's value, pass {option}.",
-        )
     # Of a config alone, the weights are the caller's.
     headers = _headers(bridge.hf_pretrained.state.source) if has_weights else {}
-    account = _account(bridge, name, headers, allow_unused_tensors) if has_weights else Account()
+    require_matches(allow_unused_tensors, headers)
+    try:
+        account = _account(bridge, name, headers, allow_unused_tensors) if has_weights else Account()
+    except (ValueError, RuntimeError) as error:
+        if fields.refused:
+            # To ignore the fields would only lead to this error.
+            raise ValueError(f"{_refusal(name, fields)} {error}") from error
+        raise
+    if fields.refused:
+        raise OptionError(
+            _refusal(name, fields), "allow_config_fields", "To ignore the value of a field, pass {option}."
+        )
+    if has_weights:
+        _warn_of_rounding(config, account, headers)
     if tokenizer_path is not None:
         check_tokenizer(tokenizer_path, tokenizer_kwargs or {}, config)
     let_through = _warn_of_what_is_lost(name, config, fields, account)
     _ACCOUNTED[bridge] = (*asked, config.to_dict()), Accounted(let_through, headers, account)
     return _ACCOUNTED[bridge][1]
+
+
+def _refusal(name: str, fields: Fields) -> str:
+    return f"Megatron-LM would compute another function than {name}: {' '.join(fields.refused)}"
 
 
 def _require_lists(**keywords: Any) -> None:
@@ -130,12 +142,9 @@ def _warn_of_what_is_lost(name: str, config: Any, fields: Fields, account: Accou
     for text in let_through:
         warn(text)
     if fields.unknown:
-        warn(f"Not known here, and perhaps not carried, of {name}'s config: {', '.join(fields.unknown)}")
+        warn(f"Unknown fields of the config of {name}, which the release may not support: {', '.join(fields.unknown)}")
     if not fields.proven:
-        warn(
-            f"That Megatron-LM computes what the config of {name} says was not proven: "
-            f"{config.model_type} is not among the families that are tried."
-        )
+        warn(f"No logit check covers the config of {name}: {config.model_type} is not a tested family.")
     return tuple(let_through)
 
 
@@ -150,7 +159,6 @@ def _account(bridge: Any, name: str, headers: Mapping[str, Header], allow_unused
         if account.unused and len(account.problems) == 1:
             raise OptionError(text, "allow_unused_tensors", "To skip tensors, pass {option}.")
         raise ValueError(text)
-    _say_what_is_rounded(bridge.hf_pretrained.config, account, headers)
     return account
 
 
@@ -188,8 +196,8 @@ def settle_dtype(hf_pretrained: Any, headers: Mapping[str, Header]) -> None:
     known = config.dtype if isinstance(config.dtype, torch.dtype) else getattr(torch, str(config.dtype), None)
     if known not in _DTYPES_OF_RELEASES:
         raise ValueError(
-            f"The config of {hf_pretrained.model_name_or_path} asks for the dtype {config.dtype}, which no release can "
-            "have. Let its dtype be bfloat16, float16 or float32."
+            f"The config of {hf_pretrained.model_name_or_path} has the dtype {config.dtype}, which releases do not "
+            "support. Set it to bfloat16, float16 or float32."
         )
     _set_dtype(config, known)
 
@@ -202,7 +210,7 @@ def _set_dtype(config: Any, dtype: torch.dtype) -> None:
             _set_dtype(inner, dtype)
 
 
-def _say_what_is_rounded(config: Any, account: Account, headers: Mapping[str, Header]) -> None:
+def _warn_of_rounding(config: Any, account: Account, headers: Mapping[str, Header]) -> None:
     wider = {
         torch.float32: ("F64",),
         torch.bfloat16: ("F64", "F32", "F16"),
@@ -210,8 +218,8 @@ def _say_what_is_rounded(config: Any, account: Account, headers: Mapping[str, He
     }[config.dtype]
     counts = Counter(headers[name].dtype for name in account.used if headers[name].dtype in wider)
     if counts:
-        told = " and ".join(
+        counted = " and ".join(
             f"{count} of {len(account.used)} tensors are {DTYPES[dtype]}" for dtype, count in counts.items()
         )
-        text = f"{told}: they are rounded to {config.dtype}, the dtype of the release.".replace("torch.", "")
+        text = f"{counted}: cast to {config.dtype}, the dtype of the release.".replace("torch.", "")
         warn(text)

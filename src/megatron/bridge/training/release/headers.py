@@ -20,10 +20,12 @@ The format is safetensors' (a header of JSON before the bytes), with Hugging Fac
 `megatron.bridge_release` has a link to this file: it imports neither torch nor megatron.
 """
 
+import fnmatch
 import json
 import os
 import shlex
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from .names import readable
+from .option_errors import OptionError
 
 
 WEIGHTS = "model.safetensors"
@@ -92,7 +95,7 @@ def read_headers(folder: Path) -> dict[str, Header]:
             )
         if (folder / WEIGHTS).is_file() and files != [WEIGHTS]:
             raise ValueError(
-                f"{folder} holds two models: {WEIGHTS}, which transformers reads, and the files that {INDEX} names, "
+                f"{folder} contains two models: {WEIGHTS}, which transformers reads, and the files that {INDEX} names, "
                 "which Megatron-Bridge reads. Move one of them away."
             )
     headers: dict[str, Header] = {}
@@ -100,15 +103,34 @@ def read_headers(folder: Path) -> dict[str, Header]:
         for name, header in _read_file(folder / file).items():
             if index is not None and index.get(name) != file:
                 raise ValueError(
-                    f"{folder / file} holds the tensor {readable(name)}, which {INDEX} does not give it: transformers would read "
-                    f"it, and Megatron-Bridge would not. {_DOWNLOAD}"
+                    f"{folder / file} contains the tensor {readable(name)}, which {INDEX} does not list there: transformers would "
+                    f"read it, and Megatron-Bridge would not. {_DOWNLOAD}"
                 )
             headers[name] = header
     if index is not None and (absent := sorted(index.keys() - headers.keys())):
         raise ValueError(
-            f"{folder / INDEX} names {len(absent)} tensors that its files do not hold: {_listed(absent)}. {_DOWNLOAD}"
+            f"{folder / INDEX} names {len(absent)} tensors that its files do not contain: {_listed(absent)}. {_DOWNLOAD}"
         )
     return headers
+
+
+def require_matches(patterns: Sequence[str], names: Collection[str]) -> None:
+    """Require that each pattern of ``allow_unused_tensors`` matches a tensor of the model.
+
+    Args:
+        patterns: Patterns, as of `fnmatch`.
+        names: Names of the model's tensors.
+
+    Raises:
+        OptionError: If a pattern matches none.
+    """
+    unmatched = [pattern for pattern in patterns if not any(fnmatch.fnmatchcase(name, pattern) for name in names)]
+    if unmatched:
+        raise OptionError(
+            f"No tensor of the model matches {', '.join(map(repr, unmatched))}.",
+            "allow_unused_tensors",
+            "Correct the pattern in {option}, or remove it.",
+        )
 
 
 def require_usual_weights(named: object, weights: Any) -> None:

@@ -73,7 +73,7 @@ def parse_tracker(text: str, tracker_filename: str) -> tuple[int, bool]:
     if re.fullmatch(r"[0-9]{1,18}", word):
         return int(word), False
     raise ValueError(
-        f"The tracker {tracker_filename} holds {text!r}, neither 'release' nor an iteration number. "
+        f"The tracker {tracker_filename} contains {text!r}, neither 'release' nor an iteration number. "
         "Write into it the checkpoint to load: 'release', or the number of an iter_* folder beside it."
     )
 

@@ -12,11 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Megatron models without weights: built on the meta device, whatever device a module asks for.
+"""Builds Megatron models without weights, on the meta device.
 
-Core's own modules and those of Transformer Engine each take a device in their own way, and some initialize their
-weights there although the config asks for none. Here every tensor that is made while a model is built is a meta tensor:
-no memory and no address space is needed, on any host.
+Modules of Megatron Core and Transformer Engine choose their devices themselves, and some initialize weights even if the
+config disables it. Here every tensor created during the build is a meta tensor, which needs no memory on any host.
 """
 
 import copy

@@ -31,7 +31,7 @@ from tqdm import tqdm
 from .destination import nearest
 from .headers import read_headers, require_usual_weights
 from .hub import download_model
-from .source_model import SourceModel
+from .source_model import SourceModel, is_path
 
 
 _DEEPEST = 50
@@ -59,7 +59,7 @@ def look_at_model(
     if not str(hf_model_id) or "\0" in str(hf_model_id):
         raise ValueError(f"{str(hf_model_id)!r} names no model. Give a Hugging Face model ID or a model's folder.")
     folder = Path(os.path.expanduser(hf_model_id))
-    if os.path.exists(folder) or not _may_be_on_the_hub(str(hf_model_id)):
+    if os.path.exists(folder) or _is_local(str(hf_model_id), keywords.get("cache_dir")):
         if (revision := keywords.get("revision")) is not None:
             raise ValueError(
                 f"{folder} is a local directory, which has no revision {revision}. Leave the revision out, or give a model "
@@ -71,20 +71,34 @@ def look_at_model(
     return model, _look_at_folder(model.folder)
 
 
-def _may_be_on_the_hub(name: str) -> bool:
-    """Return whether a name can be a model ID, ``name`` or ``organization/name``; else it can only be a folder's."""
+def _is_local(name: str, cache_dir: str | Path | None) -> bool:
+    """Return whether a name is a path, and no model ID.
+
+    Args:
+        name: The name. There is no such directory.
+        cache_dir: Cache of `huggingface_hub`; None for the default one.
+    """
+    if is_path(name):
+        return True
+    # Slow to import, and a path does not need it.
+    from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined,unused-ignore]
 
     try:
         validate_repo_id(name)
     except HFValidationError:
-        return False
-    return True
+        return True
+    # An output directory may have the name of the organization of a model that was downloaded before.
+    cached = Path(cache_dir or HF_HUB_CACHE, f"models--{name.replace('/', '--')}")
+    return "/" in name and Path(name).parent.is_dir() and not cached.is_dir()
 
 
 def _look_at_folder(model: Path) -> dict[str, Any]:
     if not os.path.exists(model):
-        raise ValueError(f"The model {model} does not exist. Give a Hugging Face model ID or a model's folder.")
+        reason = ""
+        if not is_path(str(model)) and model.parent != Path() and model.parent.is_dir():
+            reason = f"{model.parent}/ exists here, so it is not taken for a model ID. "
+        raise ValueError(f"No such directory: {model}. {reason}Pass a Hugging Face model ID or a local directory.")
     config_file = model / "config.json"
     if not config_file.is_file():
         raise ValueError(

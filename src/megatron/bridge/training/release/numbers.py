@@ -64,5 +64,5 @@ def require_numbers(values: torch.Tensor, key: str) -> None:
     if torch.isinf(least) or torch.isinf(largest):
         dtype = str(values.dtype).removeprefix("torch.")
         raise ValueError(
-            f"{key} has values that {dtype} cannot hold (infinite). Let the config's dtype be a wider one, or mend the model."
+            f"{key} has values that overflow in {dtype} (Inf). Set a wider dtype in config.json, or fix the model."
         )

@@ -149,8 +149,8 @@ def _check_architecture(model: Path, values: Mapping[str, Any], keywords: Mappin
         raise ValueError(unsupported)
     if not named and trust_remote_code:
         raise ValueError(
-            f"The Python code of {model} itself ({', '.join(map(str, own_code.values()))}) is none that Megatron-Bridge "
-            f"knows. Leave trust_remote_code out to import the model as transformers' own {architectures}."
+            f"The Python code of {model} itself ({', '.join(map(str, own_code.values()))}) is not supported by "
+            f"Megatron-Bridge. Leave trust_remote_code out to import the model as transformers' own {architectures}."
         )
     if "AutoConfig" in own_code:
         _check_config_code(model, str(own_code["AutoConfig"]), native, keywords)
@@ -164,7 +164,7 @@ def _check_architecture(model: Path, values: Mapping[str, Any], keywords: Mappin
         # transformers and what it validates with raise many kinds.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
-            f"{model / 'config.json'} is no config that transformers takes ({reason}). Mend the field."
+            f"{model / 'config.json'} is not a valid config for transformers ({reason}). Correct the field."
         ) from error
     if not _has_bridge(AutoBridge, config):
         raise ValueError(unsupported)
@@ -184,8 +184,8 @@ def _check_config_code(model: Path, code: str, native: bool, keywords: Mapping[s
     asked = {**keywords, "revision": keywords.get("code_revision")}
     if elsewhere and (reason := why_not_on_the_hub(repository, f"{name.split('.')[0]}.py", asked)):
         raise ValueError(
-            f"The config of {model} is read by Python code of {repository}, which the Hugging Face Hub does not give "
-            f"({reason}). Put it beside config.json, and take '{repository}--' out of the auto_map."
+            f"The config of {model} requires Python code of {repository}, which cannot be downloaded "
+            f"({reason}). Copy the code next to config.json, and remove '{repository}--' from the auto_map."
         )
 
 

@@ -75,10 +75,10 @@ def read_root(path: Path) -> Root:
     """
     if not path.is_dir():
         there = "is a file" if path.exists() else "is a dangling link" if path.is_symlink() else "does not exist"
-        raise ValueError(f"{path} {there}. Give the checkpoint root: the folder that holds {TRACKER}.")
+        raise ValueError(f"{path} {there}. Pass the checkpoint directory, which contains {TRACKER}.")
     tracker = path / TRACKER
     if (path / METADATA).exists() and not tracker.exists():
-        raise ValueError(f"{path} is a checkpoint folder. Give the root that holds it: {path.absolute().parent}")
+        raise ValueError(f"{path} is an iteration directory. Pass the checkpoint directory: {path.absolute().parent}")
     for file in (tracker, path / TRAIN_STATE_TRACKER):
         if file.is_symlink() or (file.exists() and not file.is_file()):
             raise ValueError(f"{file} is a link, or no file: it is not followed. Put the file itself there.")

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a release was made of, so that nobody starts from another model's: ``release/source.json``.
+"""Records and verifies the source model of a release: ``release/source.json``.
 
 `megatron.bridge_release` has a link to this file: it imports neither torch nor megatron.
 """
@@ -29,30 +29,33 @@ from .commands import repair_command
 from .layout import RELEASE, RUN_CONFIG, SOURCE_FILE
 from .plain_files import Unreadable, load_yaml
 from .source_content import differing_fields, digest_tensors, digest_weight_files, read_json
-from .source_model import SourceModel
+from .source_model import SourceModel, is_path
 
 
-# What transformers writes anew into a model that stays the same.
+# Fields that transformers changes when it saves an unchanged model.
 _VOLATILE = ("_attn_implementation_autoset", "_commit_hash", "_name_or_path", "transformers_version")
 
 # Fields that the first versions did not record.
 _ADDED = {"let_through", "config", "tensors_sha256", "revision", "commit"}
 
+# How many differing fields of a config a message names.
+_MOST_FIELDS = 5
+
 
 @dataclass(frozen=True)
 class Source:
-    """What a release was made of.
+    """The source model of a release.
 
     Attributes:
-        made_of: The ID on the Hugging Face Hub, or the absolute folder.
-        config_sha256: Digest of its config; None where it is not known.
-        weights_sha256: Digest of a folder's weight files, which only the first versions recorded.
+        made_of: Its ID on the Hugging Face Hub, or its absolute directory.
+        config_sha256: Digest of its config; None if unknown.
+        weights_sha256: Digest of a directory's weight files, which only the first versions recorded.
         megatron_bridge: Version of Megatron-Bridge that wrote the release.
-        let_through: What the release lacks of it, with its maker's consent, a sentence each.
-        config: Content of its config.json; None where it is not known.
-        tensors_sha256: Digest of a folder's tensors; None where it is not known.
-        revision: Requested revision on the Hub; None if none was, and for a folder.
-        commit: Commit on the Hub; None if it is not known, and for a folder.
+        let_through: Differences from it that the user of the import allowed, a sentence each.
+        config: Content of its config.json; None if unknown.
+        tensors_sha256: Digest of a directory's tensors; None if unknown.
+        revision: Requested revision on the Hub; None for the default branch, and for a directory.
+        commit: Commit on the Hub; None if unknown, and for a directory.
     """
 
     made_of: str
@@ -88,7 +91,7 @@ def describe(hf_model: str | Path | SourceModel, revision: str | None = None) ->
     folder = Path(os.path.expanduser(hf_model))
     if folder.is_dir():
         return _describe(os.path.abspath(folder), folder / "config.json", digest_tensors(folder))
-    if _is_path(hf_model):
+    if is_path(str(hf_model)):
         return Source(os.path.abspath(folder), megatron_bridge=_version())
     # It takes a moment to import. What has been converted is in its cache.
     from huggingface_hub import try_to_load_from_cache
@@ -136,47 +139,47 @@ def describe_run_config(folder: Path) -> Source | None:
 
 
 def write_source(source: Source, folder: Path) -> None:
-    """Record what a release was made of.
+    """Record the source model of a release.
 
     Args:
-        source: The model.
+        source: The source model.
         folder: Checkpoint folder.
     """
-    # A new file, never the old one's bytes: another checkpoint folder may have those under a second name.
+    # Not written in place: another checkpoint folder may have a hard link to the file.
     (folder / SOURCE_FILE).unlink(missing_ok=True)
     (folder / SOURCE_FILE).write_text(json.dumps(vars(source), indent=2) + "\n", encoding="utf-8")
 
 
 def read_source(folder: Path) -> Source | None:
-    """Read what a release was made of.
+    """Read the source model of a release.
 
     Args:
         folder: Checkpoint folder.
 
     Returns:
-        The model; None where there is no record.
+        The source model; None if it is not recorded.
 
     Raises:
         Unreadable: If the record is damaged.
     """
     try:
-        told = json.loads((folder / SOURCE_FILE).read_text(encoding="utf-8"))
+        record = json.loads((folder / SOURCE_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise Unreadable(f"{SOURCE_FILE} cannot be read: {error}") from error
     known = vars(Source("")).keys()
-    if not isinstance(told, dict) or {*told} | _ADDED != known:
-        raise Unreadable(f"{SOURCE_FILE} cannot be read: it has other fields than a source")
-    let_through = told.pop("let_through", [])
+    if not isinstance(record, dict) or {*record} | _ADDED != known:
+        raise Unreadable(f"{SOURCE_FILE} cannot be read: missing or unknown fields")
+    let_through = record.pop("let_through", [])
     if not isinstance(let_through, list) or not all(isinstance(text, str) for text in let_through):
-        raise Unreadable(f"{SOURCE_FILE} cannot be read: let_through is no list of texts")
-    source = Source(**told, let_through=tuple(let_through))
+        raise Unreadable(f"{SOURCE_FILE} cannot be read: let_through is not a list of strings")
+    source = Source(**record, let_through=tuple(let_through))
     texts = (source.config_sha256, source.weights_sha256, source.tensors_sha256, source.revision, source.commit)
     if not isinstance(source.made_of, str) or not all(text is None or isinstance(text, str) for text in texts):
-        raise Unreadable(f"{SOURCE_FILE} cannot be read: a field of it is no text")
+        raise Unreadable(f"{SOURCE_FILE} cannot be read: a field is not a string")
     if source.config is not None and not isinstance(source.config, dict):
-        raise Unreadable(f"{SOURCE_FILE} cannot be read: config is no JSON object")
+        raise Unreadable(f"{SOURCE_FILE} cannot be read: config is not a JSON object")
     return source
 
 
@@ -191,26 +194,29 @@ def recorded_revision(root: str | Path, hf_model: str | Path) -> str | None:
         The commit, or the revision if the commit is not known; None if the release has another source model or no record.
     """
     try:
-        held = read_source(Path(root) / RELEASE)
+        recorded = read_source(Path(root) / RELEASE)
     except Unreadable:
         return None
     if Path(os.path.expanduser(hf_model)).exists():
         return None
-    return (held.commit or held.revision) if held is not None and held.made_of == str(hf_model) else None
+    return (
+        (recorded.commit or recorded.revision) if recorded is not None and recorded.made_of == str(hf_model) else None
+    )
 
 
 def require_source(root: str | Path, hf_model: str | Path | SourceModel) -> None:
-    """Require that a root's release was made of a Hugging Face model.
+    """Require that a release was imported from a Hugging Face model.
 
-    For a model ID, an equal name is enough; with a snapshot, an equal commit. Other snapshots and folders are told by
-    their content, wherever they stand; a folder that is gone, by its path.
+    A model ID matches an equal name, a snapshot an equal commit. Other snapshots and directories match if their content is
+    equal, whatever their path. A directory that no longer exists matches an equal path.
 
     Args:
         root: Checkpoint root.
         hf_model: Model ID, folder of a model, or a model of the Hub with its snapshot on this host.
 
     Raises:
-        ValueError: If the release was made of another model, or does not say of which, or if there is none.
+        ValueError: If the release was imported from another model or does not record its source model, or if there is no
+            release.
         OSError: If a file cannot be read.
     """
     folder, commit = Path(root) / RELEASE, None
@@ -220,61 +226,85 @@ def require_source(root: str | Path, hf_model: str | Path | SourceModel) -> None
     if isinstance(hf_model, SourceModel):
         name, commit = hf_model.name, hf_model.commit
     if not folder.is_dir():
-        raise ValueError(f"{root} holds no release. Import {name} into another folder.")
+        raise ValueError(f"{root} contains no release. Pass another checkpoint directory.")
     repair = repair_command(root)
     try:
-        held = read_source(folder)
+        recorded = read_source(folder)
     except Unreadable as error:
         raise ValueError(f"{folder}: {error}. {repair or 'Import the model again.'}") from error
-    if held is None:
-        what_next = f"Where its run config knows, this records it: {repair}. Or give" if repair else "Give"
-        raise ValueError(
-            f"The release in {root} does not say which model it was made of, so it may be another than {name}. "
-            f"{what_next} another folder."
-        )
-    if held.made_of == name and (commit == held.commit if commit else not Path(name).is_dir()):
+    if recorded is None:
+        advice = f"To record it from the run config, run: {repair}" if repair else "Pass another checkpoint directory."
+        raise ValueError(f"{folder} does not record its source model, which may not be {name}. {advice}")
+    if recorded.made_of == name and (commit == recorded.commit if commit else not Path(name).is_dir()):
         return
-    asked = describe(hf_model)
-    others = _differences(held, asked, hf_model.folder if isinstance(hf_model, SourceModel) else Path(asked.made_of))
-    if held.made_of in (asked.made_of, name) and None in (commit, held.commit):
-        if others:
+    given = describe(hf_model)
+    differences = _differences(
+        recorded, given, hf_model.folder if isinstance(hf_model, SourceModel) else Path(given.made_of)
+    )
+    differing = f" (different {' and '.join(differences)})" if differences else ""
+    if recorded.made_of in (given.made_of, name) and None in (commit, recorded.commit):
+        if differences:
             raise ValueError(
-                f"{asked.made_of} has changed since {root} was made of it: its {' and its '.join(others)}. Import it into "
-                "another folder."
+                f"{given.made_of} has changed since {root} was imported from it{differing}. Restore the model, or pass "
+                "another checkpoint directory."
             )
         return
-    known = held.config_sha256 is not None and (held.tensors_sha256 or held.weights_sha256) is not None
-    if others or not known or asked.tensors_sha256 is None:
+    known = recorded.config_sha256 is not None and (recorded.tensors_sha256 or recorded.weights_sha256) is not None
+    if differences or not known or given.tensors_sha256 is None:
         raise ValueError(
-            f"{root} holds a release of {_name(held)}, not of {_name(asked)}. Import that into another folder."
+            f"{root} was imported from {_name(recorded)}, not from {_name(given)}{differing}. Pass the source model, or "
+            "another checkpoint directory."
         )
 
 
-def _differences(held: Source, asked: Source, folder: Path) -> list[str]:
-    """Return what of a model in a folder differs from a release's source, as far as both are known."""
+def require_same_config(root: Path, name: str, config: dict[str, Any]) -> None:
+    """Require that a model has the config of a release's source model, if that is recorded.
+
+    Args:
+        root: Checkpoint directory.
+        name: The model's ID or directory.
+        config: Content of its config.json.
+
+    Raises:
+        ValueError: If a field differs that may change the conversion.
+    """
+    try:
+        recorded = read_source(root / RELEASE)
+    except Unreadable:
+        return
+    if recorded is not None and recorded.config is not None and (fields := differing_fields(recorded.config, config)):
+        raise ValueError(
+            f"{root} was imported from {_name(recorded)}, not from {name} (different config fields: {_listed(fields)}). "
+            "Pass the source model."
+        )
+
+
+def _differences(recorded: Source, given: Source, folder: Path) -> list[str]:
+    """Return how a model in a directory differs from a release's source model, as far as both are known."""
     differences = []
-    if None not in (held.config_sha256, asked.config_sha256) and held.config_sha256 != asked.config_sha256:
-        if held.config is None or asked.config is None:
+    if None not in (recorded.config_sha256, given.config_sha256) and recorded.config_sha256 != given.config_sha256:
+        if recorded.config is None or given.config is None:
             differences.append("config")
-        elif fields := differing_fields(held.config, asked.config):
-            differences.append(f"config ({', '.join(fields)})")
-    if asked.tensors_sha256 is not None:
-        if held.tensors_sha256 is not None:
-            same = held.tensors_sha256 == asked.tensors_sha256
+        elif fields := differing_fields(recorded.config, given.config):
+            differences.append(f"config fields: {_listed(fields)}")
+    if given.tensors_sha256 is not None:
+        if recorded.tensors_sha256 is not None:
+            same = recorded.tensors_sha256 == given.tensors_sha256
         else:
-            same = held.weights_sha256 in (None, digest_weight_files(folder))
+            same = recorded.weights_sha256 in (None, digest_weight_files(folder))
         if not same:
-            differences.append("weights")
+            # Before the config's, whose list of fields may be long.
+            differences.insert(0, "weights")
     return differences
+
+
+def _listed(fields: list[str]) -> str:
+    more = len(fields) - _MOST_FIELDS
+    return ", ".join(fields[:_MOST_FIELDS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _name(source: Source) -> str:
     return f"{source.made_of} at commit {source.commit}" if source.commit else source.made_of
-
-
-def _is_path(hf_model: str | Path) -> bool:
-    """Return whether a name is a folder's, there or not, and no ID, which is "name" or "organization/name"."""
-    return str(hf_model).startswith((".", "/", "~")) or str(hf_model).count("/") > 1
 
 
 def _version() -> str:

@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What of a Hugging Face model's content decides what it is converted to: its tensors, and most fields of its config.
+"""Compares the content of Hugging Face models: their tensors, and the config fields that affect a conversion.
 
-The same model may be stored in other files, and its config in another form. Tensors are told by their names, dtypes,
-shapes, and a little of their values: a look that does not read all of them.
+Equal models may be stored in different files, and their configs in different forms. A digest of the tensors covers their
+names, dtypes, shapes and a sample of their values.
 
 `megatron.bridge_release` has a link to this file: importing it imports neither torch nor megatron.
 """
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 
-# Fields that change neither the converted weights nor what the model computes of its tokens.
+# Fields that affect neither the converted weights nor the logits.
 HARMLESS_FIELDS = frozenset(
     {
         *(
@@ -126,7 +126,7 @@ def digest_tensors(folder: Path) -> str | None:
 
 
 def digest_weight_files(folder: Path) -> str | None:
-    """Return the digest of a model's weight files that the first releases recorded: of other files, it is another.
+    """Return the digest of a model's weight files that the first releases recorded. It depends on the division into files.
 
     Args:
         folder: The model's folder.
@@ -162,9 +162,9 @@ def read_json(file: Path) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is no JSON ({error}). Restore it from the model.") from error
+        raise ValueError(f"{file} is not valid JSON ({error}). Restore it from the model.") from error
     if not isinstance(values, dict):
-        raise ValueError(f"{file} holds no JSON object. Restore it from the model.")
+        raise ValueError(f"{file} contains no JSON object. Restore it from the model.")
     return values
 
 
@@ -191,7 +191,7 @@ def _read_header(file: BinaryIO, path: Path) -> tuple[int, dict[str, Any]]:
             # Both must be there.
             entry["dtype"], entry["shape"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} is no safetensors file, or a damaged one. Download it again.") from error
+        raise ValueError(f"{path} is not a safetensors file, or is corrupt. Download it again.") from error
     return 8 + length, tensors
 
 

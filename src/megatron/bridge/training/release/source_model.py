@@ -21,6 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def is_path(name: str) -> bool:
+    """Return whether a name has the form of a path, and not of a model ID: ``name`` or ``organization/name``."""
+    return name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1
+
+
 @dataclass(frozen=True)
 class SourceModel:
     """A Hugging Face model whose files are on this host.

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What an export writes of a trained checkpoint: its config, its vocabulary and its dtype, derived from its args."""
+"""Derives the config, the vocabulary size and the dtype of an export from the args of the trained checkpoint."""
 
 import json
 from argparse import Namespace

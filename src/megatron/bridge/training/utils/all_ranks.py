@@ -74,16 +74,18 @@ def together(action: Callable[[], T]) -> T:
         What it returns on this rank.
 
     Raises:
-        BaseException: The first rank's error, on all of them.
+        BaseException: The error of the first rank that has one, on all of them. A note names the rank.
     """
     result, failure = None, None
     try:
         result = action()
     except BaseException as error:
         failure = sendable(error)
-    for other in gather(failure):
-        if other is not None:
-            raise other
+    for rank, rank_error in enumerate(gather(failure)):
+        if rank_error is not None:
+            if _has_other_ranks():
+                rank_error.add_note(f"The error is from rank {rank}.")
+            raise rank_error
     return cast(T, result)
 
 
