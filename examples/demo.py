@@ -52,7 +52,7 @@ NEW_TOKENS = 12
 def run(console: Console, work: Path, *words: str) -> None:
     """Run the command as a user would, in a folder, and print what it says as it says it."""
     console.print(f"[bold]$ megatron-bridge-release {' '.join(words)}[/]")
-    command = [sys.executable, "-m", "megatron.bridge_release", *words]
+    command = [sys.executable, "-m", "megatron.bridge.release", *words]
     with subprocess.Popen(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:

@@ -24,9 +24,9 @@ import os
 from pathlib import Path
 
 from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
+from megatron.bridge.release.provenance import require_source
+from megatron.bridge.release.verify.launch_flags import launch_command, launch_flags
 from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
-from megatron.bridge_release.launch_flags import launch_command, launch_flags
-from megatron.bridge_release.source import require_source
 
 
 def before_training(hf_model: str, root: str) -> list[str]:

@@ -49,7 +49,7 @@ loads. A torn tracker, or one that names a missing folder, is an error.""",
 An import streams: each weight is read, converted and written when its turn comes, so that it takes the memory of a few
 tensors. Under `torchrun`, each rank writes its share.""",
     "check": """\
-From a shell, `python -m megatron.bridge_release import HF_MODEL ROOT` makes a release, checks it, and prints the command
+From a shell, `python -m megatron.bridge.release import HF_MODEL ROOT` makes a release, checks it, and prints the command
 that starts Megatron-LM; `export` goes back. `check ROOT` tells whether a release loads, in which readers, and how to start
 from it; `repair` makes a release of an import without rewriting a tensor, and `revert` undoes that.""",
 }

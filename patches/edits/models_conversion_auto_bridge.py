@@ -129,7 +129,7 @@ EDITS = (
             PassArgument(_SAVE, "overwrite=overwrite"),
         ),
         imports=(
-            "from megatron.bridge.training.release.destination import check_destination, destination",
+            "from megatron.bridge.release.validation.output_dir import check_destination, destination",
             "from megatron.bridge.training.utils.all_ranks import on_rank_0",
         ),
     ),
@@ -166,8 +166,8 @@ EDITS = (
             ),
         ),
         imports=(
-            "from megatron.bridge.training.release.preflight import check_import, keywords_of_files",
-            "from megatron.bridge.training.release.source_model import SourceModel",
+            "from megatron.bridge.release.validation.preflight import check_import, keywords_of_files",
+            "from megatron.bridge.release.source_model import SourceModel",
         ),
     ),
     Edit(
@@ -176,7 +176,7 @@ EDITS = (
         why="An import reads one snapshot of a model of the Hub, and records its ID and commit.",
         drop_when=_REVISIONS,
         do=InsertStatements("self.source_model: SourceModel | None = None", at_end=True),
-        imports=("from megatron.bridge.training.release.source_model import SourceModel",),
+        imports=("from megatron.bridge.release.source_model import SourceModel",),
     ),
     Edit(
         name="provider-source",
@@ -227,7 +227,7 @@ EDITS = (
             """
             if release:
                 # The training package imports this module's package.
-                from megatron.bridge.training.release.faithful import require_faithful
+                from megatron.bridge.release.validation.fidelity import require_faithful
 
                 require_faithful(bridge, allow_unused_tensors, allow_config_fields, hf_model_id)
 
@@ -264,8 +264,8 @@ EDITS = (
                 let_through: tuple[str, ...] = ()
                 if release:
                     # The training package imports this module's package.
-                    from megatron.bridge.training.release.faithful import require_faithful
-                    from megatron.bridge.training.release.own_config import config_of, require_own_config
+                    from megatron.bridge.release.validation.fidelity import require_faithful
+                    from megatron.bridge.release.validation.provider import config_of, require_own_config
 
                     let_through = require_faithful(
                         self, allow_unused_tensors, allow_config_fields, hf_tokenizer_path, hf_tokenizer_kwargs
@@ -320,8 +320,8 @@ EDITS = (
                 streamed: list[MegatronModelT] | None = None
                 if release:
                     # The training package imports this module's package.
-                    from megatron.bridge.training.release.faithful import require_faithful
-                    from megatron.bridge.training.release.streaming import streamed_model
+                    from megatron.bridge.release.validation.fidelity import require_faithful
+                    from megatron.bridge.release.write.streaming import streamed_model
 
                     accounted = require_faithful(bridge, allow_unused_tensors, allow_config_fields, hf_model_id)
                     streamed = streamed_model(bridge, accounted)
@@ -348,7 +348,7 @@ EDITS = (
             InsertStatements(
                 """
                 # The training package imports this module's package.
-                from megatron.bridge.training.release.export_folder import check_one_process
+                from megatron.bridge.release.export.output_dir import check_one_process
 
                 check_one_process()
                 """
@@ -356,7 +356,7 @@ EDITS = (
             InsertStatements(
                 """
                 # The training package imports this module's package.
-                from megatron.bridge.training.release.exporting import export_checkpoint
+                from megatron.bridge.release.export.run import export_checkpoint
 
                 if export_checkpoint(
                     self,
@@ -393,7 +393,7 @@ EDITS = (
                 """
                 if model_bridge is not None:
                     # The training package imports this module's package.
-                    from megatron.bridge.training.release.trained_model import require_source_config
+                    from megatron.bridge.release.export.trained_model import require_source_config
 
                     require_source_config(self, model)
                 """,

@@ -20,6 +20,6 @@ EDITS = (
             "SafeTensorsStateSource(self.model_name_or_path)",
             "SafeTensorsStateSource(weights_folder(self.model_name_or_path, self.init_kwargs))",
         ),
-        imports=("from megatron.bridge.training.release.hub import weights_folder",),
+        imports=("from megatron.bridge.release.source.hub import weights_folder",),
     ),
 )

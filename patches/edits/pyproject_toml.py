@@ -13,9 +13,9 @@ EDITS = (
         name="package",
         symbol="tool.setuptools.packages.find",
         why="The commands stand beside megatron.bridge, whose import takes many seconds, and go into its wheel.",
-        drop_when="upstream packages megatron.bridge_release.",
+        drop_when="upstream packages megatron.bridge.release.",
         do=AddToTomlList(
-            "tool.setuptools.packages.find.include", ("megatron.bridge_release", "megatron.bridge_release.*")
+            "tool.setuptools.packages.find.include", ("megatron.bridge.release", "megatron.bridge.release.*")
         ),
     ),
 )

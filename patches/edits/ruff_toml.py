@@ -13,7 +13,7 @@ EDITS = (
         name="first-party",
         symbol="lint.isort",
         why="The commands' own imports are first-party ones.",
-        drop_when="upstream's settings know megatron.bridge_release.",
-        do=AddToTomlList("lint.isort.known-first-party", ("megatron.bridge_release",)),
+        drop_when="upstream's settings know megatron.bridge.release.",
+        do=AddToTomlList("lint.isort.known-first-party", ("megatron.bridge.release",)),
     ),
 )

@@ -113,7 +113,7 @@ EDITS = (
             """,
             before_call=_STATE_DICT,
         ),
-        imports=("from megatron.bridge.training.release.common_state import release_args",),
+        imports=("from megatron.bridge.release.write.common_state import release_args",),
     ),
     Edit(
         name="save-staged",
@@ -132,9 +132,9 @@ EDITS = (
             ReplaceExpression("msc.open(...)", "open_tracker_object(tracker_filename, release)"),
         ),
         imports=(
-            "from megatron.bridge.training.release.common_state import save_object",
-            "from megatron.bridge.training.release.saving import open_tracker_object",
-            "from megatron.bridge.training.release.under_way import published_root, write_run_config",
+            "from megatron.bridge.release.write.common_state import save_object",
+            "from megatron.bridge.release.write.save import open_tracker_object",
+            "from megatron.bridge.release.write.save_context import published_root, write_run_config",
         ),
     ),
     Edit(
@@ -143,7 +143,7 @@ EDITS = (
         why="Weights that are no numbers are no model's.",
         drop_when="upstream looks at the weights that it saves.",
         do=InsertStatements("if release:\n    require_numbers_in(state_dict)\n\n", before_call=_STATE_DICT),
-        imports=("from megatron.bridge.training.release.numbers import require_numbers_in",),
+        imports=("from megatron.bridge.release.validation.finite import require_numbers_in",),
     ),
     Edit(
         name="save-without-transformer-engine",
@@ -156,7 +156,7 @@ EDITS = (
             InsertStatements("if release:\n    add_transformer_engine_keys(state_dict)\n\n", before_call=_STATE_DICT),
         ),
         imports=(
-            "from megatron.bridge.training.release.te_keys import add_transformer_engine_keys",
+            "from megatron.bridge.release.write.transformer_engine_keys import add_transformer_engine_keys",
             "from megatron.bridge.utils.host import without_host_values",
         ),
     ),
@@ -194,7 +194,7 @@ EDITS = (
                 'print_rank_0(f"WARNING: the ranks read different trackers, {iteration} on rank {rank}: {max_iter} is used")',
             ),
         ),
-        imports=("from megatron.bridge.training.release.layout import parse_tracker",),
+        imports=("from megatron.bridge.release.layout import parse_tracker",),
     ),
     Edit(
         name="resolve-iteration",

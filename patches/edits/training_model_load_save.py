@@ -66,7 +66,7 @@ EDITS = (
         why="Megatron-LM before core 0.19 looks for the args in common.pt.",
         drop_when="no Megatron-LM in use is older than core 0.19.",
         do=InsertStatements("if release:\n    write_common_state(path)", at_end=True),
-        imports=("from megatron.bridge.training.release.common_state import write_common_state",),
+        imports=("from megatron.bridge.release.write.common_state import write_common_state",),
     ),
     Edit(
         name="save-description",
@@ -78,7 +78,7 @@ EDITS = (
             InsertStatements("if release:\n    describe_release(path)", at_end=True),
         ),
         imports=(
-            "from megatron.bridge.training.release.description import describe_release, warn_of_what_no_flag_gives",
+            "from megatron.bridge.release.write.description import describe_release, warn_of_what_no_flag_gives",
         ),
     ),
     Edit(
@@ -97,8 +97,8 @@ EDITS = (
             ReplaceExpression("warn_of_what_no_flag_gives(...)", "note(__old__)"),
         ),
         imports=(
-            "from megatron.bridge.training.release.saving import publishes_release",
-            "from megatron.bridge.training.release.under_way import note",
+            "from megatron.bridge.release.write.save import publishes_release",
+            "from megatron.bridge.release.write.save_context import note",
         ),
     ),
     Edit(
@@ -125,7 +125,7 @@ EDITS = (
                 """
                 if run_config_path is None:
                     # It imports this module.
-                    from megatron.bridge.training.release.trained_model import require_run_config
+                    from megatron.bridge.release.export.trained_model import require_run_config
 
                     require_run_config(model_cfg, checkpoint_path)
                 """,
@@ -143,7 +143,7 @@ EDITS = (
             "save_tokenizer_assets(...)",
             "save_tokenizer(lambda: __old__, checkpoint_name, tokenizer_config if release else None)",
         ),
-        imports=("from megatron.bridge.training.release.tokenizer import save_tokenizer",),
+        imports=("from megatron.bridge.release.write.tokenizer import save_tokenizer",),
     ),
     Edit(
         name="save-let-through",
@@ -174,7 +174,7 @@ EDITS = (
             ),
             PassArgument("describe_release", "source_model=source_model"),
         ),
-        imports=("from megatron.bridge.training.release.source_model import SourceModel",),
+        imports=("from megatron.bridge.release.source_model import SourceModel",),
     ),
     Edit(
         name="cpu-load",
@@ -234,6 +234,6 @@ EDITS = (
             ),
             PassArgument("save_checkpoint", "checkpointing_context=checkpointing_context", count=2),
         ),
-        imports=("from megatron.bridge.training.release.writing import release_context",),
+        imports=("from megatron.bridge.release.write.writer import release_context",),
     ),
 )

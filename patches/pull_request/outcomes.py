@@ -25,7 +25,7 @@ from importlib.machinery import PathFinder
 class _Finder(PathFinder):
     @classmethod
     def find_spec(cls, name, *rest):
-        return None if name == "megatron.bridge_release" else super().find_spec(name, *rest)
+        return None if name == "megatron.bridge.release" else super().find_spec(name, *rest)
 
 
 sys.meta_path[:] = [_Finder if finder is PathFinder else finder for finder in sys.meta_path]
@@ -55,7 +55,7 @@ def environment(tree: Path, source: Path) -> dict[str, str]:
     The fork that is installed here is hidden, where it has what the tree has not.
     """
     paths = [source]
-    if not (source / "megatron/bridge_release").is_dir():
+    if not (source / "megatron/bridge/release").is_dir():
         paths.append(tree.with_name("hidden"))
         paths[-1].mkdir(exist_ok=True)
         (paths[-1] / "sitecustomize.py").write_text(_HIDING)

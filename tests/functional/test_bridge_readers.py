@@ -28,13 +28,13 @@ from transformers import AutoConfig
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.package_info import MAJOR, MINOR
+from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge.training import checkpointing
 from megatron.bridge.training.checkpointing import _load_checkpoint_from_path, load_checkpoint
 from megatron.bridge.training.model_load_save import load_megatron_model, load_model_config, load_tokenizer
 from megatron.bridge.training.post_training.checkpointing import _get_modelopt_checkpoint_path
 from megatron.bridge.training.state import GlobalState
 from megatron.bridge.training.utils.checkpoint_utils import checkpoint_exists
-from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
 
 
 # Later upstream loads this format in a way of its own.

@@ -29,17 +29,17 @@ from roots import change_args, contents, shard, stored_args
 from torch.distributed.checkpoint import FileSystemReader
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.layout import INTEGRITY_FILE, TRACKER
+from megatron.bridge.release.manifest import write_manifest
+from megatron.bridge.release.repair.run import repair
+from megatron.bridge.release.verify.args import NEEDED_ARGS
+from megatron.bridge.release.verify.check import check
+from megatron.bridge.release.verify.dcp_metadata import read_metadata, read_state
+from megatron.bridge.release.verify.launch_flags import RUN_FLAGS
+from megatron.bridge.release.verify.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
+from megatron.bridge.release.write.publish import Publication
 from megatron.bridge.training.model_load_save import load_tokenizer
-from megatron.bridge.training.release.publishing import Publication
-from megatron.bridge_release.__main__ import main
-from megatron.bridge_release.args_check import NEEDED_ARGS
-from megatron.bridge_release.checking import check
-from megatron.bridge_release.integrity import write_manifest
-from megatron.bridge_release.launch_flags import RUN_FLAGS
-from megatron.bridge_release.layout import INTEGRITY_FILE, TRACKER
-from megatron.bridge_release.reading import read_metadata, read_state
-from megatron.bridge_release.repairing import repair
-from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
 
 
 def _loads(root: Path) -> dict[str, bool]:
@@ -76,7 +76,7 @@ def test_the_table_names_every_file_and_reader_and_the_launch(tiny, capsys):
 def test_it_starts_without_torch_and_without_bridge(tiny):
     code = (
         "import sys\n"
-        "from megatron.bridge_release.__main__ import main\n"
+        "from megatron.bridge.release.__main__ import main\n"
         "assert main(['check', sys.argv[1]]) == 0\n"
         "print(sorted(sys.modules.keys() & {'torch', 'numpy', 'megatron.core', 'megatron.bridge'}))\n"
     )
@@ -133,7 +133,7 @@ def test_upstreams_import_is_for_bridge_alone_and_it_says_what_to_do(default):
     assert report.layout == "import" and not report.passed
     assert _loads(default) == {MEGATRON_LM: False, OLDER_MEGATRON_LM: False, BRIDGE: True, UPSTREAM: True}
     (problem,) = report.problems
-    assert problem.endswith(f"python -m megatron.bridge_release repair {default}")
+    assert problem.endswith(f"python -m megatron.bridge.release repair {default}")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_tracker_that_is_torn_or_names_nothing_is_found(root, tracker, expecte
     (root / TRACKER).unlink() if tracker is None else (root / TRACKER).write_text(tracker)
     report = check(root)
     assert not report.passed and expected in report.problems[0]
-    assert f"python -m megatron.bridge_release repair {root}" in report.problems[0]
+    assert f"python -m megatron.bridge.release repair {root}" in report.problems[0]
 
 
 def test_a_path_that_is_no_root_gets_one_clear_error(root, tmp_path, capsys):
@@ -244,7 +244,7 @@ def test_a_rope_factor_that_megatron_lms_builder_ignores_is_noted(root):
     assert not any("rope" in note for note in check(root).notes)
     change_args(root, use_rope_scaling=True, rope_scaling_factor=32.0)
     (note,) = (note for note in check(root).notes if "rope" in note)
-    assert "ignores --rope-scaling-factor=32.0" in note and "megatron.bridge_release.megatron_lm" in note
+    assert "ignores --rope-scaling-factor=32.0" in note and "megatron.bridge.release.megatron_lm" in note
 
 
 def test_a_root_whose_name_is_markup_is_shown_as_it_is(tiny, tmp_path, capsys):
@@ -271,7 +271,7 @@ def test_a_root_that_has_moved_gets_its_tokenizers_new_place(tiny, tmp_path, mon
     assert not check(first).notes
     root = first.rename(tmp_path / "second")
     assert check(root).notes == [
-        f"args.tokenizer_model {first}/release/tokenizer is not there: python -m megatron.bridge_release repair {root}"
+        f"args.tokenizer_model {first}/release/tokenizer is not there: python -m megatron.bridge.release repair {root}"
     ]
     before = torch.load(root / "release/common.pt", weights_only=True)
     monkeypatch.chdir(tmp_path)

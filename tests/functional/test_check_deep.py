@@ -22,13 +22,13 @@ from models import FAMILIES, make_tiny_llama, save_random_model
 from safetensors.torch import load_file, save_file
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.repair.run import repair
+from megatron.bridge.release.verify import weights as comparing
+from megatron.bridge.release.verify.dcp_metadata import read_metadata
+from megatron.bridge.release.verify.streamed_weights import find_equal
+from megatron.bridge.release.verify.weights import compare
 from megatron.bridge.utils.conversion_group import conversion_process_group
-from megatron.bridge_release import comparing
-from megatron.bridge_release.__main__ import main
-from megatron.bridge_release.comparing import compare
-from megatron.bridge_release.reading import read_metadata
-from megatron.bridge_release.repairing import repair
-from megatron.bridge_release.streamed_comparing import find_equal
 
 
 def test_deep_finds_the_one_value_that_differs(tiny, hf, root, capsys):

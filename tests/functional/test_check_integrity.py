@@ -27,11 +27,11 @@ from megatron.core.dist_checkpointing.validation import save_integrity_manifest,
 from megatron_lm import load, megatron_lm, release_flags
 from roots import contents, shard
 
-from megatron.bridge_release.__main__ import main
-from megatron.bridge_release.checking import check
-from megatron.bridge_release.layout import INTEGRITY_FILE, SUMS_FILE, TRACKER
-from megatron.bridge_release.reading import Entry, read_metadata
-from megatron.bridge_release.repairing import repair
+from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.layout import INTEGRITY_FILE, SUMS_FILE, TRACKER
+from megatron.bridge.release.repair.run import repair
+from megatron.bridge.release.verify.check import check
+from megatron.bridge.release.verify.dcp_metadata import Entry, read_metadata
 
 
 def _damages(data: bytes) -> list[tuple[str, bytes | None]]:
@@ -111,7 +111,7 @@ def test_a_release_with_the_checksums_of_before_is_read_and_repaired(tiny, root,
     report = check(root)
     assert report.passed and all(file.verified for file in report.files if file.name != SUMS_FILE)
     (note,) = report.notes
-    assert "--verify-integrity" in note and note.endswith(f"python -m megatron.bridge_release repair {root}")
+    assert "--verify-integrity" in note and note.endswith(f"python -m megatron.bridge.release repair {root}")
     for file in (root / "release").glob("*.distcp"):
         data = file.read_bytes()
         file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
@@ -136,7 +136,7 @@ def test_a_manifest_that_is_damaged_or_incomplete_is_a_problem_that_repair_mends
     (root / "release" / INTEGRITY_FILE).write_text(text)
     (problem,) = check(root).problems
     assert problem.startswith(f"{root}/release/integrity.json ") and "\n" not in problem
-    assert problem.endswith(f"python -m megatron.bridge_release repair {root}")
+    assert problem.endswith(f"python -m megatron.bridge.release repair {root}")
     repair(root)
     assert check(root).passed
 

@@ -16,10 +16,10 @@
 
 import json
 
-from megatron.bridge_release.__main__ import main
-from megatron.bridge_release.checking import check
-from megatron.bridge_release.integrity import write_manifest
-from megatron.bridge_release.repairing import repair
+from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.manifest import write_manifest
+from megatron.bridge.release.repair.run import repair
+from megatron.bridge.release.verify.check import check
 
 
 def test_made_of_another_model_is_a_problem(tiny, other, root, capsys):
@@ -50,7 +50,7 @@ def test_a_release_that_does_not_say_what_it_was_made_of_is_noted_and_repair_ask
     report = check(root)
     assert report.passed and report.made_of is None
     assert report.notes == [
-        f"{root}/release does not record its source model. python -m megatron.bridge_release repair {root}"
+        f"{root}/release does not record its source model. python -m megatron.bridge.release repair {root}"
     ]
     assert main(["check", str(root), "--made-of", str(tiny.hf)]) == 1
     assert "does not record its source model, which may not be" in capsys.readouterr().out

@@ -32,18 +32,18 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 from workers import WITHOUT_CUDA
 
-from megatron.bridge.training.release.notices import ReleaseWarning
-from megatron.bridge_release.__main__ import main
-from megatron.bridge_release.checking import check
-from megatron.bridge_release.cli import exporting, importing
-from megatron.bridge_release.layout import TRACKER
-from megatron.bridge_release.report import Report
+from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.cli import exporting, importing
+from megatron.bridge.release.layout import TRACKER
+from megatron.bridge.release.notices import ReleaseWarning
+from megatron.bridge.release.verify.check import check
+from megatron.bridge.release.verify.report import Report
 
 
 def _run(*words: object, **environment: str) -> subprocess.CompletedProcess:
     """Run the command in a process of its own, where nothing is imported yet."""
     return subprocess.run(
-        [sys.executable, "-m", "megatron.bridge_release", *map(str, words)],
+        [sys.executable, "-m", "megatron.bridge.release", *map(str, words)],
         env=os.environ | WITHOUT_CUDA | environment,
         capture_output=True,
         text=True,
@@ -95,7 +95,7 @@ def test_interrupted_in_the_proof_it_says_that_the_release_is_there(tiny, tmp_pa
 
 
 def test_whoever_reads_only_the_beginning_gets_no_traceback(tiny):
-    command = f"{sys.executable} -m megatron.bridge_release check {tiny.root} | true; echo ${{PIPESTATUS[0]}}"
+    command = f"{sys.executable} -m megatron.bridge.release check {tiny.root} | true; echo ${{PIPESTATUS[0]}}"
     run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=100)
     assert (run.stdout, run.stderr) == ("141\n", "")
 
@@ -181,8 +181,8 @@ def test_an_export_that_is_killed_leaves_what_the_next_one_removes(tiny, tmp_pat
     out = tmp_path / "out"
     kill = (
         "import os, signal, sys\n"
-        "from megatron.bridge_release.__main__ import main\n"
-        "from megatron.bridge.training.release.folder_publication import FolderPublication\n"
+        "from megatron.bridge.release.__main__ import main\n"
+        "from megatron.bridge.release.export.publish import FolderPublication\n"
         "FolderPublication.commit = lambda self: os.kill(os.getpid(), getattr(signal, sys.argv[1]))\n"
         "main(sys.argv[2:])"
     )

@@ -37,12 +37,12 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, PretrainedConfig, Qwen3MoeConfig
 
 from megatron.bridge import AutoBridge
-from megatron.bridge_release.__main__ import main
-from megatron.bridge_release.computing import BOUND, POSITIONS, Plan, Proof, prove
-from megatron.bridge_release.hugging_face_model import HuggingFaceModel
-from megatron.bridge_release.integrity import write_manifest
-from megatron.bridge_release.layout import FLAGS_FILE
-from megatron.bridge_release.megatron_lm_model import per_layer
+from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.layout import FLAGS_FILE
+from megatron.bridge.release.manifest import write_manifest
+from megatron.bridge.release.verify.hf_model import HuggingFaceModel
+from megatron.bridge.release.verify.logits import BOUND, POSITIONS, Plan, Proof, prove
+from megatron.bridge.release.verify.megatron_model import per_layer
 
 
 _COMPUTABLE = [name for name, family in FAMILIES.items() if not family.needs]
@@ -248,7 +248,7 @@ def test_flags_that_megatron_lm_refuses_are_an_error_of_one_line(tiny, root, cha
     with pytest.raises(ValueError) as error:
         prove(root, tiny.hf)
     assert expected in str(error.value) and "\n" not in str(error.value)
-    assert f"{FLAGS_FILE} away, then: python -m megatron.bridge_release repair {root}" in str(error.value)
+    assert f"{FLAGS_FILE} away, then: python -m megatron.bridge.release repair {root}" in str(error.value)
 
 
 def test_flags_that_are_no_text_are_an_error_of_one_line(tiny, root):
@@ -256,7 +256,7 @@ def test_flags_that_are_no_text_are_an_error_of_one_line(tiny, root):
     file = root / "release" / FLAGS_FILE
     with pytest.raises(ValueError) as error:
         prove(root, tiny.hf)
-    advice = f"Move {file} away, then: python -m megatron.bridge_release repair {root}"
+    advice = f"Move {file} away, then: python -m megatron.bridge.release repair {root}"
     assert str(error.value) == f"{file} is no text. {advice}"
     file.unlink()
     assert main(["repair", str(root)]) == 0

@@ -26,9 +26,9 @@ from models import save_random_model
 from roots import stored_args
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.training.release.config_table import FAMILIES
-from megatron.bridge.training.release.headers import read_headers
-from megatron.bridge_release.computing import prove
+from megatron.bridge.release.source.safetensors_index import read_headers
+from megatron.bridge.release.validation.config_rules import FAMILIES
+from megatron.bridge.release.verify.logits import prove
 
 
 # Past the longest position, the window and the original length of every model here.

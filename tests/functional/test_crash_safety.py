@@ -41,12 +41,12 @@ from torch.distributed import checkpoint
 from torch.distributed.checkpoint import FileSystemWriter
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.training.release.entry_file import EntryFile
-from megatron.bridge.training.release.publishing import Publication
-from megatron.bridge.training.release.streaming import StreamedWeights
-from megatron.bridge_release.__main__ import main
-from megatron.bridge_release.checking import check
-from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
+from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
+from megatron.bridge.release.verify.check import check
+from megatron.bridge.release.write.entry_file import EntryFile
+from megatron.bridge.release.write.publish import Publication
+from megatron.bridge.release.write.streaming import StreamedWeights
 
 
 def _restore(root: Path, snapshot: Path) -> None:
@@ -225,7 +225,7 @@ import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 write = os.write
 os.write = lambda descriptor, data: time.sleep(0.05) or write(descriptor, data)
-from megatron.bridge_release.__main__ import main
+from megatron.bridge.release.__main__ import main
 sys.exit(main())
 """
 

@@ -26,8 +26,8 @@ from torch.distributed.checkpoint import FileSystemReader
 from workers import run_worker
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge.utils.conversion_group import conversion_process_group
-from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
 
 
 @pytest.fixture(scope="module")

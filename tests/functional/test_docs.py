@@ -33,7 +33,7 @@ from safetensors.torch import load_file
 from training_runs import CPU_FLAGS
 from workers import SUPPORT, WITHOUT_CUDA
 
-from megatron.bridge_release.layout import TRACKER
+from megatron.bridge.release.layout import TRACKER
 
 
 REPOSITORY = Path(__file__).parents[2]

@@ -36,8 +36,8 @@ from safetensors.torch import load_file
 from transformers import LlamaConfig
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.release.megatron_args.comparison import ArgsError, UnknownRopeFactorError
 from megatron.bridge.training.model_load_save import save_megatron_model
-from megatron.bridge.training.release.args_comparison import ArgsError, UnknownRopeFactorError
 from megatron.bridge.utils.conversion_group import conversion_process_group
 
 

@@ -31,7 +31,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from megatron.bridge import AutoBridge
-from megatron.bridge_release.__main__ import main
+from megatron.bridge.release.__main__ import main
 
 
 TOKENS = torch.arange(400).reshape(2, 200)

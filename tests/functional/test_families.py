@@ -29,9 +29,9 @@ from models import FAMILIES, save_random_model
 from roots import stored_args
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.training.release.args_table import ARGUMENTS
+from megatron.bridge.release.layout import FLAGS_FILE
+from megatron.bridge.release.megatron_args.table import ARGUMENTS
 from megatron.bridge.utils.host import has_transformer_engine
-from megatron.bridge_release.layout import FLAGS_FILE
 
 
 LENGTH = 1024

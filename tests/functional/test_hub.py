@@ -31,14 +31,14 @@ from transformers import AutoTokenizer
 from workers import run_worker
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.provenance import read_source, require_source
+from megatron.bridge.release.verify.dcp_metadata import read_state
+from megatron.bridge.release.verify.weights import compare
 from megatron.bridge.training.model_load_save import temporary_distributed_context
-from megatron.bridge.training.release.source import read_source, require_source
-from megatron.bridge_release.__main__ import main
-from megatron.bridge_release.comparing import compare
-from megatron.bridge_release.reading import read_state
 
 
-COMMAND = [sys.executable, "-m", "megatron.bridge_release"]
+COMMAND = [sys.executable, "-m", "megatron.bridge.release"]
 
 
 @pytest.fixture(scope="module")

@@ -28,11 +28,12 @@ from odd_models import change_config
 from roots import contents, of_any_import, tree
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
+from megatron.bridge.release.source import model_dir as model_folder
+from megatron.bridge.release.write import tokenizer
+from megatron.bridge.release.write.filesystem import Filesystem
+from megatron.bridge.release.write.writer import ReleaseSaveStrategy
 from megatron.bridge.training import model_load_save
-from megatron.bridge.training.release import model_folder, tokenizer
-from megatron.bridge.training.release.filesystem import Filesystem
-from megatron.bridge.training.release.writing import ReleaseSaveStrategy
-from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
 
 
 _OWN_CODE = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.DeciLMForCausalLM"}
@@ -279,7 +280,7 @@ def test_a_root_that_holds_a_checkpoint_is_refused_before_any_work(hf, tiny, tmp
 
 
 def test_an_import_of_upstreams_is_refused_and_repair_is_named(hf, default):
-    _fails(hf, default, f"or convert the checkpoint to a release: python -m megatron.bridge_release repair {default}$")
+    _fails(hf, default, f"or convert the checkpoint to a release: python -m megatron.bridge.release repair {default}$")
 
 
 def test_a_home_folder_is_the_users(hf, tiny, tmp_path, monkeypatch):

@@ -84,7 +84,7 @@ def _run(what: str, *words: str | Path) -> str:
 def test_a_billion_parameters(folder):
     hf, root, out = folder / "hf", folder / "root", folder / "exported"
     assert len(list(hf.glob("*.safetensors"))) > 2
-    check = ("-m", "megatron.bridge_release", "check", root)
+    check = ("-m", "megatron.bridge.release", "check", root)
     _run("import", "-c", _IMPORT, hf, root)
     assert "It loads." in _run("check", *check)
     shown = _run("check --deep", *check, "--deep", hf)

@@ -43,11 +43,11 @@ from transformers import AutoTokenizer
 from workers import EXAMPLES, SUPPORT
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.release.layout import TRACKER
 from megatron.bridge.training.checkpointing import load_checkpoint
 from megatron.bridge.training.model_load_save import load_tokenizer
 from megatron.bridge.training.utils.checkpoint_utils import get_hf_model_id_from_checkpoint
 from megatron.bridge.utils.conversion_group import conversion_process_group
-from megatron.bridge_release.layout import TRACKER
 
 
 LENGTH = 64

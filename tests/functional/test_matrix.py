@@ -30,9 +30,9 @@ from workers import run_worker
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.gpt_provider import GPTModelProvider
-from megatron.bridge.training.release.args import megatron_lm_args
-from megatron.bridge.training.release.args_table import ARGUMENTS
-from megatron.bridge.training.release.model_flags import megatron_lm_flags
+from megatron.bridge.release.megatron_args.args import megatron_lm_args
+from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
+from megatron.bridge.release.megatron_args.table import ARGUMENTS
 
 
 # The first of these is the oldest that Megatron-LM's users still run; the last is the one installed.

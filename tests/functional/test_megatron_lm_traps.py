@@ -36,8 +36,8 @@ from roots import stored_args
 from torch.distributed.checkpoint.api import CheckpointException
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.release.layout import TRACKER
 from megatron.bridge.utils.conversion_group import conversion_process_group
-from megatron.bridge_release.layout import TRACKER
 
 
 TRAINING = ["--clip-grad", "0"]

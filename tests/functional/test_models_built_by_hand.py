@@ -25,9 +25,9 @@ from transformers import AutoConfig
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.hf_pretrained.causal_lm import PreTrainedCausalLM
+from megatron.bridge.release.verify.check import check
+from megatron.bridge.release.verify.weights import compare
 from megatron.bridge.training.model_load_save import save_megatron_model, temporary_distributed_context
-from megatron.bridge_release.checking import check
-from megatron.bridge_release.comparing import compare
 
 
 def test_a_save_of_a_model_that_was_loaded_from_less_is_refused(families, tmp_path):

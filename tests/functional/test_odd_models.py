@@ -28,9 +28,9 @@ from roots import stored_args, tree
 from safetensors.torch import load_file, save_file
 
 from megatron.bridge import AutoBridge
-from megatron.bridge_release.checking import check
-from megatron.bridge_release.comparing import compare
-from megatron.bridge_release.computing import prove
+from megatron.bridge.release.verify.check import check
+from megatron.bridge.release.verify.logits import prove
+from megatron.bridge.release.verify.weights import compare
 
 
 _OWN_CODE = {"AutoConfig": "own.LlamaConfig", "AutoModelForCausalLM": "own.LlamaForCausalLM"}

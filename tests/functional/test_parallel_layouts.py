@@ -21,11 +21,11 @@ import pytest
 from safetensors.torch import load_file
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.release.verify.check import check
+from megatron.bridge.release.verify.logits import prove
+from megatron.bridge.release.verify.streamed_weights import find_equal
+from megatron.bridge.release.verify.weights import compare
 from megatron.bridge.utils.conversion_group import conversion_process_group
-from megatron.bridge_release.checking import check
-from megatron.bridge_release.comparing import compare
-from megatron.bridge_release.computing import prove
-from megatron.bridge_release.streamed_comparing import find_equal
 
 
 @pytest.mark.parametrize("layout", ["tp2", "pp2"])

@@ -27,9 +27,9 @@ from model_record import TOKENS
 from training_runs import SHORT, SUPPORT, factor_matters, loaded_differences, losses, make_llama, readme_command, run
 
 from megatron.bridge import AutoBridge
-from megatron.bridge_release.layout import FLAGS_FILE, TRACKER
-from megatron.bridge_release.reading import read_args
-from megatron.bridge_release.rope_factor import BUILT_FACTOR, ENTRY_POINT_FLAG
+from megatron.bridge.release.layout import FLAGS_FILE, TRACKER
+from megatron.bridge.release.rope_factor import BUILT_FACTOR, ENTRY_POINT_FLAG
+from megatron.bridge.release.verify.dcp_metadata import read_args
 
 
 class Training(NamedTuple):

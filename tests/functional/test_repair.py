@@ -29,10 +29,10 @@ from models import make_tiny_llama, megatron_tensors
 from roots import SHARD, contents, stored_args, tree
 
 from megatron.bridge import AutoBridge
-from megatron.bridge_release.__main__ import main
-from megatron.bridge_release.checking import check
-from megatron.bridge_release.layout import TRACKER
-from megatron.bridge_release.repairing import repair, revert
+from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.layout import TRACKER
+from megatron.bridge.release.repair.run import repair, revert
+from megatron.bridge.release.verify.check import check
 
 
 @pytest.fixture(params=STATES)

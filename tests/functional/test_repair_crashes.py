@@ -26,13 +26,13 @@ from faults import LosingPower, Stepping, killed_at
 from hook_states import STATES
 from roots import SHARD, contents
 
-from megatron.bridge.training.release import publishing
-from megatron.bridge.training.release.filesystem import Filesystem
-from megatron.bridge.training.release.publishing import Publication
+from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.layout import TRACKER
+from megatron.bridge.release.repair.run import repair, revert
+from megatron.bridge.release.write import publish as publishing
+from megatron.bridge.release.write.filesystem import Filesystem
+from megatron.bridge.release.write.publish import Publication
 from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
-from megatron.bridge_release.__main__ import main
-from megatron.bridge_release.layout import TRACKER
-from megatron.bridge_release.repairing import repair, revert
 
 
 def test_what_an_overwrite_without_exchange_was_cut_short_in_is_taken_back(default, tmp_path, capsys):

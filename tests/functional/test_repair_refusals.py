@@ -25,12 +25,12 @@ import torch
 from hook_states import tracker_release
 from roots import SHARD, contents
 
-from megatron.bridge.training.release.filesystem import Filesystem
-from megatron.bridge.training.release.publishing import Publication
-from megatron.bridge_release.__main__ import main
-from megatron.bridge_release.checking import check
-from megatron.bridge_release.layout import TRACKER
-from megatron.bridge_release.repairing import repair
+from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.layout import TRACKER
+from megatron.bridge.release.repair.run import repair
+from megatron.bridge.release.verify.check import check
+from megatron.bridge.release.write.filesystem import Filesystem
+from megatron.bridge.release.write.publish import Publication
 
 
 def _trained(root: Path) -> None:

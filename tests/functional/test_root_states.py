@@ -26,11 +26,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from roots import visible_contents
 
+from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
+from megatron.bridge.release.repair.run import repair, revert
+from megatron.bridge.release.verify.check import check
 from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
-from megatron.bridge_release.__main__ import main
-from megatron.bridge_release.checking import check
-from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
-from megatron.bridge_release.repairing import repair, revert
 
 
 # What may stand under a checkpoint folder's name.

@@ -29,8 +29,8 @@ from roots import tree
 from training_runs import CPU_FLAGS
 from workers import EXAMPLES, SUPPORT, WITHOUT_CUDA
 
-from megatron.bridge_release.launch_flags import launch_flags
-from megatron.bridge_release.layout import TRACKER
+from megatron.bridge.release.layout import TRACKER
+from megatron.bridge.release.verify.launch_flags import launch_flags
 
 
 TOKENS = torch.arange(40)[None]

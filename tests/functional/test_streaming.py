@@ -38,12 +38,13 @@ from megatron.bridge import AutoBridge
 from megatron.bridge.models.conversion.mapping_registry import MegatronMappingRegistry
 from megatron.bridge.models.conversion.param_mapping import AutoMapping, FusedExpertMapping
 from megatron.bridge.models.qwen.qwen3_moe_bridge import Qwen3MoEBridge
+from megatron.bridge.release.layout import TRACKER
+from megatron.bridge.release.validation.fidelity import require_faithful
+from megatron.bridge.release.verify.check import check
+from megatron.bridge.release.write import streaming
+from megatron.bridge.release.write import writer as writing
+from megatron.bridge.release.write.streaming import streamed_model, weights_of
 from megatron.bridge.training.model_load_save import temporary_distributed_context
-from megatron.bridge.training.release import streaming, writing
-from megatron.bridge.training.release.faithful import require_faithful
-from megatron.bridge.training.release.streaming import streamed_model, weights_of
-from megatron.bridge_release.checking import check
-from megatron.bridge_release.layout import TRACKER
 
 
 @pytest.fixture

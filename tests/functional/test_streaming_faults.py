@@ -31,12 +31,13 @@ from torch.distributed.checkpoint import CheckpointException
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.package_info import MAJOR, MINOR
+from megatron.bridge.release.validation.fidelity import require_faithful
+from megatron.bridge.release.write import streaming
+from megatron.bridge.release.write import writer as writing
+from megatron.bridge.release.write.entry_file import EntryFile
+from megatron.bridge.release.write.streaming import streamed_model, weights_of
+from megatron.bridge.release.write.units import Content
 from megatron.bridge.training.model_load_save import save_megatron_model, temporary_distributed_context
-from megatron.bridge.training.release import streaming, writing
-from megatron.bridge.training.release.entry_file import EntryFile
-from megatron.bridge.training.release.faithful import require_faithful
-from megatron.bridge.training.release.streaming import streamed_model, weights_of
-from megatron.bridge.training.release.units import Content
 
 
 def _cut(file: Path) -> None:

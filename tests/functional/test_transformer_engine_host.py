@@ -37,8 +37,8 @@ from transformers import GptOssConfig, LlamaConfig, Qwen2_5_VLConfig, Qwen2_5_VL
 from workers import run_worker
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.release.layout import FLAGS_FILE
 from megatron.bridge.utils.host import has_transformer_engine
-from megatron.bridge_release.layout import FLAGS_FILE
 
 
 TRANSFORMER_ENGINE = "2.9.0"

@@ -26,7 +26,7 @@ import threading
 from pathlib import Path
 from typing import Any, Callable
 
-from megatron.bridge.training.release.filesystem import Filesystem
+from megatron.bridge.release.write.filesystem import Filesystem
 
 
 OPERATIONS = [name for name, value in vars(Filesystem).items() if callable(value)]

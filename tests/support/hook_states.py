@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 
-from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
+from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
 
 
 def _few_args(root: Path, folder: str) -> None:

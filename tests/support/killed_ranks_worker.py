@@ -38,9 +38,9 @@ from faults import Stepping, kill_when_written
 from forked_ranks import run_forked
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.training.release import saving
-from megatron.bridge.training.release.publishing import Publication
-from megatron.bridge.training.release.writing import ReleaseSaveStrategy
+from megatron.bridge.release.write import save as saving
+from megatron.bridge.release.write.publish import Publication
+from megatron.bridge.release.write.writer import ReleaseSaveStrategy
 
 
 TIMEOUT = 60

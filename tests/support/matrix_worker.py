@@ -51,7 +51,7 @@ from models import megatron_tensors
 from roots import stored_args
 from tp_layout import wrong
 
-from megatron.bridge_release.rope_factor import ENTRY_POINT_FLAG
+from megatron.bridge.release.rope_factor import ENTRY_POINT_FLAG
 
 
 try:

@@ -39,8 +39,8 @@ from megatron.training.checkpointing import load_args_from_checkpoint, load_chec
 from megatron.training.models import GPTModelBuilder
 from transformers import LlamaConfig
 
-from megatron.bridge_release.layout import FLAGS_FILE
-from megatron.bridge_release.rope_factor import ENTRY_POINT_FLAG
+from megatron.bridge.release.layout import FLAGS_FILE
+from megatron.bridge.release.rope_factor import ENTRY_POINT_FLAG
 
 
 # What a Megatron-LM run needs besides the model and the checkpoint, for Megatron-LM's own modules.

@@ -38,10 +38,10 @@ from tp_layout import wrong
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.release.layout import FLAGS_FILE
+from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
 from megatron.bridge.training.model_load_save import load_model_config, load_tokenizer
-from megatron.bridge.training.release.model_flags import megatron_lm_flags
 from megatron.bridge.training.utils.checkpoint_root import read_tracker, resolve_checkpoint_folder
-from megatron.bridge_release.layout import FLAGS_FILE
 
 
 LAYOUTS = {"tp2": (2, 1), "pp2": (1, 2)}

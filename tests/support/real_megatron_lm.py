@@ -46,13 +46,13 @@ from training_runs import (
 )
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.training.release.args import megatron_lm_args
-from megatron.bridge.training.release.model_flags import megatron_lm_flags
-from megatron.bridge_release.checking import check
-from megatron.bridge_release.launch_flags import RUN_FLAGS
-from megatron.bridge_release.layout import FLAGS_FILE, TRACKER
-from megatron.bridge_release.reading import read_args
-from megatron.bridge_release.rope_factor import BUILT_FACTOR, ENTRY_POINT_FLAG
+from megatron.bridge.release.layout import FLAGS_FILE, TRACKER
+from megatron.bridge.release.megatron_args.args import megatron_lm_args
+from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
+from megatron.bridge.release.rope_factor import BUILT_FACTOR, ENTRY_POINT_FLAG
+from megatron.bridge.release.verify.check import check
+from megatron.bridge.release.verify.dcp_metadata import read_args
+from megatron.bridge.release.verify.launch_flags import RUN_FLAGS
 
 
 _USER_FLAGS = ("--save", "/tmp", "--micro-batch-size", "1", "--train-iters", "1", "--lr", "1e-5", "--mock-data")

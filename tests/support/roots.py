@@ -88,7 +88,7 @@ def stored_args(root: Path) -> Namespace:
 def change_args(root: Path, **changes: Any) -> None:
     """Give args that a release carries other values, and write its checksums anew."""
     # Workers that run with another megatron-core import this module, and have no need of the fork.
-    from megatron.bridge_release.integrity import write_manifest
+    from megatron.bridge.release.manifest import write_manifest
 
     common = torch.load(root / "release/common.pt", weights_only=True)
     vars(common["args"]).update(changes)

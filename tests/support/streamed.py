@@ -25,9 +25,9 @@ from torch.distributed.checkpoint import FileSystemReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.release.validation.fidelity import require_faithful
+from megatron.bridge.release.write.streaming import streamed_model, weights_of
 from megatron.bridge.training.model_load_save import temporary_distributed_context
-from megatron.bridge.training.release.faithful import require_faithful
-from megatron.bridge.training.release.streaming import streamed_model, weights_of
 
 
 def read_entries(folder: Path) -> dict[tuple[str, tuple[int, ...]], Any]:

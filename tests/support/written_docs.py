@@ -31,7 +31,7 @@ _COMMANDS = ("", "import", "export", "check", "launch", "repair", "revert")
 def config_fields(page: str) -> str:
     """Put the table of config fields, and the fields that may have any value, into the page."""
     # It imports Megatron-Bridge.
-    from megatron.bridge.training.release.config_table import FAMILIES
+    from megatron.bridge.release.validation.config_rules import FAMILIES
 
     families: dict[tuple[str, str, str], list[str]] = {}
     for family, fields in FAMILIES.items():
@@ -53,7 +53,7 @@ def config_fields(page: str) -> str:
 
 def command_line(page: str) -> str:
     """Put the help of each command into the page."""
-    from megatron.bridge_release.cli.parser import make_parser
+    from megatron.bridge.release.cli.parser import make_parser
 
     texts = []
     for command in _COMMANDS:

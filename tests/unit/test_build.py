@@ -86,7 +86,7 @@ def test_the_wheel_takes_upstreams_place(wheel):
     assert "\nName: megatron-bridge\nVersion: 0.6.2+release.1\n" in metadata
     assert "\nLicense-Expression: Apache-2.0\n" in metadata
     assert entry_points == (
-        "[console_scripts]\nmegatron-bridge-release = megatron.bridge_release.__main__:main\n\n"
+        "[console_scripts]\nmegatron-bridge-release = megatron.bridge.release.__main__:main\n\n"
         "[nemo_run.cli]\nlm = megatron.bridge\n"
     )
 

@@ -24,9 +24,9 @@ import torch.distributed as dist
 from megatron.core.process_groups_config import ProcessGroupCollection
 
 from megatron.bridge.models.deepseek.deepseek_v3_bridge import DeepSeekV3Bridge
-from megatron.bridge.training.release.accounting import Account, _alone, _Conversions
-from megatron.bridge.training.release.headers import Header
-from megatron.bridge.training.release.names import grouped
+from megatron.bridge.release.source.safetensors_index import Header
+from megatron.bridge.release.text import grouped
+from megatron.bridge.release.validation.tensors import Account, _alone, _Conversions
 
 
 NAME = "model.layers.0.mlp.down_proj.weight"

@@ -30,15 +30,15 @@ from megatron.bridge.models.gemma.gemma_provider import GemmaModelProvider
 from megatron.bridge.models.gpt_provider import GPTModelProvider
 from megatron.bridge.models.hybrid.hybrid_provider import HybridModelProvider
 from megatron.bridge.models.mla_provider import MLAModelProvider
-from megatron.bridge.training.release import args as release_args
-from megatron.bridge.training.release.args import fields_without_argument, megatron_lm_args
-from megatron.bridge.training.release.args_table import (
+from megatron.bridge.release.megatron_args import args as release_args
+from megatron.bridge.release.megatron_args.args import fields_without_argument, megatron_lm_args
+from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
+from megatron.bridge.release.megatron_args.table import (
     ARGUMENTS,
     NO_ARGUMENT,
     OTHER_DEFAULTS,
 )
-from megatron.bridge.training.release.model_flags import megatron_lm_flags
-from megatron.bridge.training.release.rope_factor import ENTRY_POINT_FLAG
+from megatron.bridge.release.rope_factor import ENTRY_POINT_FLAG
 
 
 # Fields that providers of upstream after 0.6 alone have.

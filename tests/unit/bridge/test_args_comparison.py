@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from megatron.bridge.training.release.args_comparison import (
+from megatron.bridge.release.megatron_args.comparison import (
     _LATER_ARGUMENTS,
     ArgsError,
     UnknownRopeFactorError,
@@ -28,8 +28,8 @@ from megatron.bridge.training.release.args_comparison import (
     differing_arguments,
     require_arguments,
 )
-from megatron.bridge.training.release.args_table import ARGUMENTS
-from megatron.bridge.training.release.rope_factor import BUILT_FACTOR
+from megatron.bridge.release.megatron_args.table import ARGUMENTS
+from megatron.bridge.release.rope_factor import BUILT_FACTOR
 
 
 DENSE = {argument.name: argument.default for argument in ARGUMENTS} | {

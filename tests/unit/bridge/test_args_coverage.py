@@ -28,8 +28,8 @@ from args_models import parser
 from megatron.core.transformer.transformer_config import MLATransformerConfig, TransformerConfig
 from megatron.training.arguments import add_megatron_arguments
 
-from megatron.bridge.training.release.args_comparison import _LATER_ARGUMENTS, _NEVER_IMPORTED, _OLDER_NAMES
-from megatron.bridge.training.release.args_table import ARGUMENTS, MODEL_ARGUMENTS
+from megatron.bridge.release.megatron_args.comparison import _LATER_ARGUMENTS, _NEVER_IMPORTED, _OLDER_NAMES
+from megatron.bridge.release.megatron_args.table import ARGUMENTS, MODEL_ARGUMENTS
 
 
 # Groups of the parser whose arguments are not the model's, unless they are fields of its config.

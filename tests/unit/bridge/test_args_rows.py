@@ -27,14 +27,14 @@ from megatron.core.fusions.fused_bias_geglu import quick_gelu
 
 from megatron.bridge.models.hybrid.hybrid_provider import HybridModelProvider
 from megatron.bridge.models.mla_provider import MLAModelProvider
-from megatron.bridge.training.release.args import megatron_lm_args
-from megatron.bridge.training.release.args_table import (
+from megatron.bridge.release.megatron_args.args import megatron_lm_args
+from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
+from megatron.bridge.release.megatron_args.table import (
     ARGUMENTS,
     Argument,
     tables_of,
 )
-from megatron.bridge.training.release.model_flags import megatron_lm_flags
-from megatron.bridge.training.release.rope_factor import ENTRY_POINT_FLAG
+from megatron.bridge.release.rope_factor import ENTRY_POINT_FLAG
 
 
 # What the arguments are called whose field has another name.

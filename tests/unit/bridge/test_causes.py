@@ -18,8 +18,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from megatron.bridge.training.release.causes import cause_of_missing, cause_of_shapes, cause_of_unused
-from megatron.bridge.training.release.headers import Header
+from megatron.bridge.release.source.safetensors_index import Header
+from megatron.bridge.release.validation.tensor_hints import cause_of_missing, cause_of_shapes, cause_of_unused
 
 
 EXPERTS = [f"model.layers.0.mlp.experts.{at}.{kind}_proj.weight" for at in range(2) for kind in ("gate", "up", "down")]

@@ -20,6 +20,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER, parse_tracker
 from megatron.bridge.training import model_load_save
 from megatron.bridge.training.checkpointing import (
     _get_non_persistent_iteration,
@@ -34,7 +35,6 @@ from megatron.bridge.training.utils.checkpoint_root import (
     resolve_checkpoint_folder,
     resolve_run_config_folder,
 )
-from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER, parse_tracker
 
 
 def _root(path: Path, *folders: str, tracker: str | None = None, step: int | None = None) -> str:

@@ -20,8 +20,8 @@ import pytest
 import torch
 from args_models import gpt_model
 
-from megatron.bridge.training.release import common_state
-from megatron.bridge.training.release.common_state import release_args, save_object, write_common_state
+from megatron.bridge.release.write import common_state
+from megatron.bridge.release.write.common_state import release_args, save_object, write_common_state
 
 
 def _tokenizer(model: str) -> SimpleNamespace:

@@ -17,7 +17,7 @@
 import pytest
 from transformers import LlamaConfig
 
-from megatron.bridge.training.release.config_fields import account_for_config
+from megatron.bridge.release.validation.config import account_for_config
 
 
 SIZES = dict(

@@ -20,9 +20,9 @@ import pytest
 import yaml
 from args_models import gpt_model
 
-from megatron.bridge.training.release import description
-from megatron.bridge.training.release.common_state import release_args
-from megatron.bridge.training.release.description import describe_release, warn_of_what_no_flag_gives
+from megatron.bridge.release.write import description
+from megatron.bridge.release.write.common_state import release_args
+from megatron.bridge.release.write.description import describe_release, warn_of_what_no_flag_gives
 
 
 @pytest.fixture

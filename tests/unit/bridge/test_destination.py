@@ -21,8 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from megatron.bridge.release.validation.output_dir import check_root, destination
 from megatron.bridge.training.model_load_save import save_megatron_model
-from megatron.bridge.training.release.destination import check_root, destination
 
 
 @pytest.mark.parametrize("kind", [str, Path])

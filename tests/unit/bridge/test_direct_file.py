@@ -22,8 +22,8 @@ from pathlib import Path
 
 import pytest
 
-from megatron.bridge.training.release import filesystem
-from megatron.bridge.training.release.direct_file import DirectFile
+from megatron.bridge.release.write import filesystem
+from megatron.bridge.release.write.direct_file import DirectFile
 
 
 def _write(path, pieces):

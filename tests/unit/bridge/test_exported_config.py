@@ -31,11 +31,11 @@ from transformers import (
 )
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.training.release.args import megatron_lm_args
-from megatron.bridge.training.release.args_comparison import UnknownRopeFactorError, differing_arguments
-from megatron.bridge.training.release.exported_config import export_config, exported_vocab_size
-from megatron.bridge.training.release.own_config import imported_args
-from megatron.bridge.training.release.rope_factor import BUILT_FACTOR
+from megatron.bridge.release.export.config import export_config, exported_vocab_size
+from megatron.bridge.release.megatron_args.args import megatron_lm_args
+from megatron.bridge.release.megatron_args.comparison import UnknownRopeFactorError, differing_arguments
+from megatron.bridge.release.rope_factor import BUILT_FACTOR
+from megatron.bridge.release.validation.provider import imported_args
 
 
 SIZES = dict(

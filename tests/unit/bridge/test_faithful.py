@@ -17,9 +17,9 @@
 import pytest
 from transformers import LlamaConfig
 
-from megatron.bridge.training.release import faithful
-from megatron.bridge.training.release.faithful import require_faithful
-from megatron.bridge.training.release.option_errors import OptionError
+from megatron.bridge.release.option_errors import OptionError
+from megatron.bridge.release.validation import fidelity as faithful
+from megatron.bridge.release.validation.fidelity import require_faithful
 
 
 class Bridge:

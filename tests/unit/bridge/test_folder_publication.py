@@ -26,9 +26,9 @@ from pathlib import Path
 import pytest
 from faults import LosingPower, Stepping, killed_at
 
-from megatron.bridge.training.release.export_folder import check_empty, check_free_space
-from megatron.bridge.training.release.filesystem import Filesystem
-from megatron.bridge.training.release.folder_publication import FolderPublication
+from megatron.bridge.release.export.output_dir import check_empty, check_free_space
+from megatron.bridge.release.export.publish import FolderPublication
+from megatron.bridge.release.write.filesystem import Filesystem
 
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "additional_chat_templates/tool.jinja")

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import torch
 
-from megatron.bridge.training.release.meta_model import _MetaTensors, build_on_meta, cpu_twin
+from megatron.bridge.release.validation.meta_model import _MetaTensors, build_on_meta, cpu_twin
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from megatron.bridge.training.release.numbers import require_numbers, require_numbers_in
+from megatron.bridge.release.validation.finite import require_numbers, require_numbers_in
 
 
 DTYPES = [

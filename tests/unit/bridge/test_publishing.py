@@ -29,12 +29,13 @@ from pathlib import Path
 import pytest
 from faults import LosingPower, Stepping, killed_at, run_forked
 
-from megatron.bridge.training.release import filesystem, publishing
-from megatron.bridge.training.release.commands import repair_command
-from megatron.bridge.training.release.filesystem import Filesystem, mounts
-from megatron.bridge.training.release.publishing import Publication, check_overwrite, was_interrupted
-from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
-from megatron.bridge_release.root import find_writer
+from megatron.bridge.release.checkpoint_dir import find_writer
+from megatron.bridge.release.commands import repair_command
+from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
+from megatron.bridge.release.write import filesystem
+from megatron.bridge.release.write import publish as publishing
+from megatron.bridge.release.write.filesystem import Filesystem, mounts
+from megatron.bridge.release.write.publish import Publication, check_overwrite, was_interrupted
 
 
 FILES = (".metadata", "__0_0.distcp", "tokenizer/tokenizer.json")

@@ -23,9 +23,9 @@ from types import SimpleNamespace
 import pytest
 import torch.distributed as dist
 
-from megatron.bridge.training.release import saving
-from megatron.bridge.training.release.saving import open_tracker_object, publishes_release
-from megatron.bridge.training.release.under_way import note, published_root, write_run_config
+from megatron.bridge.release.write import save as saving
+from megatron.bridge.release.write.save import open_tracker_object, publishes_release
+from megatron.bridge.release.write.save_context import note, published_root, write_run_config
 
 
 @publishes_release
@@ -62,7 +62,7 @@ def test_a_release_is_published_and_told_of(tmp_path, capsys):
     assert _names(root) == WHOLE and (root / "release/.metadata").read_text() == "one"
     told = capsys.readouterr().out
     assert f"--load '{root}' --exit-on-missing-checkpoint --use-checkpoint-args --swiglu" in told
-    assert f"python -m megatron.bridge_release launch '{root}'" in told
+    assert f"python -m megatron.bridge.release launch '{root}'" in told
     assert "\nNote: A note." in told
 
 

@@ -27,11 +27,11 @@ from safetensors.torch import save_file
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorProperties
 from torch.distributed.checkpoint.planner import TensorWriteData, WriteItem, WriteItemType
 
-from megatron.bridge.training.release import entry_file
-from megatron.bridge.training.release.entry_file import EntryFile
-from megatron.bridge.training.release.headers import read_headers
-from megatron.bridge.training.release.hf_files import FileRange, HuggingFaceFiles, stamp
-from megatron.bridge.training.release.units import Content, share
+from megatron.bridge.release.source.safetensors_index import read_headers
+from megatron.bridge.release.source.safetensors_reader import FileRange, HuggingFaceFiles, stamp
+from megatron.bridge.release.write import entry_file
+from megatron.bridge.release.write.entry_file import EntryFile
+from megatron.bridge.release.write.units import Content, share
 
 
 def test_a_part_of_a_file_is_read_in_pieces(tmp_path):

@@ -18,7 +18,7 @@ import pytest
 import torch
 from megatron.core.dist_checkpointing.mapping import ShardedObject, ShardedTensor
 
-from megatron.bridge.training.release.te_keys import (
+from megatron.bridge.release.write.transformer_engine_keys import (
     add_transformer_engine_keys,
     transformer_engine_norm_key,
 )

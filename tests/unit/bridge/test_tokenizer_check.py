@@ -21,8 +21,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, PretrainedConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2Tokenizer
 
-from megatron.bridge.training.release.notices import ReleaseWarning
-from megatron.bridge.training.release.tokenizer_check import check_tokenizer
+from megatron.bridge.release.notices import ReleaseWarning
+from megatron.bridge.release.validation.tokenizer import check_tokenizer
 
 
 END = "<|endoftext|>"

@@ -21,7 +21,7 @@ from types import SimpleNamespace
 import pytest
 from megatron.core.msc_utils import MultiStorageClientFeature
 
-from megatron.bridge.training.release.tokenizer import save_tokenizer
+from megatron.bridge.release.write.tokenizer import save_tokenizer
 
 
 TOKENIZER = {

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import LlamaConfig
 
-from megatron.bridge.training.release.trained_model import source_config, written_dtype
+from megatron.bridge.release.export.trained_model import source_config, written_dtype
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,11 @@ from typing import Any
 import pytest
 from roots import SHARD
 
-from megatron.bridge_release.args_check import NEEDED_ARGS
-from megatron.bridge_release.args_table import ARGUMENTS
-from megatron.bridge_release.integrity import write_manifest
-from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
-from megatron.bridge_release.source import Source, write_source
+from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
+from megatron.bridge.release.manifest import write_manifest
+from megatron.bridge.release.megatron_args.table import ARGUMENTS
+from megatron.bridge.release.provenance import Source, write_source
+from megatron.bridge.release.verify.args import NEEDED_ARGS
 
 
 METADATA_MODULE = "torch.distributed.checkpoint.metadata"

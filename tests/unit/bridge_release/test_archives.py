@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 import torch
 
-from megatron.bridge_release.archives import Values, locate_values
+from megatron.bridge.release.verify.torch_zip import Values, locate_values
 
 
 def _locate(value: Any, folder: Path) -> tuple[Values | None, bytes]:

@@ -16,9 +16,9 @@
 
 import pytest
 
-from megatron.bridge_release.args_check import EMBEDDING, NEEDED_ARGS, describe_training, find_args_problem
-from megatron.bridge_release.reading import Metadata, Tensor
-from megatron.bridge_release.rope_factor import BUILT_FACTOR
+from megatron.bridge.release.rope_factor import BUILT_FACTOR
+from megatron.bridge.release.verify.args import EMBEDDING, NEEDED_ARGS, describe_training, find_args_problem
+from megatron.bridge.release.verify.dcp_metadata import Metadata, Tensor
 
 
 OUTPUT = "output_layer.weight"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from megatron.bridge_release.available_memory import available_memory
+from megatron.bridge.release.verify.available_memory import available_memory
 
 
 GIB = 1 << 30

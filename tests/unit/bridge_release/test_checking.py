@@ -19,10 +19,10 @@ import shutil
 
 import pytest
 
-from megatron.bridge_release.checking import check, check_folder
-from megatron.bridge_release.layout import TRACKER
-from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
-from megatron.bridge_release.root import read_root
+from megatron.bridge.release.checkpoint_dir import read_root
+from megatron.bridge.release.layout import TRACKER
+from megatron.bridge.release.verify.check import check, check_folder
+from megatron.bridge.release.verify.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
 
 
 def _loads(report) -> list[str]:
@@ -30,7 +30,7 @@ def _loads(report) -> list[str]:
 
 
 def _repair(root) -> str:
-    return f"python -m megatron.bridge_release repair {root}"
+    return f"python -m megatron.bridge.release repair {root}"
 
 
 def test_a_release_in_which_nothing_is_wrong(release):

@@ -16,8 +16,8 @@
 
 import pytest
 
-from megatron.bridge_release.deriving import _plain_value, _subclasses, derive_args, tokenizer_of
-from megatron.bridge_release.plain_files import Unreadable
+from megatron.bridge.release.plain_files import Unreadable
+from megatron.bridge.release.repair.args_from_run_config import _plain_value, _subclasses, derive_args, tokenizer_of
 
 
 KNOWN = {"torch.bfloat16": object(), "a.function": object()}

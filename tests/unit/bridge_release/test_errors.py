@@ -16,7 +16,7 @@
 
 import pytest
 
-from megatron.bridge_release.errors import in_one_line, says_memory
+from megatron.bridge.release.errors import in_one_line, says_memory
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,13 @@ from argparse import Namespace
 import pytest
 from roots import SHARD
 
-from megatron.bridge_release.checking import check
-from megatron.bridge_release.integrity import files_of
-from megatron.bridge_release.launch_flags import RUN_FLAGS
-from megatron.bridge_release.layout import FLAGS_FILE, TRAIN_STATE_TRACKER
-from megatron.bridge_release.plain_files import Unreadable, load_yaml
-from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
-from megatron.bridge_release.source import Source, write_source
+from megatron.bridge.release.layout import FLAGS_FILE, TRAIN_STATE_TRACKER
+from megatron.bridge.release.manifest import files_of
+from megatron.bridge.release.plain_files import Unreadable, load_yaml
+from megatron.bridge.release.provenance import Source, write_source
+from megatron.bridge.release.verify.check import check
+from megatron.bridge.release.verify.launch_flags import RUN_FLAGS
+from megatron.bridge.release.verify.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
 
 
 # What a release has, beside its tokenizer; and whether a repair writes a damaged one anew.
@@ -51,7 +51,7 @@ def _problem(release) -> str:
     """The only problem, less the folder's name and what to do."""
     report = check(release.root)
     (problem,) = report.problems
-    repair = f" python -m megatron.bridge_release repair {release.root}"
+    repair = f" python -m megatron.bridge.release repair {release.root}"
     restore = " Restore it from a copy, or import the model again."
     assert problem.endswith(restore if report.beyond_repair else repair)
     assert report.beyond_repair in ([], [problem])
@@ -146,7 +146,7 @@ def test_the_checksums_of_before_are_read_and_noted(release):
     assert report.passed and all(file.verified for file in report.files if file.name != "SHA256SUMS")
     assert report.notes == [
         f"{release.folder}/SHA256SUMS replaces integrity.json, which Megatron-LM's --verify-integrity requires. "
-        f"python -m megatron.bridge_release repair {release.root}"
+        f"python -m megatron.bridge.release repair {release.root}"
     ]
 
 
@@ -211,7 +211,7 @@ def test_args_that_are_not_the_tensors_stop_megatron_lm_and_no_other(release, sh
     stored = " by ".join(map(str, (*rest, last + 1)))
     assert report.args_problem == f"{key} is {stored}, and args say {' by '.join(map(str, shapes[key]))}"
     assert report.problems == [
-        f"{release.folder}: {report.args_problem}. python -m megatron.bridge_release repair {release.root}"
+        f"{release.folder}: {report.args_problem}. python -m megatron.bridge.release repair {release.root}"
     ]
     assert report.beyond_repair == [] and _stopped(release) == {MEGATRON_LM, OLDER_MEGATRON_LM}
 
@@ -254,7 +254,7 @@ def test_a_rope_factor_that_the_builder_ignores_is_noted(release, factor, scaled
     release.seal()
     report = check(release.root)
     assert report.passed and len(report.notes) == noted
-    assert all("-m megatron.bridge_release.megatron_lm" in note for note in report.notes)
+    assert all("-m megatron.bridge.release.megatron_lm" in note for note in report.notes)
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -265,7 +265,7 @@ def test_a_tokenizer_that_is_no_longer_where_the_args_say_is_noted(release, tmp_
     release.write_args(tokenizer_model=str(place))
     release.seal()
     report = check(release.root)
-    repair = f"python -m megatron.bridge_release repair {release.root}"
+    repair = f"python -m megatron.bridge.release repair {release.root}"
     assert report.passed and report.tokenizer_moved == (not there)
     assert report.notes == ([] if there else [f"args.tokenizer_model {place} is not there: {repair}"])
 
@@ -298,7 +298,7 @@ def test_files_are_read_alike_in_every_locale(release):
     (release.folder / "tokenizer/tokenizer.json").write_text('{"model": "größe ▁"}', encoding="utf-8")
     (release.folder / "run_config.yaml").write_text("model: {name: größe}\n", encoding="utf-8")
     release.seal()
-    code = "import sys; from pathlib import Path; from megatron.bridge_release.checking import check; "
+    code = "import sys; from pathlib import Path; from megatron.bridge.release.verify.check import check; "
     code += "print(sys.flags.utf8_mode, ascii(check(Path(sys.argv[1])).problems))"
     environment = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     command = [sys.executable, "-c", code, str(release.root)]
@@ -324,7 +324,7 @@ def test_a_train_state_without_a_step_stops_bridge(release):
 
 def test_bridges_tracker_is_the_releases_train_state(release):
     tracker = release.root / TRAIN_STATE_TRACKER
-    repair = f"python -m megatron.bridge_release repair {release.root}"
+    repair = f"python -m megatron.bridge.release repair {release.root}"
     tracker.write_bytes(tracker.read_bytes() + b"x")
     assert check(release.root).problems == [f"{tracker} differs from release/train_state.pt. {repair}"]
     assert _stopped(release) == {BRIDGE}
@@ -341,7 +341,7 @@ def test_what_was_let_through_is_repeated_and_a_release_that_does_not_say_its_mo
     (release.folder / "source.json").unlink()
     release.seal()
     says_not = f"{release.folder} does not record its source model."
-    assert check(release.root).notes == [f"{says_not} python -m megatron.bridge_release repair {release.root}"]
+    assert check(release.root).notes == [f"{says_not} python -m megatron.bridge.release repair {release.root}"]
     (release.folder / "run_config.yaml").write_text("model: {}\n")
     release.seal()
     report = check(release.root)

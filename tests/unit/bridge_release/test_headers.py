@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from megatron.bridge_release.headers import read_headers
+from megatron.bridge.release.source.safetensors_index import read_headers
 
 
 def _save(file: Path) -> None:

@@ -20,10 +20,10 @@ import pickle
 import pytest
 from hub_server import HubServer, Repository, serve, use
 
-from megatron.bridge_release import hub
-from megatron.bridge_release.hub import download_model
-from megatron.bridge_release.model_folder import look_at_model
-from megatron.bridge_release.source_model import SourceModel
+from megatron.bridge.release.source import hub
+from megatron.bridge.release.source.hub import download_model
+from megatron.bridge.release.source.model_dir import look_at_model
+from megatron.bridge.release.source_model import SourceModel
 
 
 ORDINARY = ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]

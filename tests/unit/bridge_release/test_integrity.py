@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from megatron.bridge_release.integrity import digests, files_of, read_manifest, read_sums, write_manifest
+from megatron.bridge.release.manifest import digests, files_of, read_manifest, read_sums, write_manifest
 
 
 CONTENTS = {"a": b"", "folder/b": b"b" * 3_000_000}

@@ -22,15 +22,15 @@ from pathlib import Path
 
 import pytest
 
-from megatron.bridge_release.commands import repair_command
-from megatron.bridge_release.layout import (
+from megatron.bridge.release.checkpoint_dir import find_writer, left_folders, read_root
+from megatron.bridge.release.commands import repair_command
+from megatron.bridge.release.layout import (
     TRACKER,
     TRAIN_STATE,
     TRAIN_STATE_TRACKER,
     is_checkpoint_folder,
     parse_tracker,
 )
-from megatron.bridge_release.root import find_writer, left_folders, read_root
 
 
 def _root(path: Path, *checkpoints: str, tracker: str | None = "release") -> Path:
@@ -186,5 +186,5 @@ def test_who_has_the_lock_is_the_writer_and_nobody_else(tmp_path):
 
 @pytest.mark.parametrize("root", ["ckpt", "my ckpt", "a;b", "it's"])
 def test_the_command_that_repairs_is_one_that_a_shell_takes(root):
-    command = ["python", "-m", "megatron.bridge_release", "repair", root]
-    assert shlex.split(repair_command(Path(root))) == (command if find_spec("megatron.bridge_release") else [])
+    command = ["python", "-m", "megatron.bridge.release", "repair", root]
+    assert shlex.split(repair_command(Path(root))) == (command if find_spec("megatron.bridge.release") else [])

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import pytest
 
-from megatron.bridge_release.__main__ import main
-from megatron.bridge_release.layout import TRAIN_STATE_TRACKER
+from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.layout import TRAIN_STATE_TRACKER
 
 
 def _usage_error(capsys, *arguments: str) -> str:
@@ -32,7 +32,7 @@ def _usage_error(capsys, *arguments: str) -> str:
         main(list(arguments))
     assert error.value.code == 2
     shown = capsys.readouterr()
-    assert shown.out == "" and shown.err.startswith("usage: python -m megatron.bridge_release")
+    assert shown.out == "" and shown.err.startswith("usage: python -m megatron.bridge.release")
     return shown.err
 
 
@@ -84,7 +84,7 @@ def test_help_is_no_error_and_names_the_commands(capsys):
         with pytest.raises(SystemExit):
             main([command, "--help"])
         shown = capsys.readouterr().out
-        assert f"example:\n  python -m megatron.bridge_release {command} " in shown and "exit status:" in shown
+        assert f"example:\n  python -m megatron.bridge.release {command} " in shown and "exit status:" in shown
 
 
 @pytest.mark.parametrize(
@@ -96,14 +96,14 @@ def test_a_folder_without_a_name_is_wrong(capsys, words):
 
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
 def test_a_stream_that_is_closed_takes_nothing_from_the_others(release, closed):
-    command = f"{sys.executable} -m megatron.bridge_release check {release.root} --json {closed}"
+    command = f"{sys.executable} -m megatron.bridge.release check {release.root} --json {closed}"
     run = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert run.returncode == 0 and json.loads(run.stdout)["loadable"] is True
 
 
 @pytest.mark.parametrize("command", ["check", "check --json", "launch", "launch --json"])
 def test_output_that_cannot_be_written_is_an_error_of_one_line(release, command):
-    command = f"{sys.executable} -m megatron.bridge_release {command} {release.root}"
+    command = f"{sys.executable} -m megatron.bridge.release {command} {release.root}"
     run = subprocess.run(["bash", "-c", f"{command} >/dev/full"], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (1, "error: [Errno 28] No space left on device\n")
     assert subprocess.run(["bash", "-c", f"{command} >&-"], capture_output=True, text=True).stderr == ""
@@ -111,7 +111,7 @@ def test_output_that_cannot_be_written_is_an_error_of_one_line(release, command)
 
 def test_the_module_is_run_with_the_processs_words_and_ends_with_the_status(release):
     for root, status in ((release.root, 0), (release.root / "gone", 1)):
-        command = [sys.executable, "-m", "megatron.bridge_release", "check", str(root)]
+        command = [sys.executable, "-m", "megatron.bridge.release", "check", str(root)]
         assert subprocess.run(command, capture_output=True).returncode == status
 
 
@@ -271,7 +271,7 @@ def test_a_tilde_is_the_home_folder(release, monkeypatch, capsys):
 def test_what_was_computed_is_in_the_status_in_the_text_and_in_json(
     release, monkeypatch, capsys, found, status, problems
 ):
-    from megatron.bridge_release import computing
+    from megatron.bridge.release.verify import logits as computing
 
     proof = computing.Proof("org/name", **found)
     monkeypatch.setattr(computing, "prove", lambda root, hf_model, **_: proof)
@@ -295,7 +295,7 @@ def test_what_was_computed_is_in_the_status_in_the_text_and_in_json(
     ],
 )
 def test_what_the_computing_raises_is_a_problem_of_one_line(release, monkeypatch, capsys, error, message):
-    from megatron.bridge_release import computing
+    from megatron.bridge.release.verify import logits as computing
 
     def prove(root, hf_model, **_) -> None:
         print("progress")

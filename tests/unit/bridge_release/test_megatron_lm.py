@@ -69,7 +69,7 @@ def _write_script(path: Path, before: str = "", teacher: str = "") -> None:
 
 
 def _run(cwd: Path, *words: str, **variables: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "megatron.bridge_release.megatron_lm", *words]
+    command = [sys.executable, "-m", "megatron.bridge.release.megatron_lm", *words]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"} | variables
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=100)
 
@@ -80,7 +80,7 @@ def _lines(run: subprocess.CompletedProcess) -> list[str]:
 
 
 def test_models_are_built_with_the_factor_of_the_arguments(repository):
-    words = ["--lr", "1", "--entry-point=megatron.bridge_release.megatron_lm", "--mock-data"]
+    words = ["--lr", "1", "--entry-point=megatron.bridge.release.megatron_lm", "--mock-data"]
     built, ran = _lines(_run(repository, "script.py", *words))
     assert built == "[32.0, 32.0] 32.0"
     assert ran == f"8.0 __main__ ['script.py', '--lr', '1', '--mock-data'] {repository.resolve()} False"
@@ -109,7 +109,7 @@ def test_a_model_without_the_parameter_is_an_error(repository):
     run = _run(repository, "script.py")
     assert run.returncode == 1 and run.stdout == ""
     assert run.stderr.splitlines()[-1].startswith(
-        "RuntimeError: megatron.bridge_release.megatron_lm does not support this"
+        "RuntimeError: megatron.bridge.release.megatron_lm does not support this"
     )
 
 
@@ -146,9 +146,9 @@ _LAUNCHER = "import subprocess, sys\nsubprocess.run([sys.executable, *sys.argv[1
 def test_another_launcher_passes_on_the_flag_that_only_the_entry_point_accepts(repository):
     (repository / "launcher.py").write_text(_LAUNCHER)
     (repository / "plain.py").write_text("import argparse\nargparse.ArgumentParser().parse_args()\nprint('trained')")
-    run = _run(repository, "launcher.py", "plain.py", "--entry-point=megatron.bridge_release.megatron_lm")
+    run = _run(repository, "launcher.py", "plain.py", "--entry-point=megatron.bridge.release.megatron_lm")
     assert run.returncode == 1 and run.stdout == ""
-    assert "unrecognized arguments: --entry-point=megatron.bridge_release.megatron_lm" in run.stderr
+    assert "unrecognized arguments: --entry-point=megatron.bridge.release.megatron_lm" in run.stderr
 
 
 @pytest.mark.parametrize("end", ["", "sys.exit()", "sys.exit(0)"])
@@ -173,6 +173,6 @@ def test_the_exit_status_is_that_of_the_script(repository, end, status):
 
 def test_the_arguments_may_be_those_that_the_script_sets(repository):
     _write_script(
-        repository / "script.py", "sys.argv = ['x', '--entry-point=megatron.bridge_release.megatron_lm', '1']"
+        repository / "script.py", "sys.argv = ['x', '--entry-point=megatron.bridge.release.megatron_lm', '1']"
     )
     assert _lines(_run(repository, "script.py"))[1].startswith("8.0 __main__ ['x', '1']")

@@ -18,9 +18,9 @@ import pickle
 
 import pytest
 
-from megatron.bridge_release import __main__
-from megatron.bridge_release.errors import join_sentences
-from megatron.bridge_release.option_errors import OptionError
+from megatron.bridge.release import __main__
+from megatron.bridge.release.errors import join_sentences
+from megatron.bridge.release.option_errors import OptionError
 
 
 @pytest.mark.parametrize(

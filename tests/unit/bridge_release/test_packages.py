@@ -1,7 +1,7 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""megatron.bridge is upstream's to package, alone; megatron.bridge_release starts without its import."""
+"""megatron.bridge is upstream's to package, alone; megatron.bridge.release starts without its import."""
 
 import ast
 import importlib.util
@@ -46,7 +46,7 @@ def test_megatron_bridge_imports_nothing_of_megatron_bridge_release():
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not any(name.startswith("megatron.bridge_release") for name in names), path
+            assert not any(name.startswith("megatron.bridge.release") for name in names), path
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -61,6 +61,6 @@ def test_what_both_need_is_the_same_in_the_wheel(name):
 
 
 def test_the_commands_start_without_megatron_bridge_and_torch():
-    code = "import sys, megatron.bridge_release.__main__; print({'torch', 'megatron.bridge'} & set(sys.modules))"
+    code = "import sys, megatron.bridge.release.__main__; print({'torch', 'megatron.bridge'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

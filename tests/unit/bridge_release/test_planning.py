@@ -20,9 +20,9 @@ from argparse import Namespace
 
 import pytest
 
-from megatron.bridge_release.layout import TRAIN_STATE_TRACKER
-from megatron.bridge_release.planning import Plan, plan_repair, plan_revert
-from megatron.bridge_release.root import read_root
+from megatron.bridge.release.checkpoint_dir import read_root
+from megatron.bridge.release.layout import TRAIN_STATE_TRACKER
+from megatron.bridge.release.repair.plan import Plan, plan_repair, plan_revert
 
 
 IMPORT = "iter_0000000"

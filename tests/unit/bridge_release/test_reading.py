@@ -22,8 +22,8 @@ import pytest
 from attack import Attack
 from roots import SHARD
 
-from megatron.bridge_release.plain_files import Unreadable
-from megatron.bridge_release.reading import (
+from megatron.bridge.release.plain_files import Unreadable
+from megatron.bridge.release.verify.dcp_metadata import (
     Entry,
     Metadata,
     Tensor,

@@ -19,10 +19,10 @@ import shutil
 
 import pytest
 
-from megatron.bridge_release.layout import TRACKER, TRAIN_STATE_TRACKER
-from megatron.bridge_release.planning import Plan
-from megatron.bridge_release.repairing import _stamps, _strip, _write_trackers, repair, revert
-from megatron.bridge_release.root import read_root
+from megatron.bridge.release.checkpoint_dir import read_root
+from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
+from megatron.bridge.release.repair.plan import Plan
+from megatron.bridge.release.repair.run import _stamps, _strip, _write_trackers, repair, revert
 
 
 def test_a_release_in_which_nothing_is_wrong_is_left_as_it_is(release):

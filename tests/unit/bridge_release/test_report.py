@@ -14,7 +14,7 @@
 
 """A report tells whether a checkpoint loads, and which readers a problem concerns."""
 
-from megatron.bridge_release.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM, Report
+from megatron.bridge.release.verify.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM, Report
 
 
 def _reasons(report: Report) -> dict[str, str]:

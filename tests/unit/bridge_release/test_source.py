@@ -28,9 +28,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from megatron.bridge_release.commands import repair_command
-from megatron.bridge_release.plain_files import Unreadable
-from megatron.bridge_release.source import (
+from megatron.bridge.release.commands import repair_command
+from megatron.bridge.release.plain_files import Unreadable
+from megatron.bridge.release.provenance import (
     Source,
     describe,
     describe_run_config,
@@ -38,7 +38,7 @@ from megatron.bridge_release.source import (
     require_source,
     write_source,
 )
-from megatron.bridge_release.source_content import differing_fields, digest_tensors, digest_weight_files
+from megatron.bridge.release.source_content import differing_fields, digest_tensors, digest_weight_files
 
 
 CONFIG = {
@@ -277,12 +277,12 @@ def test_a_run_config_tells_the_name_alone(tmp_path, text, expected):
     )
 
 
-@pytest.mark.skipif(not find_spec("megatron.bridge_release"), reason="the commands are not installed")
+@pytest.mark.skipif(not find_spec("megatron.bridge.release"), reason="the commands are not installed")
 def test_it_starts_without_torch(hf, tmp_path):
     root = _release(tmp_path / "root", describe(hf))
     code = (
         "import sys\n"
-        "from megatron.bridge_release.source import require_source\n"
+        "from megatron.bridge.release.provenance import require_source\n"
         "require_source(*sys.argv[1:])\n"
         "print(sorted(sys.modules.keys() & {'torch', 'transformers', 'megatron.core', 'megatron.bridge'}))\n"
     )

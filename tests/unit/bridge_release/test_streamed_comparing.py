@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from megatron.bridge_release.streamed_comparing import _is_equal
+from megatron.bridge.release.verify.streamed_weights import _is_equal
 
 
 def _weights(error: Exception) -> SimpleNamespace:

@@ -22,10 +22,10 @@ import sys
 import huggingface_hub
 import pytest
 
-from megatron.bridge_release import model_folder
-from megatron.bridge_release.__main__ import main
-from megatron.bridge_release.cli import exporting, importing
-from megatron.bridge_release.hub import HubError
+from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.cli import exporting, importing
+from megatron.bridge.release.source import model_dir as model_folder
+from megatron.bridge.release.source.hub import HubError
 
 
 HEADER = {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
@@ -251,7 +251,7 @@ def test_an_export_by_several_ranks_is_refused(release, hf, tmp_path, monkeypatc
 def test_what_is_refused_imports_no_torch(hf, tmp_path):
     _no_weights(hf)
     code = (
-        "import sys; from megatron.bridge_release.__main__ import main; status = main(sys.argv[1:]); "
+        "import sys; from megatron.bridge.release.__main__ import main; status = main(sys.argv[1:]); "
         "print(status, {'torch', 'transformers', 'huggingface_hub', 'megatron.bridge'} & set(sys.modules))"
     )
     done = subprocess.run(

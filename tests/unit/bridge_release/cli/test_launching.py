@@ -24,9 +24,9 @@ from typing import Any
 import pytest
 import yaml
 
-from megatron.bridge_release.__main__ import main
-from megatron.bridge_release.cli.launching import _model_args
-from megatron.bridge_release.launch_flags import RUN_FLAGS
+from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.cli.launching import _model_args
+from megatron.bridge.release.verify.launch_flags import RUN_FLAGS
 
 
 def _flags(release) -> list[str]:
@@ -241,9 +241,9 @@ def test_a_factor_that_megatron_lm_ignores_is_launched_by_the_entry_point(releas
     release.seal()
     assert main(["launch", str(release.root)]) == 0
     words = capsys.readouterr().out.split()
-    module = ["-m", "megatron.bridge_release.megatron_lm"] if entry_point else []
+    module = ["-m", "megatron.bridge.release.megatron_lm"] if entry_point else []
     assert words[: words.index("pretrain_gpt.py")] == ["torchrun", *module]
-    assert ("--entry-point=megatron.bridge_release.megatron_lm" in words) == entry_point
+    assert ("--entry-point=megatron.bridge.release.megatron_lm" in words) == entry_point
 
 
 def test_a_path_with_a_space_is_not_for_a_shell_that_takes_words_apart(release, capsys):
@@ -317,7 +317,7 @@ def test_where_megatron_lm_does_not_start_it_is_said_with_what_to_do(release, sp
     spoil(release)
     error = _error(capsys, str(release.root))
     assert says in error and (
-        not advises or f"megatron.bridge_release {advises} {shlex.quote(str(release.root))}" in error
+        not advises or f"megatron.bridge.release {advises} {shlex.quote(str(release.root))}" in error
     )
 
 

@@ -22,12 +22,12 @@ import sys
 
 import pytest
 
-from megatron.bridge_release.cli.own_words import own_words
+from megatron.bridge.release.cli.own_words import own_words
 
 
 NOISE = """
 import logging, os, sys, warnings
-from megatron.bridge_release.cli.own_words import own_words
+from megatron.bridge.release.cli.own_words import own_words
 with own_words(verbose=sys.argv[1] == "True") as (out, err):
     print("library: print")
     print("library: stderr", file=sys.stderr)

@@ -96,7 +96,7 @@ class TestEdits(EditSnippets):
         ),
         "import-overwrite": Snippet(
             '''
-+from megatron.bridge.training.release.destination import check_destination, destination
++from megatron.bridge.release.validation.output_dir import check_destination, destination
 +from megatron.bridge.training.utils.all_ranks import on_rank_0
 +
 +
@@ -147,8 +147,8 @@ class TestEdits(EditSnippets):
         ),
         "import-checks": Snippet(
             """
-+from megatron.bridge.training.release.preflight import check_import, keywords_of_files
-+from megatron.bridge.training.release.source_model import SourceModel
++from megatron.bridge.release.validation.preflight import check_import, keywords_of_files
++from megatron.bridge.release.source_model import SourceModel
 +
 +
  class AutoBridge:
@@ -169,7 +169,7 @@ class TestEdits(EditSnippets):
         ),
         "source-model": Snippet(
             """
-+from megatron.bridge.training.release.source_model import SourceModel
++from megatron.bridge.release.source_model import SourceModel
 +
 +
  class AutoBridge:
@@ -260,7 +260,7 @@ class TestEdits(EditSnippets):
      def import_ckpt(cls):
 +        if release:
 +            # The training package imports this module's package.
-+            from megatron.bridge.training.release.faithful import require_faithful
++            from megatron.bridge.release.validation.fidelity import require_faithful
 +
 +            require_faithful(bridge, allow_unused_tensors, allow_config_fields, hf_model_id)
          model = bridge.to_megatron_model()
@@ -321,8 +321,8 @@ class TestEdits(EditSnippets):
 +        let_through: tuple[str, ...] = ()
 +        if release:
 +            # The training package imports this module's package.
-+            from megatron.bridge.training.release.faithful import require_faithful
-+            from megatron.bridge.training.release.own_config import config_of, require_own_config
++            from megatron.bridge.release.validation.fidelity import require_faithful
++            from megatron.bridge.release.validation.provider import config_of, require_own_config
 +
 +            let_through = require_faithful(
 +                self, allow_unused_tensors, allow_config_fields, hf_tokenizer_path, hf_tokenizer_kwargs
@@ -382,8 +382,8 @@ class TestEdits(EditSnippets):
 +        streamed: list[MegatronModelT] | None = None
 +        if release:
 +            # The training package imports this module's package.
-+            from megatron.bridge.training.release.faithful import require_faithful
-+            from megatron.bridge.training.release.streaming import streamed_model
++            from megatron.bridge.release.validation.fidelity import require_faithful
++            from megatron.bridge.release.write.streaming import streamed_model
 +
 +            accounted = require_faithful(bridge, allow_unused_tensors, allow_config_fields, hf_model_id)
 +            streamed = streamed_model(bridge, accounted)
@@ -426,11 +426,11 @@ class TestEdits(EditSnippets):
 +                several processes. Raised before anything is written.
          """
 +        # The training package imports this module's package.
-+        from megatron.bridge.training.release.export_folder import check_one_process
++        from megatron.bridge.release.export.output_dir import check_one_process
 +
 +        check_one_process()
 +        # The training package imports this module's package.
-+        from megatron.bridge.training.release.exporting import export_checkpoint
++        from megatron.bridge.release.export.run import export_checkpoint
 +
 +        if export_checkpoint(
 +            self,
@@ -467,7 +467,7 @@ class TestEdits(EditSnippets):
          """
 +        if model_bridge is not None:
 +            # The training package imports this module's package.
-+            from megatron.bridge.training.release.trained_model import require_source_config
++            from megatron.bridge.release.export.trained_model import require_source_config
 +
 +            require_source_config(self, model)
          if dist.is_initialized():

@@ -11,7 +11,7 @@ class TestEdits(EditSnippets):
     SNIPPETS = {
         "weights-of-revision": Snippet(
             """
-+from megatron.bridge.training.release.hub import weights_folder
++from megatron.bridge.release.source.hub import weights_folder
 +
 +
  class PreTrainedBase:

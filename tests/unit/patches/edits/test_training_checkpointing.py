@@ -87,7 +87,7 @@ class TestEdits(EditSnippets):
         ),
         "save-args": Snippet(
             """
-+from megatron.bridge.training.release.common_state import release_args
++from megatron.bridge.release.write.common_state import release_args
 +
 +
  def save_checkpoint():
@@ -100,9 +100,9 @@ class TestEdits(EditSnippets):
         ),
         "save-staged": Snippet(
             """
-+from megatron.bridge.training.release.common_state import save_object
-+from megatron.bridge.training.release.saving import open_tracker_object
-+from megatron.bridge.training.release.under_way import published_root, write_run_config
++from megatron.bridge.release.write.common_state import save_object
++from megatron.bridge.release.write.save import open_tracker_object
++from megatron.bridge.release.write.save_context import published_root, write_run_config
 +
 +
  def save_checkpoint():
@@ -122,7 +122,7 @@ class TestEdits(EditSnippets):
         ),
         "save-numbers": Snippet(
             """
-+from megatron.bridge.training.release.numbers import require_numbers_in
++from megatron.bridge.release.validation.finite import require_numbers_in
 +
 +
  def save_checkpoint():
@@ -135,7 +135,7 @@ class TestEdits(EditSnippets):
         ),
         "save-without-transformer-engine": Snippet(
             """
-+from megatron.bridge.training.release.te_keys import add_transformer_engine_keys
++from megatron.bridge.release.write.transformer_engine_keys import add_transformer_engine_keys
 +from megatron.bridge.utils.host import without_host_values
 +
 +
@@ -171,7 +171,7 @@ class TestEdits(EditSnippets):
         ),
         "read-metadata": Snippet(
             """
-+from megatron.bridge.training.release.layout import parse_tracker
++from megatron.bridge.release.layout import parse_tracker
 +
 +
  def read_metadata(tracker_filename):

@@ -33,7 +33,7 @@ class TestEdits(EditSnippets):
         ),
         "save-common-state": Snippet(
             """
-+from megatron.bridge.training.release.common_state import write_common_state
++from megatron.bridge.release.write.common_state import write_common_state
 +
 +
  def save_megatron_model():
@@ -45,7 +45,7 @@ class TestEdits(EditSnippets):
         ),
         "save-description": Snippet(
             """
-+from megatron.bridge.training.release.description import describe_release, warn_of_what_no_flag_gives
++from megatron.bridge.release.write.description import describe_release, warn_of_what_no_flag_gives
 +
 +
  def save_megatron_model():
@@ -60,8 +60,8 @@ class TestEdits(EditSnippets):
         ),
         "save-publishes": Snippet(
             '''
-+from megatron.bridge.training.release.saving import publishes_release
-+from megatron.bridge.training.release.under_way import note
++from megatron.bridge.release.write.save import publishes_release
++from megatron.bridge.release.write.save_context import note
 +
 +
 -def save_megatron_model(model):
@@ -82,7 +82,7 @@ class TestEdits(EditSnippets):
         ),
         "save-tokenizer-files": Snippet(
             """
-+from megatron.bridge.training.release.tokenizer import save_tokenizer
++from megatron.bridge.release.write.tokenizer import save_tokenizer
 +
 +
  def save_megatron_model():
@@ -117,7 +117,7 @@ class TestEdits(EditSnippets):
         "save-source-model": Snippet(
             '''
 -def save_megatron_model(model):
-+from megatron.bridge.training.release.source_model import SourceModel
++from megatron.bridge.release.source_model import SourceModel
 +
 +
 +def save_megatron_model(model, source_model: SourceModel | None = None):
@@ -162,7 +162,7 @@ class TestEdits(EditSnippets):
 +    x = load_model_config(str(run_config_path or checkpoint_path))
 +    if run_config_path is None:
 +        # It imports this module.
-+        from megatron.bridge.training.release.trained_model import require_run_config
++        from megatron.bridge.release.export.trained_model import require_run_config
 +
 +        require_run_config(model_cfg, checkpoint_path)
 ''',
@@ -245,7 +245,7 @@ class TestEdits(EditSnippets):
         ),
         "save-writer": Snippet(
             """
-+from megatron.bridge.training.release.writing import release_context
++from megatron.bridge.release.write.writer import release_context
 +
 +
  def save_megatron_model():

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from megatron.bridge.models.conversion.utils import persistent_buffers
-from megatron.bridge.training.release.names import grouped
+from megatron.bridge.release.text import grouped
 from megatron.bridge.utils.common_utils import warn_rank_0
 
 

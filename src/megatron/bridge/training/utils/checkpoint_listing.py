@@ -16,7 +16,7 @@
 
 from megatron.core.msc_utils import maybe_msc
 
-from megatron.bridge.training.release.layout import is_checkpoint_folder
+from megatron.bridge.release.layout import is_checkpoint_folder
 
 
 def tracker_text(tracker_filename: str) -> str:

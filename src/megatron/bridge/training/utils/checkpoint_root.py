@@ -28,7 +28,7 @@ import os
 
 from megatron.core.msc_utils import maybe_msc
 
-from megatron.bridge.training.release.layout import ITERATION_FOLDER, parse_tracker
+from megatron.bridge.release.layout import ITERATION_FOLDER, parse_tracker
 from megatron.bridge.training.utils.checkpoint_listing import checkpoint_folders, tracker_text
 from megatron.bridge.training.utils.checkpoint_utils import (
     TRACKER_PREFIX,

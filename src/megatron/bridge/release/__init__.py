@@ -1,0 +1,28 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Release checkpoints: what Megatron-LM starts fine-tuning from, made from Hugging Face models.
+
+This package and its command start without torch. Modules import only from those below them:
+
+    cli             one module per command
+    verify          after the work: files (without torch), weights, logits
+    repair          makes a release of a default import, and repairs one that lacks files
+    export          exports a checkpoint as a Hugging Face model
+    write           streams the weights, adds the other files, publishes the directory
+    validation      before the work: the model, its tensors, config and tokenizer, and the output directory
+    megatron_args   Megatron-LM's args of a model: made, described as flags, compared
+    source          reads Hugging Face models: a local directory, the Hub, safetensors files
+    (top level)     the layout of a checkpoint directory and of a release, errors, commands
+"""

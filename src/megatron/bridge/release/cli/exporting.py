@@ -1,0 +1,138 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""``export``: writes what a root holds as a Hugging Face model."""
+
+import argparse
+import json
+from pathlib import Path
+
+from tqdm import tqdm
+
+from megatron.bridge.release.checkpoint_dir import read_root
+from megatron.bridge.release.cli.own_words import own_words, progress, release_warnings
+from megatron.bridge.release.errors import in_one_line
+from megatron.bridge.release.export.output_dir import check_empty, check_one_process
+from megatron.bridge.release.layout import METADATA, RELEASE
+from megatron.bridge.release.provenance import read_source, recorded_revision, require_source
+from megatron.bridge.release.release_location import find_release
+from megatron.bridge.release.source.model_dir import check_outside, look_at_model
+from megatron.bridge.release.source.model_files import TOKENIZER_FILES, find_files
+from megatron.bridge.release.source_model import SourceModel
+from megatron.bridge.release.validation.output_dir import check_root
+from megatron.bridge.release.verify.check import check, check_folder
+from megatron.bridge.release.verify.report import BRIDGE
+
+
+def run_export(options: argparse.Namespace) -> int:
+    """Export the checkpoint that the tracker of the root names, and say which it was."""
+    release, source, folder = _refuse_early(options)
+    if folder is None:
+        report = check(options.path, release)
+    else:
+        report = check_folder(read_root(options.path), folder, release)
+    (reader,) = (reader for reader in report.readers if reader.name == BRIDGE)
+    if report.folder is None or not reader.loads:
+        raise ValueError(reader.why)
+    checkpoint = report.folder
+    with own_words(verbose=options.verbose) as (stdout, err):
+        print(f"Exporting {options.path / checkpoint} to {options.out}", file=err)
+        with release_warnings(err), progress(err):
+            _export(options, options.path / checkpoint, release, source, err.isatty())
+        files = _sizes(options.out)
+        if options.json:
+            values = {"root": str(options.path), "checkpoint": checkpoint, "out": str(options.out), "files": files}
+            print(json.dumps(values, indent=2), file=stdout)
+        else:
+            print(
+                f"{options.out} has the checkpoint {checkpoint}, {tqdm.format_sizeof(sum(files.values()), 'B')} in "
+                f"{len(files)} files",
+                file=stdout,
+            )
+    return 0
+
+
+def _refuse_early(options: argparse.Namespace) -> tuple[Path, SourceModel, str | None]:
+    """Refuse what can be seen at once. Raise ValueError.
+
+    Returns:
+        The folder of the release, the source model at the commit that the release records, and the name of the checkpoint
+        folder that the options name.
+    """
+    check_one_process()
+    check_root(options.out)
+    check_empty(options.out)
+    if options.tokenizer is not None and not (
+        options.tokenizer.is_dir() and find_files(options.tokenizer, TOKENIZER_FILES)
+    ):
+        raise ValueError(
+            f"{options.tokenizer} contains no tokenizer. Give a folder with files such as tokenizer.json."
+        )
+    root, release = read_root(options.path), find_release(options.path, options.release)
+    revision = options.revision or recorded_revision(release.parent, options.hf_model)
+    source, _ = look_at_model(options.hf_model, {"revision": revision})
+    check_outside(options.out, source.folder)
+    if (release / METADATA).exists():
+        require_source(release.parent, source)
+    if options.iteration is None:
+        return release, source, None
+    name = RELEASE if options.iteration == RELEASE else f"iter_{options.iteration:07d}"
+    if name not in root.checkpoints:
+        raise ValueError(
+            f"{options.path} contains no checkpoint {name}. Checkpoints there: {', '.join(root.checkpoints) or 'none'}."
+        )
+    return release, source, name
+
+
+def _export(
+    options: argparse.Namespace, checkpoint: Path, release: Path, source: SourceModel, show_progress: bool
+) -> None:
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
+    from megatron.bridge.release.megatron_args.comparison import UnknownRopeFactorError
+    from megatron.bridge.release.source_model import SourceModel as BridgeSourceModel
+
+    bridge = AutoBridge.from_hf_pretrained(source.folder, trust_remote_code=options.trust_remote_code)
+    # The package that starts without torch has classes of its own.
+    bridge.source_model = BridgeSourceModel(**vars(source))
+    recorded = read_source(release)
+    try:
+        bridge.export_ckpt(
+            checkpoint,
+            options.out,
+            show_progress=show_progress,
+            release_path=release if options.release is not None else None,
+            dtype=options.dtype,
+            max_shard_size=options.max_shard_size,
+            tokenizer_path=options.tokenizer,
+            rope_scaling_factor=options.rope_scaling_factor,
+            # The import was allowed to leave out tensors, or was not.
+            strict=recorded is None or not recorded.let_through,
+        )
+    except UnknownRopeFactorError as error:
+        raise ValueError(
+            f"Unknown rope scaling factor: the args of {checkpoint} contain rope_scaling_factor={error.factor:g}, which "
+            "Megatron-LM's own scripts ignore. Pass --rope-scaling-factor with the factor that the training applied."
+        ) from error
+    except CheckpointException as error:
+        # It is no Exception, and has the causes of all ranks, of which there is one.
+        (cause,) = (cause for cause, _ in error.failures.values())
+        raise ValueError(f"{options.path} cannot be read ({in_one_line(cause)}).") from error
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the sizes of the files in a folder and below it, by their paths in it."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}

@@ -1,0 +1,247 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Derives the config.json of an export from the args with which Megatron-LM trained the checkpoint.
+
+The config is the source model's. Where the args of the checkpoint differ from those of an import of that config, a rule
+sets the field of each argument, and the args of an import of the new config are compared again: what still differs is
+refused. Changed fields are written as transformers 4 reads them and as transformers 5 does.
+
+Importing this module imports neither torch nor Megatron Core.
+"""
+
+import copy
+import math
+from argparse import Namespace
+from collections.abc import Callable
+from typing import Any
+
+from megatron.bridge.release.megatron_args.comparison import (
+    applied_rope_scaling_factor,
+    describe_differences,
+    differing_arguments,
+)
+
+
+# The field of each argument that has one of its own, and its value.
+_FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "layernorm_epsilon": ("rms_norm_eps", float),
+    "moe_router_group_topk": ("topk_group", lambda value: value),
+    "moe_router_num_groups": ("n_group", lambda value: value),
+    "moe_router_pre_softmax": ("norm_topk_prob", lambda value: not value),
+    "moe_router_topk": ("num_experts_per_tok", lambda value: value),
+    "moe_router_topk_scaling_factor": ("routed_scaling_factor", lambda value: value),
+    # Megatron-LM's window is the number of tokens on the left, without the token itself.
+    "window_size": ("sliding_window", lambda window: window[0] + 1 if isinstance(window, tuple) else window),
+}
+
+# Arguments of the rotary embedding. Those of yarn have a part of the rope parameters each.
+_YARN: dict[str, str] = {
+    "mscale": "mscale",
+    "mscale_all_dim": "mscale_all_dim",
+    "rotary_scaling_factor": "factor",
+    "yarn_beta_fast": "beta_fast",
+    "yarn_beta_slow": "beta_slow",
+    "yarn_correction_range_round_to_int": "truncate",
+    "yarn_original_max_position_embeddings": "original_max_position_embeddings",
+}
+_ROPE = {
+    *("position_embedding_type", "rope_scaling_factor", "rotary_base", "rotary_seq_len_interpolation_factor"),
+    *("use_rope_scaling", *_YARN),
+}
+# Constants of Megatron Core's --use-rope-scaling.
+_LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+
+_LENGTH = "max_position_embeddings"
+_PARTIAL = "partial_rotary_factor"
+
+
+def export_config(
+    args: Namespace, source: dict[str, Any], bridge: Any, *, dtype: str, vocab_size: int | None = None
+) -> dict[str, Any]:
+    """Derive the config.json of a trained checkpoint.
+
+    Args:
+        args: Args in the common state of the checkpoint.
+        source: Content of the source model's config.json.
+        bridge: The `AutoBridge` of the source model.
+        dtype: Name of the dtype of the exported tensors: ``bfloat16``, ``float16`` or ``float32``.
+        vocab_size: Number of rows of the exported embedding, if they are others than the source model's.
+
+    Returns:
+        The content of the exported config.json, in the forms of transformers 4 and 5.
+
+    Raises:
+        UnknownRopeFactorError: If the args do not record which rope scaling factor was applied.
+        ValueError: If a config of this model cannot express what was trained. One line, which names each argument, its
+            value and the release's.
+    """
+    from megatron.bridge.release.validation.provider import imported_args
+
+    args = Namespace(**vars(args))
+    args.rope_scaling_factor = applied_rope_scaling_factor(args)
+    config = _config(source, bridge)
+    release = imported_args(bridge)
+    differences = differing_arguments(args, release)
+    derived = copy.deepcopy(source)
+    fields = _text_part(derived)
+    for name in differences.keys() & _FIELDS.keys():
+        field, convert = _FIELDS[name]
+        fields[field] = convert(differences[name][0])
+    # The length of the training's sequences is none of the model's, unless they are longer.
+    length = getattr(args, _LENGTH, None) or max(release.max_position_embeddings, getattr(args, "seq_length", 0) or 0)
+    if length != release.max_position_embeddings:
+        fields[_LENGTH] = length
+    if vocab_size is not None:
+        fields["vocab_size"] = vocab_size
+    rope = _rope_parameters(config)
+    if rope is not None:
+        if differences.keys() & _ROPE:
+            rope = _trained_rope(args, rope, {*differences})
+        fields.update(_in_both_forms(rope))
+    for part in {id(part): part for part in (derived, fields)}.values():
+        part.update(dtype=dtype, torch_dtype=dtype)
+    _require_trained(args, derived, bridge, differences, config)
+    return derived
+
+
+def exported_vocab_size(args: Namespace, source: dict[str, Any], rows: int, tokenizer_size: int | None = None) -> int:
+    """Return how many rows of the embedding an export writes.
+
+    Args:
+        args: Args in the common state of the checkpoint.
+        source: Content of the source model's config.json.
+        rows: Rows of the checkpoint's embedding, with padding.
+        tokenizer_size: Number of tokens of the tokenizer of the training; None if it is the source model's.
+
+    Raises:
+        ValueError: If the rows are neither the source model's nor the tokenizer's, with their padding.
+    """
+    size: int = _text_part(source)["vocab_size"]
+    if tokenizer_size is not None:
+        if tokenizer_size > rows:
+            raise ValueError(
+                f"The tokenizer has {tokenizer_size} tokens, and the checkpoint's embedding has {rows} rows. Pass the "
+                "tokenizer of the training."
+            )
+        trained_size = getattr(args, "vocab_size", None)
+        if isinstance(trained_size, int) and trained_size > max(size, tokenizer_size):
+            raise ValueError(
+                f"The tokenizer has {tokenizer_size} tokens, and the training had {trained_size} (args.vocab_size). Pass the "
+                "tokenizer of the training."
+            )
+        # A config may declare more rows than its tokenizer has tokens.
+        return max(size, tokenizer_size) if size <= rows else tokenizer_size
+    divisible_by = getattr(args, "make_vocab_size_divisible_by", None) or 1
+    tensor_parallel = getattr(args, "tensor_model_parallel_size", None) or 1
+    # An import pads to 128 rows, at any tensor parallelism.
+    multiples = (1, divisible_by, divisible_by * tensor_parallel, math.lcm(128, divisible_by))
+    trained_size = getattr(args, "vocab_size", None) or size
+    if trained_size > size or rows not in {-(-size // multiple) * multiple for multiple in multiples}:
+        raise ValueError(
+            f"Vocabulary size mismatch: the checkpoint's embedding has {rows} rows (args.vocab_size: "
+            f"{getattr(args, 'vocab_size', None)}), the source model's config declares {size}. Pass the tokenizer of the "
+            "training, whose size decides which rows are exported."
+        )
+    return size
+
+
+def _config(content: dict[str, Any], bridge: Any) -> Any:
+    """Make the config object of a config.json."""
+    hf_pretrained = bridge.hf_pretrained
+    config_class = type(getattr(hf_pretrained, "config", hf_pretrained))
+    return config_class.from_dict(copy.deepcopy(content))
+
+
+def _require_trained(
+    args: Namespace, derived: dict[str, Any], bridge: Any, differences: dict[str, tuple[Any, Any]], source: Any
+) -> None:
+    """Require that an import of a derived config has the args of the checkpoint. Raise ValueError."""
+    from megatron.bridge.release.validation.config import account_for_config
+    from megatron.bridge.release.validation.provider import imported_args
+
+    config = _config(derived, bridge)
+    try:
+        left = differing_arguments(args, imported_args(type(bridge).from_hf_config(config)))
+    except Exception:
+        # Another architecture's values: whatever its bridge raises, no import has these args.
+        left = differences
+    if left:
+        # What the release has, where the rules did not change it.
+        left = {name: (value, differences.get(name, (None, other))[1]) for name, (value, other) in left.items()}
+        raise ValueError(
+            "The checkpoint was trained with arguments that a Hugging Face config of this model cannot express: "
+            f"{describe_differences(left, 'release')}. Train it with the release's values."
+        )
+    refused = account_for_config(config).refused
+    known = account_for_config(source).refused
+    if new := [text for text in refused if text not in known]:
+        raise ValueError(
+            f"The checkpoint was trained with {describe_differences(differences, 'release')}. A config cannot express it "
+            f"exactly: {' '.join(new)}"
+        )
+
+
+def _text_part(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a config.json that describes the language model."""
+    part = config.get("text_config")
+    return part if isinstance(part, dict) else config
+
+
+def _rope_parameters(config: Any) -> dict[str, Any] | None:
+    """Return a config's rope parameters as transformers 5 has them; None if it has none, or several by layer type."""
+    rope = getattr(config.get_text_config(), "rope_parameters", None)
+    if not isinstance(rope, dict) or "rope_theta" not in rope or rope["rope_theta"] is None:
+        return None
+    # "type" is what older configs call rope_type.
+    return {name: value for name, value in rope.items() if name != "type"}
+
+
+def _trained_rope(args: Namespace, rope: dict[str, Any], changed: set[str]) -> dict[str, Any]:
+    """Return the rope parameters of a checkpoint's args, given the source model's and what differs."""
+    theta = {"rope_theta": float(args.rotary_base)}
+    if getattr(args, "multi_latent_attention", False):
+        return rope | theta | {part: getattr(args, name) for name, part in _YARN.items() if name in changed}
+    factor = getattr(args, "rotary_seq_len_interpolation_factor", None)
+    if args.position_embedding_type == "yarn":
+        trained = {"rope_type": "yarn"} | {
+            part: getattr(args, name, None)
+            for name, part in _YARN.items()
+            if name in changed or rope["rope_type"] != "yarn"
+        }
+        if not trained.get("mscale_all_dim", True):
+            # Without it, both libraries ignore mscale.
+            trained.update(mscale=None, mscale_all_dim=None)
+        if "truncate" in trained:
+            trained["truncate"] = trained["truncate"] is not False
+    elif getattr(args, "use_rope_scaling", False):
+        trained = {"rope_type": "llama3", "factor": args.rope_scaling_factor, **_LLAMA3}
+    elif factor is not None:
+        trained = {"rope_type": "linear", "factor": float(factor)}
+    else:
+        trained = {"rope_type": "default"}
+    kept = rope if trained["rope_type"] == rope.get("rope_type") else {}
+    return {name: value for name, value in (kept | theta | trained).items() if value is not None}
+
+
+def _in_both_forms(rope: dict[str, Any]) -> dict[str, Any]:
+    """Return rope parameters as the fields that transformers 4 reads and those that transformers 5 reads."""
+    scaling = {name: value for name, value in rope.items() if name not in ("rope_theta", _PARTIAL)}
+    if scaling.get("rope_type") == "default" and len(scaling) == 1:
+        older = None
+    else:
+        # Before transformers 4.43, rope_type was called type.
+        older = {"type": rope["rope_type"], **scaling}
+    fields = {"rope_theta": rope["rope_theta"], "rope_scaling": older, "rope_parameters": rope}
+    return fields | ({_PARTIAL: rope[_PARTIAL]} if _PARTIAL in rope else {})

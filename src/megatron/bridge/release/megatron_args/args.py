@@ -1,0 +1,132 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Megatron-LM's arguments of a model: the ``argparse.Namespace`` in the common state of a release."""
+
+import argparse
+import functools
+import itertools
+import logging
+import math
+from dataclasses import fields
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from megatron.core.models.gpt.gpt_layer_specs import get_gpt_decoder_block_spec
+
+from megatron.bridge.models.gpt_provider import GPTModelProvider, default_layer_spec
+from megatron.bridge.models.mla_provider import MLAModelProvider
+from megatron.bridge.release.megatron_args.table import (
+    ARGUMENTS,
+    MODEL,
+    MODEL_PARALLELISM,
+    NO_ARGUMENT,
+    OTHER_DEFAULTS,
+    tables_of,
+)
+
+
+logger = logging.getLogger(__name__)
+
+
+def megatron_lm_args(model: Any) -> argparse.Namespace:
+    """Make the args with which Megatron-LM would have written a model's checkpoint.
+
+    The defaults are those of Megatron-LM's own parser where it can be imported, else those of the tables.
+    Values are plain (None, bool, int, float, str, lists and tuples of them, torch dtypes): every reader
+    loads them with ``weights_only=True``.
+
+    Args:
+        model: The model provider, with the model's own values.
+
+    Returns:
+        The args, without a tokenizer.
+    """
+    values = {argument.name: argument.default for argument in ARGUMENTS} | OTHER_DEFAULTS | _parser_defaults()
+    for argument in itertools.chain(*tables_of(model)):
+        value = argument.value(model)
+        if value is not None:
+            values[argument.name] = value
+    world_size = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+    values |= {
+        "params_dtype": model.params_dtype,
+        "world_size": world_size,
+        "data_parallel_size": world_size // math.prod(values[f"{kind}_parallel_size"] for kind in MODEL_PARALLELISM),
+        "ckpt_format": "torch_dist",
+        "no_save_optim": True,
+        "no_save_rng": True,
+        "iteration": 0,
+        "consumed_train_samples": 0,
+        "skipped_train_samples": 0,
+        "consumed_valid_samples": 0,
+    }
+    return argparse.Namespace(**values)
+
+
+def fields_without_argument(model: Any) -> list[str]:
+    """Return what a model has that no argument tells Megatron-LM's own builder of GPT models.
+
+    Args:
+        model: The model provider, with the model's own values.
+
+    Returns:
+        Names of fields, functions and classes; empty where the model that Megatron-LM builds of
+        `megatron_lm_flags` computes the same.
+    """
+    standard = {field.name: field.default for cls in (GPTModelProvider, MLAModelProvider) for field in fields(cls)}
+    # Not every version of Bridge has each of them.
+    known = [name for name in NO_ARGUMENT if name in standard]
+    names = [name for name in known if getattr(model, name, standard[name]) != standard[name]]
+    for argument in itertools.chain(*tables_of(model)):
+        value = argument.value(model)
+        if value is not None and not isinstance(value, argument.types):
+            names += argument.fields
+    if getattr(model, "multi_latent_attention", False) and model.num_query_groups not in (
+        None,
+        model.num_attention_heads,
+    ):
+        names.append("num_query_groups")
+    if not any(argument.value(model) for argument in MODEL if "activation_func" in argument.fields):
+        if model.activation_func is not F.gelu or model.gated_linear_unit:
+            gated = "gated " if model.gated_linear_unit else ""
+            names.append(f"activation_func={gated}{getattr(model.activation_func, '__name__', model.activation_func)}")
+    spec = getattr(model, "transformer_layer_spec", default_layer_spec)
+    function = spec.func if isinstance(spec, functools.partial) else spec
+    if function not in (default_layer_spec, get_gpt_decoder_block_spec):
+        names.append(f"transformer_layer_spec={getattr(function, '__name__', function)}")
+    if getattr(type(model), "provide", None) is not GPTModelProvider.provide:
+        names.append(type(model).__name__)
+    return names
+
+
+@functools.cache
+def _parser_defaults() -> dict[str, Any]:
+    """Ask Megatron-LM's parser for its defaults; empty where it cannot be asked."""
+    try:
+        from megatron.training.arguments import add_megatron_arguments
+
+        defaults = vars(add_megatron_arguments(argparse.ArgumentParser()).parse_args([]))
+    except Exception as error:
+        # Another version's, or a patched one: whatever it raises, a release is written without it.
+        logger.info("Megatron-LM's parser gives no defaults (%s: %s); the tables do", type(error).__name__, error)
+        return {}
+    # The rank that writes is no property of the model, and enums are known to some readers alone.
+    return {name: value for name, value in defaults.items() if name != "local_rank" and _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    return value is None or type(value) in (bool, int, float, str) or isinstance(value, torch.dtype)

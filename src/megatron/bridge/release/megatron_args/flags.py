@@ -1,0 +1,64 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Megatron-LM's flags of a model, from the args of a checkpoint.
+
+Importing this module imports neither torch nor Megatron Core.
+"""
+
+import itertools
+from argparse import Namespace
+from typing import Any
+
+from megatron.bridge.release.megatron_args.table import UNCOMMON, Argument, tables_of
+from megatron.bridge.release.rope_factor import ENTRY_POINT_FLAG, is_factor_ignored
+
+
+def megatron_lm_flags(args: Namespace, *, restored: bool = True) -> list[str]:
+    """Return the command line with which Megatron-LM builds the model of a checkpoint's args.
+
+    Args:
+        args: Args of a checkpoint.
+        restored: Whether to give also the flags that ``--use-checkpoint-args`` makes needless.
+
+    Returns:
+        Words: ``--flag``, ``--flag=value``, or a flag and each of its several values. None holds a blank, a
+        quote or a backslash, so that they go through ``$(cat ...)`` and ``xargs`` as they are.
+    """
+    words = []
+    for table in tables_of(args):
+        for argument in table:
+            value = getattr(args, argument.name, None)
+            needless = argument.restored and not restored
+            if argument.flag is None or value is None or needless or not isinstance(value, argument.types):
+                continue
+            if isinstance(value, bool):
+                words += [argument.flag] if value != argument.default else []
+            elif value != argument.default or table is not UNCOMMON:
+                words += _as_words(argument, value)
+    if is_factor_ignored(getattr(args, "use_rope_scaling", False), getattr(args, "rope_scaling_factor", None)):
+        words.append(ENTRY_POINT_FLAG)
+    return words
+
+
+def _as_words(argument: Argument, value: Any) -> list[str]:
+    if isinstance(value, list) and not argument.pattern:
+        return [f"{argument.flag}", *(str(item) for item in value)]
+    if isinstance(value, list):
+        # Parentheses keep a shell from taking the brackets for the pattern of a file that exists.
+        runs = [f"[{item}]*{len(list(run))}" for item, run in itertools.groupby(value)]
+        value = f"({'+'.join(runs)})"
+    elif isinstance(value, tuple):
+        value = ",".join(str(item) for item in value)
+    return [f"{argument.flag}={value}"]

@@ -1,0 +1,389 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Megatron-LM's arguments of a model, as data: which field of a model provider gives which argument of its parser.
+
+Importing this module imports neither torch nor Megatron Core.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Callable
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of Megatron-LM's parser, and where its value comes from.
+
+    Attributes:
+        name: The argument's name in the parsed namespace.
+        flag: Its option, or None where it is not given on a command line.
+        default: The parser's default. For a bool, the flag takes no value and sets the opposite of the default.
+        model_fields: Model fields that give it; the field of its own name where this is empty.
+        convert: Makes the argument's value from the fields' values, in their order.
+        types: The types that the parser accepts; a value of any other type is left out of the flags.
+        pattern: Whether a list is a pattern of layers, given as one word; otherwise each item is a word.
+        restored: Whether ``--use-checkpoint-args`` takes it from the checkpoint in every Megatron-LM from
+            core 0.14 to 0.19.
+    """
+
+    name: str
+    flag: str | None
+    default: Any = None
+    model_fields: tuple[str, ...] = ()
+    convert: Callable[..., Any] = lambda value: value
+    types: type | tuple[type, ...] = object
+    pattern: bool = False
+    restored: bool = False
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The model fields that give the argument."""
+        return self.model_fields or (self.name,)
+
+    def value(self, model: Any) -> Any:
+        """Compute the argument of a model; a field that the model lacks counts as None."""
+        return self.convert(*(getattr(model, field, None) for field in self.fields))
+
+
+def _not(value: Any) -> bool:
+    return not value
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# A model provider has the functions themselves, whose modules take seconds to import.
+
+
+def _is_swiglu(function: Callable[..., Any], gated: bool) -> bool:
+    import torch.nn.functional as F
+
+    return function is F.silu and gated
+
+
+def _is_quick_geglu(function: Callable[..., Any], gated: bool) -> bool:
+    from megatron.core.fusions.fused_bias_geglu import quick_gelu
+
+    return function is quick_gelu and gated
+
+
+def _is_squared_relu(function: Callable[..., Any], gated: bool) -> bool:
+    from megatron.core.activations import squared_relu
+
+    return function is squared_relu and not gated
+
+
+# Megatron-LM pads the vocabulary to a multiple of this times its TP; a model padded to it loads at any TP.
+_VOCABULARY_MULTIPLE = 128
+
+
+def _vocabulary_multiple(divisible_by: int | None) -> int:
+    return math.lcm(_VOCABULARY_MULTIPLE, divisible_by or 1)
+
+
+def _padded_vocab_size(vocab_size: int | None, divisible_by: int | None) -> int | None:
+    multiple = _vocabulary_multiple(divisible_by)
+    return None if vocab_size is None else -(-vocab_size // multiple) * multiple
+
+
+MODEL = (
+    Argument("num_layers", "--num-layers", restored=True),
+    Argument("hidden_size", "--hidden-size", restored=True),
+    Argument("ffn_hidden_size", "--ffn-hidden-size", restored=True),
+    Argument("num_attention_heads", "--num-attention-heads", restored=True),
+    Argument(
+        "group_query_attention",
+        "--group-query-attention",
+        False,
+        ("num_query_groups",),
+        lambda n: n is not None,
+        restored=True,
+    ),
+    Argument("num_query_groups", "--num-query-groups", 1, restored=True),
+    Argument("kv_channels", "--kv-channels", restored=True),
+    Argument("seq_length", "--seq-length", restored=True),
+    Argument("max_position_embeddings", "--max-position-embeddings", model_fields=("seq_length",), restored=True),
+    Argument("position_embedding_type", "--position-embedding-type", "learned_absolute", restored=True),
+    Argument("rotary_base", "--rotary-base", 10000, convert=_whole, types=int, restored=True),
+    Argument("rotary_percent", "--rotary-percent", 1.0, restored=True),
+    Argument("rotary_interleaved", "--rotary-interleaved", False, restored=True),
+    Argument(
+        "rotary_seq_len_interpolation_factor",
+        "--rotary-seq-len-interpolation-factor",
+        model_fields=("seq_len_interpolation_factor",),
+        convert=_whole,
+        types=int,
+    ),
+    Argument("normalization", "--normalization", "LayerNorm", restored=True),
+    Argument("layernorm_epsilon", "--norm-epsilon", 1e-05),
+    Argument("layernorm_zero_centered_gamma", "--apply-layernorm-1p", False),
+    Argument("qk_layernorm", "--qk-layernorm", False),
+    Argument("add_bias_linear", "--disable-bias-linear", True, restored=True),
+    Argument(
+        "add_qkv_bias",
+        "--add-qkv-bias",
+        False,
+        ("add_qkv_bias", "add_bias_linear"),
+        # As Megatron-LM sets it when it validates its arguments.
+        lambda of_qkv, of_all: bool(of_qkv or of_all),
+        restored=True,
+    ),
+    Argument("swiglu", "--swiglu", False, ("activation_func", "gated_linear_unit"), _is_swiglu, restored=True),
+    Argument("quick_geglu", "--quick-geglu", False, ("activation_func", "gated_linear_unit"), _is_quick_geglu),
+    Argument(
+        "squared_relu",
+        "--squared-relu",
+        False,
+        ("activation_func", "gated_linear_unit"),
+        _is_squared_relu,
+        restored=True,
+    ),
+    Argument(
+        "untie_embeddings_and_output_weights",
+        "--untie-embeddings-and-output-weights",
+        False,
+        ("share_embeddings_and_output_weights",),
+        _not,
+        restored=True,
+    ),
+    Argument("attention_dropout", "--attention-dropout", 0.1, restored=True),
+    Argument("hidden_dropout", "--hidden-dropout", 0.1, restored=True),
+    # --use-checkpoint-args needs neither of the first two: it restores the third.
+    Argument("vocab_size", "--vocab-size", restored=True),
+    Argument(
+        "make_vocab_size_divisible_by",
+        "--make-vocab-size-divisible-by",
+        128,
+        convert=_vocabulary_multiple,
+        restored=True,
+    ),
+    Argument(
+        "padded_vocab_size",
+        "--padded-vocab-size",
+        model_fields=("vocab_size", "make_vocab_size_divisible_by"),
+        convert=_padded_vocab_size,
+        restored=True,
+    ),
+    Argument("bf16", "--bf16", False),
+    Argument("fp16", "--fp16", False),
+)
+
+# Megatron-LM refuses groups of queries in multi-latent attention, whose heads each have a key and a value.
+_WITHOUT_QUERY_GROUPS = tuple(
+    argument for argument in MODEL if argument.name not in ("group_query_attention", "num_query_groups")
+)
+
+_ROPE_SCALING = (
+    Argument("use_rope_scaling", "--use-rope-scaling", False, ("rope_scaling",)),
+    Argument("rope_scaling_factor", "--rope-scaling-factor", 8.0),
+)
+
+_EXPERTS = (
+    Argument("num_experts", "--num-experts", model_fields=("num_moe_experts",), restored=True),
+    Argument("moe_ffn_hidden_size", "--moe-ffn-hidden-size", restored=True),
+    Argument("moe_layer_freq", "--moe-layer-freq", 1, pattern=True, restored=True),
+    Argument("moe_router_topk", "--moe-router-topk", 2, restored=True),
+    Argument("moe_router_pre_softmax", "--moe-router-pre-softmax", False, restored=True),
+    Argument("moe_router_score_function", "--moe-router-score-function", "softmax"),
+    Argument("moe_router_topk_scaling_factor", "--moe-router-topk-scaling-factor"),
+    Argument("moe_router_enable_expert_bias", "--moe-router-enable-expert-bias", False),
+    Argument("moe_router_num_groups", "--moe-router-num-groups"),
+    Argument("moe_router_group_topk", "--moe-router-group-topk"),
+    Argument("moe_router_dtype", "--moe-router-dtype"),
+    Argument("moe_router_load_balancing_type", "--moe-router-load-balancing-type", "aux_loss"),
+    Argument("moe_router_bias_update_rate", "--moe-router-bias-update-rate", 0.001),
+    Argument("moe_aux_loss_coeff", "--moe-aux-loss-coeff", 0.0),
+    Argument("moe_z_loss_coeff", "--moe-z-loss-coeff"),
+    Argument("moe_shared_expert_intermediate_size", "--moe-shared-expert-intermediate-size", restored=True),
+    Argument("moe_shared_expert_gate", "--moe-shared-expert-gate", False),
+    Argument("moe_grouped_gemm", "--moe-grouped-gemm", False, restored=True),
+    Argument("moe_token_dispatcher_type", "--moe-token-dispatcher-type", "allgather"),
+)
+
+_MULTI_LATENT_ATTENTION = (
+    Argument("multi_latent_attention", "--multi-latent-attention", False),
+    Argument("q_lora_rank", "--q-lora-rank"),
+    Argument("kv_lora_rank", "--kv-lora-rank", 32),
+    Argument("qk_head_dim", "--qk-head-dim", 128),
+    Argument("qk_pos_emb_head_dim", "--qk-pos-emb-head-dim", 64),
+    Argument("v_head_dim", "--v-head-dim", 128),
+    Argument("rope_type", "--rope-type"),
+    Argument("rotary_scaling_factor", "--rotary-scaling-factor", 1.0),
+    Argument("mscale", "--mscale", 1.0),
+    Argument("mscale_all_dim", "--mscale-all-dim", 0.0),
+)
+
+_YARN = (
+    Argument("rotary_scaling_factor", "--rotary-scaling-factor", 1.0, ("yarn_rotary_scaling_factor",)),
+    Argument("mscale", "--mscale", 1.0, ("yarn_mscale",)),
+    Argument("mscale_all_dim", "--mscale-all-dim", 0.0, ("yarn_mscale_all_dim",)),
+    Argument("yarn_original_max_position_embeddings", "--yarn-original-max-position-embeddings"),
+    Argument("yarn_beta_fast", "--yarn-beta-fast"),
+    Argument("yarn_beta_slow", "--yarn-beta-slow"),
+    # The parser's default is None, which Megatron-LM takes for True.
+    Argument(
+        "yarn_correction_range_round_to_int",
+        "--no-yarn-correction-range-round-to-int",
+        convert=lambda rounds: False if rounds is False else None,
+    ),
+)
+
+# Few models have these, and not every Megatron-LM knows the flags: they are given where they say something.
+UNCOMMON = (
+    Argument("activation_func_clamp_value", "--activation-func-clamp-value"),
+    Argument("apply_query_key_layer_scaling", "--apply-query-key-layer-scaling", False, restored=True),
+    Argument("apply_residual_connection_post_layernorm", "--apply-residual-connection-post-layernorm", False),
+    Argument("attention_output_gate", "--attention-output-gate", False),
+    Argument("attention_softmax_in_fp32", "--attention-softmax-in-fp32", False),
+    Argument("disable_bf16_reduced_precision_matmul", "--disable-bf16-reduced-precision-matmul", False),
+    Argument("dsa_indexer_head_dim", "--dsa-indexer-head-dim"),
+    Argument("dsa_indexer_k_norm_epsilon", "--dsa-indexer-k-norm-epsilon"),
+    Argument("dsa_indexer_k_norm_fp32", "--dsa-indexer-k-norm-fp32", False),
+    Argument("dsa_indexer_n_heads", "--dsa-indexer-n-heads"),
+    Argument("dsa_indexer_rope_interleaved", "--dsa-indexer-rope-interleaved", False),
+    Argument("dsa_indexer_rotate_activation", "--no-dsa-indexer-rotate-activation", True),
+    Argument("dsa_indexer_scoring_relu", "--no-dsa-indexer-scoring-relu", True),
+    Argument("dsa_indexer_skip_topk_offset", "--dsa-indexer-skip-topk-offset", 0),
+    Argument("dsa_indexer_topk", "--dsa-indexer-topk"),
+    Argument("dsa_indexer_topk_freq", "--dsa-indexer-topk-freq", 1),
+    Argument("experimental_attention_variant", "--experimental-attention-variant"),
+    Argument("fp32_residual_connection", "--fp32-residual-connection", False),
+    Argument("glu_linear_offset", "--glu-linear-offset", 0.0),
+    Argument("linear_attention_freq", "--linear-attention-freq", pattern=True),
+    Argument("linear_conv_kernel_dim", "--linear-conv-kernel-dim", 4),
+    Argument("linear_key_head_dim", "--linear-key-head-dim", 128),
+    Argument("linear_num_key_heads", "--linear-num-key-heads", 16),
+    Argument("linear_num_value_heads", "--linear-num-value-heads", 32),
+    Argument("linear_value_head_dim", "--linear-value-head-dim", 128),
+    Argument("moe_apply_probs_on_input", "--moe-apply-probs-on-input", False),
+    Argument("moe_expert_capacity_factor", "--moe-expert-capacity-factor"),
+    Argument("moe_input_jitter_eps", "--moe-input-jitter-eps"),
+    Argument("moe_latent_size", "--moe-latent-size"),
+    Argument("moe_pad_expert_input_to_capacity", "--moe-pad-expert-input-to-capacity", False),
+    Argument("moe_token_drop_policy", "--moe-token-drop-policy", "probs"),
+    Argument("mrope_section", "--mrope-section"),
+    Argument("mtp_loss_scaling_factor", "--mtp-loss-scaling-factor", 0.1),
+    Argument("mtp_num_layers", "--mtp-num-layers"),
+    Argument("mtp_use_repeated_layer", "--mtp-use-repeated-layer", False),
+    Argument("mup_attn_scale_power", "--mup-attn-scale-power", 1.0),
+    Argument("mup_base_head_dim", "--mup-base-head-dim"),
+    Argument("mup_base_hidden_size", "--mup-base-hidden-size"),
+    Argument("mup_embedding_mult", "--mup-embedding-mult", 1.0),
+    Argument("mup_output_mult", "--mup-output-mult", 1.0),
+    Argument("no_rope_freq", "--no-rope-freq", pattern=True),
+    Argument("qk_l2_norm", "--qk-l2-norm", False),
+    Argument("softmax_type", "--softmax-type", "vanilla"),
+    Argument("use_mup", "--use-mup", False),
+    Argument("window_attn_skip_freq", "--window-attn-skip-freq", pattern=True),
+    Argument(
+        "window_size",
+        "--window-size",
+        # A single number is a window of a layer of the provider's own.
+        convert=lambda window: tuple(window) if isinstance(window, list) else window,
+        types=tuple,
+    ),
+)
+
+_HYBRID = (
+    Argument("hybrid_layer_pattern", "--hybrid-layer-pattern"),
+    Argument(
+        "is_hybrid_model",
+        "--is-hybrid-model",
+        False,
+        ("is_hybrid_model", "hybrid_layer_pattern"),
+        lambda is_hybrid, pattern: bool(is_hybrid or pattern),
+    ),
+    Argument("mamba_state_dim", "--mamba-state-dim", 128, restored=True),
+    Argument("mamba_head_dim", "--mamba-head-dim", 64, restored=True),
+    Argument("mamba_num_groups", "--mamba-num-groups", 8, restored=True),
+    Argument("mamba_num_heads", "--mamba-num-heads", restored=True),
+)
+
+# How the run that wrote the checkpoint was laid out. It loads at any other layout, so they are no flags.
+_LAYOUT = (
+    Argument("tensor_model_parallel_size", None, 1),
+    Argument("pipeline_model_parallel_size", None, 1),
+    Argument("virtual_pipeline_model_parallel_size", None),
+    Argument("context_parallel_size", None, 1),
+    Argument("expert_model_parallel_size", None, 1),
+    Argument("expert_tensor_parallel_size", None),
+)
+
+MODEL_PARALLELISM = ("tensor_model", "pipeline_model", "context")
+
+ARGUMENTS = (*MODEL, *_ROPE_SCALING, *_EXPERTS, *_MULTI_LATENT_ATTENTION, *_YARN, *_HYBRID, *UNCOMMON, *_LAYOUT)
+
+# Names of those that say which model it is, not how a run is laid out.
+MODEL_ARGUMENTS = frozenset(argument.name for argument in ARGUMENTS if argument not in _LAYOUT)
+
+# Model fields that change what a GPT model computes and that no flag gives to Megatron-LM's builder of GPT models.
+NO_ARGUMENT = (
+    "beta_fast",
+    "beta_slow",
+    "heterogeneous_block_specs",
+    "logit_dtype",
+    "moe_router_topk_limited_devices",
+    "original_max_position_embeddings",
+    "quant_recipe",
+    "softmax_scale",
+)
+
+# The parser's defaults of what readers ask of a checkpoint's args besides the model: for hosts without the parser.
+OTHER_DEFAULTS: dict[str, Any] = {
+    "add_position_embedding": True,
+    "bias_gelu_fusion": True,
+    "bias_swiglu_fusion": True,
+    "ckpt_fully_parallel_save": True,
+    "config_logger_dir": "",
+    "cp_comm_type": ["p2p"],
+    "data_parallel_random_init": False,
+    "decoder_first_pipeline_num_layers": None,
+    "decoder_last_pipeline_num_layers": None,
+    "fp16_lm_cross_entropy": False,
+    "fp8_param_gather": False,
+    "global_batch_size": None,
+    "heterogeneous_layers_config_encoded_json": None,
+    "heterogeneous_layers_config_path": None,
+    "hybrid_override_pattern": None,
+    "init_method_xavier_uniform": False,
+    "moe_single_grouped_bias": False,
+    "moe_single_grouped_weight": False,
+    "mtp_hybrid_override_pattern": None,
+    "no_persist_layer_norm": False,
+    "num_layers_per_virtual_pipeline_stage": None,
+    "overlap_p2p_comm": True,
+    "spec": None,
+    "tiktoken_pattern": None,
+    "transformer_impl": "transformer_engine",
+    "use_rotary_position_embeddings": False,
+}
+
+
+def tables_of(model: Any) -> list[tuple[Argument, ...]]:
+    """Choose the tables that apply to a model provider or to its args."""
+    is_latent = getattr(model, "multi_latent_attention", False)
+    tables = [_WITHOUT_QUERY_GROUPS if is_latent else MODEL, UNCOMMON, _LAYOUT]
+    if getattr(model, "rope_scaling", False) or getattr(model, "use_rope_scaling", False):
+        tables.append(_ROPE_SCALING)
+    if getattr(model, "num_moe_experts", None) or getattr(model, "num_experts", None):
+        tables.append(_EXPERTS)
+    if is_latent:
+        tables.append(_MULTI_LATENT_ATTENTION)
+    elif getattr(model, "position_embedding_type", None) == "yarn":
+        tables.append(_YARN)
+    if getattr(model, "hybrid_layer_pattern", None):
+        tables.append(_HYBRID)
+    return tables

@@ -1,0 +1,123 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Derives Megatron-LM's args from the run config that an import wrote."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from megatron.bridge.release.layout import RELEASE, RUN_CONFIG, TOKENIZER
+from megatron.bridge.release.plain_files import load_yaml
+from megatron.bridge.release.verify.args import EMBEDDING, find_args_problem
+from megatron.bridge.release.verify.dcp_metadata import Tensor, read_metadata
+
+
+def tokenizer_of(path: Path) -> str:
+    """Return the absolute path that the tokenizer has once the release is published, given the checkpoint root."""
+    return str(path.absolute() / RELEASE / TOKENIZER)
+
+
+def derive_args(path: Path, folder: Path) -> argparse.Namespace:
+    """Derive Megatron-LM's args from the run config. Nothing that it names is imported or called.
+
+    Args:
+        path: Checkpoint root.
+        folder: Checkpoint folder in it, which holds the run config.
+
+    Returns:
+        The args, which fit the tensors.
+
+    Raises:
+        ValueError: If the run config does not describe the model, or if its class is unknown.
+        Unreadable: If a file is damaged.
+        OSError: If a file cannot be read.
+    """
+    try:
+        metadata = read_metadata(folder)
+        args = _args_of_run_config(path, folder, metadata.tensors.get(EMBEDDING))
+        problem = find_args_problem(vars(args), metadata)
+    except (ArithmeticError, AttributeError, KeyError, TypeError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    if problem is not None:
+        raise ValueError(f"{folder / RUN_CONFIG} does not describe this model: {problem}. Import the model again.")
+    return args
+
+
+def _args_of_run_config(path: Path, folder: Path, embedding: Tensor | None) -> argparse.Namespace:
+    from megatron.bridge.models.model_provider import ModelProviderMixin
+    from megatron.bridge.release.write.common_state import release_args
+    from megatron.bridge.release.write.description import warn_of_what_no_flag_gives
+
+    config = load_yaml(folder / RUN_CONFIG)
+    name = config["model"]["_target_"]
+    providers = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in _subclasses(ModelProviderMixin)}
+    if name not in providers:
+        raise ValueError(
+            f"{folder / RUN_CONFIG} names the model {name!r}, which this Megatron-Bridge does not know. "
+            "Install one that does."
+        )
+    # All of its values are in the config, so its __init__ has nothing to compute.
+    model: Any = object.__new__(providers[name])
+    known = _known_objects()
+    vars(model).update({key: _plain_value(value, known) for key, value in config["model"].items()})
+    tokenizer = SimpleNamespace(**config["tokenizer"]) if config.get("tokenizer") else None
+    args = release_args(model, tokenizer, path)
+    if (folder / TOKENIZER).is_dir():
+        # The run config may name a folder relative to where the import ran.
+        args.tokenizer_model = tokenizer_of(path)
+    args.world_size = args.tensor_model_parallel_size * args.pipeline_model_parallel_size * args.context_parallel_size
+    args.data_parallel_size = 1
+    if embedding is not None and args.padded_vocab_size != embedding.shape[0]:
+        # Upstream's imports pad the vocabulary as the model says, or not at all.
+        args.padded_vocab_size = embedding.shape[0]
+        args.make_vocab_size_divisible_by = model.make_vocab_size_divisible_by
+    warn_of_what_no_flag_gives(model)
+    return args
+
+
+def _subclasses(cls: type) -> Iterator[type]:
+    subclass: type
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+def _known_objects() -> dict[str, Any]:
+    """Return the objects that a run config may name where Megatron-LM's args depend on them, by their names."""
+    import torch
+    import torch.nn.functional as F
+    from megatron.core.activations import squared_relu
+    from megatron.core.fusions.fused_bias_geglu import quick_gelu
+    from megatron.core.models.gpt.gpt_layer_specs import get_gpt_decoder_block_spec
+
+    from megatron.bridge.models.gpt_provider import default_layer_spec
+
+    functions = (F.silu, squared_relu, quick_gelu, get_gpt_decoder_block_spec, default_layer_spec)
+    return {
+        **{f"{function.__module__}.{function.__name__}": function for function in functions},
+        # Its name in a run config depends on the version of torch.
+        "torch.nn.functional.gelu": F.gelu,
+        "torch._C._nn.gelu": F.gelu,
+        **{f"torch.{name}": getattr(torch, name) for name in ("bfloat16", "float16", "float32")},
+    }
+
+
+def _plain_value(value: Any, known: dict[str, Any]) -> Any:
+    """Return the value of a run config's entry; for an unknown object, its name."""
+    if isinstance(value, dict) and "_target_" in value:
+        return value.get("_name_", known.get(value["_target_"], value["_target_"]))
+    return value

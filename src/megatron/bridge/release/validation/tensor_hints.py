@@ -1,0 +1,203 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The usual causes of missing and unused tensors, with what to do about each."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from transformers.quantizers.auto import AutoHfQuantizer
+
+from megatron.bridge.release.source.meta_tensors import DTYPES, PLAIN
+from megatron.bridge.release.source.safetensors_index import Header
+
+
+_LAYER = re.compile(r"(?:^|\.)layers\.(0|[1-9][0-9]{0,17})\.")
+_ADAPTER = re.compile(r"lora_|\.dora_|modules_to_save|^base_model\.")
+_VOCABULARY = re.compile(r"(?:^|\.)(?:embed_tokens|lm_head|wte|word_embeddings)\.weight$")
+_EXPERT = re.compile(r"\.experts\.[0-9]+\.")
+_FUSED_EXPERTS = re.compile(r"\.experts\.(?:gate_up_proj|down_proj|gate_proj|up_proj|w[123]|w1w3|w2)(?:\.weight)?$")
+_QUANTIZED = re.compile(
+    r"(?:qweight|qzeros|scales|g_idx|weight_packed|weight_shape|absmax|quant_map|quant_state\.[\w.]+|SCB"
+    r"|(?:weight|input|activation)_scale(?:_inv)?|_blocks|_scales|zero_point)$"
+)
+
+
+def quantization_method(config: Any) -> str | None:
+    """Return the quantization method that a config names.
+
+    Args:
+        config: The model's config.
+
+    Returns:
+        The method, such as ``gptq``; None where the config names none.
+    """
+    quantization = getattr(config, "quantization_config", None)
+    if quantization is None:
+        return None
+    get = quantization.get if isinstance(quantization, dict) else lambda name: getattr(quantization, name, None)
+    method = get("quant_method") or "an unnamed method"  # type: ignore[no-untyped-call,unused-ignore]
+    return str(getattr(method, "value", method))
+
+
+def plain_under_quantization(config: Any, headers: Iterable[Header]) -> str:
+    """Explain that a config names quantized weights and the files hold none, which transformers would not load.
+
+    Args:
+        config: The model's config.
+        headers: What the files say of the tensors that the model uses.
+
+    Returns:
+        A sentence or two, with what to do; empty where there is nothing to say.
+    """
+    quantization = getattr(config, "quantization_config", None)
+    if quantization is None or any(DTYPES.get(header.dtype) not in PLAIN for header in headers):
+        return ""
+    try:
+        if not AutoHfQuantizer.supports_quant_method(quantization):  # type: ignore[no-untyped-call,unused-ignore]
+            # A method that transformers does not know, it leaves alone.
+            return ""
+    except ValueError:
+        # It names no method, which transformers refuses.
+        pass
+    return (
+        f"config.json has a quantization_config ({quantization_method(config)}), but the weights are not quantized, so "
+        "transformers would not load them. If these are the unquantized weights, remove quantization_config."
+    )
+
+
+def cause_of_missing(missing: Sequence[str], unused: Sequence[str], headers: Mapping[str, Header], config: Any) -> str:
+    """Explain why tensors may be missing.
+
+    Args:
+        missing: Names of the tensors that the model needs and the files do not hold.
+        unused: Names of the tensors that the files hold and the model does not need.
+        headers: What the files hold.
+        config: The model's config.
+
+    Returns:
+        A sentence or two, with what to do.
+    """
+    quantized = _quantized(unused, config)
+    if quantized:
+        return quantized
+    if fused := _fused_experts(missing, unused):
+        return (
+            f"The experts of a layer are fused into one tensor ({fused}), and Megatron-Bridge requires a tensor for each "
+            "expert of this model. Load the model with transformers 5 and write it with save_pretrained, which separates them."
+        )
+    if prefix := _other_prefix(missing, unused):
+        return f"The names of the tensors have another prefix: {prefix}. Write the model again with save_pretrained."
+    layers = [int(match[1]) for name in headers if (match := _LAYER.search(name))]
+    if layers and all((match := _LAYER.search(name)) and int(match[1]) > max(layers) for name in missing):
+        return (
+            f"config.json declares {getattr(config, 'num_hidden_layers', 'more')} layers; the weights contain {max(layers) + 1}. "
+            "config.json may belong to a different model, or a file may be missing."
+        )
+    if any("lm_head" in name for name in missing):
+        return "The output layer is missing. Get the missing file, or set tie_word_embeddings to true in config.json."
+    return "A file may be missing, or config.json may belong to a different model. Download the model again."
+
+
+def cause_of_unused(unused: Sequence[str], missing: Sequence[str], headers: Mapping[str, Header], config: Any) -> str:
+    """Explain why tensors may be unused.
+
+    Args:
+        unused: Names of the tensors that the files hold and the model does not need.
+        missing: Names of the tensors that the model needs and the files do not hold.
+        headers: What the files hold.
+        config: The model's config.
+
+    Returns:
+        A sentence or two, with what to do.
+    """
+    if any(_ADAPTER.search(name) for name in unused):
+        return "They are LoRA weights. Merge them into the model first (PEFT's merge_and_unload)."
+    quantized = _quantized(unused, config)
+    if quantized:
+        return quantized if not missing else ""
+    if _fused_experts(missing, unused) or _other_prefix(missing, unused):
+        return ""
+    layers = getattr(config, "num_hidden_layers", None)
+    if layers is not None and all((match := _LAYER.search(name)) and int(match[1]) >= layers for name in unused):
+        return f"config.json declares {layers} layers; the weights contain more. config.json may belong to a different model."
+    files = sorted({headers[name].file for name in unused})
+    where = (
+        f" They are in {', '.join(files)}." if files != sorted({header.file for header in headers.values()}) else ""
+    )
+    return f"Megatron-Bridge maps no parameter to them: the model may have a different architecture.{where}"
+
+
+def cause_of_shapes(
+    names: Sequence[str], expected: Mapping[str, tuple[int, ...]], headers: Mapping[str, Header], config: Any
+) -> str:
+    """Explain why tensors may have other shapes than the config implies.
+
+    Args:
+        names: Names of the tensors that differ.
+        expected: The shapes that the config implies, as far as they are known.
+        headers: What the files hold.
+        config: The model's config.
+
+    Returns:
+        A sentence or two, with what to do.
+    """
+    empty = [name for name in names if name in headers and 0 in headers[name].shape]
+    if empty:
+        return (
+            f"{len(empty)} of them are empty: DeepSpeed ZeRO-3 may have saved placeholders of partitioned parameters. Save "
+            "the model with stage3_gather_16bit_weights_on_model_save, or run zero_to_fp32.py on the training checkpoint."
+        )
+    rows = {headers[name].shape[:1] for name in names if name in headers}
+    if len(rows) == 1 and all(
+        _VOCABULARY.search(name) and name in expected and headers[name].shape[1:] == expected[name][1:]
+        for name in names
+    ):
+        ((resized,),) = rows
+        return (
+            f"The embedding may have been resized, for example by PEFT, without the config: if the model has {resized} "
+            f"tokens, set vocab_size in config.json to {resized} (it is {getattr(config, 'vocab_size', 'missing')})."
+        )
+    return "config.json may belong to a different model."
+
+
+def _quantized(unused: Sequence[str], config: Any) -> str:
+    method = quantization_method(config)
+    if method is None and not any(_QUANTIZED.search(name) for name in unused):
+        return ""
+    by = f" ({method})" if method else ""
+    return f"The model is quantized{by}. Megatron-Bridge cannot dequantize it. Import its unquantized weights."
+
+
+def _other_prefix(missing: Sequence[str], unused: Sequence[str]) -> str:
+    """Describe the prefix by which the files' names differ from the model's, where that is the only difference."""
+    for longer, shorter, template in (
+        (unused, set(missing), "{0} instead of {1}"),
+        (missing, set(unused), "{1} instead of {0}"),
+    ):
+        for name in longer:
+            rest = name
+            while rest:
+                rest = rest.partition(".")[2]
+                if rest in shorter:
+                    return template.format(name, rest)
+    return ""
+
+
+def _fused_experts(missing: Sequence[str], unused: Sequence[str]) -> str:
+    """Return the name of a tensor that holds all experts of a layer, where single experts are missing; else nothing."""
+    if not any(_EXPERT.search(name) for name in missing):
+        return ""
+    return next((name for name in unused if _FUSED_EXPERTS.search(name)), "")

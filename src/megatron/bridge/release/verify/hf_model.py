@@ -1,0 +1,175 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Computes with the first layers of a Hugging Face model, from the model's own files."""
+
+import json
+import re
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
+
+from megatron.bridge.release.errors import NotComputable, in_one_line
+
+
+_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.(.*)")
+
+# The config fields that planning a computation needs.
+_SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size")
+
+
+class HuggingFaceModel:
+    """A Hugging Face model of which the first layers are computed.
+
+    Args:
+        name: Model ID, or folder of a model.
+        revision: Revision of a model ID; None for the default branch.
+
+    Attributes:
+        config: Its config.
+        layers: Number of layers that it has.
+
+    Raises:
+        ValueError: If there is no such model, or if its folder is damaged: one line.
+        NotComputable: If transformers cannot read its config, or if the config lacks a size of a stack of layers.
+    """
+
+    def __init__(self, name: str, revision: str | None = None) -> None:
+        # megatron.bridge takes many seconds to import.
+        from megatron.bridge.release.source.meta_tensors import DTYPES
+        from megatron.bridge.release.source.safetensors_index import read_headers
+        from megatron.bridge.release.validation.preflight import NeedsOwnCode, check_model
+
+        self._name = name
+        try:
+            self._folder = check_model(name, {"revision": revision}).folder
+        except NeedsOwnCode as error:
+            raise NotComputable("its config is read by its own Python code, which no proof runs") from error
+        headers = read_headers(self._folder)
+        self._shapes = {tensor: header.shape for tensor, header in headers.items()}
+        self._dtypes = {DTYPES.get(header.dtype) for header in headers.values()}
+        _check_index(self._folder)
+        try:
+            self.config: PretrainedConfig = AutoConfig.from_pretrained(self._folder, trust_remote_code=False)
+        except Exception as error:
+            raise NotComputable(f"transformers does not read its config ({in_one_line(error)})") from error
+        if lacking := [field for field in _SIZES if type(getattr(self.config, field, None)) is not int]:
+            raise NotComputable(f"its {type(self.config).__name__} has no {', '.join(lacking)}")
+        self.layers: int = self.config.num_hidden_layers
+
+    def kinds(self) -> list[tuple[Any, ...]]:
+        """Return a description of each layer; layers of the same kind have equal descriptions."""
+        tensors: list[set[Any]] = [set() for _ in range(self.layers)]
+        for name, shape in self._shapes.items():
+            match = _LAYER.search(name)
+            if match is not None and int(match[1]) < self.layers:
+                tensors[int(match[1])].add((match[2], shape))
+        lists = [value for value in self.config.to_dict().values() if isinstance(value, list)]
+        per_layer = [value for value in lists if len(value) == self.layers]
+        return [
+            (frozenset(tensors[layer]), *(str(value[layer]) for value in per_layer)) for layer in range(self.layers)
+        ]
+
+    def parameters(self, layers: int) -> int:
+        """Return the number of parameters in the first layers and outside of all layers."""
+        total = 0
+        for name, shape in self._shapes.items():
+            match = _LAYER.search(name)
+            if match is None or int(match[1]) < layers:
+                total += prod(shape)
+        return total
+
+    def compute(self, layers: int, tokens: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, bool]:
+        """Compute logits with the first layers, and with the final norm and the output layer after them.
+
+        Args:
+            layers: Number of layers.
+            tokens: Tokens, [1, positions].
+            dtype: The dtype of the release, to which an import rounds the weights; it is computed in float32.
+
+        Returns:
+            The logits, [1, positions, vocabulary], float32; and whether rounding has changed a weight.
+
+        Raises:
+            ValueError: If the files lack a tensor, which transformers would make up, or have it in another shape.
+            NotComputable: If transformers cannot load or run the model here.
+        """
+        model, rounded = self._load(layers), False
+        # A file of that dtype has nothing to round, and copies of its tensors would take memory.
+        if self._dtypes != {dtype}:
+            for parameter in model.parameters():
+                near = parameter.data.to(dtype).float()
+                rounded = rounded or not torch.equal(near, parameter.data)
+                parameter.data = near
+        try:
+            with torch.inference_mode():
+                return torch.as_tensor(model(input_ids=tokens, use_cache=False).logits), rounded
+        except Exception as error:
+            raise NotComputable(f"transformers cannot run it here ({in_one_line(error)})") from error
+
+    def _load(self, layers: int) -> Any:
+        values = self.config.to_dict() | {"num_hidden_layers": layers}
+        for field, value in values.items():
+            if isinstance(value, list) and len(value) == self.layers:
+                values[field] = value[:layers]
+        if values.get("quantization_config") is not None:
+            raise NotComputable("its Hugging Face files are quantised")
+        try:
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                self._folder,
+                config=type(self.config).from_dict(values),
+                dtype=torch.float32,
+                attn_implementation="eager",
+                # Else torch multiplies the experts in groups, which takes only rows of a multiple of 16 bytes.
+                experts_implementation="eager",
+                # They are reported below.
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+        except Exception as error:
+            raise NotComputable(f"transformers cannot load it here ({in_one_line(error)})") from error
+        model, info = loaded
+        for kind in ("missing_keys", "mismatched_keys"):
+            # Where shapes differ, a key comes with its two shapes.
+            if wrong := sorted(str(key if isinstance(key, str) else key[0]) for key in info[kind]):
+                what = "does not contain" if kind == "missing_keys" else "has shapes that its config does not imply:"
+                raise ValueError(f"{self._name} {what} {_few(wrong)}. Pass the source model of the release.")
+        return model.eval()
+
+
+def _check_index(folder: Path) -> None:
+    """Require of an index what transformers asks for, and `read_headers`, which has read it, does not.
+
+    Raises:
+        ValueError: If the index has no metadata.
+    """
+    from megatron.bridge.release.source.safetensors_index import INDEX, WEIGHTS
+
+    index = folder / INDEX
+    if not index.is_file() or (folder / WEIGHTS).is_file():
+        # Transformers reads no index if the whole model is in one file.
+        return
+    if not isinstance(json.loads(index.read_text(encoding="utf-8")).get("metadata"), dict):
+        raise ValueError(
+            f'{index} has no "metadata", without which transformers does not read it. Add "metadata": {{}} to it.'
+        )
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")

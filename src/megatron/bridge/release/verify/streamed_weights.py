@@ -1,0 +1,223 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+
+"""Finds the parameters of a checkpoint that are bit by bit what an import makes of a model, without loading either.
+
+What an import would write is made entry by entry, and compared piece by piece with what the checkpoint's files hold.
+Parameters that differ, or that are not understood here, are merely not found equal, and are left to
+`megatron.bridge.release.verify.weights`, which loads them.
+"""
+
+import math
+import os
+import pickle
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from megatron.core.dist_checkpointing.mapping import ShardedTensor
+from megatron.core.utils import unwrap_model
+from tqdm import tqdm
+
+from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
+from megatron.bridge.release.plain_files import Unreadable
+from megatron.bridge.release.source.safetensors_index import read_headers
+from megatron.bridge.release.source.safetensors_reader import FileRange, stamp
+from megatron.bridge.release.validation.fidelity import Accounted
+from megatron.bridge.release.validation.tensors import account_for_tensors
+from megatron.bridge.release.verify.dcp_metadata import Entry, read_metadata
+from megatron.bridge.release.verify.torch_zip import locate_values, open_part
+from megatron.bridge.release.write.streaming import StreamedWeights, entries_of, try_streamed_model, weights_of
+from megatron.bridge.release.write.units import Content
+
+
+_CHUNK = 2 << 20
+_STORAGES = {
+    "BFloat16Storage": torch.bfloat16,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "DoubleStorage": torch.float64,
+}
+# What a damaged file raises, or values that a conversion refuses.
+_UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, Unreadable)
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+@dataclass
+class Equal:
+    """The part of a checkpoint that is equal to its source, bit by bit.
+
+    Attributes:
+        parameters: Megatron's names of the parameters.
+        tensors: Names of the source's tensors that they are made of.
+    """
+
+    parameters: set[str] = field(default_factory=set)
+    tensors: set[str] = field(default_factory=set)
+
+
+def find_equal(folder: Path, bridge: Any) -> Equal:
+    """Find the parameters of a checkpoint that are what an import makes of a model.
+
+    Args:
+        folder: Checkpoint folder.
+        bridge: The `AutoBridge` of the Hugging Face model.
+
+    Returns:
+        What is equal; nothing if an import refuses the model, or does not stream it.
+    """
+    equal, source = Equal(), bridge.hf_pretrained.state.source
+    if not isinstance(source, SafeTensorsStateSource):
+        return equal
+    headers = read_headers(source.path)
+    # A conversion takes for granted what an import requires of the shapes. Unused tensors do not matter here.
+    account = account_for_tensors(bridge, headers, ["*"])
+    if account.problems:
+        return equal
+    model, _ = try_streamed_model(bridge, Accounted((), headers, account))
+    weights = weights_of(model or ())
+    if model is None or weights is None:
+        return equal
+    stored = _Stored(folder)
+    try:
+        groups = _groups(model, weights)
+        total = sum(entry.data.nbytes for entries in groups for entry in entries)
+        with tqdm(desc="compare", total=total, unit="B", unit_scale=True, disable=None, leave=False) as progress:
+            for entries in groups:
+                weights.read.clear()
+                if _is_equal(weights, entries, stored):
+                    equal.parameters.update(weights.parameter(entry.data) for entry in entries)
+                    equal.tensors.update(weights.read)
+                progress.update(sum(entry.data.nbytes for entry in entries))
+    finally:
+        stored.close()
+    return equal
+
+
+def _groups(model: list[Any], weights: StreamedWeights) -> list[list[ShardedTensor]]:
+    """Return the entries of a model in groups that are converted together."""
+    (module,) = unwrap_model(model)
+    groups: dict[str | int, dict[tuple[str, tuple[int, ...]], ShardedTensor]] = {}
+    for entry in entries_of(module):
+        if (group := weights.group(entry.data)) is not None:
+            # A tied output layer has the embedding's entry.
+            groups.setdefault(group, {}).setdefault((entry.key, entry.global_offset), entry)
+    return [list(entries.values()) for entries in groups.values()]
+
+
+def _is_equal(weights: StreamedWeights, entries: list[ShardedTensor], stored: "_Stored") -> bool:
+    try:
+        unit = weights.unit([(entry, entry.data) for entry in entries])
+        return all(stored.holds(content) for content in unit.contents())
+    except _UNREADABLE:
+        # The comparison by names, which loads the tensors, raises it again.
+        return False
+
+
+class _Stored:
+    """The tensors in the files of a checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        metadata = read_metadata(folder)
+        self._folder, self._tensors = folder, metadata.tensors
+        self._entries = {(entry.key, entry.at): entry for entry in metadata.entries}
+        self._files: dict[str, Any] = {}
+        self._buffers = memoryview(bytearray(_CHUNK)), memoryview(bytearray(_CHUNK))
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def holds(self, content: Content) -> bool:
+        """Return whether the checkpoint holds a content at its entry's place."""
+        entry: ShardedTensor = content.entry
+        tensor, shape = self._tensors.get(entry.key), (1,) * entry.prepend_axis_num + entry.local_shape
+        if tensor is None:
+            return False
+        # Rows that pad the vocabulary are no part of the model.
+        if tensor.shape != entry.global_shape and not (
+            entry.allow_shape_mismatch
+            and tensor.shape[1:] == entry.global_shape[1:]
+            and tensor.shape[0] > entry.global_shape[0]
+        ):
+            return False
+        if (entry.global_offset, shape) in tensor.chunks:
+            values = self._values(self._entries[entry.key, entry.global_offset], entry.dtype)
+            if values is not None:
+                return values.length == entry.data.nbytes and self._is_same(content, values)
+        return self._overlaps(content, shape)
+
+    def _file(self, name: str) -> Any:
+        if name not in self._files:
+            self._files[name] = open(self._folder / name, "rb", buffering=0)
+        return self._files[name]
+
+    def _values(self, entry: Entry, dtype: torch.dtype) -> FileRange | None:
+        file = self._file(entry.file)
+        values = locate_values(file, entry.offset, entry.length)
+        if values is None or _STORAGES.get(values.storage) != dtype:
+            return None
+        return FileRange(self._folder / entry.file, stamp(os.fstat(file.fileno())), values.offset, values.length)
+
+    def _is_same(self, content: Content, values: FileRange) -> bool:
+        ours, theirs = self._buffers
+        done = 0
+        for piece in content.chunks(ours):
+            for other in values.cut(done, len(piece)).chunks(theirs):
+                # NumPy stays in this thread; torch would share a piece among all cores.
+                if not np.array_equal(np.frombuffer(piece, np.uint8), np.frombuffer(other, np.uint8)):
+                    return False
+            done += len(piece)
+        return done == values.length
+
+    def _overlaps(self, content: Content, shape: tuple[int, ...]) -> bool:
+        """Compare with chunks that are cut in another way, or of another type, which are cast to the entry's."""
+        entry: ShardedTensor = content.entry
+        ours = self._whole(content).view(shape)
+        covered = 0
+        for at, size in self._tensors[entry.key].chunks:
+            first = tuple(map(max, at, entry.global_offset))
+            last = [min(a + n, b + m) for a, n, b, m in zip(at, size, entry.global_offset, shape)]
+            if any(begin >= end for begin, end in zip(first, last)):
+                continue
+            stored = self._entries[entry.key, at]
+            with open_part(self._file(stored.file), stored.offset, stored.length) as part:
+                theirs = torch.load(part, map_location="cpu", weights_only=True).view(size).to(entry.dtype)
+            boxes = (
+                tensor[tuple(slice(begin - o, end - o) for begin, end, o in zip(first, last, origin))]
+                for tensor, origin in ((ours, entry.global_offset), (theirs, at))
+            )
+            if not torch.equal(*(bits(box) for box in boxes)):
+                return False
+            covered += math.prod(end - begin for begin, end in zip(first, last))
+        return covered == ours.numel()
+
+    def _whole(self, content: Content) -> torch.Tensor:
+        if isinstance(content.source, torch.Tensor):
+            return content.source.contiguous()
+        tensor: torch.Tensor = torch.empty(content.entry.local_shape, dtype=content.entry.dtype)
+        data, done = memoryview(tensor.flatten().view(torch.uint8).numpy()), 0
+        for part in content.source:
+            for _ in part.chunks(data[done : done + part.length]):
+                done += part.length
+        return tensor
+
+
+def bits(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor's bits as integers, for which -0.0 is not 0.0 and a NaN is equal to itself."""
+    return tensor.contiguous().view(_INTEGERS[tensor.element_size()])

@@ -1,1 +1,0 @@
-../bridge/training/release/args_comparison.py

@@ -1,1 +1,0 @@
-../bridge/training/release/export_folder.py

@@ -1,1 +1,0 @@
-../bridge/training/release/exported_config.py

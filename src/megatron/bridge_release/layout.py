@@ -1,1 +1,0 @@
-../bridge/training/release/layout.py

@@ -1,1 +1,0 @@
-../bridge/training/release/rope_factor.py

@@ -1,1 +1,0 @@
-../bridge/training/release/source_content.py
