@@ -179,6 +179,8 @@ class InsertStatements:
             found = [node for node in scope.body if m.matches(node, named)]
             return put(scope, new, "after", one(found, f"one function or class '{self.below}'"))
         if self.at_end:
+            if isinstance(scope, cst.Module):
+                return scope.with_changes(body=[*scope.body, *new], footer=[])
             old = scope.body.body
             end = len(old) - m.matches(old[-1], m.SimpleStatementLine([m.Return()]))
             return scope.with_changes(body=scope.body.with_changes(body=[*old[:end], *new, *old[end:]], footer=[]))

@@ -143,6 +143,7 @@ def put(scope: Any, new: Sequence[Any], where: Literal["before", "after", "inste
     if nodes:
         return replace(scope, [old], lambda *_: cst.FlattenSentinel(nodes))
     blocks: list[Any] = m.findall(scope, m.IndentedBlock())  # type: ignore[assignment]
+    blocks += [scope] if isinstance(scope, cst.Module) else []
     body = next(block.body for block in blocks if old in block.body)
     # A comment right below belongs to what goes, as `# else: ...` does.
     below = [node for node in body[body.index(old) + 1 :][:1] if any(line.comment for line in node.leading_lines[:1])]

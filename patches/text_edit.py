@@ -5,7 +5,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from patches.syntax import AlreadyApplied, NoMatch, SeveralMatches
 
@@ -63,32 +62,6 @@ class AppendLines:
     def __call__(self, document: str) -> str:
         new = self.text.strip("\n")
         return document if new in document else f"{document.rstrip(chr(10))}\n{new}\n"
-
-
-@dataclass(frozen=True)
-class AddToTomlList:
-    """Append values to a list of a TOML file, by its key as in `tool.ruff.select`, that has them not yet."""
-
-    key: str
-    values: tuple[str, ...]
-
-    def __call__(self, document: str) -> str:
-        # A build, which edits no such file, does without.
-        import tomlkit
-
-        settings = tomlkit.parse(document)
-        *tables, last = self.key.split(".")
-        table: Any = settings
-        for name in tables:
-            if name not in table:
-                raise NoMatch(f"a table '{self.key}'", "none")
-            table = table[name]
-        if last not in table:
-            raise NoMatch(f"a list '{self.key}'", "none")
-        for value in self.values:
-            if value not in table[last]:
-                table[last].append(value)
-        return tomlkit.dumps(settings)
 
 
 def _level(heading: str) -> int:

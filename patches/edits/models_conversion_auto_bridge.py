@@ -123,13 +123,16 @@ EDITS = (
                 """
                 megatron_path = destination(megatron_path, release, overwrite)
                 if release:
+                    # The training package imports this module's package.
+                    from megatron.bridge.release.write.publish import check_destination
+
                     on_rank_0(lambda: check_destination(megatron_path, overwrite))
                 """
             ),
             PassArgument(_SAVE, "overwrite=overwrite"),
         ),
         imports=(
-            "from megatron.bridge.release.validation.output_dir import check_destination, destination",
+            "from megatron.bridge.release.validation.output_dir import destination",
             "from megatron.bridge.training.utils.all_ranks import on_rank_0",
         ),
     ),
@@ -327,7 +330,7 @@ EDITS = (
                     streamed = streamed_model(bridge, accounted)
                 """,
                 tests="release",
-                was="253a757797f0",
+                was="5be117fcd4bc",
             ),
             ReplaceExpression("bridge.to_megatron_model(...)", "streamed or __old__"),
         ),

@@ -17,19 +17,6 @@ from zlib import crc32
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 # What torch says of a port that another process has.
 _PORT_TAKEN = "failed to listen on any local network address"
-_HIDING = """\
-import sys
-from importlib.machinery import PathFinder
-
-
-class _Finder(PathFinder):
-    @classmethod
-    def find_spec(cls, name, *rest):
-        return None if name == "megatron.bridge.release" else super().find_spec(name, *rest)
-
-
-sys.meta_path[:] = [_Finder if finder is PathFinder else finder for finder in sys.meta_path]
-"""
 
 
 @dataclass(frozen=True)
@@ -49,21 +36,9 @@ class Outcomes:
         return len(self.failures) - self.passed
 
 
-def environment(tree: Path, source: Path) -> dict[str, str]:
-    """Return an environment in which a tree's package is imported, and nothing is asked of the Hub.
-
-    The fork that is installed here is hidden, where it has what the tree has not.
-    """
-    paths = [source]
-    if not (source / "megatron/bridge/release").is_dir():
-        paths.append(tree.with_name("hidden"))
-        paths[-1].mkdir(exist_ok=True)
-        (paths[-1] / "sitecustomize.py").write_text(_HIDING)
-    return os.environ | {
-        "PYTHONPATH": os.pathsep.join(map(str, paths)),
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-    }
+def environment(source: Path) -> dict[str, str]:
+    """Return an environment in which a tree's package is imported, and nothing is asked of the Hub."""
+    return os.environ | {"PYTHONPATH": str(source), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 
 def run_tests(tree: Path, tests: Sequence[str], coverage: Path | None = None, processes: int = 2) -> Outcomes:
@@ -73,7 +48,7 @@ def run_tests(tree: Path, tests: Sequence[str], coverage: Path | None = None, pr
     process, which pytest-xdist refuses. Files whose tests found a port taken, by the process beside them, run again alone.
     """
     source = tree / "src" if (tree / "src/megatron").is_dir() else tree
-    variables = environment(tree, source)
+    variables = environment(source)
     runner = [sys.executable, "-W", "ignore"]
     if coverage is not None:
         settings = coverage.with_suffix(".toml")

@@ -1,10 +1,9 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""megatron.bridge is upstream's to package, alone; megatron.bridge.release starts without its import."""
+"""megatron.bridge.release starts without torch, and its folders import only from those below them."""
 
 import ast
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -12,55 +11,58 @@ from pathlib import Path
 import pytest
 
 
-MEGATRON = Path(__file__).resolve().parents[3] / "src" / "megatron"
-# What both packages need stands in the one, and is linked into the other.
-SHARED = (
-    "args_comparison",
-    "args_table",
-    "commands",
-    "destination",
-    "export_folder",
-    "exported_config",
-    "headers",
-    "hub",
-    "integrity",
-    "layout",
-    "model_files",
-    "model_flags",
-    "model_folder",
-    "names",
-    "option_errors",
-    "plain_files",
-    "root",
-    "rope_factor",
-    "source",
-    "source_content",
-    "source_model",
-)
+RELEASE = Path(__file__).resolve().parents[3] / "src/megatron/bridge/release"
+NAME = "megatron.bridge.release"
+# The lowest first; "" for the modules of the package itself.
+FOLDERS = ("", "source", "megatron_args", "validation", "write", "export", "verify", "repair", "cli")
 
 
-def test_megatron_bridge_imports_nothing_of_megatron_bridge_release():
-    paths = [*(MEGATRON / "bridge").rglob("*.py")]
-    assert MEGATRON / "bridge/utils/host.py" in paths
-    for path in paths:
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not any(name.startswith("megatron.bridge.release") for name in names), path
+def _folder(parts: tuple[str, ...]) -> int:
+    return FOLDERS.index(parts[0] if len(parts) > 1 else "")
 
 
-@pytest.mark.parametrize("name", SHARED)
-def test_what_both_need_is_the_same_in_the_wheel(name):
-    spec = importlib.util.find_spec("megatron")
-    (installed,) = [path for path in map(Path, spec.submodule_search_locations) if (path / "bridge_release").is_dir()]
-    copies = (
-        installed / "bridge_release" / f"{name}.py",
-        installed / "bridge" / "training" / "release" / f"{name}.py",
+def test_every_folder_has_its_place():
+    assert sorted(path.parent.name for path in RELEASE.glob("*/__init__.py")) == sorted(FOLDERS[1:])
+
+
+@pytest.mark.parametrize("path", sorted(RELEASE.rglob("*.py")), ids=lambda path: str(path.relative_to(RELEASE)))
+def test_a_module_imports_nothing_from_above(path):
+    if path.name == "__main__.py":
+        return
+    own = _folder(path.relative_to(RELEASE).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        assert not isinstance(node, ast.Import) or not any(name.name.startswith(NAME) for name in node.names)
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            if node.module.startswith(f"{NAME}."):
+                above = [name for name in FOLDERS[own + 1 :] if f"{node.module}.".startswith(f"{NAME}.{name}.")]
+                assert not above, node.module
+            assert node.module != NAME
+
+
+@pytest.mark.parametrize("command", [["--help"], ["check", "."], ["launch", "."]], ids=" ".join)
+def test_a_command_starts_without_torch(command, tmp_path):
+    code = (
+        f"import sys\nfrom {NAME}.__main__ import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "print({'torch', 'transformers', 'megatron.core', 'megatron.bridge.models'} & set(sys.modules))"
     )
-    assert copies[0].read_text() == copies[1].read_text()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
-def test_the_commands_start_without_megatron_bridge_and_torch():
-    code = "import sys, megatron.bridge.release.__main__; print({'torch', 'megatron.bridge'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+def test_the_package_itself_loads_nothing_before_it_is_used():
+    code = (
+        "import sys, megatron.bridge\nprint('torch' in sys.modules)\n"
+        "megatron.bridge.AutoBridge.list_supported_models\n"
+        "print('megatron.bridge.diffusion.models' in sys.modules, megatron.bridge.models.__name__)\n"
+        "try:\n    megatron.bridge.nothing\nexcept AttributeError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[:1] + done.stdout.splitlines()[-2:] == [
+        "False",
+        "True megatron.bridge.models",
+        "module 'megatron.bridge' has no attribute 'nothing'",
+    ]

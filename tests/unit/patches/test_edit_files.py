@@ -16,7 +16,13 @@ TARGETS = {placed.home: placed.target for forms in load_series(ROOT).edits.value
 
 def _name(target: str) -> str:
     """Name a file of upstream with its folders; a folder whose name the next one begins with is not told twice."""
-    parts = target.removeprefix("megatron/bridge/").removesuffix(".py").translate(str.maketrans(".-", "__")).split("/")
+    parts = (
+        target.removeprefix("megatron/bridge/")
+        .removesuffix(".py")
+        .replace("__init__", "init")
+        .translate(str.maketrans(".-", "__"))
+        .split("/")
+    )
     return "_".join(part for part, after in zip(parts, [*parts[1:], ""]) if not after.startswith(f"{part}_"))
 
 

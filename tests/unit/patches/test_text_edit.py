@@ -17,7 +17,7 @@
 import pytest
 
 from patches.syntax import AlreadyApplied, NoMatch, SeveralMatches
-from patches.text_edit import AddToTomlList, AppendLines, AppendToSection, TextEdit
+from patches.text_edit import AppendLines, AppendToSection, TextEdit
 
 
 PAGE = "# Page\n\n## Save\n\nHow.\n\n```bash\n# A comment\n## Load\n```\n\n### More\n\nMore.\n\n## Load\n\nHow.\n"
@@ -48,11 +48,3 @@ def test_a_heading_must_be_there_once():
 
 def test_lines_are_appended():
     check(AppendLines("run b"), "run a\n", "run a\nrun b\n")
-
-
-def test_a_list_of_a_toml_file_is_appended_to():
-    text = '# Kept.\n[tool.ruff]\nnames = ["a"]  # As it is.\n'
-    check(AddToTomlList("tool.ruff.names", ("b",)), text, text.replace('"a"]', '"a", "b"]'))
-    for key in ("tool.black.names", "tool.ruff.others"):
-        with pytest.raises(NoMatch):
-            apply(AddToTomlList(key, ("b",)), text)

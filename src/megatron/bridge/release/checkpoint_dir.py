@@ -152,3 +152,8 @@ def _beginning(tracker: Path) -> str:
     # A tracker has a word in it; whatever else is there need not be read whole.
     with open(tracker, "rb") as file:
         return file.read(100).decode(errors="replace")
+
+
+def nearest(root: Path) -> Path:
+    """Return the root, or the nearest of the folders above it that is there."""
+    return next(path for path in (root, *root.absolute().parents) if path.exists())

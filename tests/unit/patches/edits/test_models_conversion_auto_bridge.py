@@ -96,7 +96,7 @@ class TestEdits(EditSnippets):
         ),
         "import-overwrite": Snippet(
             '''
-+from megatron.bridge.release.validation.output_dir import check_destination, destination
++from megatron.bridge.release.validation.output_dir import destination
 +from megatron.bridge.training.utils.all_ranks import on_rank_0
 +
 +
@@ -118,6 +118,9 @@ class TestEdits(EditSnippets):
 -        bridge.save_megatron_model(1, **kwargs)
 +        megatron_path = destination(megatron_path, release, overwrite)
 +        if release:
++            # The training package imports this module's package.
++            from megatron.bridge.release.write.publish import check_destination
++
 +            on_rank_0(lambda: check_destination(megatron_path, overwrite))
 +        bridge.save_megatron_model(1, overwrite=overwrite, **kwargs)
 ''',
@@ -147,8 +150,8 @@ class TestEdits(EditSnippets):
         ),
         "import-checks": Snippet(
             """
-+from megatron.bridge.release.validation.preflight import check_import, keywords_of_files
 +from megatron.bridge.release.source_model import SourceModel
++from megatron.bridge.release.validation.preflight import check_import, keywords_of_files
 +
 +
  class AutoBridge:

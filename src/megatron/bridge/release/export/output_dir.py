@@ -28,9 +28,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from megatron.bridge.release.checkpoint_dir import left_folders
+from megatron.bridge.release.checkpoint_dir import left_folders, nearest
 from megatron.bridge.release.layout import LOCK, STAGING_PREFIX
-from megatron.bridge.release.validation.output_dir import nearest
 
 
 # Without it, neither transformers nor an inference engine takes the folder for a model.

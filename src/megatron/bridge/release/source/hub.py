@@ -31,6 +31,8 @@ from megatron.bridge.release.source_model import SourceModel
 
 # Keywords of `from_pretrained` that determine which files of the Hub are read, and from where.
 HUB_KEYWORDS = frozenset({"cache_dir", "force_download", "local_files_only", "revision", "token"})
+# Those that also determine which tokenizer is loaded.
+PLACE = frozenset({"cache_dir", "local_files_only", "revision", "subfolder", "token"})
 
 # The files that a conversion reads. In a pattern, * also matches slashes.
 _FILES = ("*.jinja", "*.json", "*.model", "*.py", "*.safetensors", "*.tiktoken", "*.txt", "LICENSE*", "NOTICE*")

@@ -28,10 +28,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from megatron.bridge.release.checkpoint_dir import nearest
 from megatron.bridge.release.source.hub import download_model
 from megatron.bridge.release.source.safetensors_index import read_headers, require_usual_weights
 from megatron.bridge.release.source_model import SourceModel, is_path
-from megatron.bridge.release.validation.output_dir import nearest
 
 
 _DEEPEST = 50

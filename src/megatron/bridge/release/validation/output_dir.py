@@ -22,6 +22,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from megatron.bridge.release.checkpoint_dir import nearest
 from megatron.bridge.release.commands import repair_command
 from megatron.bridge.release.layout import RELEASE, TRAIN_STATE_TRACKER, parse_tracker
 from megatron.bridge.release.option_errors import OptionError
@@ -106,24 +107,6 @@ def check_root(megatron_path: str | Path) -> None:
     raise ValueError(f"The output path {root} cannot be written: no permission in {existing}.")
 
 
-def check_destination(megatron_path: str | Path, overwrite: bool) -> None:
-    """Check that a release can be written to a checkpoint root, before the work.
-
-    Args:
-        megatron_path: Checkpoint root; it need not exist.
-        overwrite: Whether to replace a release that is there.
-
-    Raises:
-        ValueError: If the root cannot be written, or holds a checkpoint that must stay. One line.
-    """
-    # Imported here to avoid a circular import.
-    from megatron.bridge.release.write.publish import check_overwrite, was_interrupted
-
-    check_root(megatron_path)
-    if not was_interrupted(Path(megatron_path)):
-        check_overwrite(megatron_path, overwrite)
-
-
 def refuse_checkpoint(
     root: Path, folders: Sequence[str], tracked: str | None, has_train_state: bool, overwrite: bool
 ) -> None:
@@ -174,8 +157,3 @@ def _source_model(root: Path) -> str:
     except Unreadable:
         return ""
     return f" imported from {source.made_of}" if source is not None else ""
-
-
-def nearest(root: Path) -> Path:
-    """Return the root, or the nearest of the folders above it that is there."""
-    return next(path for path in (root, *root.absolute().parents) if path.exists())

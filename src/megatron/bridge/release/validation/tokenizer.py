@@ -24,7 +24,7 @@ from transformers import AutoTokenizer, TokenizersBackend
 from transformers.utils.hub import cached_file
 
 from megatron.bridge.release.notices import warn
-from megatron.bridge.release.write.tokenizer import PLACE
+from megatron.bridge.release.source.hub import PLACE
 
 
 # Where the normalizers and pre-tokenizers of families differ.

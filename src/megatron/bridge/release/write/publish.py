@@ -36,7 +36,7 @@ from typing import Any, Callable
 from megatron.bridge.release.checkpoint_dir import busy_message, find_writer, left_folders
 from megatron.bridge.release.layout import LOCK, RELEASE, REPLACED_PREFIX, STAGING_PREFIX
 from megatron.bridge.release.manifest import files_of
-from megatron.bridge.release.validation.output_dir import refuse_checkpoint
+from megatron.bridge.release.validation.output_dir import check_root, refuse_checkpoint
 from megatron.bridge.release.write.filesystem import Filesystem, filesystem_type, mounts
 from megatron.bridge.training.utils.checkpoint_listing import checkpoint_folders, tracker_text
 from megatron.bridge.training.utils.checkpoint_utils import (
@@ -326,6 +326,21 @@ class Publication:
             logger.warning("Could not %s: %s. The next run does.", what, error)
             return False
         return True
+
+
+def check_destination(megatron_path: str | Path, overwrite: bool) -> None:
+    """Check that a release can be written to a checkpoint root, before the work.
+
+    Args:
+        megatron_path: Checkpoint root; it need not exist.
+        overwrite: Whether to replace a release that is there.
+
+    Raises:
+        ValueError: If the root cannot be written, or holds a checkpoint that must stay. One line.
+    """
+    check_root(megatron_path)
+    if not was_interrupted(Path(megatron_path)):
+        check_overwrite(megatron_path, overwrite)
 
 
 def check_overwrite(root: str | Path, overwrite: bool) -> None:

@@ -24,12 +24,10 @@ from huggingface_hub import snapshot_download
 from megatron.core.msc_utils import MultiStorageClientFeature
 
 from megatron.bridge.release.layout import TOKENIZER
+from megatron.bridge.release.source.hub import PLACE
 from megatron.bridge.release.source.model_files import CODE_FILES, TOKENIZER_FILES, copy_files
 from megatron.bridge.training.utils.all_ranks import on_rank_0
 
-
-# Keywords of a loading that name the place of its files.
-PLACE = frozenset({"cache_dir", "local_files_only", "revision", "subfolder", "token"})
 
 # transformers chooses the class of a tokenizer by the model's type too.
 _CONFIG = "config.json"

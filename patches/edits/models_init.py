@@ -1,0 +1,23 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+"""Edits to upstream's models/__init__.py."""
+
+from patches.edit import Edit
+from patches.operations import InsertStatements
+
+
+TARGET = "megatron/bridge/models/__init__.py"
+
+EDITS = (
+    Edit(
+        name="register-diffusion",
+        symbol="",
+        why="The package no longer imports the diffusion bridges when it is imported. They need this module, so they come last.",
+        drop_when="upstream registers the diffusion bridges when a bridge is looked up.",
+        do=InsertStatements(
+            "import megatron.bridge.diffusion.models  # noqa: E402, F401",
+            at_end=True,
+        ),
+    ),
+)

@@ -1,0 +1,19 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+"""The edits of patches/edits/models_init.py."""
+
+from edit_snippets import EditSnippets, Snippet
+
+
+class TestEdits(EditSnippets):
+    FILE = "models_init"
+    SNIPPETS = {
+        "register-diffusion": Snippet(
+            """
+ __all__ = ["a"]
++import megatron.bridge.diffusion.models  # noqa: E402, F401
+""",
+            None,
+        ),
+    }
