@@ -12,30 +12,22 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The commands of `megatron.bridge.release`, which Megatron-Bridge does without.
-
-Importing this module imports neither torch nor Megatron Core.
-"""
+"""Commands that messages advise."""
 
 import shlex
-from importlib.util import find_spec
 from pathlib import Path
 
 
 def release_command(verb: str, root: str | Path) -> str:
-    """Return the command line that does something with a root.
+    """Return the command line that does something with a checkpoint directory.
 
     Args:
         verb: ``check``, ``launch`` or ``repair``.
-        root: Checkpoint root.
-
-    Returns:
-        The command; empty where `megatron.bridge.release` is not installed.
+        root: Checkpoint directory.
     """
-    module = "megatron.bridge.release"
-    return f"python -m {module} {verb} {shlex.quote(str(root))}" if find_spec(module) else ""
+    return f"python -m megatron.bridge.release {verb} {shlex.quote(str(root))}"
 
 
 def repair_command(root: str | Path) -> str:
-    """Return the command that repairs a root; empty where there is none."""
+    """Return the command that repairs a checkpoint directory."""
     return release_command("repair", root)

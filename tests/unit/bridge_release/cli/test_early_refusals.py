@@ -252,7 +252,7 @@ def test_what_is_refused_imports_no_torch(hf, tmp_path):
     _no_weights(hf)
     code = (
         "import sys; from megatron.bridge.release.__main__ import main; status = main(sys.argv[1:]); "
-        "print(status, {'torch', 'transformers', 'huggingface_hub', 'megatron.bridge'} & set(sys.modules))"
+        "print(status, {'torch', 'transformers', 'huggingface_hub', 'megatron.bridge.models'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "import", str(hf), str(tmp_path / "out")], capture_output=True, text=True
