@@ -15,7 +15,7 @@
 """A real import that is killed, or whose disk fails, leaves the old checkpoint or the new one, bit by bit.
 
 On a disk that is full: test_full_disk.py; on two ranks: test_killed_ranks.py. The smaller parts, at many more operations
-and on more filesystems: tests/unit/bridge/test_publishing.py.
+and on more filesystems: tests/unit/release/write/test_publish.py.
 """
 
 import errno

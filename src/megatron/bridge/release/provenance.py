@@ -231,10 +231,12 @@ def require_source(root: str | Path, hf_model: str | Path | SourceModel) -> None
     try:
         recorded = read_source(folder)
     except Unreadable as error:
-        raise ValueError(f"{folder}: {error}. {repair or 'Import the model again.'}") from error
+        raise ValueError(f"{folder}: {error}. {repair}") from error
     if recorded is None:
-        advice = f"To record it from the run config, run: {repair}" if repair else "Pass another checkpoint directory."
-        raise ValueError(f"{folder} does not record its source model, which may not be {name}. {advice}")
+        raise ValueError(
+            f"{folder} does not record its source model, which may not be {name}. To record it from the run config, "
+            f"run: {repair}"
+        )
     if recorded.made_of == name and (commit == recorded.commit if commit else not Path(name).is_dir()):
         return
     given = describe(hf_model)

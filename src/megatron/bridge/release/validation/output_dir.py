@@ -134,8 +134,8 @@ def refuse_checkpoint(
     if tracked == RELEASE and not overwrite:
         raise OptionError(found, "overwrite", "Use another output path, or pass {option} to replace the release.")
     advice = "Use another output path."
-    if _is_import(folders, tracked) and (repair := repair_command(root)):
-        advice = f"Use another output path, or convert the checkpoint to a release: {repair}"
+    if _is_import(folders, tracked):
+        advice = f"Use another output path, or convert the checkpoint to a release: {repair_command(root)}"
     if overwrite:
         raise OptionError(f"{found} {advice}", "overwrite", "({option} replaces only a release.)")
     raise ValueError(f"{found} {advice}")

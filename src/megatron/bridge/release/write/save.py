@@ -35,7 +35,7 @@ from megatron.core.msc_utils import MultiStorageClientFeature
 from torch.distributed import DistError  # type: ignore[attr-defined,unused-ignore]
 
 from megatron.bridge.release.commands import release_command
-from megatron.bridge.release.layout import FLAGS_FILE, RELEASE
+from megatron.bridge.release.layout import RELEASE
 from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
 from megatron.bridge.release.validation.output_dir import check_root, destination
 from megatron.bridge.release.write.description import load_args
@@ -44,7 +44,6 @@ from megatron.bridge.release.write.save_context import ReleaseSave, begin
 from megatron.bridge.training.utils.all_ranks import on_rank_0
 from megatron.bridge.training.utils.checkpoint_utils import (
     file_exists,
-    get_checkpoint_name,
     get_checkpoint_tracker_filename,
     read_run_config,
     read_train_state,
@@ -118,10 +117,8 @@ def _advice(root: Path, folder: Path, notes: Sequence[str]) -> str:
     """Return how to start Megatron-LM from a release."""
     flags = " ".join(megatron_lm_flags(load_args(folder), restored=False))
     launch = release_command("launch", root)
-    file = f"{get_checkpoint_name(str(root), 0, release=True)}/{FLAGS_FILE}"
-    command = f"the command that this prints:\n  {launch}\n" if launch else f"the flags in {file}\n"
     return (
-        f"Start Megatron-LM from {root} with {command}"
+        f"Start Megatron-LM from {root} with the command that this prints:\n  {launch}\n"
         "or with these flags and those of your run:\n"
         f"  --load {shlex.quote(str(root))} --exit-on-missing-checkpoint --use-checkpoint-args {flags}"
         + "".join(f"\nNote: {text}" for text in notes)
