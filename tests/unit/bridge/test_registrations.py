@@ -15,6 +15,8 @@
 """The fork registers the bridges that upstream registers, all of them."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 from megatron.bridge import AutoBridge
@@ -40,3 +42,45 @@ def _registered(package: Path) -> set[str]:
 def test_no_registration_is_lost(upstream_wheel, tmp_path):
     theirs = _registered(open_upstream(upstream_wheel, tmp_path, pinned=True).root / PACKAGE)
     assert len(theirs) > 40 and theirs <= set(AutoBridge.list_supported_models())
+
+
+# A module of each part of the package; those of diffusion import the models, which register those of diffusion.
+FIRST = (
+    "megatron.bridge.data.loaders",
+    "megatron.bridge.diffusion.conversion.nemotron_labs_diffusion",
+    "megatron.bridge.models.conversion.auto_bridge",
+    "megatron.bridge.peft.lora",
+    "megatron.bridge.training.checkpointing",
+    "megatron.bridge.training.config",
+    "megatron.bridge.utils.common_utils",
+)
+IMPORT_EACH = """
+import logging, os, sys, traceback
+
+logging.disable()
+import megatron.core.distributed, megatron.core.optimizer, torch, transformers
+
+for name in sys.argv[1:]:
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            __import__(name)
+            from megatron.bridge.models.conversion.auto_bridge import AutoBridge
+
+            print(name, *sorted(AutoBridge.list_supported_models()), flush=True)
+            status = 0
+        except ImportError:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0, name
+"""
+
+
+def test_whichever_module_is_imported_first_all_models_are_registered():
+    command = [sys.executable, "-W", "ignore", "-c", IMPORT_EACH, *FIRST]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith(FIRST)]
+    assert lines == [[name, *sorted(AutoBridge.list_supported_models())] for name in FIRST]
