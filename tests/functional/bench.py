@@ -180,7 +180,7 @@ def import_measured(hf: str, root: str, out: str, upstream: bool) -> None:
         theirs = upstream_import.load_upstream()
     else:
         from megatron.bridge import AutoBridge
-        from megatron.bridge.release import saving  # noqa: F401
+        from megatron.bridge.release.write import save  # noqa: F401
         from megatron.bridge.training import model_load_save  # noqa: F401
     ready, start_up, cpu, base, peak = time.monotonic(), _age(), os.times(), anonymous(os.getpid()), [0]
     io = _io()

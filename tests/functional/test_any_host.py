@@ -201,7 +201,7 @@ def test_gemma_is_refused_once_for_all(tmp_path):
     assert message.startswith(
         f"Megatron-LM would compute another function than {hf}: hidden_act is 'gelu_pytorch_tanh'"
     )
-    assert "pip install 'megatron-bridge[te]'" in message and "allow_config_fields" not in message
+    assert "pip install --no-build-isolation 'transformer-engine[" in message and "allow_config_fields" not in message
     assert not isinstance(error.value, OptionError) and not (tmp_path / "root").exists()
 
 

@@ -240,7 +240,7 @@ def test_a_container_that_has_megatron_gets_nothing_but_the_bridge(tiny, tmp_pat
     assert (tmp_path / "root" / TRACKER).read_text() == "1"
 
 
-@pytest.mark.parametrize("tracker, error", [("0", "no release"), ("torn", "holds 'torn'")])
+@pytest.mark.parametrize("tracker, error", [("0", "no release"), ("torn", "contains 'torn'")])
 def test_the_hook_says_what_keeps_a_root_from_being_fine_tuned(tiny, tmp_path, tracker, error):
     (tmp_path / "root/iter_0000000").mkdir(parents=True)
     (tmp_path / "root" / TRACKER).write_text(tracker)

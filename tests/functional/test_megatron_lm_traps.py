@@ -177,7 +177,7 @@ def test_a_torn_tracker_ends_megatron_lm_with_status_0_and_is_an_error_in_bridge
     with pytest.raises(SystemExit) as end:
         _megatron(release_flags(root))
     assert not end.value.code
-    with pytest.raises(ValueError, match="holds 'relea', neither 'release' nor an iteration number"):
+    with pytest.raises(ValueError, match="contains 'relea', neither 'release' nor an iteration number"):
         AutoBridge.from_hf_pretrained(tiny.hf).load_megatron_model(root)
 
 

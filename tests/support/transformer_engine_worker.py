@@ -39,8 +39,8 @@ from memory import anonymous
 transformer_engine_host.become_host(Path(sys.argv[1]))
 
 from megatron.bridge import AutoBridge  # noqa: E402
-from megatron.bridge.release import streaming  # noqa: E402
 from megatron.bridge.release.verify.weights import compare  # noqa: E402
+from megatron.bridge.release.write import streaming  # noqa: E402
 from megatron.bridge.training.model_load_save import temporary_distributed_context  # noqa: E402
 from megatron.bridge.utils.attention_backend import attention_backend_forgotten  # noqa: E402
 from megatron.bridge.utils.transformer_engine_need import has_transformer_engine  # noqa: E402

@@ -59,7 +59,7 @@ def test_a_tracker_holds_release_or_a_number(text, expected):
 def test_anything_else_is_an_error_with_the_file_and_its_text(text):
     with pytest.raises(ValueError) as error:
         parse_tracker(text, "ckpt/tracker.txt")
-    assert str(error.value).startswith(f"The tracker ckpt/tracker.txt holds {text!r}, neither")
+    assert str(error.value).startswith(f"The tracker ckpt/tracker.txt contains {text!r}, neither")
 
 
 def test_the_text_tracker_decides_over_the_train_state(tmp_path):

@@ -62,8 +62,11 @@ ARGS |= {
 
 # Megatron-LM's flags of these args.
 FLAGS = (
-    *("--num-layers=2", "--hidden-size=4", "--ffn-hidden-size=5", "--num-attention-heads=2", "--kv-channels=3"),
-    *("--seq-length=2048", "--max-position-embeddings=2048", "--untie-embeddings-and-output-weights"),
+    *("--num-layers=2", "--hidden-size=4", "--ffn-hidden-size=5", "--num-attention-heads=2", "--num-query-groups=1"),
+    *("--kv-channels=3", "--seq-length=2048", "--max-position-embeddings=2048"),
+    *("--position-embedding-type=learned_absolute", "--rotary-base=10000", "--rotary-percent=1.0"),
+    *("--normalization=LayerNorm", "--norm-epsilon=1e-05", "--untie-embeddings-and-output-weights"),
+    *("--attention-dropout=0.1", "--hidden-dropout=0.1"),
     *("--vocab-size=8", "--make-vocab-size-divisible-by=8", "--padded-vocab-size=8"),
 )
 

@@ -113,9 +113,8 @@ def test_a_training_continues_with_the_flags_of_its_release(release, capsys):
 @pytest.mark.parametrize(
     ("trained", "added", "removed"),
     [
-        ({"rotary_base": 500000}, {"--rotary-base=500000"}, set()),
-        ({"norm_epsilon": 1e-6}, {"--norm-epsilon=1e-06"}, set()),
-        ({"layernorm_epsilon": 1e-6}, {"--norm-epsilon=1e-06"}, set()),
+        ({"rotary_base": 500000}, {"--rotary-base=500000"}, {"--rotary-base=10000"}),
+        ({"layernorm_epsilon": 1e-6}, {"--norm-epsilon=1e-06"}, {"--norm-epsilon=1e-05"}),
         ({"max_position_embeddings": 8192}, {"--max-position-embeddings=8192"}, {"--max-position-embeddings=2048"}),
         ({"rotary_seq_len_interpolation_factor": 4}, {"--rotary-seq-len-interpolation-factor=4"}, set()),
         ({"padded_vocab_size": 16}, {"--padded-vocab-size=16"}, {"--padded-vocab-size=8"}),
@@ -206,7 +205,14 @@ def test_the_args_are_read_from_where_later_cores_store_them(release, args, caps
     step = _train(release)
     (step.folder / "common.pt").unlink()
     step.write_tensors(common={"iteration": 5, "args": Namespace(**args | {"rotary_base": 7})})
-    assert _changed(capsys, release) == ({"--rotary-base=7"}, set())
+    assert _changed(capsys, release) == ({"--rotary-base=7"}, {"--rotary-base=10000"})
+
+
+def test_an_argument_has_its_older_name_in_the_args_of_older_cores(release, args, capsys):
+    step = _train(release)
+    older = {name: value for name, value in args.items() if name != "layernorm_epsilon"} | {"norm_epsilon": 1e-6}
+    step.write_state("common.pt", {"iteration": 5, "args": Namespace(**older)})
+    assert _changed(capsys, release) == ({"--norm-epsilon=1e-06"}, {"--norm-epsilon=1e-05"})
 
 
 def test_the_flags_are_those_of_the_args_and_not_of_a_file_that_anyone_edits(release, capsys):
