@@ -115,6 +115,14 @@ def test_a_keyword_that_would_make_it_another_model_is_refused(families, tmp_pat
     assert_refused(families("Llama 2"), tmp_path / "root", f"release=True takes no {name}", **keyword)
 
 
+@pytest.mark.parametrize("keyword", [{"dtype": "bf16"}, {"torch_dtype": "int8"}, {"dtype": torch.float64}], ids=str)
+def test_a_keyword_that_is_no_dtype_of_a_release_is_refused(families, tmp_path, keyword):
+    (name,) = keyword
+    assert_refused(
+        families("Llama 2"), tmp_path / "root", f"Unsupported {name}: .*bfloat16, float16, float32", **keyword
+    )
+
+
 @pytest.mark.parametrize("keyword", ["allow_unused_tensors", "allow_config_fields"])
 def test_a_name_alone_is_no_list_of_names(families, tmp_path, keyword):
     hf = make_odd(families("Llama 2"), tmp_path, None, {})

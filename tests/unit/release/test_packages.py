@@ -55,14 +55,16 @@ def test_a_command_starts_without_torch(command, tmp_path):
 
 def test_the_package_itself_loads_nothing_before_it_is_used():
     code = (
-        "import sys, megatron.bridge\nprint('torch' in sys.modules)\n"
+        "import sys, megatron.bridge\n"
+        "from megatron.bridge import release\n"
+        "try:\n    megatron.bridge.nothing\nexcept AttributeError as error:\n    print(error)\n"
+        "print('torch' in sys.modules, 'AutoBridge' in dir(megatron.bridge), release.__name__)\n"
         "megatron.bridge.AutoBridge.list_supported_models\n"
-        "print('megatron.bridge.diffusion.models' in sys.modules, megatron.bridge.models.__name__)\n"
-        "try:\n    megatron.bridge.nothing\nexcept AttributeError as error:\n    print(error)"
+        "print('megatron.bridge.diffusion.models' in sys.modules, megatron.bridge.models.__name__)"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[:1] + done.stdout.splitlines()[-2:] == [
-        "False",
-        "True megatron.bridge.models",
+    assert done.stdout.splitlines()[:2] + done.stdout.splitlines()[-1:] == [
         "module 'megatron.bridge' has no attribute 'nothing'",
+        "False True megatron.bridge.release",
+        "True megatron.bridge.models",
     ]

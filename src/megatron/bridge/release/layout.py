@@ -24,6 +24,8 @@ import re
 
 
 RELEASE = "release"
+# Dtypes of a release.
+DTYPES = ("bfloat16", "float16", "float32")
 # As Megatron-LM writes them: seven digits at least, and no zero before more.
 ITERATION_FOLDER = re.compile(r"iter_([0-9]{7}|[1-9][0-9]{7,17})")
 TRACKER = "latest_checkpointed_iteration.txt"

@@ -15,19 +15,25 @@ class TestEdits(EditSnippets):
 -import megatron.bridge.models
 -from a import AutoBridge
 +from importlib import import_module
++from importlib.util import find_spec
 +from typing import Any
 +
  from b import c
 +
 +
 +def __getattr__(name: str) -> Any:
-+    """Load and register all models when an attribute is first used."""
-+    if not name.startswith("__"):
++    """Load and register all models when they are first used; the package `release` needs none."""
++    if name != "AutoBridge" and find_spec(f"{__name__}.{name}") is None:
++        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
++    if name != "release":
 +        bridge = import_module("megatron.bridge.models.conversion.auto_bridge")
 +        globals()["AutoBridge"] = bridge.AutoBridge
-+        if name in globals():
-+            return globals()[name]
-+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
++    return globals()["AutoBridge"] if name == "AutoBridge" else import_module(f"{__name__}.{name}")
++
++
++def __dir__() -> list[str]:
++    """Name also what is not loaded yet."""
++    return sorted({*globals(), *__all__})
 ''',
             ("import megatron.bridge.models\n", "import other\n"),
             "import megatron.bridge.models\n",

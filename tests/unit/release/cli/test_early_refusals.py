@@ -81,6 +81,11 @@ def _a_shard_too_few(hf) -> None:
     (hf / "model.safetensors.index.json").write_text('{"metadata": {}, "weight_map": {"a": "b.safetensors"}}')
 
 
+def _an_adapter_alone(hf) -> None:
+    _no_config(hf)
+    (hf / "adapter_config.json").write_text("{}")
+
+
 def _no_weights(hf) -> None:
     (hf / "model.safetensors").unlink()
 
@@ -108,6 +113,14 @@ def test_a_path_without_a_directory_is_no_model_id(name, tmp_path, monkeypatch, 
         )
     else:
         assert found == f"error: No such directory: {path}. Pass a Hugging Face model ID or a local directory."
+
+
+def test_a_file_is_no_directory(hf, tmp_path, capsys):
+    file = hf / "config.json"
+    assert (
+        _error(capsys, "import", file, tmp_path / "out")
+        == f"error: {file} is a file. Pass the directory of the model."
+    )
 
 
 @pytest.mark.usefixtures("no_hub")
@@ -139,6 +152,7 @@ def _not_found(name: str, _: object) -> None:
     ("spoil", "says"),
     [
         (_no_config, "has no config.json"),
+        (_an_adapter_alone, "contains a LoRA adapter"),
         (_config_cut, "config.json cannot be read"),
         (_weights_cut, "is no whole safetensors file, "),
         (_a_shard_too_few, "names b.safetensors, which is no file there"),

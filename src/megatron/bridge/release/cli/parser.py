@@ -27,12 +27,11 @@ from megatron.bridge.release.cli.importing import run_import
 from megatron.bridge.release.cli.launching import run_launch
 from megatron.bridge.release.cli.repairing import run_repair, run_revert
 from megatron.bridge.release.export.output_dir import file_size
-from megatron.bridge.release.layout import RELEASE
+from megatron.bridge.release.layout import DTYPES, RELEASE
 from megatron.bridge.release.verify.launch_flags import SEQ_LENGTH
 
 
 _NAME = "megatron-bridge-release"
-_DTYPES = ("bfloat16", "float16", "float32")
 _SUCCESS = {
     "import": "success; the release loads",
     "check": "the checkpoint loads, and no difference was found",
@@ -111,7 +110,7 @@ def _add_import(command: argparse.ArgumentParser) -> None:
     _add_revision(command)
     command.add_argument("--overwrite", action="store_true", help="replace the release in OUT")
     command.add_argument("--trust-remote-code", action="store_true", help="run the model's own Python code")
-    command.add_argument("--dtype", choices=_DTYPES, help="dtype of the release (default: the config's)")
+    command.add_argument("--dtype", choices=DTYPES, help="dtype of the release (default: the config's)")
     command.add_argument("--no-proof", action="store_true", help="skip the logit check")
     command.add_argument(
         "--allow-unused-tensors",
@@ -145,7 +144,7 @@ def _add_export(command: argparse.ArgumentParser) -> None:
         help="iteration to export, or 'release' (default: the one that the tracker names)",
     )
     _add_release(command)
-    command.add_argument("--dtype", choices=_DTYPES, help="dtype of the tensors (default: the checkpoint's)")
+    command.add_argument("--dtype", choices=DTYPES, help="dtype of the tensors (default: the checkpoint's)")
     command.add_argument(
         "--max-shard-size",
         type=_file_size,

@@ -260,8 +260,8 @@ def _explain(error: BaseException, model_id: str, revision: str | None) -> HubEr
         kind, message = (
             UnreachableError,
             (
-                f"The Hugging Face Hub cannot be reached ({_first_line(error)}), and {named} is not in the cache. Check the "
-                "network and HTTPS_PROXY, or give a local directory."
+                f"The Hugging Face Hub cannot be reached ({_first_line(error)}), and {named} is neither in the cache nor "
+                "a local directory. Check the network and HTTPS_PROXY, or pass a local directory that exists."
             ),
         )
     else:

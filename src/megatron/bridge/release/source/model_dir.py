@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from megatron.bridge.release.checkpoint_dir import nearest
 from megatron.bridge.release.source.hub import download_model
-from megatron.bridge.release.source.safetensors_index import read_headers, require_usual_weights
+from megatron.bridge.release.source.safetensors_index import read_headers, refuse_adapter, require_usual_weights
 from megatron.bridge.release.source_model import SourceModel, is_path
 
 
@@ -99,8 +99,11 @@ def _look_at_folder(model: Path) -> dict[str, Any]:
         if not is_path(str(model)) and model.parent != Path() and model.parent.is_dir():
             reason = f"{model.parent}/ exists here, so it is not taken for a model ID. "
         raise ValueError(f"No such directory: {model}. {reason}Pass a Hugging Face model ID or a local directory.")
+    if model.is_file():
+        raise ValueError(f"{model} is a file. Pass the directory of the model.")
     config_file = model / "config.json"
     if not config_file.is_file():
+        refuse_adapter(model)
         raise ValueError(
             f"The model {model} is not a Hugging Face model: it has no config.json. "
             "Give the folder that `save_pretrained` wrote."

@@ -58,6 +58,16 @@ class Header:
     file: str
 
 
+def refuse_adapter(folder: Path) -> None:
+    """Refuse a folder that contains a LoRA adapter. Raise ValueError."""
+    if (folder / _ADAPTER_CONFIG).exists():
+        raise ValueError(
+            f"{folder} contains a LoRA adapter ({_ADAPTER_CONFIG}), which transformers applies when it loads the model. "
+            "Load it with PEFT, call merge_and_unload() and save_pretrained(), and import the merged model. If the weights "
+            f"are merged already, remove {_ADAPTER_CONFIG}."
+        )
+
+
 def read_headers(folder: Path) -> dict[str, Header]:
     """Read the headers of a model's safetensors files.
 
@@ -72,12 +82,7 @@ def read_headers(folder: Path) -> dict[str, Header]:
         ValueError: If a file is missing, cut short or no safetensors file, or if the index and the files differ. One
             line, which names the file and says what to do.
     """
-    if (folder / _ADAPTER_CONFIG).exists():
-        raise ValueError(
-            f"{folder} contains a LoRA adapter ({_ADAPTER_CONFIG}), which transformers applies when it loads the model. "
-            "Load it with PEFT, call merge_and_unload() and save_pretrained(), and import the merged model. If the weights "
-            f"are merged already, remove {_ADAPTER_CONFIG}."
-        )
+    refuse_adapter(folder)
     index = _read_index(folder)
     if index is None:
         # Where there is none of this name, transformers reads nothing.

@@ -23,6 +23,7 @@ from typing import Any
 
 from megatron.core._rank_utils import safe_get_rank
 
+from megatron.bridge.release.layout import DTYPES
 from megatron.bridge.release.option_errors import OptionError
 from megatron.bridge.release.source.hub import why_not_on_the_hub
 from megatron.bridge.release.source.model_dir import check_room, look_at_model
@@ -83,6 +84,11 @@ def check_import(
             f"release=True takes no {', '.join(unknown)}: a release is the model as its own files say. Leave it out, or write "
             "the model with it first (save_pretrained)."
         )
+
+    for name in ("dtype", "torch_dtype"):
+        dtype = str(keywords.get(name) or "auto").removeprefix("torch.")
+        if dtype not in ("auto", *DTYPES):
+            raise ValueError(f"Unsupported {name}: {dtype}. A release has one of {', '.join(DTYPES)}.")
 
     def check() -> SourceModel:
         model = check_model(hf_model_id, keywords)
