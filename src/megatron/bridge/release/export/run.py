@@ -24,7 +24,7 @@ import torch
 import torch.distributed as dist
 
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
-from megatron.bridge.release.export.checkpoint_tensors import model_tensors, require_all_converted
+from megatron.bridge.release.export.checkpoint_tensors import DTYPES, check_tensors, model_tensors
 from megatron.bridge.release.export.model_files import copy_model_files, tokenizer_size
 from megatron.bridge.release.export.output_dir import check_empty, check_free_space, file_size
 from megatron.bridge.release.export.publish import FolderPublication
@@ -47,7 +47,7 @@ from megatron.bridge.utils.instantiate_utils import register_allowed_target_pref
 
 # The size of a file if the source model has no safetensors files to go by.
 _MAX_SHARD_SIZE = "5GB"
-_DTYPES = ("bfloat16", "float16", "float32")
+_DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 
 
 def export_checkpoint(
@@ -71,7 +71,7 @@ def export_checkpoint(
         checkpoint: Checkpoint directory, or a checkpoint folder in it.
         out: Folder to write; it need not exist, and may be an empty folder, a mount point or a symlink to one.
         release: Folder of the release that the training started from, if it is not next to the checkpoint folder.
-        dtype: Dtype of the exported tensors; None for the checkpoint's.
+        dtype: Dtype of the exported tensors; None for the widest of the checkpoint's weights.
         max_shard_size: Size of a weight file, in bytes or such as ``5GB``; None for the files of the source model.
         tokenizer: Folder of the tokenizer of the training, if it is not the source model's.
         rope_scaling_factor: The rope scaling factor that the training applied, if the checkpoint does not record it.
@@ -105,14 +105,14 @@ def export_checkpoint(
         raise NotImplementedError(
             f"{type(model_bridge).__name__} supports no export of a complete Hugging Face model."
         )
-    require_all_converted(bridge, folder)
-    on_rank_0(lambda: _check_output(out, folder, target))
+    own = check_tensors(bridge, folder)
+    on_rank_0(lambda: _check_output(out, folder, target or own))
     publication = FolderPublication(out)
     staging = Path(on_rank_0(lambda: str(publication.begin_empty())))
     try:
         with ending_on_sigterm(f"nothing is published: {out} contains nothing of it. Export again."):
-            model = _load(bridge, folder, release, trained.overrides)
-            tensors = _tensors(bridge, model, target, show_progress)
+            model = _load(bridge, folder, release, trained.overrides(own))
+            tensors = _tensors(bridge, model, own, target or own, show_progress)
             missing = _write_weights(bridge, tensors, staging, max_size)
             on_rank_0(lambda: _report_missing(missing, strict))
             on_rank_0(lambda: _write_files(trained, staging, tokenizer, source_path))
@@ -157,27 +157,24 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
     name = str(dtype).removeprefix("torch.")
     if name not in _DTYPES:
         raise ValueError(f"The dtype of an export is one of {', '.join(_DTYPES)}, not {name}.")
-    value: torch.dtype = getattr(torch, name)
-    return value
+    return _DTYPES[name]
 
 
-def _check_output(out: Path, checkpoint: str, dtype: torch.dtype | None) -> None:
+def _check_output(out: Path, checkpoint: str, dtype: torch.dtype) -> None:
     check_root(out)
     check_empty(out)
     tensors = model_tensors(checkpoint).values()
-    sizes = (prod(tensor.global_shape) * (dtype or tensor.dtype).itemsize for tensor in tensors)
-    check_free_space(out, sum(sizes))
+    check_free_space(out, sum(prod(tensor.global_shape) for tensor in tensors) * dtype.itemsize)
 
 
 def _tensors(
-    bridge: Any, model: list[Any], dtype: torch.dtype | None, show_progress: bool
+    bridge: Any, model: list[Any], own: torch.dtype, dtype: torch.dtype, show_progress: bool
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the tensors of the Hugging Face model; those that the model keeps in another dtype than its own stay so."""
-    own = next(parameter.dtype for chunk in model for parameter in chunk.parameters() if parameter.is_floating_point())
     for name, tensor in bridge._model_bridge.stream_weights_megatron_to_hf(
         model, bridge.hf_pretrained, cpu=True, show_progress=show_progress
     ):
-        if dtype is not None and tensor.dtype == own:
+        if tensor.dtype == own:
             tensor = tensor.to(dtype)
         require_numbers(tensor, name)
         yield name, tensor
