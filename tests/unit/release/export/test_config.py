@@ -236,6 +236,14 @@ def test_what_a_config_cannot_express_is_refused_by_name(name, changes, told):
     assert told in str(raised.value) and "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("changes", [{"moe_router_topk": None}, {"rotary_percent": 0.5}], ids=str)
+def test_args_of_another_model_are_refused_with_what_to_pass(changes):
+    # transformers refuses a config without the number of experts per token.
+    with pytest.raises(ValueError, match="pass the source model of the checkpoint") as raised:
+        _export("Qwen3-MoE", **changes)
+    assert all(f"{name}={value}" in str(raised.value) for name, value in changes.items())
+
+
 def test_several_differences_are_all_named():
     with pytest.raises(ValueError, match=r"qk_layernorm=True .*rotary_percent=0.5") as raised:
         _export("Llama 2", rotary_percent=0.5, qk_layernorm=True, rotary_base=7)
