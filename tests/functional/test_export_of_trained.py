@@ -19,6 +19,7 @@ compared with those of Megatron-LM's own builder of the same flags.
 """
 
 import json
+import os
 import shutil
 from argparse import Namespace
 from collections.abc import Callable
@@ -46,6 +47,7 @@ from megatron.bridge.utils.conversion_group import conversion_process_group
 
 TOKENS = torch.arange(400).reshape(2, 200)
 EMBEDDING, OUTPUT = "embedding.word_embeddings.weight", "output_layer.weight"
+NORM = "decoder.final_layernorm.weight"
 SCALED = ("--use-rope-scaling", "--rope-scaling-factor")
 
 # Name of a model, flags of its training, and how flags of the release begin that the training did without.
@@ -401,3 +403,63 @@ def test_a_weight_of_an_unsupported_dtype_is_refused(sources, tmp_path, dtype):
                 changed, tmp_path / "exported", show_progress=False, dtype=option
             )
     assert not (tmp_path / "exported").exists()
+
+
+def _without_norm(folder: Path) -> None:
+    _rewrite_tensors(folder.parent, folder.parent.parent / "moved", lambda tensors: tensors.pop(NORM))
+    shutil.rmtree(folder)
+    shutil.move(folder.parent.parent / "moved/iter_0000003", folder)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "norm missing": _without_norm,
+    "shard truncated": lambda folder: os.truncate(min(folder.glob("*.distcp")), 100),
+    "shard missing": lambda folder: [file.unlink() for file in folder.glob("*.distcp")],
+    ".metadata damaged": lambda folder: (folder / ".metadata").write_bytes(b"garbage"),
+    ".metadata empty": lambda folder: (folder / ".metadata").write_bytes(b""),
+    "metadata.json missing": lambda folder: (folder / "metadata.json").unlink(),
+    "metadata.json damaged": lambda folder: (folder / "metadata.json").write_text("{"),
+    "common.pt damaged": lambda folder: (folder / "common.pt").write_bytes(b"garbage"),
+    "common.pt empty": lambda folder: (folder / "common.pt").write_bytes(b""),
+    "common.pt truncated": lambda folder: (
+        torch.save({"a": torch.ones(999)}, folder / "common.pt"),
+        os.truncate(folder / "common.pt", 900),
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_refused_in_one_line(sources, tmp_path, damage):
+    hf, _ = source = sources["gqa-untied"]
+    root, *_ = _train(source, tmp_path / "root", [])
+    DAMAGES[damage](root / "iter_0000003")
+    with pytest.raises(ValueError) as raised:
+        AutoBridge.from_hf_pretrained(hf).export_ckpt(root, tmp_path / "exported", show_progress=False)
+    assert str(raised.value).startswith(f"{root} cannot be read (") and "\n" not in str(raised.value)
+    assert not (tmp_path / "exported").exists()
+
+
+def test_an_output_in_a_checkpoint_folder_or_in_the_source_is_refused(sources, tmp_path):
+    hf, release = sources["gqa-tied"]
+    root = Path(shutil.copytree(release, tmp_path / "root"))
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    for out, checkpoint, reason in (
+        (root / "release/out", root, f"is inside the checkpoint {root / 'release'}."),
+        (root / "iter_0000009", root, f"has the name of a checkpoint folder in {root}."),
+        (root / "iter_0000009/out", root / "release", f"is inside the checkpoint {root / 'iter_0000009'}."),
+        (hf / "out", root, f"is inside the model's own folder {hf}."),
+    ):
+        with pytest.raises(ValueError) as raised:
+            bridge.export_ckpt(checkpoint, out, show_progress=False)
+        assert f"The output path {out} {reason}" in str(raised.value) and not out.exists()
+    assert sorted(path.name for path in root.iterdir()) == sorted(path.name for path in release.iterdir())
+
+
+def test_an_export_with_a_bridge_of_another_model_is_refused(sources, tmp_path):
+    _, release = sources["Llama 3.2 (rope scaling, tied)"]
+    for name in ("Qwen3-MoE (experts, qk-norm)", "Mistral (sliding window)"):
+        with pytest.raises(ValueError) as raised:
+            AutoBridge.from_hf_pretrained(sources[name][0]).export_ckpt(
+                release, tmp_path / "exported", show_progress=False
+            )
+        assert "or pass the source model of the checkpoint" in str(raised.value), name

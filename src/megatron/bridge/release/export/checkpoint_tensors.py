@@ -14,14 +14,20 @@
 
 """The tensors of a checkpoint's model, each of which an export converts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import torch
 from megatron.core.dist_checkpointing.mapping import ShardedTensor
 from megatron.core.dist_checkpointing.serialization import load_content_metadata, load_tensors_metadata
 from megatron.core.utils import unwrap_model
+from torch.distributed.checkpoint.api import CheckpointException
 
+from megatron.bridge.release.checkpoint_dir import directory_of
+from megatron.bridge.release.errors import in_one_line
 from megatron.bridge.release.text import grouped
 from megatron.bridge.release.validation.meta_model import build_on_meta
 from megatron.bridge.release.validation.tensors import explained, sources_of
@@ -33,13 +39,34 @@ from megatron.bridge.release.write.transformer_engine_keys import transformer_en
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
+@contextmanager
+def readable(folder: str, *errors: type[BaseException]) -> Iterator[None]:
+    """Turn what the libraries raise for a damaged checkpoint into a ValueError of one line.
+
+    Args:
+        folder: Checkpoint folder.
+        errors: Classes of errors that are turned; if none, all.
+    """
+    try:
+        yield
+    except errors or (Exception, CheckpointException) as error:
+        # CheckpointException is not an Exception. It has the cause of each rank; here there is one rank.
+        causes = [cause for cause, _ in getattr(error, "failures", {}).values()]
+        reason = in_one_line(causes[0] if causes else error)
+        raise ValueError(f"{directory_of(Path(folder))} cannot be read ({reason}).") from error
+
+
 def model_tensors(folder: str) -> dict[str, ShardedTensor]:
     """Return the tensors of a checkpoint by their keys, without the state of the optimizer.
 
     Args:
         folder: Checkpoint folder.
+
+    Raises:
+        ValueError: If its metadata cannot be read.
     """
-    tensors: dict[str, ShardedTensor] = load_tensors_metadata(folder)
+    with readable(folder):
+        tensors: dict[str, ShardedTensor] = load_tensors_metadata(folder)
     return {key: tensor for key, tensor in tensors.items() if "optimizer" not in key}
 
 
@@ -67,8 +94,10 @@ def check_tensors(bridge: Any, folder: str) -> torch.dtype:
     unmapped = sorted(name for name, source in sources_of(bridge._model_bridge, model[0]).items() if source is None)
     if unmapped:
         raise ValueError(f"{type(bridge._model_bridge).__name__} exports no tensor of {grouped(unmapped)}.")
-    expected = {entry.key: entry for entry in entries_of(model[0], load_content_metadata(folder))}
     stored = model_tensors(folder)
+    with readable(folder):
+        metadata = load_content_metadata(folder)
+    expected = {entry.key: entry for entry in entries_of(model[0], metadata)}
     # A release contains each norm by all keys that models have for it.
     norms = {transformer_engine_norm_key(key, {*stored}) for key in expected} - {None}
     unread = [

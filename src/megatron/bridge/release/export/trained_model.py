@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from megatron.core.dist_checkpointing.serialization import load_common_state_dict, load_tensors_metadata
+from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from transformers import PretrainedConfig
 
 from megatron.bridge.models.model_provider import ModelProviderMixin
+from megatron.bridge.release.export.checkpoint_tensors import model_tensors, readable
 from megatron.bridge.release.export.config import export_config, exported_vocab_size
 from megatron.bridge.release.megatron_args.comparison import (
     applied_rope_scaling_factor,
@@ -102,7 +103,7 @@ class TrainedModel:
         args = trained_args(folder)
         if rope_scaling_factor is not None:
             _set_rope_scaling_factor(args, rope_scaling_factor)
-        embedding = load_tensors_metadata(folder).get(_EMBEDDING)
+        embedding = model_tensors(folder).get(_EMBEDDING)
         vocab_size = None
         if embedding is not None:
             config = getattr(bridge.hf_pretrained, "config", bridge.hf_pretrained).get_text_config()
@@ -150,7 +151,7 @@ def trained_args(folder: str) -> Namespace:
 
     Raises:
         ArgsError: If an argument is missing.
-        ValueError: If the checkpoint has neither.
+        ValueError: If the checkpoint has neither, or cannot be read.
     """
     if file_exists(f"{folder}/run_config.yaml"):
         model, _ = load_model_config(folder)
@@ -160,7 +161,8 @@ def trained_args(folder: str) -> Namespace:
             args.max_position_embeddings = None
             setattr(args, BUILT_FACTOR, getattr(model, "rope_scaling_factor", None))
             return args
-    args = load_common_state_dict(folder).get("args")
+    with readable(folder):
+        args = load_common_state_dict(folder).get("args")
     if not isinstance(args, Namespace):
         raise ValueError(
             f"{folder} has no args: how the model was trained is not known. Save the checkpoint with Megatron-LM or "
