@@ -27,6 +27,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
+from megatron.bridge.release.errors import in_one_line
 from megatron.bridge.release.megatron_args.comparison import (
     applied_rope_scaling_factor,
     describe_differences,
@@ -174,10 +175,13 @@ def _require_trained(
     try:
         config = _config(derived, bridge)
         left = differing_arguments(args, imported_args(type(bridge).from_hf_config(config)))
-    except Exception:
+    except Exception as error:
         # Another architecture's values: whatever its config or its bridge raises, no import has these args.
         if not differences:
-            raise
+            raise ValueError(
+                f"The checkpoint's arguments give no config of this model ({in_one_line(error)}). Pass the source model of "
+                "the checkpoint."
+            ) from error
         left = differences
     if left:
         # What the release has, where the rules did not change it.
