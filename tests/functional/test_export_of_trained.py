@@ -439,6 +439,16 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(sources, tmp_path, damage):
     assert not (tmp_path / "exported").exists()
 
 
+def test_a_directory_without_a_checkpoint_is_refused(sources, tmp_path):
+    hf, _ = sources["gqa-untied"]
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    with pytest.raises(ValueError, match=f"^{hf} contains no checkpoint"):
+        bridge.export_ckpt(hf, tmp_path / "exported", show_progress=False)
+    with pytest.raises(FileNotFoundError, match="absent"):
+        bridge.export_ckpt(tmp_path / "absent", tmp_path / "exported", show_progress=False)
+    assert not (tmp_path / "exported").exists()
+
+
 def test_an_output_in_a_checkpoint_folder_or_in_the_source_is_refused(sources, tmp_path):
     hf, release = sources["gqa-tied"]
     root = Path(shutil.copytree(release, tmp_path / "root"))

@@ -83,7 +83,7 @@ def export_checkpoint(
         show_progress: Whether to show a progress bar.
 
     Returns:
-        Whether there is a checkpoint.
+        Whether the checkpoint folder exists.
 
     Raises:
         ValueError: If the checkpoint cannot be read or exported so, or lacks tensors, if the release is not the source
@@ -99,6 +99,11 @@ def export_checkpoint(
         _require_release(Path(release), bridge)
     trained = TrainedModel.of(bridge, folder, tokens, rope_scaling_factor)
     if trained is None:
+        if Path(folder).is_dir():
+            raise ValueError(
+                f"{folder} contains no checkpoint. Pass a checkpoint directory, or a checkpoint folder in it."
+            )
+        # Megatron-Bridge raises its own error.
         return False
     source = bridge.source_model.folder if bridge.source_model is not None else _source_name(bridge)
     source_folder = Path(source) if source is not None and Path(source).is_dir() else None

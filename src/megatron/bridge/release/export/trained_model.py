@@ -98,7 +98,6 @@ class TrainedModel:
         read_run_config.cache_clear()
         folder = find_checkpoint_folder(str(path))
         if not file_exists(f"{folder}/.metadata"):
-            # What is there instead is an error of the load.
             return None
         args = trained_args(folder)
         if rope_scaling_factor is not None:
