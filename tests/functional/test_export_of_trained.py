@@ -19,6 +19,7 @@ compared with those of Megatron-LM's own builder of the same flags.
 """
 
 import json
+import os
 import shutil
 from argparse import Namespace
 from collections.abc import Callable
@@ -27,12 +28,15 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed.checkpoint as dcp
 from hf_logits import hf_logits, load_hf, wrong_logits
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.training.checkpointing import save_checkpoint
 from megatron_lm import load, logits, megatron_lm, release_flags
 from models import FAMILIES, ODD_LLAMA, make_tiny_llama, save_random_model, save_tokenizer
 from safetensors.torch import load_file
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from transformers import LlamaConfig
 
 from megatron.bridge import AutoBridge
@@ -42,6 +46,8 @@ from megatron.bridge.utils.conversion_group import conversion_process_group
 
 
 TOKENS = torch.arange(400).reshape(2, 200)
+EMBEDDING, OUTPUT = "embedding.word_embeddings.weight", "output_layer.weight"
+NORM = "decoder.final_layernorm.weight"
 SCALED = ("--use-rope-scaling", "--rope-scaling-factor")
 
 # Name of a model, flags of its training, and how flags of the release begin that the training did without.
@@ -306,3 +312,164 @@ def test_a_save_of_a_model_that_the_source_does_not_describe_is_refused(sources,
         with pytest.raises(ValueError, match=r"rotary_base=54321 \(source model: 10000(\.0)?\)"):
             bridge.save_hf_pretrained(model, tmp_path / "exported", show_progress=False)
     assert not (tmp_path / "exported").exists()
+
+
+def _rewrite_tensors(root: Path, to: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> Path:
+    """Copy a checkpoint directory, and change the tensors of iteration 3."""
+    folder = Path(shutil.copytree(root, to)) / "iter_0000003"
+    # Without the common state in the tensors' files, Megatron Core reads common.pt.
+    _rewrite_args(to, lambda args: None)
+    stored = FileSystemReader(folder).read_metadata().state_dict_metadata
+    tensors = {
+        key: torch.empty(entry.size, dtype=entry.properties.dtype)
+        if isinstance(entry, TensorStorageMetadata)
+        else None
+        for key, entry in stored.items()
+    }
+    dcp.load(tensors, checkpoint_id=folder, no_dist=True)
+    for file in (*folder.glob("*.distcp"), folder / ".metadata"):
+        file.unlink()
+    change(tensors)
+    dcp.save(tensors, checkpoint_id=folder, no_dist=True)
+    return to
+
+
+def _cast(dtype: torch.dtype, *keys: str) -> Callable[[dict[str, torch.Tensor]], None]:
+    return lambda tensors: tensors.update(
+        (key, tensors[key].to(dtype)) for key in keys or [*tensors] if torch.is_tensor(tensors[key])
+    )
+
+
+def test_an_output_layer_of_other_rows_than_the_embedding_is_refused(sources, tmp_path):
+    hf, _ = source = sources["gqa-untied"]
+    root, *_ = _train(source, tmp_path / "root", [])
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    changes: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "[384, 64]": lambda weight: weight[:384].clone(),
+        "[640, 64]": lambda weight: torch.cat([weight, weight[:128]]),
+    }
+    for shape, change in changes.items():
+        changed = _rewrite_tensors(
+            root, tmp_path / shape, lambda tensors: tensors.update({OUTPUT: change(tensors[OUTPUT])})
+        )
+        with pytest.raises(ValueError, match="^Shape mismatch: ") as raised:
+            bridge.export_ckpt(changed, tmp_path / "exported", show_progress=False)
+        assert f"{OUTPUT} is {shape}" in str(raised.value) and f"{EMBEDDING} is [512, 64]" in str(raised.value)
+    narrow = _rewrite_tensors(
+        root, tmp_path / "narrow", lambda tensors: tensors.update({OUTPUT: tensors[OUTPUT][:, :32].clone()})
+    )
+    with pytest.raises(ValueError, match=r"^Shape mismatch: output_layer.weight is \[512, 32\]"):
+        bridge.export_ckpt(narrow, tmp_path / "exported", show_progress=False)
+    assert not (tmp_path / "exported").exists()
+
+
+def test_an_export_has_the_widest_dtype_of_the_weights(sources, tmp_path):
+    hf, _ = source = sources["gqa-untied"]
+    root, *_ = _train(source, tmp_path / "root", [])
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    bridge.export_ckpt(root, tmp_path / "float32", show_progress=False)
+    weights = load_file(tmp_path / "float32/model.safetensors")
+    name = "model.embed_tokens.weight"
+    mixed = _rewrite_tensors(root, tmp_path / "mixed", _cast(torch.bfloat16, EMBEDDING))
+    bridge.export_ckpt(mixed, tmp_path / "exported", show_progress=False)
+    found = load_file(tmp_path / "exported/model.safetensors")
+    expected = weights | {name: weights[name].bfloat16().float()}
+    assert {tensor.dtype for tensor in found.values()} == {torch.float32}
+    assert found.keys() == expected.keys() and all(torch.equal(found[key], expected[key]) for key in found)
+    assert json.loads((tmp_path / "exported/config.json").read_text())["dtype"] == "float32"
+    # bfloat16 and float16 both fit into float32 alone.
+    narrow = _rewrite_tensors(root, tmp_path / "narrow", _cast(torch.float16))
+    narrow = _rewrite_tensors(narrow, tmp_path / "both", _cast(torch.bfloat16, EMBEDDING))
+    bridge.export_ckpt(narrow, tmp_path / "both kinds", show_progress=False)
+    found = load_file(tmp_path / "both kinds/model.safetensors")
+    expected = {key: weight.half().float() for key, weight in weights.items()}
+    expected[name] = weights[name].half().bfloat16().float()
+    assert all(torch.equal(found[key], expected[key]) for key in found)
+    # The user chooses to round.
+    bridge.export_ckpt(mixed, tmp_path / "rounded", show_progress=False, dtype="bfloat16")
+    found = load_file(tmp_path / "rounded/model.safetensors")
+    assert all(torch.equal(found[key], weights[key].bfloat16()) for key in weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn, torch.float64], ids=str)
+def test_a_weight_of_an_unsupported_dtype_is_refused(sources, tmp_path, dtype):
+    hf, _ = source = sources["gqa-untied"]
+    root, *_ = _train(source, tmp_path / "root", [])
+    key = "decoder.layers.self_attention.linear_proj.weight"
+    changed = _rewrite_tensors(root, tmp_path / "changed", _cast(dtype, key))
+    for option in (None, "float32"):
+        with pytest.raises(ValueError, match=f"^Unsupported dtype: {key} is {str(dtype)[6:]} in "):
+            AutoBridge.from_hf_pretrained(hf).export_ckpt(
+                changed, tmp_path / "exported", show_progress=False, dtype=option
+            )
+    assert not (tmp_path / "exported").exists()
+
+
+def _without_norm(folder: Path) -> None:
+    _rewrite_tensors(folder.parent, folder.parent.parent / "moved", lambda tensors: tensors.pop(NORM))
+    shutil.rmtree(folder)
+    shutil.move(folder.parent.parent / "moved/iter_0000003", folder)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "norm missing": _without_norm,
+    "shard truncated": lambda folder: os.truncate(min(folder.glob("*.distcp")), 100),
+    "shard missing": lambda folder: [file.unlink() for file in folder.glob("*.distcp")],
+    ".metadata damaged": lambda folder: (folder / ".metadata").write_bytes(b"garbage"),
+    ".metadata empty": lambda folder: (folder / ".metadata").write_bytes(b""),
+    "metadata.json missing": lambda folder: (folder / "metadata.json").unlink(),
+    "metadata.json damaged": lambda folder: (folder / "metadata.json").write_text("{"),
+    "common.pt damaged": lambda folder: (folder / "common.pt").write_bytes(b"garbage"),
+    "common.pt empty": lambda folder: (folder / "common.pt").write_bytes(b""),
+    "common.pt truncated": lambda folder: (
+        torch.save({"a": torch.ones(999)}, folder / "common.pt"),
+        os.truncate(folder / "common.pt", 900),
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_refused_in_one_line(sources, tmp_path, damage):
+    hf, _ = source = sources["gqa-untied"]
+    root, *_ = _train(source, tmp_path / "root", [])
+    DAMAGES[damage](root / "iter_0000003")
+    with pytest.raises(ValueError) as raised:
+        AutoBridge.from_hf_pretrained(hf).export_ckpt(root, tmp_path / "exported", show_progress=False)
+    assert str(raised.value).startswith(f"{root} cannot be read (") and "\n" not in str(raised.value)
+    assert not (tmp_path / "exported").exists()
+
+
+def test_a_directory_without_a_checkpoint_is_refused(sources, tmp_path):
+    hf, _ = sources["gqa-untied"]
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    with pytest.raises(ValueError, match=f"^{hf} contains no checkpoint"):
+        bridge.export_ckpt(hf, tmp_path / "exported", show_progress=False)
+    with pytest.raises(FileNotFoundError, match="absent"):
+        bridge.export_ckpt(tmp_path / "absent", tmp_path / "exported", show_progress=False)
+    assert not (tmp_path / "exported").exists()
+
+
+def test_an_output_in_a_checkpoint_folder_or_in_the_source_is_refused(sources, tmp_path):
+    hf, release = sources["gqa-tied"]
+    root = Path(shutil.copytree(release, tmp_path / "root"))
+    bridge = AutoBridge.from_hf_pretrained(hf)
+    for out, checkpoint, reason in (
+        (root / "release/out", root, f"is inside the checkpoint {root / 'release'}."),
+        (root / "iter_0000009", root, f"has the name of a checkpoint folder in {root}."),
+        (root / "iter_0000009/out", root / "release", f"is inside the checkpoint {root / 'iter_0000009'}."),
+        (hf / "out", root, f"is inside the model's own folder {hf}."),
+    ):
+        with pytest.raises(ValueError) as raised:
+            bridge.export_ckpt(checkpoint, out, show_progress=False)
+        assert f"The output path {out} {reason}" in str(raised.value) and not out.exists()
+    assert sorted(path.name for path in root.iterdir()) == sorted(path.name for path in release.iterdir())
+
+
+def test_an_export_with_a_bridge_of_another_model_is_refused(sources, tmp_path):
+    _, release = sources["Llama 3.2 (rope scaling, tied)"]
+    for name in ("Qwen3-MoE (experts, qk-norm)", "Mistral (sliding window)"):
+        with pytest.raises(ValueError) as raised:
+            AutoBridge.from_hf_pretrained(sources[name][0]).export_ckpt(
+                release, tmp_path / "exported", show_progress=False
+            )
+        assert "or pass the source model of the checkpoint" in str(raised.value), name

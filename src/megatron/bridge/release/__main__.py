@@ -21,6 +21,7 @@ import sys
 
 from megatron.bridge.release.cli.parser import make_parser
 from megatron.bridge.release.errors import in_one_line, join_sentences
+from megatron.bridge.release.option_errors import OptionError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,8 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
             traceback.print_exc()
         expected = isinstance(error, (AssertionError, ValueError, RuntimeError, OSError)) and str(error)
-        # An OptionError of either package: the link makes two classes of it.
-        said = error.in_shell() if hasattr(error, "in_shell") else str(error)
+        said = error.in_shell() if isinstance(error, OptionError) else str(error)
         text = " ".join(said.split()) if expected else in_one_line(error)
         message, status = join_sentences(text, *getattr(error, "__notes__", [])), 1
     print(f"error: {message}", file=sys.stderr)

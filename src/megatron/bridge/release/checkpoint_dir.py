@@ -105,6 +105,18 @@ def read_root(path: Path) -> Root:
     )
 
 
+def directory_of(checkpoint: Path) -> Path:
+    """Return the checkpoint directory of a checkpoint folder, which may be nested in another.
+
+    Args:
+        checkpoint: Checkpoint folder, or the checkpoint directory itself.
+    """
+    directory = checkpoint.absolute()
+    while is_checkpoint_folder(directory.name) and (directory / METADATA).exists():
+        directory = directory.parent
+    return directory
+
+
 def find_writer(root: Path) -> str | None:
     """Return who is writing into a root.
 

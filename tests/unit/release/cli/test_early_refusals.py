@@ -212,6 +212,12 @@ def test_an_export_into_the_models_folder_is_refused(release, hf, capsys):
     assert "is inside the model's own folder" in _error(capsys, "export", release.root, hf, hf / "out")
 
 
+def test_an_export_into_a_checkpoint_folder_is_refused(release, hf, capsys):
+    for name in ("release/x", "iter_0000009", "iter_0000009/x"):
+        assert "checkpoint" in _error(capsys, "export", release.root, hf, release.root / name)
+        assert not (release.root / name).exists()
+
+
 @pytest.mark.parametrize("target", ["link", "gone"], ids=["to itself", "to nothing"])
 def test_an_output_path_through_a_dangling_link_is_refused(release, hf, tmp_path, capsys, target):
     link = tmp_path / "link"

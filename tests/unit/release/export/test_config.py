@@ -236,6 +236,27 @@ def test_what_a_config_cannot_express_is_refused_by_name(name, changes, told):
     assert told in str(raised.value) and "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rotary_percent": 0.5}, "rotary_percent=0.5 (release: 1.0). Train it with the release's values, or pass"),
+        # transformers refuses a config with such values.
+        (
+            {"window_size": (9.5, 0)},
+            "window_size=(9.5, 0) (release: (23, 0)). Train it with the release's values, or pass",
+        ),
+        (
+            {"max_position_embeddings": 4096.5},
+            "'max_position_embeddings' expected int, got float (value: 4096.5)). Pass",
+        ),
+    ],
+)
+def test_args_of_another_model_are_refused_with_what_to_pass(changes, message):
+    with pytest.raises(ValueError) as raised:
+        _export("Mistral, window", **changes)
+    assert f"{message} the source model of the checkpoint." in str(raised.value) and "\n" not in str(raised.value)
+
+
 def test_several_differences_are_all_named():
     with pytest.raises(ValueError, match=r"qk_layernorm=True .*rotary_percent=0.5") as raised:
         _export("Llama 2", rotary_percent=0.5, qk_layernorm=True, rotary_base=7)

@@ -26,7 +26,7 @@ from pathlib import Path
 import pytest
 from faults import LosingPower, Stepping, killed_at
 
-from megatron.bridge.release.export.output_dir import check_empty, check_free_space
+from megatron.bridge.release.export.output_dir import check_empty, check_free_space, check_location
 from megatron.bridge.release.export.publish import FolderPublication
 from megatron.bridge.release.write.filesystem import Filesystem
 
@@ -252,3 +252,58 @@ def test_room_is_asked_of_the_filesystem_of_a_folder_that_is_not_there(tmp_path)
     check_free_space(tmp_path / "a/b", 1)
     with pytest.raises(ValueError, match=f"^Not enough disk space for {tmp_path}/a/b: .* the export needs 1.00EB"):
         check_free_space(tmp_path / "a/b", 10**18)
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """A checkpoint directory with a release, in which an iteration is nested."""
+    root = tmp_path / "root"
+    for name in ("release", "release/iter_0000001"):
+        (root / name).mkdir(parents=True)
+        (root / name / ".metadata").touch()
+    return root
+
+
+@pytest.mark.parametrize("checkpoint", [".", "release", "release/iter_0000001"])
+@pytest.mark.parametrize(
+    "out",
+    ["release", "release/out", "release/iter_0000001/a/b", "iter_0000009", "iter_0000009/out", "x/../release/out"],
+)
+def test_an_export_into_a_checkpoint_folder_is_refused(root, tmp_path, checkpoint, out):
+    (root / "x").mkdir()
+    with pytest.raises(ValueError, match="checkpoint"):
+        check_location(root / out, [root / checkpoint], None)
+    # Through a symlink.
+    (tmp_path / "link").symlink_to(root)
+    with pytest.raises(ValueError, match="checkpoint"):
+        check_location(tmp_path / "link" / out, [root / checkpoint], None)
+    with pytest.raises(ValueError, match="checkpoint"):
+        check_location(root / out, [tmp_path / "link" / checkpoint], None)
+
+
+def test_an_export_that_a_symlink_makes_a_checkpoint_folder_is_refused(root, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (root / "iter_0000009").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="has the name of a checkpoint folder"):
+        check_location(root / "iter_0000009", [root], None)
+    (tmp_path / "out").symlink_to(root / "release")
+    with pytest.raises(ValueError, match="checkpoint"):
+        check_location(tmp_path / "out", [root], None)
+
+
+def test_an_export_beside_checkpoints_is_accepted(root, tmp_path):
+    for out in ("hf", "iter_3", "release.hf", "hf/release", "../root2/release"):
+        check_location(root / out, [root, root / "release"], tmp_path / "hf")
+    # A checkpoint directory may have any name.
+    root.rename(tmp_path / "release")
+    check_location(tmp_path / "release/hf", [tmp_path / "release"], None)
+    with pytest.raises(ValueError, match="inside the model's own folder"):
+        check_location(tmp_path / "hf/out", [tmp_path / "release"], tmp_path / "hf")
+
+
+def test_a_checkpoint_folder_of_any_name_is_no_place_for_an_export(tmp_path):
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy/.metadata").touch()
+    for out in ("copy", "copy/out"):
+        with pytest.raises(ValueError, match=f"is inside the checkpoint {tmp_path / 'copy'}"):
+            check_location(tmp_path / out, [tmp_path / "copy"], None)

@@ -22,12 +22,11 @@ from tqdm import tqdm
 
 from megatron.bridge.release.checkpoint_dir import read_root
 from megatron.bridge.release.cli.own_words import own_words, progress, release_warnings
-from megatron.bridge.release.errors import in_one_line
-from megatron.bridge.release.export.output_dir import check_empty, check_one_process
+from megatron.bridge.release.export.output_dir import check_empty, check_location, check_one_process
 from megatron.bridge.release.layout import METADATA, RELEASE
 from megatron.bridge.release.provenance import read_source, recorded_revision, require_source
 from megatron.bridge.release.release_location import find_release
-from megatron.bridge.release.source.model_dir import check_outside, look_at_model
+from megatron.bridge.release.source.model_dir import look_at_model
 from megatron.bridge.release.source.model_files import TOKENIZER_FILES, find_files
 from megatron.bridge.release.source_model import SourceModel
 from megatron.bridge.release.validation.output_dir import check_root
@@ -82,7 +81,7 @@ def _refuse_early(options: argparse.Namespace) -> tuple[Path, SourceModel, str |
     root, release = read_root(options.path), find_release(options.path, options.release)
     revision = options.revision or recorded_revision(release.parent, options.hf_model)
     source, _ = look_at_model(options.hf_model, {"revision": revision})
-    check_outside(options.out, source.folder)
+    check_location(options.out, (options.path, release), source.folder)
     if (release / METADATA).exists():
         require_source(release.parent, source)
     if options.iteration is None:
@@ -98,15 +97,11 @@ def _refuse_early(options: argparse.Namespace) -> tuple[Path, SourceModel, str |
 def _export(
     options: argparse.Namespace, checkpoint: Path, release: Path, source: SourceModel, show_progress: bool
 ) -> None:
-    from torch.distributed.checkpoint.api import CheckpointException
-
     from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
     from megatron.bridge.release.megatron_args.comparison import UnknownRopeFactorError
-    from megatron.bridge.release.source_model import SourceModel as BridgeSourceModel
 
     bridge = AutoBridge.from_hf_pretrained(source.folder, trust_remote_code=options.trust_remote_code)
-    # The package that starts without torch has classes of its own.
-    bridge.source_model = BridgeSourceModel(**vars(source))
+    bridge.source_model = source
     recorded = read_source(release)
     try:
         bridge.export_ckpt(
@@ -126,10 +121,6 @@ def _export(
             f"Unknown rope scaling factor: the args of {checkpoint} contain rope_scaling_factor={error.factor:g}, which "
             "Megatron-LM's own scripts ignore. Pass --rope-scaling-factor with the factor that the training applied."
         ) from error
-    except CheckpointException as error:
-        # It is no Exception, and has the causes of all ranks, of which there is one.
-        (cause,) = (cause for cause, _ in error.failures.values())
-        raise ValueError(f"{options.path} cannot be read ({in_one_line(cause)}).") from error
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -27,6 +27,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
+from megatron.bridge.release.errors import in_one_line
 from megatron.bridge.release.megatron_args.comparison import (
     applied_rope_scaling_factor,
     describe_differences,
@@ -171,18 +172,24 @@ def _require_trained(
     from megatron.bridge.release.validation.config import account_for_config
     from megatron.bridge.release.validation.provider import imported_args
 
-    config = _config(derived, bridge)
     try:
+        config = _config(derived, bridge)
         left = differing_arguments(args, imported_args(type(bridge).from_hf_config(config)))
-    except Exception:
-        # Another architecture's values: whatever its bridge raises, no import has these args.
+    except Exception as error:
+        # Another architecture's values: whatever its config or its bridge raises, no import has these args.
+        if not differences:
+            raise ValueError(
+                f"The checkpoint's arguments give no config of this model ({in_one_line(error)}). Pass the source model of "
+                "the checkpoint."
+            ) from error
         left = differences
     if left:
         # What the release has, where the rules did not change it.
         left = {name: (value, differences.get(name, (None, other))[1]) for name, (value, other) in left.items()}
         raise ValueError(
             "The checkpoint was trained with arguments that a Hugging Face config of this model cannot express: "
-            f"{describe_differences(left, 'release')}. Train it with the release's values."
+            f"{describe_differences(left, 'release')}. Train it with the release's values, or pass the source "
+            "model of the checkpoint."
         )
     refused = account_for_config(config).refused
     known = account_for_config(source).refused

@@ -24,12 +24,14 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from tqdm import tqdm
 
-from megatron.bridge.release.checkpoint_dir import left_folders, nearest
-from megatron.bridge.release.layout import LOCK, STAGING_PREFIX
+from megatron.bridge.release.checkpoint_dir import directory_of, left_folders, nearest
+from megatron.bridge.release.layout import LOCK, METADATA, STAGING_PREFIX, is_checkpoint_folder
+from megatron.bridge.release.source.model_dir import check_outside
 
 
 # Without it, neither transformers nor an inference engine takes the folder for a model.
@@ -93,6 +95,42 @@ def check_one_process() -> None:
     """Check that no other process takes part in an export. Raise ValueError."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("An export runs in one process. Start it without torchrun.")
+
+
+def check_location(folder: Path, checkpoints: Iterable[Path], model: Path | None) -> None:
+    """Check that an export is written neither into a checkpoint nor into the source model.
+
+    Args:
+        folder: Folder of the export; it need not exist.
+        checkpoints: Checkpoint directories, or checkpoint folders in them.
+        model: Folder of the source model; None if it has none on this host.
+
+    Raises:
+        ValueError: If the folder is in one of them, or has the name of a checkpoint folder in a checkpoint directory.
+    """
+    # As it is named, and where a symlink of that name leads.
+    paths = (folder.absolute().parent.resolve() / folder.name, folder.resolve())
+    for checkpoint in checkpoints:
+        for directory in (directory_of(checkpoint).resolve(), directory_of(checkpoint.resolve())):
+            for path in paths:
+                _check_outside_checkpoints(folder, path, directory)
+    if model is not None:
+        check_outside(folder, model)
+
+
+def _check_outside_checkpoints(folder: Path, path: Path, directory: Path) -> None:
+    if not path.is_relative_to(directory):
+        return
+    names = path.relative_to(directory).parts
+    if names and is_checkpoint_folder(names[0]):
+        if len(names) == 1:
+            raise ValueError(
+                f"The output path {folder} has the name of a checkpoint folder in {directory}. Use another output path."
+            )
+        directory /= names[0]
+    elif not (directory / METADATA).exists():
+        return
+    raise ValueError(f"The output path {folder} is inside the checkpoint {directory}. Use another output path.")
 
 
 def check_empty(folder: Path) -> None:

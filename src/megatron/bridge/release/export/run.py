@@ -22,11 +22,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from megatron.core.dist_checkpointing.core import CheckpointingException
+from torch.distributed.checkpoint.api import CheckpointException
 
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
-from megatron.bridge.release.export.checkpoint_tensors import model_tensors, require_all_converted
+from megatron.bridge.release.export.checkpoint_tensors import DTYPES, check_tensors, model_tensors, readable
 from megatron.bridge.release.export.model_files import copy_model_files, tokenizer_size
-from megatron.bridge.release.export.output_dir import check_empty, check_free_space, file_size
+from megatron.bridge.release.export.output_dir import check_empty, check_free_space, check_location, file_size
 from megatron.bridge.release.export.publish import FolderPublication
 from megatron.bridge.release.export.trained_model import TrainedModel
 from megatron.bridge.release.export.weight_shards import WeightShards
@@ -47,7 +49,7 @@ from megatron.bridge.utils.instantiate_utils import register_allowed_target_pref
 
 # The size of a file if the source model has no safetensors files to go by.
 _MAX_SHARD_SIZE = "5GB"
-_DTYPES = ("bfloat16", "float16", "float32")
+_DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 
 
 def export_checkpoint(
@@ -71,20 +73,21 @@ def export_checkpoint(
         checkpoint: Checkpoint directory, or a checkpoint folder in it.
         out: Folder to write; it need not exist, and may be an empty folder, a mount point or a symlink to one.
         release: Folder of the release that the training started from, if it is not next to the checkpoint folder.
-        dtype: Dtype of the exported tensors; None for the checkpoint's.
+        dtype: Dtype of the exported tensors; None for the widest of the checkpoint's weights.
         max_shard_size: Size of a weight file, in bytes or such as ``5GB``; None for the files of the source model.
         tokenizer: Folder of the tokenizer of the training, if it is not the source model's.
         rope_scaling_factor: The rope scaling factor that the training applied, if the checkpoint does not record it.
         source_path: Folder of the source model's code, if that is elsewhere.
-        strict: Whether a tensor of the source model that the checkpoint lacks is an error; else it is a warning.
+        strict: Whether a tensor of the source model that Megatron's model does not have is an error; else it is a
+            warning. A tensor of Megatron's model that the checkpoint lacks is always an error.
         show_progress: Whether to show a progress bar.
 
     Returns:
-        Whether there is a checkpoint.
+        Whether the checkpoint folder exists.
 
     Raises:
-        ValueError: If the checkpoint cannot be exported so, or lacks tensors, if the release is not the source model's, or
-            if the folder is not empty or has no room.
+        ValueError: If the checkpoint cannot be read or exported so, or lacks tensors, if the release is not the source
+            model's, or if the folder is not empty, has no room, or is inside a checkpoint or the source model.
         RuntimeError: If another process is writing into the folder.
         OSError: If a file cannot be written. Nothing of the export is in the folder then.
     """
@@ -94,25 +97,31 @@ def export_checkpoint(
     tokens = tokenizer_size(tokenizer, getattr(bridge.hf_pretrained, "trust_remote_code", False) is True)
     if release is not None:
         _require_release(Path(release), bridge)
-    for path in (folder, release or folder):
-        if out.resolve().is_relative_to(Path(path).resolve()):
-            raise ValueError(f"The output path {out} is inside the checkpoint {path}. Use another output path.")
     trained = TrainedModel.of(bridge, folder, tokens, rope_scaling_factor)
     if trained is None:
+        if Path(folder).is_dir():
+            raise ValueError(
+                f"{folder} contains no checkpoint. Pass a checkpoint directory, or a checkpoint folder in it."
+            )
+        # Megatron-Bridge raises its own error.
         return False
+    source = bridge.source_model.folder if bridge.source_model is not None else _source_name(bridge)
+    source_folder = Path(source) if source is not None and Path(source).is_dir() else None
+    check_location(out, (Path(folder), Path(release or folder)), source_folder)
     model_bridge = bridge._model_bridge
     if not model_bridge.SUPPORTS_HF_PRETRAINED_EXPORT:
         raise NotImplementedError(
             f"{type(model_bridge).__name__} supports no export of a complete Hugging Face model."
         )
-    require_all_converted(bridge, folder)
-    on_rank_0(lambda: _check_output(out, folder, target))
+    own = check_tensors(bridge, folder)
+    on_rank_0(lambda: _check_output(out, folder, target or own))
     publication = FolderPublication(out)
     staging = Path(on_rank_0(lambda: str(publication.begin_empty())))
     try:
         with ending_on_sigterm(f"nothing is published: {out} contains nothing of it. Export again."):
-            model = _load(bridge, folder, release, trained.overrides)
-            tensors = _tensors(bridge, model, target, show_progress)
+            with readable(folder, CheckpointException, CheckpointingException, OSError):
+                model = _load(bridge, folder, release, trained.overrides(own))
+            tensors = _tensors(bridge, model, own, target or own, show_progress)
             missing = _write_weights(bridge, tensors, staging, max_size)
             on_rank_0(lambda: _report_missing(missing, strict))
             on_rank_0(lambda: _write_files(trained, staging, tokenizer, source_path))
@@ -129,13 +138,19 @@ def _require_release(release: Path, bridge: Any) -> None:
             f"{release} is not a release. Name the folder {RELEASE}/ in the checkpoint directory that the training started "
             "from."
         )
-    source = bridge.source_model or getattr(bridge.hf_pretrained, "model_name_or_path", None) or bridge.hf_model_id
+    source = bridge.source_model or _source_name(bridge)
     if source is None:
         raise ValueError(
             f"A config has no weights to compare with the source of {release}. Export with "
             "AutoBridge.from_hf_pretrained, given the model that the training started from."
         )
     require_source(release.parent, source)
+
+
+def _source_name(bridge: Any) -> str | Path | None:
+    """Return the model ID or the folder of the source model; None if it is a config."""
+    name: str | Path | None = getattr(bridge.hf_pretrained, "model_name_or_path", None) or bridge.hf_model_id
+    return name
 
 
 def _load(bridge: Any, checkpoint: str, release: str | Path | None, overrides: Any) -> list[Any]:
@@ -157,27 +172,24 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
     name = str(dtype).removeprefix("torch.")
     if name not in _DTYPES:
         raise ValueError(f"The dtype of an export is one of {', '.join(_DTYPES)}, not {name}.")
-    value: torch.dtype = getattr(torch, name)
-    return value
+    return _DTYPES[name]
 
 
-def _check_output(out: Path, checkpoint: str, dtype: torch.dtype | None) -> None:
+def _check_output(out: Path, checkpoint: str, dtype: torch.dtype) -> None:
     check_root(out)
     check_empty(out)
     tensors = model_tensors(checkpoint).values()
-    sizes = (prod(tensor.global_shape) * (dtype or tensor.dtype).itemsize for tensor in tensors)
-    check_free_space(out, sum(sizes))
+    check_free_space(out, sum(prod(tensor.global_shape) for tensor in tensors) * dtype.itemsize)
 
 
 def _tensors(
-    bridge: Any, model: list[Any], dtype: torch.dtype | None, show_progress: bool
+    bridge: Any, model: list[Any], own: torch.dtype, dtype: torch.dtype, show_progress: bool
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the tensors of the Hugging Face model; those that the model keeps in another dtype than its own stay so."""
-    own = next(parameter.dtype for chunk in model for parameter in chunk.parameters() if parameter.is_floating_point())
     for name, tensor in bridge._model_bridge.stream_weights_megatron_to_hf(
         model, bridge.hf_pretrained, cpu=True, show_progress=show_progress
     ):
-        if dtype is not None and tensor.dtype == own:
+        if tensor.dtype == own:
             tensor = tensor.to(dtype)
         require_numbers(tensor, name)
         yield name, tensor

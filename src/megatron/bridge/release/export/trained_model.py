@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Derives the config, the vocabulary size and the dtype of an export from the args of the trained checkpoint."""
+"""Derives the config and the vocabulary size of an export from the args of the trained checkpoint."""
 
 import json
 from argparse import Namespace
@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from megatron.core.dist_checkpointing.serialization import load_common_state_dict, load_tensors_metadata
+from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from transformers import PretrainedConfig
 
 from megatron.bridge.models.model_provider import ModelProviderMixin
+from megatron.bridge.release.export.checkpoint_tensors import model_tensors, readable
 from megatron.bridge.release.export.config import export_config, exported_vocab_size
 from megatron.bridge.release.megatron_args.comparison import (
     applied_rope_scaling_factor,
@@ -44,8 +45,8 @@ from megatron.bridge.utils.host import without_host_values
 
 
 _EMBEDDING = "embedding.word_embeddings.weight"
-# The field that selects a dtype of parameters; float32 has none.
-_MIXED_PRECISION = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: None}
+# The fields that select a dtype of parameters; float32 has none.
+_MIXED_PRECISION = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 _DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 # Keywords of a model's loading that decide which config.json is read.
 _LOCATION = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
@@ -60,14 +61,12 @@ class TrainedModel:
         args: Args with which the checkpoint was trained.
         source: Content of the source model's config.json.
         vocab_size: Rows of the embedding to export; None if the checkpoint has no embedding of this name.
-        dtype: Dtype of the embedding; None if there is none.
     """
 
     bridge: Any
     args: Namespace
     source: dict[str, Any]
     vocab_size: int | None
-    dtype: torch.dtype | None
 
     @classmethod
     def of(
@@ -99,33 +98,33 @@ class TrainedModel:
         read_run_config.cache_clear()
         folder = find_checkpoint_folder(str(path))
         if not file_exists(f"{folder}/.metadata"):
-            # What is there instead is an error of the load.
             return None
         args = trained_args(folder)
         if rope_scaling_factor is not None:
             _set_rope_scaling_factor(args, rope_scaling_factor)
-        embedding = load_tensors_metadata(folder).get(_EMBEDDING)
+        embedding = model_tensors(folder).get(_EMBEDDING)
         vocab_size = None
         if embedding is not None:
             config = getattr(bridge.hf_pretrained, "config", bridge.hf_pretrained).get_text_config()
             declared = {"vocab_size": config.vocab_size}
             vocab_size = exported_vocab_size(args, declared, embedding.global_shape[0], tokenizer_size)
-        trained = cls(bridge, args, source_config(bridge), vocab_size, embedding and embedding.dtype)
+        trained = cls(bridge, args, source_config(bridge), vocab_size)
         trained.config("bfloat16")
         return trained
 
-    @property
-    def overrides(self) -> dict[str, Any]:
-        """The fields of the model to build that are those of the checkpoint, whatever its run config contains."""
+    def overrides(self, dtype: torch.dtype) -> dict[str, Any]:
+        """Return the fields of the model to build that are the checkpoint's, whatever its run config contains.
+
+        Args:
+            dtype: Dtype of the parameters.
+        """
         untied = getattr(self.args, "untie_embeddings_and_output_weights", None)
         fields: dict[str, Any] = {} if untied is None else {"share_embeddings_and_output_weights": not untied}
         if self.vocab_size is not None:
             fields |= {"vocab_size": self.vocab_size, "should_pad_vocab": False}
-        if self.dtype in _MIXED_PRECISION:
-            # A training may use another dtype than the release's.
-            fields |= {"params_dtype": self.dtype, "pipeline_dtype": self.dtype}
-            fields |= {name: self.dtype == dtype for dtype, name in _MIXED_PRECISION.items() if name}
-        return fields
+        # A training may use another dtype than the release's.
+        fields |= {"params_dtype": dtype, "pipeline_dtype": dtype}
+        return fields | {name: dtype == selected for selected, name in _MIXED_PRECISION.items()}
 
     def config(self, dtype: str) -> dict[str, Any]:
         """Return the content of the exported config.json for a dtype of the tensors."""
@@ -151,7 +150,7 @@ def trained_args(folder: str) -> Namespace:
 
     Raises:
         ArgsError: If an argument is missing.
-        ValueError: If the checkpoint has neither.
+        ValueError: If the checkpoint has neither, or cannot be read.
     """
     if file_exists(f"{folder}/run_config.yaml"):
         model, _ = load_model_config(folder)
@@ -161,7 +160,8 @@ def trained_args(folder: str) -> Namespace:
             args.max_position_embeddings = None
             setattr(args, BUILT_FACTOR, getattr(model, "rope_scaling_factor", None))
             return args
-    args = load_common_state_dict(folder).get("args")
+    with readable(folder):
+        args = load_common_state_dict(folder).get("args")
     if not isinstance(args, Namespace):
         raise ValueError(
             f"{folder} has no args: how the model was trained is not known. Save the checkpoint with Megatron-LM or "
