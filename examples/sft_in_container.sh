@@ -27,7 +27,7 @@ shift 3
 
 here=$(dirname "$0")
 pip install --no-deps "$here/.."
-python -W ignore -c "import megatron.bridge" ||
+python -W ignore -c "from megatron.bridge import AutoBridge" ||
     { echo "error: the container lacks what is named above; install it with pip, or leave out --no-deps" >&2; exit 1; }
 # A container that starts again goes on from what it saved, if that is of this model.
 if [ -e "$root/latest_checkpointed_iteration.txt" ]; then

@@ -14,7 +14,6 @@
 
 """Every current megatron-core reads what this fork writes. `make matrix` runs all of it, `make test` its ends."""
 
-import ast
 import json
 import os
 import subprocess
@@ -24,15 +23,10 @@ from pathlib import Path
 
 import pytest
 from models import make_tiny_llama
-from roots import stored_args
 from smollm2 import CACHED
 from workers import run_worker
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.models.gpt_provider import GPTModelProvider
-from megatron.bridge.release.megatron_args.args import megatron_lm_args
-from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
-from megatron.bridge.release.megatron_args.table import ARGUMENTS
 
 
 # The first of these is the oldest that Megatron-LM's users still run; the last is the one installed.
@@ -66,8 +60,6 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def _import(folder: Path, name: str) -> Path:
     AutoBridge.import_ckpt(make_tiny_llama(folder / "hf", name), folder / "root", release=True)
-    args = stored_args(folder / "root")
-    (folder / "printed_flags.txt").write_text(" ".join(megatron_lm_flags(args, restored=False)))
     return folder
 
 
@@ -104,20 +96,6 @@ def test_every_parameter_and_the_logits_are_hugging_faces(outcome, layout):
 def test_megatron_lms_own_loader_reads_where_the_wheel_carries_it(outcome):
     has_loader = tuple(map(int, outcome["core"].split("."))) >= (0, 17, 0)
     assert outcome["reader"] == ("load_checkpoint" if has_loader else "dist_checkpointing.load")
-
-
-@pytest.mark.parametrize("version", _versions(VERSIONS[3:]))
-def test_what_is_said_to_be_restored_is_what_use_checkpoint_args_restores(version):
-    tree = ast.parse((_core(version) / "megatron/training/checkpointing.py").read_text())
-    (function,) = (node for node in ast.walk(tree) if getattr(node, "name", "") == "load_args_from_checkpoint")
-    calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
-    set_arg = {call.args[0].value for call in calls if getattr(call.func, "id", "") == "_set_arg"}
-    # The padded size is restored, and needs neither of these.
-    given_by_another = {"vocab_size", "make_vocab_size_divisible_by"}
-    assert {argument.name for argument in ARGUMENTS if argument.restored} - given_by_another <= set_arg
-    stored = vars(megatron_lm_args(GPTModelProvider(num_layers=2, hidden_size=64, num_attention_heads=4)))
-    # They ask for this one, which no parser since core 0.14 has.
-    assert set_arg - set(stored) == {"apply_layernorm_1p"}
 
 
 @pytest.fixture(scope="module")

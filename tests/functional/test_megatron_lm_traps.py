@@ -102,7 +102,7 @@ def test_the_common_state_names_no_class_that_weights_only_refuses(tiny):
     assert set(found) <= {"argparse.Namespace"}
 
 
-def test_use_checkpoint_args_restores_a_part_and_the_printed_flags_the_rest(qk_norm):
+def test_use_checkpoint_args_restores_a_part_and_the_flags_the_rest(qk_norm):
     hf, root = qk_norm
     with megatron_lm(["--load", str(root), "--use-checkpoint-args"]) as args:
         assert args.num_layers == 2 and not args.qk_layernorm

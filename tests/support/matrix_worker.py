@@ -16,8 +16,7 @@
 
     PYTHONPATH=CORE torchrun --nproc-per-node 4 matrix_worker.py OUT.json "TP=1 PP=2,TP=2 PP=2" MODEL...
 
-A MODEL is a folder with the Hugging Face model ``hf``, its release ``root``, and ``printed_flags.txt``, the flags that
-``--use-checkpoint-args`` leaves.
+A MODEL is a folder with the Hugging Face model ``hf`` and its release ``root``.
 
 Each rank loads its part of the model into Megatron-LM's own modules, with `load_checkpoint` where the wheel
 carries Megatron-LM's training code (core 0.17 and later) and with `dist_checkpointing.load` where it does not,
@@ -62,7 +61,7 @@ except ImportError:
     arguments = None
 
 # How Megatron-LM is told of the model.
-WAYS = ("flags file", "printed flags") if arguments else ("the release's args",)
+WAYS = ("flags file", "use_checkpoint_args") if arguments else ("the release's args",)
 RUN_FLAGS = [
     *("--micro-batch-size", "1", "--train-iters", "1", "--lr", "1e-4", "--distributed-backend", "gloo"),
     *("--tokenizer-type", "NullTokenizer", "--use-cpu-initialization", "--exit-on-missing-checkpoint"),
@@ -74,9 +73,12 @@ RUN_FLAGS = [
 def parsed(folder: Path, tp: int, pp: int, way: str) -> argparse.Namespace:
     """Start Megatron-LM with the release's own flags, as its `initialize_megatron` does."""
     root = folder / "root"
-    file = folder / "printed_flags.txt" if way == "printed flags" else root / "release/megatron_lm_args.txt"
-    flags = [flag for flag in file.read_text().split() if flag not in ("--bf16", ENTRY_POINT_FLAG)]
-    flags += ["--use-checkpoint-args"] if way == "printed flags" else []
+    flags = [
+        flag
+        for flag in (root / "release/megatron_lm_args.txt").read_text().split()
+        if flag not in ("--bf16", ENTRY_POINT_FLAG)
+    ]
+    flags += ["--use-checkpoint-args"] if way == "use_checkpoint_args" else []
     layout = ["--tensor-model-parallel-size", str(tp), "--pipeline-model-parallel-size", str(pp)]
     argv = ["pretrain_gpt.py", *RUN_FLAGS, *flags, *layout, "--load", str(root), "--verify-integrity"]
     with mock.patch.object(sys, "argv", argv):

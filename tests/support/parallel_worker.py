@@ -33,13 +33,11 @@ from hf_logits import hf_logits, load_hf, wrong_logits
 from megatron.core import parallel_state
 from megatron_lm import llama_flags, load, logits, megatron_lm
 from models import megatron_tensors
-from roots import stored_args
 from tp_layout import wrong
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.layout import FLAGS_FILE
-from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
 from megatron.bridge.training.model_load_save import load_model_config, load_tokenizer
 from megatron.bridge.training.utils.checkpoint_root import read_tracker, resolve_checkpoint_folder
 
@@ -88,11 +86,8 @@ def read(hf: str, root: str) -> dict[str, list[str]]:
 
 def flags_of(root: Path) -> dict[str, list[str]]:
     """The two ways to start Megatron-LM from a release."""
-    args = stored_args(root)
-    return {
-        "printed flags": ["--use-checkpoint-args", *megatron_lm_flags(args, restored=False)],
-        "flags file": (root / "release" / FLAGS_FILE).read_text().split(),
-    }
+    flags = (root / "release" / FLAGS_FILE).read_text().split()
+    return {"flags file": flags, "use_checkpoint_args": [*flags, "--use-checkpoint-args"]}
 
 
 def read_experts(hf: str, root: Path, flags: list[str]) -> list[str]:

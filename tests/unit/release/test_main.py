@@ -74,6 +74,15 @@ def test_an_option_without_its_model_is_wrong(capsys, option):
     assert f"argument {option}: expected one argument" in _usage_error(capsys, "check", "root", option)
 
 
+@pytest.mark.parametrize("command", ["check", "launch", "repair"])
+def test_a_wrong_option_shows_the_usage_of_its_command(capsys, command):
+    shown = _usage_error(capsys, command, "root", "--lr", "1e-5")
+    assert shown.startswith(f"usage: python -m megatron.bridge.release {command} [-h]")
+    error = f"python -m megatron.bridge.release {command}: error: unrecognized arguments: --lr 1e-5"
+    advice = ". Flags of your own go after $(python -m megatron.bridge.release launch CKPT)"
+    assert shown.splitlines()[-1] == error + (advice if command == "launch" else "")
+
+
 def test_help_is_no_error_and_names_the_commands(capsys):
     with pytest.raises(SystemExit) as error:
         main(["--help"])

@@ -36,7 +36,7 @@ def get_args():
 """
 
 _SCRIPT = """
-import os, sys
+import argparse, os, sys
 {before}
 from megatron.core.models.gpt import GPTModel
 from megatron.training.global_vars import ARGS
@@ -45,7 +45,8 @@ class Subclass(GPTModel):
 {teacher}
 models = [GPTModel(None, 5, rope_scaling=True), Subclass(None, vocab_size=5, rope_scaling=True, rope_scaling_factor=8.0)]
 print([model.factor for model in models], getattr(ARGS, "built_rope_scaling_factor", None))
-print(GPTModel(None, 5).factor, __name__, sys.argv, os.path.realpath(sys.path[0]), "torch" in sys.modules)
+_, words = argparse.ArgumentParser().parse_known_args()
+print(GPTModel(None, 5).factor, __name__, words, os.path.realpath(sys.path[0]), "torch" in sys.modules)
 """
 
 
@@ -83,7 +84,7 @@ def test_models_are_built_with_the_factor_of_the_arguments(repository):
     words = ["--lr", "1", "--entry-point=megatron.bridge.release.megatron_lm", "--mock-data"]
     built, ran = _lines(_run(repository, "script.py", *words))
     assert built == "[32.0, 32.0] 32.0"
-    assert ran == f"8.0 __main__ ['script.py', '--lr', '1', '--mock-data'] {repository.resolve()} False"
+    assert ran == f"8.0 __main__ ['--lr', '1', '--mock-data'] {repository.resolve()} False"
 
 
 def test_the_core_of_the_script_is_corrected_from_any_directory(repository, tmp_path):
@@ -151,6 +152,41 @@ def test_another_launcher_passes_on_the_flag_that_only_the_entry_point_accepts(r
     assert "unrecognized arguments: --entry-point=megatron.bridge.release.megatron_lm" in run.stderr
 
 
+_PARENT = """
+import multiprocessing, sys
+from megatron.core.models.gpt import GPTModel
+def build(out):
+    print(GPTModel(None, 5, rope_scaling=True).factor, file=out, flush=True)
+def nested():
+    child = multiprocessing.get_context("spawn").Process(target=build, args=(None,))
+    child.start(), child.join(), sys.exit(child.exitcode)
+if __name__ == "__main__":
+    build(None)
+    child = multiprocessing.get_context({method!r}).Process(target={target})
+    child.start(), child.join(), sys.exit(child.exitcode)
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
+@pytest.mark.parametrize("target", ["build, args=(None,)", "nested"])
+def test_processes_of_multiprocessing_are_corrected(repository, method, target):
+    (repository / "parent.py").write_text(_PARENT.format(method=method, target=target))
+    run = _run(repository, "parent.py", "--entry-point=megatron.bridge.release.megatron_lm")
+    assert _lines(run) == ["32.0", "32.0"]
+
+
+def test_the_same_words_are_refused_in_a_process_of_its_own(repository):
+    end = "import subprocess\nif 'child' not in os.environ:\n    os.environ['child'] = ''\n"
+    end += "    sys.exit(subprocess.run([sys.executable, *sys.argv]).returncode)"
+    (repository / "script.py").write_text(
+        "import argparse, os, sys\nfrom megatron.core.models.gpt import GPTModel\n"
+        f"argparse.ArgumentParser().parse_args()\nprint(GPTModel(None, 5, rope_scaling=True).factor, flush=True)\n{end}\n"
+    )
+    run = _run(repository, "script.py", "--entry-point=megatron.bridge.release.megatron_lm")
+    assert run.returncode == 2 and run.stdout == "32.0\n"
+    assert "unrecognized arguments: --entry-point=megatron.bridge.release.megatron_lm" in run.stderr
+
+
 @pytest.mark.parametrize("end", ["", "sys.exit()", "sys.exit(0)"])
 @pytest.mark.parametrize("start", ["import sys", "import sys; from megatron.core.models.gpt import GPTModel"])
 def test_a_script_that_built_no_model_is_an_error_when_it_ends(repository, start, end):
@@ -175,4 +211,4 @@ def test_the_arguments_may_be_those_that_the_script_sets(repository):
     _write_script(
         repository / "script.py", "sys.argv = ['x', '--entry-point=megatron.bridge.release.megatron_lm', '1']"
     )
-    assert _lines(_run(repository, "script.py"))[1].startswith("8.0 __main__ ['x', '1']")
+    assert _lines(_run(repository, "script.py"))[1].startswith("8.0 __main__ ['1']")

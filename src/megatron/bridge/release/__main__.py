@@ -19,7 +19,7 @@ import os
 import signal
 import sys
 
-from megatron.bridge.release.cli.parser import make_parser
+from megatron.bridge.release.cli.parser import make_parser, parse
 from megatron.bridge.release.errors import in_one_line, join_sentences
 from megatron.bridge.release.option_errors import OptionError
 
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         import argcomplete
 
         argcomplete.autocomplete(parser)
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
     try:
         status = int(options.run(options))
         sys.stdout.flush()

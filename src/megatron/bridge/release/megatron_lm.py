@@ -21,10 +21,12 @@ point passes the factor to `GPTModel`, then runs the script. It works for pretra
 ModelOpt. It imports neither torch nor Megatron Core before the script does: the script decides which one it runs with.
 """
 
+import argparse
 import functools
 import importlib.abc
 import importlib.machinery
 import inspect
+import multiprocessing.spawn
 import os
 import runpy
 import sys
@@ -51,13 +53,7 @@ def main() -> None:
     del sys.argv[0]
     if not sys.flags.safe_path:
         sys.path[0] = os.path.dirname(os.path.abspath(script))
-    if _GPT_MODEL in sys.modules:
-        sys.exit(
-            f"error: {_GPT_MODEL} is imported before {ENTRY_POINT} can correct it, by sitecustomize, a .pth file or a "
-            "wrapper. Remove that import."
-        )
-    finder = _Finder()
-    sys.meta_path.insert(0, finder)
+    finder = _find_gpt_model()
     try:
         runpy.run_path(script, run_name="__main__")
     except SystemExit as end:
@@ -68,6 +64,42 @@ def main() -> None:
             f"error: {script} ended without building a GPT model in this process: {ENTRY_POINT} has corrected nothing. A "
             f"launcher comes before it: {_USAGE}"
         )
+
+
+def _find_gpt_model() -> "_Finder":
+    """Let this process, and those that it starts with multiprocessing, correct Megatron Core's GPT model."""
+    if _GPT_MODEL in sys.modules:
+        sys.exit(
+            f"error: {_GPT_MODEL} is imported before {ENTRY_POINT} can correct it, by sitecustomize, a .pth file or a "
+            "wrapper. Remove that import."
+        )
+    finder = _Finder()
+    sys.meta_path.insert(0, finder)
+    prepare = multiprocessing.spawn.get_preparation_data
+    multiprocessing.spawn.get_preparation_data = lambda name: prepare(name) | {ENTRY_POINT: _InChild()}
+    return finder
+
+
+class _InChild:
+    """Calls `_find_gpt_model` in a process that unpickles it, which multiprocessing does before it imports the script."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not of __main__, which is the script there.
+        return importlib.import_module(ENTRY_POINT)._find_gpt_model, ()
+
+
+def _without_flag(parse: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a parser's method that ignores the flag.
+
+    It stays in `sys.argv`, so that another process, started with the same words, is refused by its own parser.
+    """
+
+    @functools.wraps(parse)
+    def parse_known_args(parser: Any, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        words = sys.argv[1:] if args is None else args
+        return parse(parser, [word for word in words if word != ENTRY_POINT_FLAG], namespace)
+
+    return parse_known_args
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -98,8 +130,9 @@ class _Finder(importlib.abc.MetaPathFinder):
         def exec_module(module: ModuleType) -> None:
             execute(module)
             module.GPTModel.__init__ = self._with_factor(module.GPTModel.__init__)
-            # Until here, whatever the script starts gets the flag too, and Megatron-LM's parser refuses it there.
-            sys.argv[:] = [word for word in sys.argv if word != ENTRY_POINT_FLAG]
+            argparse.ArgumentParser.parse_known_args = _without_flag(  # type: ignore[method-assign]
+                argparse.ArgumentParser.parse_known_args
+            )
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

@@ -25,7 +25,7 @@ BUILT_IN_ROPE_SCALING_FACTOR = 8.0
 
 ENTRY_POINT = "megatron.bridge.release.megatron_lm"
 
-# Only the entry point accepts this flag, and removes it. Megatron-LM's parser refuses it: without the entry point, a
+# Only the entry point accepts this flag. Megatron-LM's parser refuses it: without the entry point, a
 # launch fails.
 ENTRY_POINT_FLAG = f"--entry-point={ENTRY_POINT}"
 

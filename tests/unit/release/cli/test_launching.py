@@ -184,6 +184,16 @@ def test_a_training_continues_with_the_factor_that_it_applied(release, recorded,
         ({"group_query_attention": True, "num_query_groups": 1}, "num_query_groups=1 (release: 2)"),
         ({"use_rope_scaling": True, "rope_scaling_factor": 32.0}, "do not record which factor"),
         ({"num_layers": None}, "args.num_layers is None"),
+        ({"layernorm_epsilon": "1e-3"}, "args contain layernorm_epsilon='1e-3', which is not a number"),
+        ({"layernorm_epsilon": float("nan")}, "args contain layernorm_epsilon=nan, which is not a finite number"),
+        (
+            {"use_rope_scaling": True, "built_rope_scaling_factor": "abc"},
+            "args contain built_rope_scaling_factor='abc', which is not a number",
+        ),
+        # The tokenizer that it belongs to is not the release's.
+        ({"vocab_size": 9, "padded_vocab_size": 16}, "vocab_size=9 (release: 8)"),
+        ({"vocab_size": 7}, "vocab_size=7 (release: 8)"),
+        ({"vocab_size": None, "padded_vocab_size": 16}, "vocab_size=None (release: 8)"),
     ],
 )
 def test_a_training_that_no_flags_express_is_refused(release, trained, named, capsys):
@@ -191,6 +201,26 @@ def test_a_training_that_no_flags_express_is_refused(release, trained, named, ca
     error = _error(capsys, str(release.root))
     assert str(step.folder) in error and named in error
     assert f"those of the release are in {release.folder}/megatron_lm_args.txt." in error
+
+
+@pytest.mark.parametrize("name", ["layernorm_epsilon", "qk_layernorm", "use_rope_scaling"])
+def test_args_that_lack_an_argument_are_refused(release, args, name, capsys):
+    step = _train(release)
+    values = {key: value for key, value in args.items() if key != name}
+    step.write_state("common.pt", {"iteration": 5, "args": Namespace(**values)})
+    assert f"{step.folder}: The checkpoint's args lack {name}, so" in _error(capsys, str(release.root))
+
+
+@pytest.mark.parametrize("value", ["x y", "x;y", "$x", "x'y", "x\\y", "x?", "`x`", "x\ny"])
+def test_an_argument_that_a_shell_changes_is_refused(release, value, capsys):
+    step = _train(release, position_embedding_type=value)
+    error = _error(capsys, str(release.root))
+    assert str(step.folder) in error and " ".join(shlex.quote(f"--position-embedding-type={value}").split()) in error
+
+
+def test_a_training_without_a_vocabulary_has_the_releases(release, capsys):
+    _train(release, vocab_size=None)
+    assert _changed(capsys, release) == (set(), set())
 
 
 def test_a_training_without_args_is_refused(release, capsys):
@@ -257,6 +287,19 @@ def test_a_path_with_a_space_is_not_for_a_shell_that_takes_words_apart(release, 
     assert "has a character in it, such as a space" in _error(capsys, str(release.root))
     assert main(["launch", str(release.root), "--format", "yaml"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["MODEL_ARGS"]["--load"] == str(release.root)
+
+
+def test_the_path_of_another_release_is_refused_as_well(release, tmp_path, capsys):
+    _train(release)
+    trained = tmp_path / "trained"
+    trained.mkdir()
+    (release.root / "iter_0000005").rename(trained / "iter_0000005")
+    release.tracker.rename(trained / release.tracker.name)
+    release.tracker.write_text("release")
+    assert main(["launch", str(trained), "--release", str(release.root)]) == 0
+    capsys.readouterr()
+    spaced = release.root.rename(release.root.with_name("a root"))
+    assert f"'{spaced}/release' has a character" in _error(capsys, str(trained), "--release", str(spaced))
 
 
 def test_a_path_that_a_shell_would_fill_in_is_refused(release, capsys):

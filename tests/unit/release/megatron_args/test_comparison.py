@@ -156,7 +156,11 @@ def test_an_unrecorded_rope_factor_is_an_error():
 
 
 @pytest.mark.parametrize(
-    "name", ["layernorm_epsilon", "position_embedding_type", "rotary_base", "group_query_attention"]
+    "name",
+    [
+        *("layernorm_epsilon", "position_embedding_type", "rotary_base", "group_query_attention"),
+        *("multi_latent_attention", "num_experts", "use_rope_scaling"),
+    ],
 )
 def test_args_without_an_argument_that_every_version_has_are_an_error(name):
     require_arguments(Namespace(**DENSE))
@@ -180,10 +184,21 @@ def test_args_may_lack_what_their_version_does_not_have():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("vocab_size", "500"), ("layernorm_epsilon", None), ("rotary_base", "10k"), ("num_layers", True)],
+    [
+        *(("vocab_size", "500"), ("layernorm_epsilon", None), ("rotary_base", "10k"), ("num_layers", True)),
+        (BUILT_FACTOR, "abc"),
+    ],
 )
 def test_args_that_are_no_numbers_are_an_error(name, value):
     with pytest.raises(ArgsError, match=f"contain {name}={value!r}, which is not a number") as raised:
+        require_arguments(Namespace(**DENSE | {name: value}))
+    assert raised.value.names == [name]
+
+
+@pytest.mark.parametrize("name", ["layernorm_epsilon", "rotary_percent", "rope_scaling_factor", BUILT_FACTOR])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_args_that_are_not_finite_are_an_error(name, value):
+    with pytest.raises(ArgsError, match=f"contain {name}={value}, which is not a finite number") as raised:
         require_arguments(Namespace(**DENSE | {name: value}))
     assert raised.value.names == [name]
 

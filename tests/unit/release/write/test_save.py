@@ -14,7 +14,6 @@
 
 """A save that is given ``release=True`` is staged, and published when it is whole."""
 
-import argparse
 import os
 import signal
 from pathlib import Path
@@ -42,13 +41,6 @@ def save(model, path, release=False, overwrite=False, stop=None) -> str:
     return published_root(str(path))
 
 
-@pytest.fixture(autouse=True)
-def args(monkeypatch):
-    """The args that a release carries."""
-    monkeypatch.setattr(saving, "load_args", lambda folder: argparse.Namespace())
-    monkeypatch.setattr(saving, "megatron_lm_flags", lambda args, restored: ["--swiglu"])
-
-
 def _names(root: Path) -> list[str]:
     return sorted(path.name for path in root.iterdir()) if root.exists() else []
 
@@ -56,14 +48,16 @@ def _names(root: Path) -> list[str]:
 WHOLE = ["latest_checkpointed_iteration.txt", "latest_train_state.pt", "release"]
 
 
-def test_a_release_is_published_and_told_of(tmp_path, capsys):
+def test_a_release_is_published_and_told_of(tmp_path, capsys, monkeypatch):
     root = tmp_path / "a folder" / "root"
     assert save("one", root, release=True) == str(root)
     assert _names(root) == WHOLE and (root / "release/.metadata").read_text() == "one"
     told = capsys.readouterr().out
-    assert f"--load '{root}' --exit-on-missing-checkpoint --use-checkpoint-args --swiglu" in told
-    assert f"python -m megatron.bridge.release launch '{root}'" in told
-    assert "\nNote: A note." in told
+    command = f"  python -m megatron.bridge.release launch '{root}'"
+    assert told == f"Start Megatron-LM from {root} with the command that this prints:\n{command}\nNote: A note.\n"
+    monkeypatch.chdir(tmp_path)
+    save("one", "a folder/other", release=True)
+    assert f"\n  python -m megatron.bridge.release launch '{root.parent}/other'\n" in capsys.readouterr().out
 
 
 def test_any_other_save_is_called_as_it_is(tmp_path, capsys):

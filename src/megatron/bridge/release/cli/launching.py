@@ -39,7 +39,8 @@ _SAFE = re.compile(r"[\w@%+=:,./-]+")
 def run_launch(options: argparse.Namespace) -> int:
     """Print the command, or the flags as YAML."""
     root = Path(os.path.abspath(options.path))
-    launch = _launch(root, find_release(root, options.release))
+    release = find_release(root, options.release)
+    launch = _launch(root, release)
     flags = launch.flags
     if launch.differences:
         print(
@@ -53,11 +54,12 @@ def run_launch(options: argparse.Namespace) -> int:
         print(yaml.safe_dump({"MODEL_ARGS": _model_args(flags)}, sort_keys=False), end="")
     else:
         # $(...) takes words apart at spaces, fills in patterns, and leaves quotes in them.
-        if not _SAFE.fullmatch(str(root)):
-            raise ValueError(
-                f"{shlex.quote(str(root))} has a character in it, such as a space, that a shell does not take as it is. Move it to a "
-                "path of letters and digits, or take --format yaml or --json."
-            )
+        for path in (str(root), os.path.abspath(release)):
+            if not _SAFE.fullmatch(path):
+                raise ValueError(
+                    f"{shlex.quote(path)} has a character in it, such as a space, that a shell does not take as it is. "
+                    "Move it to a path of letters and digits, or take --format yaml or --json."
+                )
         print(*launch_command(flags))
     return 0
 

@@ -68,6 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--json", action="store_true", help="print the result as JSON")
         command.add_argument("-v", "--verbose", action="store_true", help="show the output of the libraries on stderr")
+        command.set_defaults(parser=command, advice="")
         return command
 
     _add_import(add("import", "import a Hugging Face model as a release", "meta-llama/Llama-3.2-1B ckpt"))
@@ -82,7 +83,8 @@ def make_parser() -> argparse.ArgumentParser:
     launch = add("launch", "print the command that starts Megatron-LM from a root", "ckpt --format yaml")
     launch.description = (
         "Print the command that starts Megatron-LM from a root: with the flags of the model and its tokenizer, sequences of at "
-        f"most {SEQ_LENGTH} tokens, a save every 500 iterations if --save follows, and no evaluation. Flags given after it win."
+        f"most {SEQ_LENGTH} tokens, a save every 500 iterations if --save follows, and no evaluation. Flags of your own go after the printed command; "
+        "they win."
     )
     _add_root(launch)
     launch.add_argument(
@@ -92,7 +94,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="without --json. shell: one line, for $(...) in Megatron-LM's folder; yaml: the flags as MODEL_ARGS, for launchers",
     )
     _add_release(launch)
-    launch.set_defaults(run=run_launch)
+    launch.set_defaults(run=run_launch, advice=f". Flags of your own go after $({program} launch CKPT)")
     for name, run, text in (
         ("repair", run_repair, "turn an import of upstream's, or one modified by a rename script, into a release"),
         ("revert", run_revert, "restore upstream's layout"),
@@ -102,6 +104,14 @@ def make_parser() -> argparse.ArgumentParser:
         command.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
         command.set_defaults(run=run)
     return parser
+
+
+def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
+    """Parse a command line. An error shows the usage of the command that it is in."""
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{options.advice}")
+    return options
 
 
 def _add_import(command: argparse.ArgumentParser) -> None:

@@ -102,10 +102,13 @@ _LATER_ARGUMENTS = frozenset(
     }
 )
 
+# Arguments that decide which other ones are needed. Every version has them.
+_TABLE_SWITCHES = {"multi_latent_attention", "num_experts", "use_rope_scaling"}
+
 # Arguments that this package computes with: each is a number, the optional ones may be None.
 _NUMBERS = ("hidden_size", "layernorm_epsilon", "num_attention_heads", "num_layers", "rotary_base")
 _OPTIONAL_NUMBERS = (
-    *("make_vocab_size_divisible_by", "max_position_embeddings", "rope_scaling_factor"),
+    *(BUILT_FACTOR, "make_vocab_size_divisible_by", "max_position_embeddings", "rope_scaling_factor"),
     *("rotary_seq_len_interpolation_factor", "seq_length", "tensor_model_parallel_size", "vocab_size"),
 )
 
@@ -178,17 +181,20 @@ def require_arguments(args: Namespace) -> None:
         args: Args of a checkpoint of any Megatron-LM from core 0.14 on.
 
     Raises:
-        ArgsError: If an argument is missing, or is not a number where one is needed. One line.
+        ArgsError: If an argument is missing, is NaN or Inf, or is not a number where one is needed. One line.
     """
     values = vars(in_current_names(args))
     needed = {argument.name for table in tables_of(Namespace(**values)) for argument in table}
     needed &= MODEL_ARGUMENTS - _CHOSEN_FOR_TRAINING - _LATER_ARGUMENTS
-    if missing := sorted(needed - values.keys()):
+    if missing := sorted((needed | _TABLE_SWITCHES) - values.keys()):
         raise ArgsError(f"lack {', '.join(missing)}", missing)
     for name in (*_NUMBERS, *_OPTIONAL_NUMBERS):
         value = values.get(name)
         if type(value) not in (int, float) and not (value is None and name in _OPTIONAL_NUMBERS):
             raise ArgsError(f"contain {name}={value!r}, which is not a number", [name])
+    for name in sorted({*MODEL_ARGUMENTS, *_OPTIONAL_NUMBERS} & values.keys()):
+        if isinstance(values[name], float) and not math.isfinite(values[name]):
+            raise ArgsError(f"contain {name}={values[name]!r}, which is not a finite number", [name])
 
 
 def differing_arguments(args: Namespace, expected: Namespace) -> dict[str, tuple[Any, Any]]:

@@ -25,12 +25,11 @@ from megatron.bridge.release.megatron_args.table import UNCOMMON, Argument, tabl
 from megatron.bridge.release.rope_factor import ENTRY_POINT_FLAG, is_factor_ignored
 
 
-def megatron_lm_flags(args: Namespace, *, restored: bool = True) -> list[str]:
+def megatron_lm_flags(args: Namespace) -> list[str]:
     """Return the command line with which Megatron-LM builds the model of a checkpoint's args.
 
     Args:
         args: Args of a checkpoint.
-        restored: Whether to give also the flags that ``--use-checkpoint-args`` makes needless.
 
     Returns:
         Words: ``--flag``, ``--flag=value``, or a flag and each of its several values. None holds a blank, a
@@ -40,8 +39,7 @@ def megatron_lm_flags(args: Namespace, *, restored: bool = True) -> list[str]:
     for table in tables_of(args):
         for argument in table:
             value = getattr(args, argument.name, None)
-            needless = argument.restored and not restored
-            if argument.flag is None or value is None or needless or not isinstance(value, argument.types):
+            if argument.flag is None or value is None or not isinstance(value, argument.types):
                 continue
             if isinstance(value, bool):
                 words += [argument.flag] if value != argument.default else []

@@ -34,8 +34,6 @@ class Argument:
         convert: Makes the argument's value from the fields' values, in their order.
         types: The types that the parser accepts; a value of any other type is left out of the flags.
         pattern: Whether a list is a pattern of layers, given as one word; otherwise each item is a word.
-        restored: Whether ``--use-checkpoint-args`` takes it from the checkpoint in every Megatron-LM from
-            core 0.14 to 0.19.
     """
 
     name: str
@@ -45,7 +43,6 @@ class Argument:
     convert: Callable[..., Any] = lambda value: value
     types: type | tuple[type, ...] = object
     pattern: bool = False
-    restored: bool = False
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -100,26 +97,25 @@ def _padded_vocab_size(vocab_size: int | None, divisible_by: int | None) -> int 
 
 
 MODEL = (
-    Argument("num_layers", "--num-layers", restored=True),
-    Argument("hidden_size", "--hidden-size", restored=True),
-    Argument("ffn_hidden_size", "--ffn-hidden-size", restored=True),
-    Argument("num_attention_heads", "--num-attention-heads", restored=True),
+    Argument("num_layers", "--num-layers"),
+    Argument("hidden_size", "--hidden-size"),
+    Argument("ffn_hidden_size", "--ffn-hidden-size"),
+    Argument("num_attention_heads", "--num-attention-heads"),
     Argument(
         "group_query_attention",
         "--group-query-attention",
         False,
         ("num_query_groups",),
         lambda n: n is not None,
-        restored=True,
     ),
-    Argument("num_query_groups", "--num-query-groups", 1, restored=True),
-    Argument("kv_channels", "--kv-channels", restored=True),
-    Argument("seq_length", "--seq-length", restored=True),
-    Argument("max_position_embeddings", "--max-position-embeddings", model_fields=("seq_length",), restored=True),
-    Argument("position_embedding_type", "--position-embedding-type", "learned_absolute", restored=True),
-    Argument("rotary_base", "--rotary-base", 10000, convert=_whole, types=int, restored=True),
-    Argument("rotary_percent", "--rotary-percent", 1.0, restored=True),
-    Argument("rotary_interleaved", "--rotary-interleaved", False, restored=True),
+    Argument("num_query_groups", "--num-query-groups", 1),
+    Argument("kv_channels", "--kv-channels"),
+    Argument("seq_length", "--seq-length"),
+    Argument("max_position_embeddings", "--max-position-embeddings", model_fields=("seq_length",)),
+    Argument("position_embedding_type", "--position-embedding-type", "learned_absolute"),
+    Argument("rotary_base", "--rotary-base", 10000, convert=_whole, types=int),
+    Argument("rotary_percent", "--rotary-percent", 1.0),
+    Argument("rotary_interleaved", "--rotary-interleaved", False),
     Argument(
         "rotary_seq_len_interpolation_factor",
         "--rotary-seq-len-interpolation-factor",
@@ -127,11 +123,11 @@ MODEL = (
         convert=_whole,
         types=int,
     ),
-    Argument("normalization", "--normalization", "LayerNorm", restored=True),
+    Argument("normalization", "--normalization", "LayerNorm"),
     Argument("layernorm_epsilon", "--norm-epsilon", 1e-05),
     Argument("layernorm_zero_centered_gamma", "--apply-layernorm-1p", False),
     Argument("qk_layernorm", "--qk-layernorm", False),
-    Argument("add_bias_linear", "--disable-bias-linear", True, restored=True),
+    Argument("add_bias_linear", "--disable-bias-linear", True),
     Argument(
         "add_qkv_bias",
         "--add-qkv-bias",
@@ -139,9 +135,8 @@ MODEL = (
         ("add_qkv_bias", "add_bias_linear"),
         # As Megatron-LM sets it when it validates its arguments.
         lambda of_qkv, of_all: bool(of_qkv or of_all),
-        restored=True,
     ),
-    Argument("swiglu", "--swiglu", False, ("activation_func", "gated_linear_unit"), _is_swiglu, restored=True),
+    Argument("swiglu", "--swiglu", False, ("activation_func", "gated_linear_unit"), _is_swiglu),
     Argument("quick_geglu", "--quick-geglu", False, ("activation_func", "gated_linear_unit"), _is_quick_geglu),
     Argument(
         "squared_relu",
@@ -149,7 +144,6 @@ MODEL = (
         False,
         ("activation_func", "gated_linear_unit"),
         _is_squared_relu,
-        restored=True,
     ),
     Argument(
         "untie_embeddings_and_output_weights",
@@ -157,25 +151,21 @@ MODEL = (
         False,
         ("share_embeddings_and_output_weights",),
         _not,
-        restored=True,
     ),
-    Argument("attention_dropout", "--attention-dropout", 0.1, restored=True),
-    Argument("hidden_dropout", "--hidden-dropout", 0.1, restored=True),
-    # --use-checkpoint-args needs neither of the first two: it restores the third.
-    Argument("vocab_size", "--vocab-size", restored=True),
+    Argument("attention_dropout", "--attention-dropout", 0.1),
+    Argument("hidden_dropout", "--hidden-dropout", 0.1),
+    Argument("vocab_size", "--vocab-size"),
     Argument(
         "make_vocab_size_divisible_by",
         "--make-vocab-size-divisible-by",
         128,
         convert=_vocabulary_multiple,
-        restored=True,
     ),
     Argument(
         "padded_vocab_size",
         "--padded-vocab-size",
         model_fields=("vocab_size", "make_vocab_size_divisible_by"),
         convert=_padded_vocab_size,
-        restored=True,
     ),
     Argument("bf16", "--bf16", False),
     Argument("fp16", "--fp16", False),
@@ -192,11 +182,11 @@ _ROPE_SCALING = (
 )
 
 _EXPERTS = (
-    Argument("num_experts", "--num-experts", model_fields=("num_moe_experts",), restored=True),
-    Argument("moe_ffn_hidden_size", "--moe-ffn-hidden-size", restored=True),
-    Argument("moe_layer_freq", "--moe-layer-freq", 1, pattern=True, restored=True),
-    Argument("moe_router_topk", "--moe-router-topk", 2, restored=True),
-    Argument("moe_router_pre_softmax", "--moe-router-pre-softmax", False, restored=True),
+    Argument("num_experts", "--num-experts", model_fields=("num_moe_experts",)),
+    Argument("moe_ffn_hidden_size", "--moe-ffn-hidden-size"),
+    Argument("moe_layer_freq", "--moe-layer-freq", 1, pattern=True),
+    Argument("moe_router_topk", "--moe-router-topk", 2),
+    Argument("moe_router_pre_softmax", "--moe-router-pre-softmax", False),
     Argument("moe_router_score_function", "--moe-router-score-function", "softmax"),
     Argument("moe_router_topk_scaling_factor", "--moe-router-topk-scaling-factor"),
     Argument("moe_router_enable_expert_bias", "--moe-router-enable-expert-bias", False),
@@ -207,9 +197,9 @@ _EXPERTS = (
     Argument("moe_router_bias_update_rate", "--moe-router-bias-update-rate", 0.001),
     Argument("moe_aux_loss_coeff", "--moe-aux-loss-coeff", 0.0),
     Argument("moe_z_loss_coeff", "--moe-z-loss-coeff"),
-    Argument("moe_shared_expert_intermediate_size", "--moe-shared-expert-intermediate-size", restored=True),
+    Argument("moe_shared_expert_intermediate_size", "--moe-shared-expert-intermediate-size"),
     Argument("moe_shared_expert_gate", "--moe-shared-expert-gate", False),
-    Argument("moe_grouped_gemm", "--moe-grouped-gemm", False, restored=True),
+    Argument("moe_grouped_gemm", "--moe-grouped-gemm", False),
     Argument("moe_token_dispatcher_type", "--moe-token-dispatcher-type", "allgather"),
 )
 
@@ -244,7 +234,7 @@ _YARN = (
 # Few models have these, and not every Megatron-LM knows the flags: they are given where they say something.
 UNCOMMON = (
     Argument("activation_func_clamp_value", "--activation-func-clamp-value"),
-    Argument("apply_query_key_layer_scaling", "--apply-query-key-layer-scaling", False, restored=True),
+    Argument("apply_query_key_layer_scaling", "--apply-query-key-layer-scaling", False),
     Argument("apply_residual_connection_post_layernorm", "--apply-residual-connection-post-layernorm", False),
     Argument("attention_output_gate", "--attention-output-gate", False),
     Argument("attention_softmax_in_fp32", "--attention-softmax-in-fp32", False),
@@ -306,10 +296,10 @@ _HYBRID = (
         ("is_hybrid_model", "hybrid_layer_pattern"),
         lambda is_hybrid, pattern: bool(is_hybrid or pattern),
     ),
-    Argument("mamba_state_dim", "--mamba-state-dim", 128, restored=True),
-    Argument("mamba_head_dim", "--mamba-head-dim", 64, restored=True),
-    Argument("mamba_num_groups", "--mamba-num-groups", 8, restored=True),
-    Argument("mamba_num_heads", "--mamba-num-heads", restored=True),
+    Argument("mamba_state_dim", "--mamba-state-dim", 128),
+    Argument("mamba_head_dim", "--mamba-head-dim", 64),
+    Argument("mamba_num_groups", "--mamba-num-groups", 8),
+    Argument("mamba_num_heads", "--mamba-num-heads"),
 )
 
 # How the run that wrote the checkpoint was laid out. It loads at any other layout, so they are no flags.

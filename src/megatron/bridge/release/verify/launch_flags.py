@@ -15,6 +15,8 @@
 """The command that starts Megatron-LM from a checkpoint directory."""
 
 import os
+import re
+import shlex
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +26,12 @@ from typing import Any
 from megatron.bridge.release.commands import repair_command
 from megatron.bridge.release.layout import FLAGS_FILE, TOKENIZER
 from megatron.bridge.release.megatron_args.comparison import (
+    ArgsError,
     UnknownRopeFactorError,
     applied_rope_scaling_factor,
     describe_differences,
     in_current_names,
+    require_arguments,
 )
 from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
 from megatron.bridge.release.megatron_args.table import MODEL_ARGUMENTS, tables_of
@@ -43,6 +47,9 @@ SEQ_LENGTH = 4096
 
 # From core 0.16 on, Megatron-LM has no default for the last two; without the first it refuses --save.
 RUN_FLAGS = ("--save-interval", "500", "--eval-interval", "500", "--eval-iters", "0")
+
+# Flags that a shell passes on as they are when $(...) contains them; none is the pattern of a file.
+_PLAIN = re.compile(r"[\w@%+=:,./|*()\[\]-]+")
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,11 @@ def launch_flags(root: Path, folder: Path, release: Path) -> Launch:
         length or SEQ_LENGTH for length in (args.seq_length, args.max_position_embeddings, SEQ_LENGTH)
     )
     flags = megatron_lm_flags(args)
+    if unsafe := [flag for flag in flags if not _PLAIN.fullmatch(flag)]:
+        raise ValueError(
+            f"{folder}: the args contain characters that a shell does not pass on as they are: "
+            f"{shlex.join(unsafe)}. Start Megatron-LM with flags of your own."
+        )
     if (release / TOKENIZER).is_dir():
         flags += ["--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(release / TOKENIZER)]
     return Launch([*flags, "--load", str(root), "--exit-on-missing-checkpoint", *RUN_FLAGS], differences)
@@ -104,7 +116,12 @@ def _read(folder: Path, what_next: str) -> Namespace:
         raise ValueError(f"{folder}: {error}. {what_next}") from error
     if (problem := find_args_problem(args, None)) is not None:
         raise ValueError(f"{folder}: {problem}. {what_next}")
-    return Namespace(**args)
+    found = Namespace(**args)
+    try:
+        require_arguments(found)
+    except ArgsError as error:
+        raise ValueError(f"{folder}: {error} {what_next}") from error
+    return found
 
 
 def _trained(release_args: Namespace, folder: Path, release: Path) -> tuple[Namespace, dict[str, tuple[Any, Any]]]:
@@ -119,7 +136,8 @@ def _trained(release_args: Namespace, folder: Path, release: Path) -> tuple[Name
             f"do not record which factor the training applied. {own_flags}"
         ) from error
     differences = trained_differences(trained, release_args)
-    if trained.padded_vocab_size != release_args.padded_vocab_size:
+    has_same_rows = trained.padded_vocab_size == release_args.padded_vocab_size
+    if not has_same_rows:
         differences["padded_vocab_size"] = (trained.padded_vocab_size, release_args.padded_vocab_size)
     current = in_current_names(trained)
     args = Namespace(**vars(release_args) | {name: getattr(current, name, None) for name in differences})
@@ -130,6 +148,9 @@ def _trained(release_args: Namespace, folder: Path, release: Path) -> tuple[Name
         if name not in MODEL_ARGUMENTS or not isinstance(getattr(args, name), (types.get(name, object), NoneType))
     }
     left |= trained_differences(trained, args)
+    # Another tensor parallelism pads to other rows. Another vocabulary belongs to another tokenizer than the release's.
+    if trained.vocab_size != release_args.vocab_size and not (trained.vocab_size is None and has_same_rows):
+        left["vocab_size"] = (trained.vocab_size, release_args.vocab_size)
     if left:
         raise ValueError(
             f"{folder} was trained with other arguments than its release, which launch cannot express as flags: "

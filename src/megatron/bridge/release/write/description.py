@@ -72,7 +72,7 @@ def describe_release(
 
 
 def _describe(folder: Path, let_through: Sequence[str], source_model: SourceModel | None) -> None:
-    write_flags(load_args(folder), folder)
+    write_flags(_load_args(folder), folder)
     source = None
     if source_model is not None:
         source = describe(source_model)
@@ -83,7 +83,7 @@ def _describe(folder: Path, let_through: Sequence[str], source_model: SourceMode
     write_manifest(folder, read_manifest(folder) if (folder / INTEGRITY_FILE).is_file() else {})
 
 
-def load_args(folder: Path) -> argparse.Namespace:
+def _load_args(folder: Path) -> argparse.Namespace:
     """Load the args of a release."""
     args: argparse.Namespace = load_common_state_dict(str(folder))["args"]
     return args

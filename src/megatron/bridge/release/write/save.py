@@ -23,7 +23,7 @@ An object store (MultiStorageClient) has no rename: the files go to ``release/``
 import functools
 import inspect
 import io
-import shlex
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -36,9 +36,7 @@ from torch.distributed import DistError  # type: ignore[attr-defined,unused-igno
 
 from megatron.bridge.release.commands import release_command
 from megatron.bridge.release.layout import RELEASE
-from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
 from megatron.bridge.release.validation.output_dir import check_root, destination
-from megatron.bridge.release.write.description import load_args
 from megatron.bridge.release.write.publish import Publication, check_overwrite
 from megatron.bridge.release.write.save_context import ReleaseSave, begin
 from megatron.bridge.training.utils.all_ranks import on_rank_0
@@ -102,26 +100,21 @@ def _save_and_publish(save: Callable[..., R], call: inspect.BoundArguments, over
         with begin(ReleaseSave(root, call.arguments.get("source_model"))) as release, _explained(root):
             with ending_on_sigterm(f"nothing is published: {root} is as it was. Import again."):
                 result = save(*call.args, **call.kwargs)
-            advice = on_rank_0(lambda: _advice(root, staging / RELEASE, release.notes))
             on_rank_0(publication.commit)
     finally:
         publication.end()
     # Both are cached by file name, and the files of that name are new.
     read_run_config.cache_clear()
     read_train_state.cache_clear()
-    print_rank_0(advice)
+    print_rank_0(_advice(root, release.notes))
     return result
 
 
-def _advice(root: Path, folder: Path, notes: Sequence[str]) -> str:
-    """Return how to start Megatron-LM from a release."""
-    flags = " ".join(megatron_lm_flags(load_args(folder), restored=False))
-    launch = release_command("launch", root)
-    return (
-        f"Start Megatron-LM from {root} with the command that this prints:\n  {launch}\n"
-        "or with these flags and those of your run:\n"
-        f"  --load {shlex.quote(str(root))} --exit-on-missing-checkpoint --use-checkpoint-args {flags}"
-        + "".join(f"\nNote: {text}" for text in notes)
+def _advice(root: Path, notes: Sequence[str]) -> str:
+    """Return how to start Megatron-LM from a release, in whatever folder that is done."""
+    root = Path(os.path.abspath(root))
+    return f"Start Megatron-LM from {root} with the command that this prints:\n  {release_command('launch', root)}" + (
+        "".join(f"\nNote: {text}" for text in notes)
     )
 
 
