@@ -174,7 +174,7 @@ def test_ranks_check_and_download_together(ranks, server, models):
     # One for each cache: of the first import, and of each rank's own in the second.
     assert Counter(server.downloads()) == dict.fromkeys(files, 3)
     assert server.requests.count("GET /api/models/org/m/revision/none") == 1
-    for name, text in (("none", "RevisionNotFoundError"), ("missing", "missing does not exist")):
+    for name, text in (("none", "RevisionNotFoundError"), ("missing", "No such directory: ")):
         first, second = ((ranks / f"{name}.{rank}").read_text() for rank in range(2))
         assert text in first
         assert first == second

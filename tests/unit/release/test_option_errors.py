@@ -49,8 +49,8 @@ def test_an_option_is_spelled_as_python_and_the_shell_do(option, python, shell):
 )
 def test_the_command_rewrites_neither_paths_nor_what_libraries_say(error, expected, monkeypatch, capsys):
     class Parser:
-        def parse_args(self, arguments):
-            return self
+        def parse_known_args(self, arguments):
+            return self, []
 
         json = verbose = False
 
