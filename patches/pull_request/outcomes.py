@@ -37,7 +37,7 @@ class Outcomes:
 
 
 def environment(source: Path) -> dict[str, str]:
-    """Return an environment in which a tree's package is imported, and nothing is asked of the Hub."""
+    """Return an environment that imports a tree's package, and does not contact the Hub."""
     return os.environ | {"PYTHONPATH": str(source), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Errors that libraries raise for a model that they cannot compute, each told in one line."""
+"""Errors that libraries raise for a model that they cannot compute, each in one line."""
 
 
 class NotComputable(Exception):

@@ -52,9 +52,9 @@ def test_a_release_is_published_and_told_of(tmp_path, capsys, monkeypatch):
     root = tmp_path / "a folder" / "root"
     assert save("one", root, release=True) == str(root)
     assert _names(root) == WHOLE and (root / "release/.metadata").read_text() == "one"
-    told = capsys.readouterr().out
+    advice = capsys.readouterr().out
     command = f"  python -m megatron.bridge.release launch '{root}'"
-    assert told == f"Start Megatron-LM from {root} with the command that this prints:\n{command}\nNote: A note.\n"
+    assert advice == f"Start Megatron-LM from {root} with the command that this prints:\n{command}\nNote: A note.\n"
     monkeypatch.chdir(tmp_path)
     save("one", "a folder/other", release=True)
     assert f"\n  python -m megatron.bridge.release launch '{root.parent}/other'\n" in capsys.readouterr().out

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The command line. What needs torch is imported when its turn comes, so that the rest starts at once."""
+"""The command line. A module that needs torch is imported only when it is used, so that the other commands start at once."""

@@ -83,7 +83,7 @@ def _launch(root: Path, release_folder: Path) -> Launch:
 
 
 def _require_as_written(release: Path, look: str) -> None:
-    """Require that the files which the command is made of are those that were written; raise ValueError."""
+    """Require that the files of the command have the checksums of the import. Raise ValueError."""
     if not (release / INTEGRITY_FILE).is_file():
         return
     try:

@@ -179,7 +179,7 @@ def _require_trained(
         # Another architecture's values: whatever its config or its bridge raises, no import has these args.
         if not differences:
             raise ValueError(
-                f"The checkpoint's arguments give no config of this model ({in_one_line(error)}). Pass the source model of "
+                f"The checkpoint's arguments do not result in a valid config of this model ({in_one_line(error)}). Pass the source model of "
                 "the checkpoint."
             ) from error
         left = differences

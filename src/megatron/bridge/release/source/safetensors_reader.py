@@ -170,17 +170,17 @@ class HuggingFaceFiles(StateSource):
         whole = FileRange(path, self._stamps[file], 0, self._stamps[file][2])
         begin = 8 + int.from_bytes(whole.cut(0, 8).read(), "little")
         try:
-            told = json.loads(whole.cut(8, begin - 8).read())
+            entries = json.loads(whole.cut(8, begin - 8).read())
             found = {
                 name: Header(entry["dtype"], tuple(entry["shape"]), file)
-                for name, entry in told.items()
+                for name, entry in entries.items()
                 if name != "__metadata__"
             }
         except (ValueError, KeyError, TypeError, AttributeError, MemoryError, OverflowError) as error:
             raise _changed(path) from error
         if found != {name: header for name, header in self._headers.items() if header.file == file}:
             raise _changed(path)
-        offsets = {name: told[name]["data_offsets"] for name in found}
+        offsets = {name: entries[name]["data_offsets"] for name in found}
         return {name: (begin + first, begin + last) for name, (first, last) in offsets.items()}
 
 

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What is checked before the work: the model, its tensors, config and tokenizer, and the output directory."""
+"""Checks before the work: the model, its tensors, config and tokenizer, and the output directory."""

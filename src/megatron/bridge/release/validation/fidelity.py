@@ -44,12 +44,12 @@ _DTYPES_OF_RELEASES = (torch.float32, torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True)
 class Accounted:
-    """A Hugging Face model that a release may be made of.
+    """A Hugging Face model that was checked and can be imported.
 
     Attributes:
-        let_through: What the release will lack of it, a sentence each.
+        let_through: Differences from it that the caller allowed, a sentence each.
         headers: What its files say of each tensor; none of a config alone.
-        account: What becomes of them.
+        account: How each tensor is converted.
     """
 
     let_through: tuple[str, ...]
@@ -99,7 +99,7 @@ def require_faithful(
     if bridge.source_model is not None:
         name = bridge.source_model.name
     fields = account_for_config(config, allow_config_fields)
-    # Of a config alone, the weights are the caller's.
+    # A bridge of a config has no files: the weights are the caller's.
     headers = _headers(bridge.hf_pretrained.state.source) if has_weights else {}
     require_matches(allow_unused_tensors, headers)
     try:

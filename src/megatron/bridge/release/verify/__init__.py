@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What is checked after the work: files (without torch), weights, logits."""
+"""Checks after the work: files (without torch), weights, logits."""

@@ -64,7 +64,7 @@ class Equal:
 
     Attributes:
         parameters: Megatron's names of the parameters.
-        tensors: Names of the source's tensors that they are made of.
+        tensors: Names of the source's tensors that they were converted from.
     """
 
     parameters: set[str] = field(default_factory=set)

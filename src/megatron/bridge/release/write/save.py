@@ -155,7 +155,7 @@ def _inode(folder: Path) -> int | None:
 
 
 def _state(root: Path, before: int | None) -> str:
-    """Say, after a save that was stopped, whether its release stands, which no rank but the first was told."""
+    """Return whether a stopped save published its release, for ranks that do not know it."""
     if _inode(root / RELEASE) == before:
         return f"nothing is published: {root} is as it was. Import again."
     return f"the release in {root} was published all the same."

@@ -31,7 +31,7 @@ class ReleaseSave:
 
     Attributes:
         root: Checkpoint root, where the release is published.
-        notes: What its user is told when it is.
+        notes: Notes that are printed when it is published.
         source_model: The Hugging Face model; None if the caller built the model.
     """
 
