@@ -30,8 +30,8 @@ from transformers import Gemma2Config, Gemma3TextConfig, GemmaConfig
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
+from megatron.bridge.release.errors import OptionError
 from megatron.bridge.release.layout import TRACKER
-from megatron.bridge.release.option_errors import OptionError
 from megatron.bridge.utils import host, transformer_engine_need
 from megatron.bridge.utils.conversion_group import conversion_process_group
 

@@ -34,8 +34,8 @@ from workers import WITHOUT_CUDA
 
 from megatron.bridge.release.__main__ import main
 from megatron.bridge.release.cli import exporting, importing
+from megatron.bridge.release.errors import ReleaseWarning
 from megatron.bridge.release.layout import TRACKER
-from megatron.bridge.release.notices import ReleaseWarning
 from megatron.bridge.release.verify.check import check
 from megatron.bridge.release.verify.report import Report
 

@@ -54,6 +54,7 @@ Running others' code:
 
 Writing:
 
+    message_texts      a script: the texts of all errors and warnings, in tests/unit/release/messages.txt
     written_docs       a script: what docs/ tells of the code
 
 Running in processes of their own; see `workers` for how to add one:

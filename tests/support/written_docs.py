@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Writes what docs/ tells of the code: the table of config fields, and the help of the command line.
+"""Writes what docs/ tells of the code: the table of config fields, the help of the command line, and the texts of errors.
 
 python tests/support/written_docs.py
 """
@@ -22,6 +22,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
+
+import message_texts
 
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -92,3 +94,4 @@ def replaced(page: str, first: str, after: str | None, text: str) -> str:
 if __name__ == "__main__":
     for name, write in PAGES.items():
         (DOCS / name).write_text(write((DOCS / name).read_text()))
+    message_texts.FILE.write_text(message_texts.texts())

@@ -1,22 +1,91 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
-"""What libraries raise is put into one line, and memory that has run out is told from other errors."""
+"""Errors and warnings: their texts, their form for the shell, and what libraries raise in one line."""
 
+import pickle
+
+import message_texts
 import pytest
 
-from megatron.bridge.release.errors import in_one_line, says_memory
+from megatron.bridge.release import __main__
+from megatron.bridge.release.errors import (
+    Message,
+    is_out_of_memory,
+    join_sentences,
+    one_line,
+    python_option,
+    shell_option,
+)
+
+
+def test_texts_are_those_of_the_snapshot():
+    assert message_texts.texts() == message_texts.FILE.read_text(), "run python tests/support/message_texts.py"
+
+
+@pytest.mark.parametrize("cls", message_texts.classes(), ids=lambda cls: cls.__qualname__)
+def test_message_is_one_line_and_can_be_sent_to_another_rank(cls):
+    for message in message_texts.examples(cls):
+        message.add_note("A note.")
+        sent = pickle.loads(pickle.dumps(message))
+        assert type(sent) is cls
+        assert vars(sent) == vars(message)
+        assert str(sent) == message.text(python_option)
+        assert "\n" not in str(sent)
+
+
+@pytest.mark.parametrize(
+    ("option", "python", "shell"),
+    [
+        ("overwrite", "overwrite=True", "--overwrite"),
+        ("trust_remote_code", "trust_remote_code=True", "--trust-remote-code"),
+        ("allow_unused_tensors", "allow_unused_tensors", "--allow-unused-tensors"),
+    ],
+)
+def test_option_is_formatted_for_python_and_for_the_shell(option, python, shell):
+    assert python_option(option) == python
+    assert shell_option(option) == shell
+
+
+class _OptionError(Message, ValueError):
+    def text(self, option):
+        return f"/data/overwrite=True is full. Pass {option('overwrite')}."
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ValueError("/models/allow_config_fields/overwrite=True is no model"),) * 2,
+        (RuntimeError("a library's own overwrite=True"),) * 2,
+        (_OptionError(), "/data/overwrite=True is full. Pass --overwrite."),
+    ],
+)
+def test_command_formats_options_and_leaves_paths_and_other_texts(error, expected, monkeypatch, capsys):
+    class Parser:
+        def parse_known_args(self, arguments):
+            return self, []
+
+        json = verbose = False
+
+        def run(self, options):
+            raise error
+
+    monkeypatch.setattr(__main__, "make_parser", Parser)
+    assert __main__.main([]) == 1
+    assert capsys.readouterr().err == f"error: {expected}\n"
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["One"], "One"),
+        (["One.", "Two."], "One. Two."),
+        (["One", "Two."], "One. Two."),
+        (["One!", "Two", "Three"], "One! Two. Three"),
+    ],
+)
+def test_sentences_are_joined_with_one_full_stop(texts, expected):
+    assert join_sentences(*texts) == expected
 
 
 @pytest.mark.parametrize(
@@ -28,8 +97,8 @@ from megatron.bridge.release.errors import in_one_line, says_memory
         (RuntimeError(" \n"), "RuntimeError: no message"),
     ],
 )
-def test_an_error_is_one_line_with_its_type_first(error, expected):
-    assert in_one_line(error) == expected
+def test_error_is_one_line_with_its_type_first(error, expected):
+    assert one_line(error) == expected
 
 
 @pytest.mark.parametrize(
@@ -41,5 +110,5 @@ def test_an_error_is_one_line_with_its_type_first(error, expected):
         (ValueError("you tried to allocate memory"), False),
     ],
 )
-def test_memory_that_has_run_out_is_told_by_its_type_or_by_torchs_words(error, expected):
-    assert says_memory(error) == expected
+def test_out_of_memory_is_recognized_by_type_or_torchs_text(error, expected):
+    assert is_out_of_memory(error) == expected

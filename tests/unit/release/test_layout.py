@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from megatron.bridge.release.checkpoint_dir import find_writer, left_folders, read_root
-from megatron.bridge.release.commands import repair_command
+from megatron.bridge.release.errors import command_line
 from megatron.bridge.release.layout import (
     TRACKER,
     TRAIN_STATE,
@@ -186,4 +186,4 @@ def test_who_has_the_lock_is_the_writer_and_nobody_else(tmp_path):
 @pytest.mark.parametrize("root", ["ckpt", "my ckpt", "a;b", "it's"])
 def test_the_command_that_repairs_is_one_that_a_shell_takes(root):
     command = ["python", "-m", "megatron.bridge.release", "repair", root]
-    assert shlex.split(repair_command(Path(root))) == command
+    assert shlex.split(command_line("repair", Path(root))) == command

@@ -27,8 +27,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from megatron.bridge.release.commands import repair_command
-from megatron.bridge.release.plain_files import Unreadable
+from megatron.bridge.release.errors import CorruptFileError, command_line
 from megatron.bridge.release.provenance import (
     Source,
     describe,
@@ -126,7 +125,7 @@ def test_the_digest_of_the_first_versions_is_what_it_was(tmp_path):
 def test_a_record_of_no_texts_is_damaged(hf, tmp_path, let_through):
     root = _release(tmp_path / "root", describe(hf))
     (root / "release/source.json").write_text(json.dumps(vars(describe(hf)) | {"let_through": let_through}))
-    with pytest.raises(Unreadable, match="let_through is not a list of strings"):
+    with pytest.raises(CorruptFileError, match="let_through is not a list of strings"):
         read_source(root / "release")
 
 
@@ -230,7 +229,7 @@ def test_a_release_that_does_not_say_is_refused_with_what_to_do(hf, tmp_path):
     root = _release(tmp_path / "root", None)
     error = _refuses(root, hf)
     assert f"does not record its source model, which may not be {hf}" in error
-    assert (repair_command(root) or "Pass another checkpoint directory") in error
+    assert (command_line("repair", root) or "Pass another checkpoint directory") in error
     assert "contains no release" in _refuses(tmp_path / "nothing", hf)
 
 
@@ -247,7 +246,7 @@ def test_a_release_that_does_not_say_is_refused_with_what_to_do(hf, tmp_path):
 def test_a_damaged_record_is_an_error_that_names_it(hf, tmp_path, text):
     root = _release(tmp_path / "root", None)
     (root / "release/source.json").write_text(text)
-    with pytest.raises(Unreadable, match="^source.json cannot be read: "):
+    with pytest.raises(CorruptFileError, match="^source.json is corrupt: "):
         read_source(root / "release")
     assert "source.json cannot be read" in _refuses(root, hf)
 

@@ -20,8 +20,7 @@ import signal
 import sys
 
 from megatron.bridge.release.cli.parser import make_parser, parse
-from megatron.bridge.release.errors import in_one_line, join_sentences
-from megatron.bridge.release.option_errors import OptionError
+from megatron.bridge.release.errors import Message, join_sentences, one_line, shell_option
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,8 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
 
             traceback.print_exc()
         expected = isinstance(error, (AssertionError, ValueError, RuntimeError, OSError)) and str(error)
-        said = error.in_shell() if isinstance(error, OptionError) else str(error)
-        text = " ".join(said.split()) if expected else in_one_line(error)
+        said = error.text(shell_option) if isinstance(error, Message) else str(error)
+        text = " ".join(said.split()) if expected else one_line(error)
         message, status = join_sentences(text, *getattr(error, "__notes__", [])), 1
     print(f"error: {message}", file=sys.stderr)
     try:

@@ -25,9 +25,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from megatron.bridge.release.commands import repair_command
-from megatron.bridge.release.layout import RELEASE, RUN_CONFIG, SOURCE_FILE
-from megatron.bridge.release.plain_files import Unreadable, load_yaml
+from megatron.bridge.release.errors import CorruptFileError, command_line
+from megatron.bridge.release.layout import RELEASE, SOURCE_FILE
+from megatron.bridge.release.run_config import read_run_config
 from megatron.bridge.release.source_content import differing_fields, digest_tensors, digest_weight_files, read_json
 from megatron.bridge.release.source_model import SourceModel, is_path
 
@@ -127,11 +127,11 @@ def describe_run_config(folder: Path) -> Source | None:
         What is known; None where the run config names no model, or is none.
     """
     try:
-        model = load_yaml(folder / RUN_CONFIG)["model"]
+        model = read_run_config(folder)["model"]
         # Models of later versions, which a builder makes, have it among their metadata.
         made_of = model.get("hf_model_id") or (model.get("extra_checkpoint_metadata") or {}).get("hf_model_id")
         revision = model.get("hf_model_revision")
-    except (OSError, Unreadable, KeyError, TypeError, AttributeError):
+    except (OSError, CorruptFileError, KeyError, TypeError, AttributeError):
         return None
     if not isinstance(made_of, str) or not made_of:
         return None
@@ -160,26 +160,26 @@ def read_source(folder: Path) -> Source | None:
         The source model; None if it is not recorded.
 
     Raises:
-        Unreadable: If the record is damaged.
+        CorruptFileError: If the record is damaged.
     """
     try:
         record = json.loads((folder / SOURCE_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise Unreadable(f"{SOURCE_FILE} cannot be read: {error}") from error
+        raise CorruptFileError(SOURCE_FILE, str(error)) from error
     known = vars(Source("")).keys()
     if not isinstance(record, dict) or {*record} | _ADDED != known:
-        raise Unreadable(f"{SOURCE_FILE} cannot be read: missing or unknown fields")
+        raise CorruptFileError(SOURCE_FILE, "missing or unknown fields")
     let_through = record.pop("let_through", [])
     if not isinstance(let_through, list) or not all(isinstance(text, str) for text in let_through):
-        raise Unreadable(f"{SOURCE_FILE} cannot be read: let_through is not a list of strings")
+        raise CorruptFileError(SOURCE_FILE, "let_through is not a list of strings")
     source = Source(**record, let_through=tuple(let_through))
     texts = (source.config_sha256, source.weights_sha256, source.tensors_sha256, source.revision, source.commit)
     if not isinstance(source.made_of, str) or not all(text is None or isinstance(text, str) for text in texts):
-        raise Unreadable(f"{SOURCE_FILE} cannot be read: a field is not a string")
+        raise CorruptFileError(SOURCE_FILE, "a field is not a string")
     if source.config is not None and not isinstance(source.config, dict):
-        raise Unreadable(f"{SOURCE_FILE} cannot be read: config is not a JSON object")
+        raise CorruptFileError(SOURCE_FILE, "config is not a JSON object")
     return source
 
 
@@ -195,7 +195,7 @@ def recorded_revision(root: str | Path, hf_model: str | Path) -> str | None:
     """
     try:
         recorded = read_source(Path(root) / RELEASE)
-    except Unreadable:
+    except CorruptFileError:
         return None
     if Path(os.path.expanduser(hf_model)).exists():
         return None
@@ -227,10 +227,10 @@ def require_source(root: str | Path, hf_model: str | Path | SourceModel) -> None
         name, commit = hf_model.name, hf_model.commit
     if not folder.is_dir():
         raise ValueError(f"{root} contains no release. Pass another checkpoint directory.")
-    repair = repair_command(root)
+    repair = command_line("repair", root)
     try:
         recorded = read_source(folder)
-    except Unreadable as error:
+    except CorruptFileError as error:
         raise ValueError(f"{folder}: {error}. {repair}") from error
     if recorded is None:
         raise ValueError(
@@ -272,7 +272,7 @@ def require_same_config(root: Path, name: str, config: dict[str, Any]) -> None:
     """
     try:
         recorded = read_source(root / RELEASE)
-    except Unreadable:
+    except CorruptFileError:
         return
     if recorded is not None and recorded.config is not None and (fields := differing_fields(recorded.config, config)):
         raise ValueError(

@@ -16,7 +16,7 @@
 
 import pytest
 
-from megatron.bridge.release.plain_files import Unreadable
+from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.repair.args_from_run_config import _plain_value, _subclasses, derive_args, tokenizer_of
 
 
@@ -60,5 +60,5 @@ def test_the_classes_below_a_class_are_found_at_any_depth():
 
 def test_of_a_folder_without_metadata_nothing_is_derived(release):
     (release.folder / ".metadata").unlink()
-    with pytest.raises(Unreadable, match="^.metadata cannot be read: No such file or directory$"):
+    with pytest.raises(CorruptFileError, match="^.metadata cannot be read: No such file or directory$"):
         derive_args(release.root, release.folder)

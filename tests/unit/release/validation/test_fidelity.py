@@ -17,7 +17,7 @@
 import pytest
 from transformers import LlamaConfig
 
-from megatron.bridge.release.option_errors import OptionError
+from megatron.bridge.release.errors import OptionError
 from megatron.bridge.release.validation import fidelity as faithful
 from megatron.bridge.release.validation.fidelity import require_faithful
 

@@ -21,7 +21,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, PretrainedConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2Tokenizer
 
-from megatron.bridge.release.notices import ReleaseWarning
+from megatron.bridge.release.errors import ReleaseWarning
 from megatron.bridge.release.validation.tokenizer import check_tokenizer
 
 

@@ -22,7 +22,7 @@ import pytest
 from attack import Attack
 from roots import SHARD
 
-from megatron.bridge.release.plain_files import Unreadable
+from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.verify.dcp_metadata import (
     Entry,
     Metadata,
@@ -70,7 +70,7 @@ def test_a_common_state_among_the_tensors_is_found_and_read(release, shapes, arg
 def test_a_common_state_that_is_cut_short_is_unreadable(release, shapes):
     release.write_tensors(shapes, {"iteration": 0})
     os.truncate(release.folder / SHARD, (release.folder / SHARD).stat().st_size - 1)
-    with pytest.raises(Unreadable, match=f"^common_state/shard_0_1 in {SHARD} cannot be read: "):
+    with pytest.raises(CorruptFileError, match=f"^common_state/shard_0_1 in {SHARD} is corrupt: "):
         read_common_entry(release.folder, read_metadata(release.folder))
 
 
@@ -102,17 +102,17 @@ def test_chunks_that_are_less_or_more_than_their_tensor_are_named(chunks):
 def test_metadata_that_is_cut_short_is_unreadable(release, part):
     file = release.folder / ".metadata"
     os.truncate(file, int(part * file.stat().st_size))
-    with pytest.raises(Unreadable, match="^.metadata cannot be read: "):
+    with pytest.raises(CorruptFileError, match="^.metadata is corrupt: "):
         read_metadata(release.folder)
 
 
 def test_metadata_that_goes_on_after_its_end_or_is_missing_is_unreadable(release):
     file = release.folder / ".metadata"
     file.write_bytes(file.read_bytes() + b"\0")
-    with pytest.raises(Unreadable, match="^.metadata cannot be read: it goes on after its end$"):
+    with pytest.raises(CorruptFileError, match="^.metadata is corrupt: it goes on after its end$"):
         read_metadata(release.folder)
     file.unlink()
-    with pytest.raises(Unreadable, match="^.metadata cannot be read: No such file or directory$"):
+    with pytest.raises(CorruptFileError, match="^.metadata is corrupt: No such file or directory$"):
         read_metadata(release.folder)
 
 
@@ -124,7 +124,7 @@ def test_nothing_that_a_pickle_names_is_run(release, tmp_path, name):
     else:
         release.write_state(name, {"args": Attack(marker)})
     with pytest.raises(
-        Unreadable, match=f"^{name} cannot be read: it names posix.system, which no checkpoint should$"
+        CorruptFileError, match=f"^{name} is corrupt: it names posix.system, which no checkpoint should$"
     ):
         read_metadata(release.folder) if name == ".metadata" else read_state(release.folder)
     assert not marker.exists()
@@ -140,9 +140,9 @@ def test_a_state_that_is_missing_or_no_state_is_unreadable(release, content, exp
         release.write_state("common.pt", content)
     elif content is not None:
         (release.folder / "common.pt").write_bytes(content)
-    with pytest.raises(Unreadable) as error:
+    with pytest.raises(CorruptFileError) as error:
         read_state(release.folder)
-    assert str(error.value) == f"common.pt cannot be read: {expected}"
+    assert str(error.value) == f"common.pt is corrupt: {expected}"
 
 
 def test_each_entry_is_compared_with_its_own_checksum(release):
@@ -167,6 +167,6 @@ def test_an_entry_beyond_the_end_of_its_file_or_without_one_is_damaged(release):
 @pytest.mark.parametrize("shape", [(-1,), (2, -3), (1.5,), ("2",)])
 def test_a_shape_of_other_than_whole_numbers_is_unreadable(release, shape):
     release.write_shape(shape)
-    with pytest.raises(Unreadable) as error:
+    with pytest.raises(CorruptFileError) as error:
         read_metadata(release.folder)
-    assert str(error.value) == f".metadata cannot be read: {shape} is no shape"
+    assert str(error.value) == f".metadata is corrupt: {shape} is no shape"

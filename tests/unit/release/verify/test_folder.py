@@ -23,10 +23,11 @@ from argparse import Namespace
 import pytest
 from roots import SHARD
 
+from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.layout import FLAGS_FILE, TRAIN_STATE_TRACKER
 from megatron.bridge.release.manifest import files_of
-from megatron.bridge.release.plain_files import Unreadable, load_yaml
 from megatron.bridge.release.provenance import Source, write_source
+from megatron.bridge.release.run_config import read_run_config
 from megatron.bridge.release.verify.check import check
 from megatron.bridge.release.verify.launch_flags import RUN_FLAGS
 from megatron.bridge.release.verify.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
@@ -289,7 +290,7 @@ def test_without_a_tokenizer_the_flags_to_give_are_noted(release):
 def test_a_run_config_that_describes_no_model_stops_bridge(release, text):
     (release.folder / "run_config.yaml").write_text(text)
     release.seal()
-    assert _problem(release).startswith("run_config.yaml is damaged (")
+    assert _problem(release).startswith("run_config.yaml is corrupt: ")
     assert _stopped(release) == {BRIDGE}
 
 
@@ -308,8 +309,8 @@ def test_files_are_read_alike_in_every_locale(release):
 
 def test_yaml_that_is_damaged_is_named(tmp_path):
     (tmp_path / "run_config.yaml").write_text("[")
-    with pytest.raises(Unreadable, match=f"^{tmp_path}/run_config.yaml is damaged .ParserError"):
-        load_yaml(tmp_path / "run_config.yaml")
+    with pytest.raises(CorruptFileError, match=f"^{tmp_path}/run_config.yaml is corrupt: ParserError"):
+        read_run_config(tmp_path)
 
 
 def test_a_train_state_without_a_step_stops_bridge(release):
@@ -319,7 +320,7 @@ def test_a_train_state_without_a_step_stops_bridge(release):
     assert _problem(release) == "train_state.pt is no train state ('step')."
     release.write_state("train_state.pt", {"step": "none"})
     release.seal()
-    assert "train_state.pt is no train state (has no step)" in check(release.root).problems[0]
+    assert "train_state.pt is no train state (it has no step)" in check(release.root).problems[0]
 
 
 def test_bridges_tracker_is_the_releases_train_state(release):

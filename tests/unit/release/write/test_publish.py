@@ -30,7 +30,7 @@ import pytest
 from faults import LosingPower, Stepping, killed_at, run_forked
 
 from megatron.bridge.release.checkpoint_dir import find_writer
-from megatron.bridge.release.commands import repair_command
+from megatron.bridge.release.errors import command_line
 from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge.release.write import filesystem
 from megatron.bridge.release.write import publish as publishing
@@ -478,7 +478,7 @@ def test_what_a_root_holds_is_lost_only_to_who_says_so(tmp_path, folders, tracke
     # It makes a release of an import, and of nothing that training has gone on from.
     mends = tracker != "release" and bool(folders) and "iter_0000005" not in folders
     # Where the commands are not installed, there is none to name.
-    repair = repair_command(tmp_path) if mends else ""
+    repair = command_line("repair", tmp_path) if mends else ""
     assert repair in str(refused.value) if repair else " repair " not in str(refused.value)
     assert str(refused.value).startswith(f"{tmp_path} ") and "\n" not in str(refused.value)
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from megatron.bridge.release.cli.own_words import own_words, progress
 from megatron.bridge.release.cli.printing import print_report
-from megatron.bridge.release.errors import in_one_line
+from megatron.bridge.release.errors import one_line
 from megatron.bridge.release.layout import COMMON_STATE, RELEASE
 from megatron.bridge.release.provenance import recorded_revision, require_same_config, require_source
 from megatron.bridge.release.source.model_dir import look_at_model
@@ -122,7 +122,7 @@ def _use_model(
         # Bridge and transformers read the model; what they raise for a wrong one is up to them.
         message = " ".join(str(error).split())
         if not message or not isinstance(error, (ValueError, OSError)):
-            message = in_one_line(error)
+            message = one_line(error)
         report.problems.append(f"{undone} {hf_model}: {message}")
         return None
 

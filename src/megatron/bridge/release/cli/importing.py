@@ -29,7 +29,7 @@ from megatron.bridge.release.checkpoint_dir import read_root
 from megatron.bridge.release.cli.checking import compute, json_values
 from megatron.bridge.release.cli.own_words import own_words, progress, release_warnings
 from megatron.bridge.release.cli.printing import print_made
-from megatron.bridge.release.commands import release_command
+from megatron.bridge.release.errors import command_line
 from megatron.bridge.release.layout import RELEASE, STAGING_PREFIX
 from megatron.bridge.release.source.model_dir import check_room, look_at_model
 from megatron.bridge.release.source.safetensors_index import read_headers, require_matches
@@ -71,7 +71,7 @@ def run_import(options: argparse.Namespace) -> int:
                     proof = compute(report, options.hf_model)
         except KeyboardInterrupt:
             message = f"interrupted after the import: {out} holds the release, not yet read again"
-            raise KeyboardInterrupt(f"{message}. {release_command('check', out)}") from None
+            raise KeyboardInterrupt(f"{message}. {command_line('check', out)}") from None
         if options.json:
             print(json.dumps(json_values(report, proof), indent=2), file=stdout)
         else:

@@ -25,7 +25,7 @@ from pathlib import Path
 import yaml
 
 from megatron.bridge.release.checkpoint_dir import read_root
-from megatron.bridge.release.commands import release_command, repair_command
+from megatron.bridge.release.errors import command_line
 from megatron.bridge.release.layout import COMMON_STATE, INTEGRITY_FILE, RELEASE, TOKENIZER, TRACKER, parse_tracker
 from megatron.bridge.release.manifest import digests, read_manifest
 from megatron.bridge.release.megatron_args.comparison import describe_differences
@@ -66,7 +66,7 @@ def run_launch(options: argparse.Namespace) -> int:
 
 def _launch(root: Path, release_folder: Path) -> Launch:
     """Return how to start Megatron-LM from a root; raise ValueError, with what to do, where it cannot start from it."""
-    found, look = read_root(root), f"To see what is there: {release_command('check', root)}"
+    found, look = read_root(root), f"To see what is there: {command_line('check', root)}"
     if found.tracker is None:
         raise ValueError(f"{root} has no {TRACKER}: Megatron-LM treats it as empty. {look}")
     iteration, release = parse_tracker(found.tracker, str(root / TRACKER))
@@ -76,7 +76,7 @@ def _launch(root: Path, release_folder: Path) -> Launch:
     if not release and iteration == 0:
         raise ValueError(
             f"{root} holds upstream's import, which Megatron-LM before core 0.16 refuses, and later ones without --finetune. "
-            f"{repair_command(root)}"
+            f"{command_line('repair', root)}"
         )
     _require_as_written(release_folder, look)
     return launch_flags(root, root / name, release_folder)

@@ -110,7 +110,7 @@ def release_warnings(err: TextIO) -> Iterator[None]:
     Args:
         err: Where to show them: the user's stderr.
     """
-    from megatron.bridge.release.notices import ReleaseWarning
+    from megatron.bridge.release.errors import ReleaseWarning
 
     others = sys.stderr
 

@@ -27,7 +27,7 @@ from megatron.core.utils import unwrap_model
 from torch.distributed.checkpoint.api import CheckpointException
 
 from megatron.bridge.release.checkpoint_dir import directory_of
-from megatron.bridge.release.errors import in_one_line
+from megatron.bridge.release.errors import one_line
 from megatron.bridge.release.text import grouped
 from megatron.bridge.release.validation.meta_model import build_on_meta
 from megatron.bridge.release.validation.tensors import explained, sources_of
@@ -52,7 +52,7 @@ def readable(folder: str, *errors: type[BaseException]) -> Iterator[None]:
     except errors or (Exception, CheckpointException) as error:
         # CheckpointException is not an Exception. It has the cause of each rank; here there is one rank.
         causes = [cause for cause, _ in getattr(error, "failures", {}).values()]
-        reason = in_one_line(causes[0] if causes else error)
+        reason = one_line(causes[0] if causes else error)
         raise ValueError(f"{directory_of(Path(folder))} cannot be read ({reason}).") from error
 
 

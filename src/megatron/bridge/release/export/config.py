@@ -27,7 +27,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
-from megatron.bridge.release.errors import in_one_line
+from megatron.bridge.release.errors import one_line
 from megatron.bridge.release.megatron_args.comparison import (
     applied_rope_scaling_factor,
     describe_differences,
@@ -179,7 +179,7 @@ def _require_trained(
         # Another architecture's values: whatever its config or its bridge raises, no import has these args.
         if not differences:
             raise ValueError(
-                f"The checkpoint's arguments do not result in a valid config of this model ({in_one_line(error)}). Pass the source model of "
+                f"The checkpoint's arguments do not result in a valid config of this model ({one_line(error)}). Pass the source model of "
                 "the checkpoint."
             ) from error
         left = differences

@@ -26,6 +26,7 @@ from megatron.core.dist_checkpointing.core import CheckpointingException
 from torch.distributed.checkpoint.api import CheckpointException
 
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
+from megatron.bridge.release.errors import warn
 from megatron.bridge.release.export.checkpoint_tensors import DTYPES, check_tensors, model_tensors, readable
 from megatron.bridge.release.export.model_files import copy_model_files, tokenizer_size
 from megatron.bridge.release.export.output_dir import check_empty, check_free_space, check_location, file_size
@@ -33,7 +34,6 @@ from megatron.bridge.release.export.publish import FolderPublication
 from megatron.bridge.release.export.trained_model import TrainedModel
 from megatron.bridge.release.export.weight_shards import WeightShards
 from megatron.bridge.release.layout import METADATA, RELEASE
-from megatron.bridge.release.notices import warn
 from megatron.bridge.release.provenance import require_source
 from megatron.bridge.release.text import grouped
 from megatron.bridge.release.validation.finite import require_numbers

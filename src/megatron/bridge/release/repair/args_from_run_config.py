@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from megatron.bridge.release.layout import RELEASE, RUN_CONFIG, TOKENIZER
-from megatron.bridge.release.plain_files import load_yaml
+from megatron.bridge.release.run_config import read_run_config
 from megatron.bridge.release.verify.args import EMBEDDING, find_args_problem
 from megatron.bridge.release.verify.dcp_metadata import Tensor, read_metadata
 
@@ -43,7 +43,7 @@ def derive_args(path: Path, folder: Path) -> argparse.Namespace:
 
     Raises:
         ValueError: If the run config does not describe the model, or if its class is unknown.
-        Unreadable: If a file is damaged.
+        CorruptFileError: If a file is damaged.
         OSError: If a file cannot be read.
     """
     try:
@@ -62,7 +62,7 @@ def _args_of_run_config(path: Path, folder: Path, embedding: Tensor | None) -> a
     from megatron.bridge.release.write.common_state import release_args
     from megatron.bridge.release.write.description import warn_of_what_no_flag_gives
 
-    config = load_yaml(folder / RUN_CONFIG)
+    config = read_run_config(folder)
     name = config["model"]["_target_"]
     providers = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in _subclasses(ModelProviderMixin)}
     if name not in providers:

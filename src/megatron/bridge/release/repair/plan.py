@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from megatron.bridge.release.checkpoint_dir import Root
+from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.layout import (
     COMMON_STATE,
     FLAGS_FILE,
@@ -33,7 +34,6 @@ from megatron.bridge.release.layout import (
     parse_tracker,
 )
 from megatron.bridge.release.manifest import files_of
-from megatron.bridge.release.plain_files import Unreadable
 from megatron.bridge.release.provenance import Source, describe_run_config
 from megatron.bridge.release.verify.check import check_folder
 from megatron.bridge.release.verify.dcp_metadata import read_common_entry, read_metadata, read_state
@@ -297,14 +297,14 @@ def _refuse_trained(folder: Path) -> None:
 
     Raises:
         ValueError: If it holds optimizer state, or is at an iteration over 0.
-        Unreadable: If neither can be read.
+        CorruptFileError: If neither can be read.
     """
     metadata = read_metadata(folder)
     if any("optimizer" in key.split(".") for key in (*metadata.tensors, *metadata.objects)):
         raise ValueError(f"{folder} is a checkpoint of a training: it contains optimizer state.")
     try:
         common = read_state(folder)
-    except Unreadable:
+    except CorruptFileError:
         common = read_common_entry(folder, metadata) or {}
     state = read_state(folder, TRAIN_STATE) if (folder / TRAIN_STATE).exists() else {}
     for iteration in (common.get("iteration"), state.get("step")):

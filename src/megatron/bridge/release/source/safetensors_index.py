@@ -32,7 +32,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from megatron.bridge.release.option_errors import OptionError
+from megatron.bridge.release.errors import OptionError
 from megatron.bridge.release.text import readable
 
 

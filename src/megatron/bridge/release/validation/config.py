@@ -22,7 +22,7 @@ from transformers import PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
-from megatron.bridge.release.option_errors import OptionError
+from megatron.bridge.release.errors import OptionError
 from megatron.bridge.release.source.safetensors_index import require_usual_weights
 from megatron.bridge.release.validation.config_rules import FAMILIES, NOT_COMPUTED, Field
 

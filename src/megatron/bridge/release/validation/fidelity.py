@@ -25,8 +25,7 @@ import torch
 from transformers import PretrainedConfig
 
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
-from megatron.bridge.release.notices import warn
-from megatron.bridge.release.option_errors import OptionError
+from megatron.bridge.release.errors import OptionError, warn
 from megatron.bridge.release.source.meta_tensors import DTYPES, PLAIN
 from megatron.bridge.release.source.safetensors_index import Header, read_headers, require_matches
 from megatron.bridge.release.text import grouped

@@ -23,10 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from megatron.bridge.release.checkpoint_dir import nearest
-from megatron.bridge.release.commands import repair_command
+from megatron.bridge.release.errors import CorruptFileError, OptionError, command_line
 from megatron.bridge.release.layout import RELEASE, TRAIN_STATE_TRACKER, parse_tracker
-from megatron.bridge.release.option_errors import OptionError
-from megatron.bridge.release.plain_files import Unreadable
 from megatron.bridge.release.provenance import read_source
 
 
@@ -135,7 +133,7 @@ def refuse_checkpoint(
         raise OptionError(found, "overwrite", "Use another output path, or pass {option} to replace the release.")
     advice = "Use another output path."
     if _is_import(folders, tracked):
-        advice = f"Use another output path, or convert the checkpoint to a release: {repair_command(root)}"
+        advice = f"Use another output path, or convert the checkpoint to a release: {command_line('repair', root)}"
     if overwrite:
         raise OptionError(f"{found} {advice}", "overwrite", "({option} replaces only a release.)")
     raise ValueError(f"{found} {advice}")
@@ -154,6 +152,6 @@ def _source_model(root: Path) -> str:
     """Return which model a root's release was imported from, if it is recorded."""
     try:
         source = read_source(root / RELEASE)
-    except Unreadable:
+    except CorruptFileError:
         return ""
     return f" imported from {source.made_of}" if source is not None else ""

@@ -23,8 +23,8 @@ from typing import Any
 
 from megatron.core._rank_utils import safe_get_rank
 
+from megatron.bridge.release.errors import OptionError
 from megatron.bridge.release.layout import DTYPES
-from megatron.bridge.release.option_errors import OptionError
 from megatron.bridge.release.source.hub import why_not_on_the_hub
 from megatron.bridge.release.source.model_dir import check_room, look_at_model
 from megatron.bridge.release.source_model import SourceModel

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, TokenizersBackend
 from transformers.utils.hub import cached_file
 
-from megatron.bridge.release.notices import warn
+from megatron.bridge.release.errors import warn
 from megatron.bridge.release.source.hub import PLACE
 
 

@@ -18,7 +18,7 @@
 from pathlib import Path
 
 from megatron.bridge.release.checkpoint_dir import Root, read_root
-from megatron.bridge.release.commands import repair_command
+from megatron.bridge.release.errors import command_line
 from megatron.bridge.release.layout import RELEASE, TRACKER, parse_tracker
 from megatron.bridge.release.verify.folder import FolderCheck
 from megatron.bridge.release.verify.report import Report
@@ -76,12 +76,12 @@ def _choose_folder(report: Report, root: Root) -> str | None:
     for name in root.checkpoints:
         if "/" in name:
             report.add_problem(
-                f"{root.path} contains a checkpoint inside another checkpoint: {name}. {repair_command(root.path)}"
+                f"{root.path} contains a checkpoint inside another checkpoint: {name}. {command_line('repair', root.path)}"
             )
     if root.replaced is not None:
         report.add_problem(
             f"{root.path} has its release in {root.replaced}/, where an overwrite that was cut short has left it. "
-            + repair_command(root.path)
+            + command_line("repair", root.path)
         )
         return None
     if root.writer is not None:
@@ -94,19 +94,23 @@ def _choose_folder(report: Report, root: Root) -> str | None:
     if root.tracker is None:
         report.add_problem(
             f"{root.path} has no {TRACKER}: Megatron-LM treats it as empty. Checkpoints there: {there}. "
-            + (repair_command(root.path) if root.checkpoints else "Import the model again, or give another folder.")
+            + (
+                command_line("repair", root.path)
+                if root.checkpoints
+                else "Import the model again, or give another folder."
+            )
         )
         return root.checkpoints[-1] if root.checkpoints else None
     try:
         iteration, release = parse_tracker(root.tracker, str(root.path / TRACKER))
     except ValueError as error:
-        report.add_problem(f"{error} Checkpoints there: {there}. Or: {repair_command(root.path)}")
+        report.add_problem(f"{error} Checkpoints there: {there}. Or: {command_line('repair', root.path)}")
         return root.checkpoints[-1] if len(root.checkpoints) == 1 else None
     name = RELEASE if release else f"iter_{iteration:07d}"
     if name in root.checkpoints or name in root.empty:
         return name
     report.add_problem(
         f"The tracker of {root.path} names the checkpoint {name}, which is not there. Checkpoints there: {there}. "
-        + (repair_command(root.path) if root.checkpoints else "Restore the folder, or import the model again.")
+        + (command_line("repair", root.path) if root.checkpoints else "Restore the folder, or import the model again.")
     )
     return None

@@ -28,8 +28,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.layout import COMMON_STATE, METADATA
-from megatron.bridge.release.plain_files import Unreadable
 from megatron.bridge.release.verify.torch_zip import StandIn, Unpickler, open_part, read_archive
 
 
@@ -135,7 +135,7 @@ def read_metadata(folder: Path) -> Metadata:
         Its content.
 
     Raises:
-        Unreadable: If it is missing or damaged, or names a class that no checkpoint should.
+        CorruptFileError: If it is missing or damaged, or names a class that no checkpoint should.
     """
     try:
         with open(folder / METADATA, "rb") as file:
@@ -162,7 +162,7 @@ def read_metadata(folder: Path) -> Metadata:
         return Metadata(tensors, tuple(objects), tuple(entries))
     except Exception as error:
         # A damaged pickle can raise anything.
-        raise Unreadable(f"{METADATA} cannot be read: {_reason(error)}") from error
+        raise CorruptFileError(METADATA, _reason(error)) from error
 
 
 def read_state(folder: Path, name: str = COMMON_STATE) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def read_state(folder: Path, name: str = COMMON_STATE) -> dict[str, Any]:
         The state: torch dtypes as their names, integer tensors of one value as that value.
 
     Raises:
-        Unreadable: If the file is missing or damaged, or names what torch does not load with ``weights_only=True``.
+        CorruptFileError: If the file is missing or damaged, or names what torch does not load with ``weights_only=True``.
     """
     try:
         with open(folder / name, "rb") as file:
@@ -185,7 +185,7 @@ def read_state(folder: Path, name: str = COMMON_STATE) -> dict[str, Any]:
             raise ValueError(f"it holds a {type(state).__name__}")
         return state
     except Exception as error:
-        raise Unreadable(f"{name} cannot be read: {_reason(error)}") from error
+        raise CorruptFileError(name, _reason(error)) from error
 
 
 def read_common_entry(folder: Path, metadata: Metadata) -> dict[str, Any] | None:
@@ -199,7 +199,7 @@ def read_common_entry(folder: Path, metadata: Metadata) -> dict[str, Any] | None
         The common state, as `read_state` returns it; None if it is not stored there.
 
     Raises:
-        Unreadable: If it is damaged.
+        CorruptFileError: If it is damaged.
     """
     entry = metadata.common_entry()
     if entry is None:
@@ -209,7 +209,7 @@ def read_common_entry(folder: Path, metadata: Metadata) -> dict[str, Any] | None
             state: dict[str, Any] = read_archive(open_part(file, entry.offset, entry.length))[0]
         return state
     except Exception as error:
-        raise Unreadable(f"{_COMMON_ENTRY} in {entry.file} cannot be read: {_reason(error)}") from error
+        raise CorruptFileError(f"{_COMMON_ENTRY} in {entry.file}", _reason(error)) from error
 
 
 def read_args(folder: Path) -> dict[str, Any]:
@@ -222,7 +222,7 @@ def read_args(folder: Path) -> dict[str, Any]:
         The args, by their names; empty if there are none.
 
     Raises:
-        Unreadable: If the common state is damaged.
+        CorruptFileError: If the common state is damaged.
     """
     if (folder / COMMON_STATE).exists():
         common: dict[str, Any] | None = read_state(folder)

@@ -23,7 +23,7 @@ from typing import Any
 from tqdm import tqdm
 
 from megatron.bridge.release.checkpoint_dir import Root
-from megatron.bridge.release.commands import repair_command
+from megatron.bridge.release.errors import CorruptFileError, command_line
 from megatron.bridge.release.layout import (
     ADDED_FILES,
     COMMON_STATE,
@@ -42,10 +42,10 @@ from megatron.bridge.release.layout import (
     UPSTREAM_FILES,
 )
 from megatron.bridge.release.manifest import digests, files_of, read_manifest, read_sums
-from megatron.bridge.release.plain_files import Unreadable, load_yaml
 from megatron.bridge.release.provenance import describe_run_config, read_source
 from megatron.bridge.release.release_location import name_release
 from megatron.bridge.release.rope_factor import BUILT_IN_ROPE_SCALING_FACTOR, ENTRY_POINT, is_factor_ignored
+from megatron.bridge.release.run_config import read_run_config
 from megatron.bridge.release.verify.args import describe_training, find_args_problem
 from megatron.bridge.release.verify.dcp_metadata import (
     Metadata,
@@ -77,7 +77,7 @@ class FolderCheck:
         self._release = release or root.path / RELEASE
         self._report, self._root, self._name = report, root, report.folder
         self._path = root.path / report.folder
-        self._repair = repair_command(root.path)
+        self._repair = command_line("repair", root.path)
         match = ITERATION_FOLDER.fullmatch(self._name)
         report.layout = "release" if match is None else "import" if int(match[1]) == 0 else "training"
         self._files: dict[str, File] = {}
@@ -170,7 +170,7 @@ class FolderCheck:
             return None
         try:
             metadata = read_metadata(self._path)
-        except Unreadable as error:
+        except CorruptFileError as error:
             self._file_problem(METADATA, str(error).removeprefix(f"{METADATA} "))
             return None
         if lacking := metadata.not_stored():
@@ -253,7 +253,7 @@ class FolderCheck:
         if self._is_there(COMMON_STATE):
             try:
                 common = read_state(self._path)
-            except Unreadable as error:
+            except CorruptFileError as error:
                 self._file_problem(COMMON_STATE, str(error).removeprefix(f"{COMMON_STATE} "))
         else:
             report.stop(f"{COMMON_STATE} is missing, which it reads", OLDER_MEGATRON_LM)
@@ -262,7 +262,7 @@ class FolderCheck:
         if not isinstance(common, dict) and metadata is not None:
             try:
                 common = read_common_entry(self._path, metadata)
-            except Unreadable as error:
+            except CorruptFileError as error:
                 self._beyond_repair(f"{self._path}: {error}. Restore it from a copy, or import the model again.")
         args: dict[str, Any] = {}
         if isinstance(common, dict) and isinstance(common.get("args"), Namespace):
@@ -287,7 +287,7 @@ class FolderCheck:
         """Compare the args of a training with those of the release beside it, if it has any."""
         try:
             release = read_args(self._release)
-        except Unreadable:
+        except CorruptFileError:
             return []
         return [] if find_args_problem(release, None) else describe_training(args, release, metadata)
 
@@ -321,9 +321,9 @@ class FolderCheck:
         report = self._report
         if self._is_there(RUN_CONFIG):
             try:
-                if not isinstance(load_yaml(self._path / RUN_CONFIG)["model"], dict):
+                if not isinstance(read_run_config(self._path)["model"], dict):
                     raise ValueError("model is no mapping")
-            except Unreadable as error:
+            except CorruptFileError as error:
                 self._file_problem(
                     RUN_CONFIG, str(error).removeprefix(f"{self._path / RUN_CONFIG} "), BRIDGE, UPSTREAM
                 )
@@ -341,8 +341,8 @@ class FolderCheck:
     def _check_train_state(self) -> None:
         try:
             if not isinstance(read_state(self._path, TRAIN_STATE)["step"], int):
-                raise Unreadable("has no step")
-        except (Unreadable, KeyError) as error:
+                raise ValueError("it has no step")
+        except (ValueError, KeyError) as error:
             self._file_problem(TRAIN_STATE, f"is no train state ({error})", BRIDGE, UPSTREAM)
 
     def _check_tokenizer(self) -> None:
@@ -360,7 +360,7 @@ class FolderCheck:
     def _check_source(self) -> None:
         try:
             source = read_source(self._path)
-        except Unreadable as error:
+        except CorruptFileError as error:
             self._file_problem(SOURCE_FILE, str(error).removeprefix(f"{SOURCE_FILE} "))
             return
         if source is not None:
@@ -374,7 +374,7 @@ class FolderCheck:
         """Report the source model of the release that a training started from."""
         try:
             source = read_source(self._root.path / RELEASE)
-        except Unreadable:
+        except CorruptFileError:
             # A problem of the release, which this checkpoint does not need.
             return
         self._report.made_of = None if source is None else source.made_of

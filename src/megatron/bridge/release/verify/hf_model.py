@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
-from megatron.bridge.release.errors import NotComputable, in_one_line
+from megatron.bridge.release.errors import NotComputableError, one_line
 
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.(.*)")
@@ -46,7 +46,7 @@ class HuggingFaceModel:
 
     Raises:
         ValueError: If there is no such model, or if its folder is damaged: one line.
-        NotComputable: If transformers cannot read its config, or if the config lacks a size of a stack of layers.
+        NotComputableError: If transformers cannot read its config, or if the config lacks a size of a stack of layers.
     """
 
     def __init__(self, name: str, revision: str | None = None) -> None:
@@ -59,7 +59,7 @@ class HuggingFaceModel:
         try:
             self._folder = check_model(name, {"revision": revision}).folder
         except NeedsOwnCode as error:
-            raise NotComputable("its config is read by its own Python code, which no proof runs") from error
+            raise NotComputableError("its config is read by its own Python code, which no proof runs") from error
         headers = read_headers(self._folder)
         self._shapes = {tensor: header.shape for tensor, header in headers.items()}
         self._dtypes = {DTYPES.get(header.dtype) for header in headers.values()}
@@ -67,9 +67,9 @@ class HuggingFaceModel:
         try:
             self.config: PretrainedConfig = AutoConfig.from_pretrained(self._folder, trust_remote_code=False)
         except Exception as error:
-            raise NotComputable(f"transformers does not read its config ({in_one_line(error)})") from error
+            raise NotComputableError(f"transformers does not read its config ({one_line(error)})") from error
         if lacking := [field for field in _SIZES if type(getattr(self.config, field, None)) is not int]:
-            raise NotComputable(f"its {type(self.config).__name__} has no {', '.join(lacking)}")
+            raise NotComputableError(f"its {type(self.config).__name__} has no {', '.join(lacking)}")
         self.layers: int = self.config.num_hidden_layers
 
     def kinds(self) -> list[tuple[Any, ...]]:
@@ -107,7 +107,7 @@ class HuggingFaceModel:
 
         Raises:
             ValueError: If the files lack a tensor, which transformers would make up, or have it in another shape.
-            NotComputable: If transformers cannot load or run the model here.
+            NotComputableError: If transformers cannot load or run the model here.
         """
         model, rounded = self._load(layers), False
         # A file of that dtype has nothing to round, and copies of its tensors would take memory.
@@ -120,7 +120,7 @@ class HuggingFaceModel:
             with torch.inference_mode():
                 return torch.as_tensor(model(input_ids=tokens, use_cache=False).logits), rounded
         except Exception as error:
-            raise NotComputable(f"transformers cannot run it here ({in_one_line(error)})") from error
+            raise NotComputableError(f"transformers cannot run it here ({one_line(error)})") from error
 
     def _load(self, layers: int) -> Any:
         values = self.config.to_dict() | {"num_hidden_layers": layers}
@@ -128,7 +128,7 @@ class HuggingFaceModel:
             if isinstance(value, list) and len(value) == self.layers:
                 values[field] = value[:layers]
         if values.get("quantization_config") is not None:
-            raise NotComputable("its Hugging Face files are quantised")
+            raise NotComputableError("its Hugging Face files are quantised")
         try:
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 self._folder,
@@ -142,7 +142,7 @@ class HuggingFaceModel:
                 output_loading_info=True,
             )
         except Exception as error:
-            raise NotComputable(f"transformers cannot load it here ({in_one_line(error)})") from error
+            raise NotComputableError(f"transformers cannot load it here ({one_line(error)})") from error
         model, info = loaded
         for kind in ("missing_keys", "mismatched_keys"):
             # Where shapes differ, a key comes with its two shapes.

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from megatron.bridge.release.commands import repair_command
+from megatron.bridge.release.errors import CorruptFileError, command_line
 from megatron.bridge.release.layout import FLAGS_FILE, TOKENIZER
 from megatron.bridge.release.megatron_args.comparison import (
     ArgsError,
@@ -35,7 +35,6 @@ from megatron.bridge.release.megatron_args.comparison import (
 )
 from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
 from megatron.bridge.release.megatron_args.table import MODEL_ARGUMENTS, tables_of
-from megatron.bridge.release.plain_files import Unreadable
 from megatron.bridge.release.release_location import name_release
 from megatron.bridge.release.rope_factor import ENTRY_POINT, ENTRY_POINT_FLAG
 from megatron.bridge.release.verify.args import find_args_problem, trained_differences
@@ -84,7 +83,7 @@ def launch_flags(root: Path, folder: Path, release: Path) -> Launch:
     root, release = Path(os.path.abspath(root)), Path(os.path.abspath(release))
     if not release.is_dir() or not release.resolve().is_relative_to(release.parent.resolve()):
         raise ValueError(name_release(root))
-    args = _read(release, repair_command(release.parent))
+    args = _read(release, command_line("repair", release.parent))
     differences: dict[str, tuple[Any, Any]] = {}
     if not folder.samefile(release):
         args, differences = _trained(args, folder, release)
@@ -112,7 +111,7 @@ def _read(folder: Path, what_next: str) -> Namespace:
     """Read the args of a checkpoint folder. Raise ValueError if it has none that describe a model."""
     try:
         args = read_args(folder)
-    except Unreadable as error:
+    except CorruptFileError as error:
         raise ValueError(f"{folder}: {error}. {what_next}") from error
     if (problem := find_args_problem(args, None)) is not None:
         raise ValueError(f"{folder}: {problem}. {what_next}")

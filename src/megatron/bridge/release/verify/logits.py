@@ -33,10 +33,14 @@ from transformers import PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from megatron.bridge.release.checkpoint_dir import read_root
-from megatron.bridge.release.commands import repair_command
-from megatron.bridge.release.errors import NotComputable, in_one_line, says_memory
+from megatron.bridge.release.errors import (
+    CorruptFileError,
+    NotComputableError,
+    command_line,
+    is_out_of_memory,
+    one_line,
+)
 from megatron.bridge.release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, parse_tracker
-from megatron.bridge.release.plain_files import Unreadable
 from megatron.bridge.release.provenance import recorded_revision
 from megatron.bridge.release.verify.args import NEEDED_ARGS
 from megatron.bridge.release.verify.available_memory import available_memory
@@ -156,13 +160,13 @@ def _prove(folder: Path, name: str, revision: str | None, positions: int | None,
         return _compute_both(folder, flags, hf, name, positions, memory)
     except Refused as error:
         raise ValueError(f"{error}. {_advise_rewriting(folder, FLAGS_FILE)}") from error
-    except NotComputable as error:
+    except NotComputableError as error:
         return Proof(name, of_layers=layers, unproven=str(error))
     except (MemoryError, RuntimeError) as error:
         # Memory may run out anywhere.
-        if not says_memory(error):
+        if not is_out_of_memory(error):
             raise
-        return Proof(name, of_layers=layers, unproven=f"memory ran out ({in_one_line(error)})")
+        return Proof(name, of_layers=layers, unproven=f"memory ran out ({one_line(error)})")
 
 
 def _compute_both(
@@ -265,7 +269,9 @@ def _release(root: Path) -> Path:
     found = read_root(root)
     tracker = "" if found.tracker is None else found.tracker
     if not tracker or not parse_tracker(tracker, str(root))[1] or not (root / RELEASE / FLAGS_FILE).is_file():
-        raise ValueError(f"{root} contains no release. To convert an import to a release, run: {repair_command(root)}")
+        raise ValueError(
+            f"{root} contains no release. To convert an import to a release, run: {command_line('repair', root)}"
+        )
     return root / RELEASE
 
 
@@ -288,7 +294,7 @@ def _require_same_args(folder: Path, args: Namespace) -> None:
     """
     try:
         stored = vars(read_state(folder)["args"])
-    except (Unreadable, KeyError, TypeError) as error:
+    except (CorruptFileError, KeyError, TypeError) as error:
         raise ValueError(f"{folder / COMMON_STATE} cannot be read ({error})") from error
     for name in NEEDED_ARGS:
         # Neither the tokenizer nor the parallel sizes of the ranks that wrote it belong to the model.
@@ -318,7 +324,7 @@ def _require_same_sizes(folder: Path, args: Namespace, hf: HuggingFaceModel, nam
 
 def _advise_rewriting(folder: Path, *names: str) -> str:
     """Return how to have undamaged files with wrong content written anew, which a repair alone does not do."""
-    return f"Move {' and '.join(str(folder / name) for name in names)} away, then: {repair_command(folder.parent)}"
+    return f"Move {' and '.join(str(folder / name) for name in names)} away, then: {command_line('repair', folder.parent)}"
 
 
 def _reaches(config: PretrainedConfig, args: Namespace) -> list[tuple[str, int, bool]]:

@@ -40,7 +40,7 @@ from megatron.training.models import GPTModelBuilder
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.overrides import TorchFunctionMode
 
-from megatron.bridge.release.errors import NotComputable, in_one_line
+from megatron.bridge.release.errors import NotComputableError, one_line
 from megatron.bridge.release.rope_factor import ENTRY_POINT_FLAG
 from megatron.bridge.release.verify.partial_load import load_part
 
@@ -78,11 +78,11 @@ def megatron_lm(flags: list[str]) -> Iterator[Namespace]:
 
     Raises:
         Refused: If its parser or its validation refuses the flags.
-        NotComputable: If this process is one of several ranks, if the model needs Transformer Engine, or if it is a
+        NotComputableError: If this process is one of several ranks, if the model needs Transformer Engine, or if it is a
             hybrid.
     """
     if dist.is_initialized() and dist.get_world_size() > 1:
-        raise NotComputable("torch.distributed runs on several ranks: it is computed in a process of its own")
+        raise NotComputableError("torch.distributed runs on several ranks: it is computed in a process of its own")
     with ExitStack() as stack:
         stack.enter_context(_environment_restored())
         stack.enter_context(_cpu_for_cuda())
@@ -106,7 +106,7 @@ def compute(args: Namespace, folder: Path, layers: int, tokens: torch.Tensor) ->
 
     Raises:
         Refused: If the tensors do not fit the flags.
-        NotComputable: If Megatron Core cannot build or run the model here.
+        NotComputableError: If Megatron Core cannot build or run the model here.
     """
     of_layers = args.num_layers
     _cut(args, layers)
@@ -121,14 +121,14 @@ def compute(args: Namespace, folder: Path, layers: int, tokens: torch.Tensor) ->
             .eval()
         )
     except Exception as error:
-        raise NotComputable(f"Megatron Core cannot build it here ({in_one_line(error)})") from error
+        raise NotComputableError(f"Megatron Core cannot build it here ({one_line(error)})") from error
     _load(model, folder, of_layers)
     mask = torch.ones(1, 1, positions, positions, dtype=torch.bool).triu(1)
     try:
         with torch.inference_mode():
             return torch.as_tensor(model(tokens, torch.arange(positions)[None], mask))
     except Exception as error:
-        raise NotComputable(f"Megatron Core cannot run it here ({in_one_line(error)})") from error
+        raise NotComputableError(f"Megatron Core cannot run it here ({one_line(error)})") from error
 
 
 def per_layer(args: Namespace) -> list[tuple[Any, ...]]:
@@ -157,20 +157,20 @@ def _parsed(flags: list[str]) -> Namespace:
             f"Megatron-LM's parser refuses the release's flags: {why or 'it says nothing of why'}"
         ) from error
     except Exception as error:
-        raise Refused(f"Megatron-LM's parser refuses the release's flags ({in_one_line(error)})") from error
+        raise Refused(f"Megatron-LM's parser refuses the release's flags ({one_line(error)})") from error
     # They need Transformer Engine and CUDA streams, and compute the same.
     args.moe_grouped_gemm, args.moe_token_dispatcher_type = False, "allgather"
     args.rank, args.world_size = 0, 1
     try:
         validate_args(args)
     except Exception as error:
-        raise Refused(f"Megatron-LM refuses the release's flags ({in_one_line(error)})") from error
+        raise Refused(f"Megatron-LM refuses the release's flags ({one_line(error)})") from error
     if args.multi_latent_attention:
-        raise NotComputable("multi-latent attention needs Transformer Engine")
+        raise NotComputableError("multi-latent attention needs Transformer Engine")
     if args.layernorm_zero_centered_gamma:
-        raise NotComputable("zero-centred norms need Transformer Engine")
+        raise NotComputableError("zero-centred norms need Transformer Engine")
     if args.hybrid_layer_pattern is not None:
-        raise NotComputable("hybrid models are not built of GPT's layers")
+        raise NotComputableError("hybrid models are not built of GPT's layers")
     checked: Namespace = args
     return checked
 
@@ -190,14 +190,14 @@ def _load(model: Any, folder: Path, of_layers: int) -> None:
         metadata = dist_checkpointing.load_content_metadata(str(folder)) or {}
     except (Exception, CheckpointException) as error:
         # CheckpointException is no Exception.
-        raise Refused(f"Megatron-LM cannot read the metadata of {folder} ({in_one_line(error)})") from error
+        raise Refused(f"Megatron-LM cannot read the metadata of {folder} ({one_line(error)})") from error
     metadata["dp_cp_group"] = parallel_state.get_data_parallel_group(with_context_parallel=True)
     layers, model.config.num_layers = model.config.num_layers, of_layers
     try:
         sharded = model.sharded_state_dict(metadata=metadata)
     except Exception as error:
-        raise NotComputable(
-            f"Megatron Core does not say where its tensors are stored ({in_one_line(error)})"
+        raise NotComputableError(
+            f"Megatron Core does not say where its tensors are stored ({one_line(error)})"
         ) from error
     finally:
         model.config.num_layers = layers
@@ -206,7 +206,7 @@ def _load(model: Any, folder: Path, of_layers: int) -> None:
     }
     lacking = {name for name, _ in model.named_parameters()} - wanted.keys()
     if lacking:
-        raise NotComputable(f"Megatron Core does not say where it stores {', '.join(sorted(lacking))}")
+        raise NotComputableError(f"Megatron Core does not say where it stores {', '.join(sorted(lacking))}")
     for batch in _batches(wanted):
         try:
             loaded = load_part(batch, folder)
@@ -237,7 +237,7 @@ def _process_groups() -> Iterator[None]:
         try:
             dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined,unused-ignore]
         except Exception as error:
-            raise NotComputable(f"torch.distributed does not start here ({in_one_line(error)})") from error
+            raise NotComputableError(f"torch.distributed does not start here ({one_line(error)})") from error
     try:
         if parallel_state.is_initialized():
             yield

@@ -25,7 +25,7 @@ from megatron.core.dist_checkpointing.dict_utils import dict_list_map_outplace
 from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
 from torch.distributed.checkpoint.api import CheckpointException
 
-from megatron.bridge.release.errors import says_memory
+from megatron.bridge.release.errors import is_out_of_memory
 
 
 def load_part(wanted: dict[str, ShardedTensor | ShardedTensorFactory], folder: Path) -> dict[str, torch.Tensor]:
@@ -55,7 +55,7 @@ def load_part(wanted: dict[str, ShardedTensor | ShardedTensorFactory], folder: P
         causes = [cause for cause, _ in getattr(error, "failures", {}).values()]
         cause = causes[0] if causes else error
         message = " ".join(str(cause).split()) or type(cause).__name__
-        raise (MemoryError if says_memory(cause) else ValueError)(message) from error
+        raise (MemoryError if is_out_of_memory(cause) else ValueError)(message) from error
     tensors = {}
     for name, entry in wanted.items():
         part = _unstacked(loaded[name], built[name])

@@ -35,7 +35,7 @@ from megatron.core.utils import unwrap_model
 from tqdm import tqdm
 
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
-from megatron.bridge.release.plain_files import Unreadable
+from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.source.safetensors_index import read_headers
 from megatron.bridge.release.source.safetensors_reader import FileRange, stamp
 from megatron.bridge.release.validation.fidelity import Accounted
@@ -54,7 +54,15 @@ _STORAGES = {
     "DoubleStorage": torch.float64,
 }
 # What a damaged file raises, or values that a conversion refuses.
-_UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, Unreadable)
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    CorruptFileError,
+)
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 

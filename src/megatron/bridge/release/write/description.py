@@ -23,11 +23,11 @@ from typing import Any
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.core.msc_utils import MultiStorageClientFeature
 
+from megatron.bridge.release.errors import warn
 from megatron.bridge.release.layout import FLAGS_FILE, INTEGRITY_FILE
 from megatron.bridge.release.manifest import read_manifest, write_manifest
 from megatron.bridge.release.megatron_args.args import fields_without_argument
 from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
-from megatron.bridge.release.notices import warn
 from megatron.bridge.release.provenance import describe, describe_run_config, write_source
 from megatron.bridge.release.source_model import SourceModel
 from megatron.bridge.training.utils.all_ranks import on_rank_0

@@ -34,7 +34,7 @@ from typing import Any, ParamSpec, TypeVar
 from megatron.core.msc_utils import MultiStorageClientFeature
 from torch.distributed import DistError  # type: ignore[attr-defined,unused-ignore]
 
-from megatron.bridge.release.commands import release_command
+from megatron.bridge.release.errors import command_line
 from megatron.bridge.release.layout import RELEASE
 from megatron.bridge.release.validation.output_dir import check_root, destination
 from megatron.bridge.release.write.publish import Publication, check_overwrite
@@ -113,7 +113,7 @@ def _save_and_publish(save: Callable[..., R], call: inspect.BoundArguments, over
 def _advice(root: Path, notes: Sequence[str]) -> str:
     """Return how to start Megatron-LM from a release, in whatever folder that is done."""
     root = Path(os.path.abspath(root))
-    return f"Start Megatron-LM from {root} with the command that this prints:\n  {release_command('launch', root)}" + (
+    return f"Start Megatron-LM from {root} with the command that this prints:\n  {command_line('launch', root)}" + (
         "".join(f"\nNote: {text}" for text in notes)
     )
 

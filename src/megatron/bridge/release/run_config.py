@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Reads plain values from files that anybody may have edited.
+"""Reads ``run_config.yaml``, which anybody may have edited.
 
 Importing this module imports neither torch nor Megatron Core.
 """
@@ -22,26 +22,23 @@ from typing import Any
 
 import yaml
 
+from megatron.bridge.release.errors import CorruptFileError, one_line
+from megatron.bridge.release.layout import RUN_CONFIG
 
-class Unreadable(Exception):
-    """A file of a checkpoint cannot be read. The message names the file and says why."""
 
-
-def load_yaml(file: Path) -> Any:
-    """Read plain values from YAML.
+def read_run_config(folder: Path) -> Any:
+    """Read the run config of a checkpoint as plain values.
 
     Args:
-        file: The file.
-
-    Returns:
-        What it holds.
+        folder: Iteration directory.
 
     Raises:
-        Unreadable: If it is damaged.
+        CorruptFileError: If it is damaged.
         OSError: If it cannot be read.
     """
+    file = folder / RUN_CONFIG
     try:
         # The loader in C, which not every PyYAML has, takes a twentieth of the time.
         return yaml.load(file.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise Unreadable(f"{file} is damaged ({type(error).__name__}: {error})") from error
+        raise CorruptFileError(file, one_line(error)) from error
