@@ -89,7 +89,7 @@ def _markdown(table: str, rows: dict[str, dict[str, list]]) -> str:
         lines.append(f"| {' | '.join([row, *outcomes])} |")
     if notes:
         lines += ["", *(f"({number}) {note}.  " for number, note in enumerate(notes, 1))]
-    return "\n".join(lines).replace("see Limits", "see [Limits](faithfulness.md#limits)")
+    return "\n".join(lines).replace("see Limits", "see [Limits](fidelity.md#limits)")
 
 
 def with_table(page: str, table: str, text: str) -> str:

@@ -67,7 +67,7 @@ def command_line(page: str) -> str:
     return replaced(page, "## All commands", None, "\n\n".join(texts) + "\n")
 
 
-PAGES: dict[str, Callable[[str], str]] = {"faithfulness.md": config_fields, "command-line.md": command_line}
+PAGES: dict[str, Callable[[str], str]] = {"fidelity.md": config_fields, "command-line.md": command_line}
 
 
 def replaced(page: str, first: str, after: str | None, text: str) -> str:
