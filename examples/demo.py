@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The main job on a real model: import a release, load it with Megatron-LM, compare, show.
+"""Imports a real model as a release, loads it with Megatron-LM, and compares it with Hugging Face.
 
 make demo
 """
@@ -36,7 +36,7 @@ from transformers.utils import logging as transformers_logging
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "examples"), str(REPOSITORY / "tests/support")]
-# The libraries tell at length what this host lacks; here the result is to be seen.
+# The libraries log what this host lacks, which hides the result.
 logging.disable(logging.WARNING)
 transformers_logging.disable_progress_bar()
 
@@ -50,20 +50,20 @@ NEW_TOKENS = 12
 
 
 def run(console: Console, work: Path, *words: str) -> None:
-    """Run the command as a user would, in a folder, and print what it says as it says it."""
+    """Run the command in a directory, and print its output as it comes."""
     console.print(f"[bold]$ megatron-bridge-release {' '.join(words)}[/]")
     command = [sys.executable, "-m", "megatron.bridge.release", *words]
     with subprocess.Popen(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            # The reader has another folder than this host.
+            # The paths of this host mean nothing to the reader.
             console.print(line.rstrip("\n").replace(f"{work.resolve()}/", ""), markup=False)
     if process.returncode:
         sys.exit(process.returncode)
 
 
 def compare(console: Console, hf_path: Path, root: Path) -> bool:
-    """Load the release with Megatron-LM, print what it holds beside Hugging Face's model, tell whether they agree."""
+    """Load the release with Megatron-LM, print both models side by side, return whether they agree."""
     config = AutoConfig.from_pretrained(hf_path)
     tokenizer = AutoTokenizer.from_pretrained(hf_path)
     hf = AutoModelForCausalLM.from_pretrained(hf_path, dtype=torch.float32).eval()
@@ -113,10 +113,10 @@ def save_picture(console: Console, path: Path) -> None:
 
 
 def main() -> None:
-    """Run the demo; the exit status is 0 only where everything agrees."""
+    """Run the demo. The exit status is 0 only if everything agrees."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, default=REPOSITORY / "build/demo", help="folder for what it makes")
-    parser.add_argument("--picture", type=Path, help="SVG file for a picture of what it prints")
+    parser.add_argument("--work", type=Path, default=REPOSITORY / "build/demo", help="directory for its files")
+    parser.add_argument("--picture", type=Path, help="SVG file for a picture of the result")
     options = parser.parse_args()
     console = Console(file=sys.stdout, record=True, width=110, highlight=False)
 
@@ -126,8 +126,8 @@ def main() -> None:
     (work / "smollm2").symlink_to(smollm2.make(smollm2.CACHED), target_is_directory=True)
     run(console, work, "import", "smollm2", "ckpt")
     if not compare(console, work / "smollm2", root):
-        sys.exit("error: Megatron-LM's model and Hugging Face's differ")
-    console.print("[green]Megatron-LM's own loader has Hugging Face's model.[/]")
+        sys.exit("error: the models of Megatron-LM and Hugging Face differ")
+    console.print("[green]Megatron-LM loaded the same model: parameters, logits and generated tokens are equal.[/]")
     if options.picture is not None:
         save_picture(console, options.picture)
 

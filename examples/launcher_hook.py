@@ -12,12 +12,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""All that a framework's convert-and-fix script becomes: one hook, called before the workers start.
+"""A hook for a launcher: call it once before the workers start.
 
     command = before_training("meta-llama/Llama-3.2-1B", "ckpt")
     subprocess.run([*command, "--micro-batch-size", "1", ...], env=os.environ | {"PET_NPROC_PER_NODE": "8"}, check=True)
 
-A run that was killed and starts again finds its own checkpoint, or the release, and converts nothing.
+A restarted run resumes from its own checkpoint, or from the release, and does not import again.
 """
 
 import os
@@ -29,23 +29,23 @@ from megatron.bridge.release.verify.launch_flags import launch_command, launch_f
 from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
 
 
-def before_training(hf_model: str, root: str) -> list[str]:
-    """Have a checkpoint that Megatron-LM starts from.
+def before_training(hf_model: str, checkpoint_dir: str) -> list[str]:
+    """Import the model if the checkpoint directory is empty, and return the command that starts Megatron-LM.
 
     Args:
-        hf_model: Hugging Face model ID, or a model's folder.
-        root: Checkpoint root.
+        hf_model: Hugging Face model ID, or local directory of a model.
+        checkpoint_dir: Checkpoint directory.
 
     Returns:
-        The command that starts Megatron-LM, in Megatron-LM's directory: with the flags of the model and of its
-        tokenizer, it loads the newest checkpoint of the root and saves there.
+        The command, for Megatron-LM's directory. It has the flags of the model and its tokenizer, loads the latest
+        checkpoint and saves to the same directory.
 
     Raises:
-        ValueError: If the root holds a checkpoint that Megatron-LM cannot start from so, or another model's.
+        ValueError: If no flags can express the checkpoint, or if it was imported from another model.
     """
-    if not (Path(root) / "latest_checkpointed_iteration.txt").exists():
-        AutoBridge.import_ckpt(hf_model, root, release=True)
-    folder = resolve_checkpoint_folder(root)  # A torn tracker is an error: Megatron-LM ends without one.
-    require_source(root, hf_model)  # A folder that is used again may hold another model's.
-    flags = launch_flags(Path(root), Path(folder), Path(root, "release")).flags
-    return [*launch_command(flags), "--save", os.path.abspath(root)]
+    if not (Path(checkpoint_dir) / "latest_checkpointed_iteration.txt").exists():
+        AutoBridge.import_ckpt(hf_model, checkpoint_dir, release=True)
+    folder = resolve_checkpoint_folder(checkpoint_dir)  # Fails if the tracker is incomplete.
+    require_source(checkpoint_dir, hf_model)  # A reused directory may contain another model.
+    flags = launch_flags(Path(checkpoint_dir), Path(folder), Path(checkpoint_dir, "release")).flags
+    return [*launch_command(flags), "--save", os.path.abspath(checkpoint_dir)]

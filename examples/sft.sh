@@ -13,19 +13,19 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-# Fine-tune a release checkpoint with Megatron-LM: SFT on JSON lines, each {"messages": [{"role", "content"}, …]}.
+# Fine-tunes a release checkpoint with Megatron-LM: SFT on JSON lines, each {"messages": [{"role", "content"}, …]}.
 #
-#     MEGATRON_LM=path/to/Megatron-LM bash examples/sft.sh ROOT CHATS.jsonl [flags of Megatron-LM]
+#     MEGATRON_LM=path/to/Megatron-LM bash examples/sft.sh CKPT CHATS.jsonl [flags of Megatron-LM]
 #
-# It needs megatron-bridge-release on the PATH and Megatron-LM of core 0.17 or later: its prompt format `default` is the
-# tokenizer's own chat template. With it, the loss covers the prompts too. Core 0.17 needs transformers 4; later ones work
-# with 4 and 5. With core 0.14 to 0.16, pass --sft-tokenizer-prompt-format nemotron-h-aligned (or, from 0.15 on,
+# Requires megatron-bridge-release on the PATH, and Megatron-LM of core 0.17 or later, whose prompt format `default` is the
+# tokenizer's own chat template. With it, the loss covers the prompts too. Core 0.17 needs transformers 4; later versions
+# work with 4 and 5. With core 0.14 to 0.16, pass --sft-tokenizer-prompt-format nemotron-h-aligned (or, from 0.15 on,
 # nemotron-nano-v2), if your tokenizer has that format.
 #
-# On one node; PET_NPROC_PER_NODE=8 in the environment starts as many processes, and --tensor-model-parallel-size and the
-# like set how they share the model. It saves into the same root; run again, it continues from there. The last flags win.
+# Runs on one node. Set PET_NPROC_PER_NODE=8 to start eight processes, and pass --tensor-model-parallel-size or similar flags
+# to distribute the model over them. It saves to CKPT: run it again to resume. The last flag wins.
 set -euo pipefail
-usage="usage: MEGATRON_LM=path/to/Megatron-LM bash $0 ROOT CHATS.jsonl [flags of Megatron-LM]"
+usage="usage: MEGATRON_LM=path/to/Megatron-LM bash $0 CKPT CHATS.jsonl [flags of Megatron-LM]"
 megatron_lm=${MEGATRON_LM:?$usage} root=${1:?$usage} chats=${2:?$usage}
 shift 2
 
@@ -38,12 +38,12 @@ if [ "${core:-17}" -lt 17 ] && [[ " $* " != *" --sft-tokenizer-prompt-format"* ]
         "--sft-tokenizer-prompt-format." >&2
     exit 1
 fi
-# launch fails if ROOT has no checkpoint to start from: up to core 0.19, Megatron-LM would exit with status 0.
+# launch fails if CKPT has no checkpoint to start from: up to core 0.19, Megatron-LM would exit with status 0.
 launch=$(megatron-bridge-release launch "$root")
 read -ra command <<<"$launch"
-# torchrun reads it too.
+# torchrun reads this variable too.
 export PET_NPROC_PER_NODE=${PET_NPROC_PER_NODE:-1}
-# A batch that every rank has a share of.
+# The smallest batch of at least 8 that gives every rank the same number of samples.
 ranks=$((PET_NPROC_PER_NODE * ${PET_NNODES:-1}))
 batch=$(((ranks + 7) / ranks * ranks))
 # From core 0.16 on, Megatron-LM's SFT data set packs its sequences and refuses attention masks.

