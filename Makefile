@@ -18,7 +18,7 @@ test: $(VENV)/installed lint  ## run the checks and all tests
 
 docs: $(VENV)/installed  ## write the tables of docs, the help of the command line and the picture of the demo
 	PYTHONPATH=tests/support $(PYTHON) -W ignore tests/support/written_docs.py
-	$(PYTHON) -W ignore examples/demo.py --picture docs/demo.svg
+	$(PYTHON) -W ignore examples/demo.py --pictures docs
 
 matrix: $(VENV)/installed  ## read releases with every current megatron-core, convert every family, write the tables
 	$(PYTHON) -m pytest -q --tables -m "" tests/functional/test_matrix.py tests/functional/test_families.py

@@ -47,22 +47,26 @@ import smollm2  # noqa: E402
 
 PROMPTS = ("The capital of France is", "Water boils at a temperature of", "def fibonacci(n):")
 NEW_TOKENS = 12
+COMMAND = "megatron-bridge-release"
 
 
-def run(console: Console, work: Path, *words: str) -> None:
-    """Run the command in a directory, and print its output as it comes."""
-    console.print(f"[bold]$ megatron-bridge-release {' '.join(words)}[/]")
-    command = [sys.executable, "-m", "megatron.bridge.release", *words]
+def run(console: Console, work: Path, *arguments: str) -> list[str]:
+    """Run the command in a directory, print its output as it comes, and return its lines."""
+    console.print(f"[bold]$ {COMMAND} {' '.join(arguments)}[/]")
+    command = [sys.executable, "-m", "megatron.bridge.release", *arguments]
+    lines = []
     with subprocess.Popen(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             # The paths of this host mean nothing to the reader.
-            console.print(line.rstrip("\n").replace(f"{work.resolve()}/", ""), markup=False)
+            lines.append(line.rstrip("\n").replace(f"{work.resolve()}/", ""))
+            console.print(lines[-1], markup=False)
     if process.returncode:
         sys.exit(process.returncode)
+    return lines
 
 
-def compare(console: Console, hf_path: Path, root: Path) -> bool:
+def compare(console: Console, picture: Console, hf_path: Path, root: Path) -> bool:
     """Load the release with Megatron-LM, print both models side by side, return whether they agree."""
     config = AutoConfig.from_pretrained(hf_path)
     tokenizer = AutoTokenizer.from_pretrained(hf_path)
@@ -100,36 +104,43 @@ def compare(console: Console, hf_path: Path, root: Path) -> bool:
                 whole[0, -NEW_TOKENS:].tolist(),
                 megatron_lm.greedy(model, tokens, NEW_TOKENS, config.vocab_size),
             ]
-            table.add_row(prompt, *(str(tokenizer.decode(tokens)) for tokens in continuations))
+            table.add_row(prompt, *(repr(tokenizer.decode(tokens)) for tokens in continuations))
             agree &= continuations[0] == continuations[1]
         console.print(table)
+        picture.print(table)
     return agree
 
 
 def save_picture(console: Console, path: Path) -> None:
-    """Save what was printed as a picture that needs nothing from the network."""
-    picture = console.export_svg(title="make demo")
-    path.write_text(re.sub(r"@font-face \{.*?\}|<!--.*?-->", "", picture, flags=re.S))
+    """Save what a console printed as a picture that needs nothing from the network."""
+    svg = console.export_svg(title="make demo")
+    path.write_text(re.sub(r"@font-face \{.*?\}|<!--.*?-->", "", svg, flags=re.S))
 
 
 def main() -> None:
     """Run the demo. The exit status is 0 only if everything agrees."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=REPOSITORY / "build/demo", help="directory for its files")
-    parser.add_argument("--picture", type=Path, help="SVG file for a picture of the result")
+    parser.add_argument("--pictures", type=Path, help="directory for pictures of the output: demo.svg, demo-output.svg")
     options = parser.parse_args()
     console = Console(file=sys.stdout, record=True, width=110, highlight=False)
+    picture = Console(file=io.StringIO(), record=True, width=110, highlight=False)
 
     work, root = options.work, options.work / "ckpt"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     (work / "smollm2").symlink_to(smollm2.make(smollm2.CACHED), target_is_directory=True)
-    run(console, work, "import", "smollm2", "ckpt")
-    if not compare(console, work / "smollm2", root):
+    lines = run(console, work, "import", "smollm2", "ckpt")
+    picture.print(f"[bold]$ {COMMAND} import smollm2 ckpt[/]")
+    for line in lines:
+        if "logits" in line:
+            picture.print(line, markup=False)
+    if not compare(console, picture, work / "smollm2", root):
         sys.exit("error: the models of Megatron-LM and Hugging Face differ")
     console.print("[green]Megatron-LM loaded the same model: parameters, logits and generated tokens are equal.[/]")
-    if options.picture is not None:
-        save_picture(console, options.picture)
+    if options.pictures is not None:
+        save_picture(picture, options.pictures / "demo.svg")
+        save_picture(console, options.pictures / "demo-output.svg")
 
 
 main()
