@@ -267,9 +267,9 @@ def test_imports_are_added_and_unused_ones_removed():
 
 
 def test_imports_from_the_future_come_first():
-    do = edit(ReplaceExpression("b(...)", "e()"), imports=("from __future__ import annotations",))
-    assert formatted(apply(do, '"""Doc."""\n\nimport a\n\nx = b()\n')) == (
-        '"""Doc."""\n\nfrom __future__ import annotations\n\nimport a\n\n\nx = e()\n'
+    do = edit(ReplaceExpression("b", "e"), imports=("from __future__ import annotations",))
+    assert formatted(apply(do, '"""Doc."""\n\nimport a\n\nx = b(a)\n')) == (
+        '"""Doc."""\n\nfrom __future__ import annotations\n\nimport a\n\n\nx = e(a)\n'
     )
 
 

@@ -14,6 +14,7 @@
 
 """The series and the files that it names."""
 
+import ast
 import difflib
 import subprocess
 import sys
@@ -24,7 +25,7 @@ import pytest
 from replacing import replace
 
 from patches.files import format_files, write_files
-from patches.series import SeriesError, load_series
+from patches.series import ADDED, SeriesError, load_series
 from patches.tree import changed_files, patch
 from patches.upstream import is_packaged, open_upstream
 
@@ -137,6 +138,24 @@ def test_a_change_has_no_unknown_key(project):
 def test_a_series_is_valid_toml(project):
     replace(project / "patches/series.toml", "[[change]]", "[[change")
     assert refused(project).startswith("patches/series.toml: ")
+
+
+def _imported(code: str) -> set[str]:
+    """Return the modules that a module imports, and the names that may be modules."""
+    nodes = list(ast.walk(ast.parse(code)))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    for node in (node for node in nodes if isinstance(node, ast.ImportFrom)):
+        names |= {f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def test_added_modules_import_nothing_that_a_later_change_adds():
+    later: set[str] = set()
+    for change in reversed(load_series(ROOT).changes):
+        modules = [path for path in change.adds if path.endswith(".py")]
+        found = {(path, name) for path in modules for name in _imported((ROOT / ADDED / path).read_text()) & later}
+        assert not found, f"move these to the change '{change.key}' or before it"
+        later |= {path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in modules}
 
 
 @pytest.fixture(scope="module")
