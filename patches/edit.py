@@ -11,7 +11,7 @@ import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
 from patches.operations import Operation
-from patches.syntax import AlreadyApplied, Changed, EditError, OtherPath, change_imports, change_symbol, meaning
+from patches.syntax import AlreadyApplied, Changed, EditError, OtherPath, add_imports, change_symbol, meaning
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,6 @@ class Edit:
         symbol: The function or class in question, "" for the module.
         do: What it does, one thing after the other.
         imports: What it needs, as in `from a.b import c`.
-        unused: Imported names that nothing uses when it is applied, as in `a.b.c`.
         without: A name of a second path beside the one that the edit changes: where the file has it, the edit is not enough.
         versions: The upstreams that it is for, as in `<0.7`; "" for all. Where the place differs between them, another form
             of the edit, of the same name, stands beside it.
@@ -34,7 +33,6 @@ class Edit:
     drop_when: str
     do: Operation | Sequence[Operation]
     imports: Sequence[str] = ()
-    unused: Sequence[str] = ()
     without: str = ""
     versions: str = ""
 
@@ -44,7 +42,7 @@ class Edit:
             raise OtherPath(f"no {self.without}", "it")
         try:
             changed = change_symbol(module, self.symbol.split(".") if self.symbol else (), self._change)
-            return change_imports(changed, self.imports, self.unused)
+            return add_imports(changed, self.imports)
         except EditError as error:
             places = MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider) if error.nodes else {}
             lines = sorted(places[node].start.line for node in error.nodes if node in places)

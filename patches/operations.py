@@ -23,6 +23,7 @@ from patches.syntax import (
     calls,
     digest,
     equal,
+    find,
     holds,
     meaning,
     one,
@@ -47,7 +48,7 @@ class AddParameter:
     def __call__(self, scope: Any) -> Any:
         function = cst.ensure_type(cst.parse_statement(f"def f({self.code}): ..."), cst.FunctionDef)
         new, params = function.params.params[0], scope.params
-        if m.findall(params, m.Param(m.Name(new.name.value))):
+        if any(param.name.value == new.name.value for param in find(params, cst.Param)):
             return scope
         if self.keyword_only:
             star = params.star_arg if isinstance(params.star_arg, cst.Param | cst.ParamStar) else cst.ParamStar()
@@ -109,7 +110,7 @@ class ReplaceBody:
         return scope.with_changes(body=scope.body.with_changes(body=[*kept, *new], footer=[]))
 
 
-_STATEMENT = m.SimpleStatementLine() | m.If() | m.Try()
+_STATEMENTS = (cst.SimpleStatementLine, cst.If, cst.Try)
 
 
 @dataclass(frozen=True)
@@ -128,13 +129,11 @@ class ReplaceStatement:
     imports: str = ""
 
     def __call__(self, scope: Any) -> Any:
-        found = [node for node in m.findall(scope, _STATEMENT) if self._fits(node)]
+        found = [node for node in find(scope, *_STATEMENTS) if self._fits(node)]
         new, digests = statements(self.code), [digest(meaning([node])) for node in found]
         old = [node for node, each in zip(found, digests) if each == self.was]
         # What is new may hold what it replaces.
-        kept = [
-            node for one_of in new for node in m.findall(one_of, _STATEMENT) if digest(meaning([node])) == self.was
-        ]
+        kept = [node for each in new for node in find(each, *_STATEMENTS) if digest(meaning([node])) == self.was]
         if (kept or not old) and (holds(scope, new) if new else not found):
             return scope
         if found and not old:
@@ -152,9 +151,9 @@ class ReplaceStatement:
         if isinstance(node, cst.Try):
             return bool(self.tries) and bool(calls(node.body, self.tries))
         if self.imports:
-            return bool(m.findall(node, m.ImportAlias(m.MatchIfTrue(lambda name: full_name(name) == self.imports))))
-        assigned: m.MatchIfTrue[Any] = m.MatchIfTrue(lambda target: full_name(target) == self.assigns)
-        return bool(m.findall(node, m.AssignTarget(assigned) | m.AnnAssign(assigned)))
+            return any(full_name(alias.name) == self.imports for alias in find(node, cst.ImportAlias))
+        assigned = find(node, cst.AssignTarget, cst.AnnAssign)
+        return any(full_name(each.target) == self.assigns for each in assigned)
 
 
 @dataclass(frozen=True)
@@ -254,7 +253,7 @@ class ReplaceExpression:
     def _find(self, scope: Any, code: Any) -> list[Any]:
         if not self.guarding:
             return equal(scope, code)
-        branches: list[Any] = [node for node in m.findall(scope, m.If()) if calls(node.body, self.guarding)]  # type: ignore
+        branches = [node for node in find(scope, cst.If) if calls(node.body, self.guarding)]
         return [branch.test for branch in branches if meaning(branch.test) == meaning(code)]
 
 
@@ -287,18 +286,15 @@ def _parted(scope: Any) -> tuple[Sequence[Any], Sequence[Any]]:
 
 
 def _change_docstring(scope: Any, change: Callable[[list[str]], list[str]]) -> Any:
-    """Change the lines of a docstring, which are without their indentation meanwhile."""
+    """Change the lines of a docstring. The formatter indents them."""
     node = _docstring(scope)
     if node is None:
         raise NoMatch("a docstring", "none")
-    indents = [line[: len(line) - len(line.lstrip())] for line in node.raw_value.split("\n")[1:] if line.strip()]
     old = inspect.cleandoc(node.raw_value).split("\n")
-    new, indent = change(old), min(indents, default="    ")
+    new = change(old)
     if new == old:
         return scope
-    begin = f"\n{indent}" if node.raw_value.startswith("\n") else ""
-    text = begin + "\n".join([new[0], *(indent + line if line else "" for line in new[1:])])
-    text += f"\n{indent}" if len(new) > 1 else ""
+    text = "\n" * node.raw_value.startswith("\n") + "\n".join(new) + "\n" * (len(new) > 1)
     return scope.deep_replace(node, cst.SimpleString(node.prefix + node.quote + text + node.quote))
 
 

@@ -17,7 +17,7 @@ from packaging.version import Version
 from patches.edit import Edit
 from patches.syntax import AlreadyApplied, Changed, EditError
 from patches.text_edit import TextEdit
-from patches.upstream import PACKAGE, VERSION
+from patches.upstream import VERSION
 
 
 SERIES, EDITS, ADDED = Path("patches", "series.toml"), Path("patches", "edits"), Path("src")
@@ -34,11 +34,6 @@ class PlacedEdit:
     edit: Edit | TextEdit
     target: str
     home: str
-
-    @property
-    def is_packaged(self) -> bool:
-        """Whether it edits upstream's package, and not another file of upstream's repository."""
-        return self.target.startswith(f"{PACKAGE.as_posix()}/")
 
     def explain(self, error: EditError, given: str) -> None:
         """Make an error say which edit of which file it comes from, where that is, and what to do about it."""

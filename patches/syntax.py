@@ -6,18 +6,16 @@
 import ast
 import hashlib
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import libcst as cst
 from libcst import matchers as m
-from libcst.codemod import CodemodContext
-from libcst.codemod.visitors import AddImportsVisitor, RemoveImportsVisitor
 from libcst.helpers import get_full_name_for_node as full_name
 
 
 _IMPORT = m.SimpleStatementLine([m.Import() | m.ImportFrom()])
-_STATEMENT = m.SimpleStatementLine() | m.If() | m.For() | m.While() | m.With() | m.Try() | m.FunctionDef()
+_STATEMENTS = (cst.SimpleStatementLine, cst.If, cst.For, cst.While, cst.With, cst.Try, cst.FunctionDef)
 
 
 class EditError(Exception):
@@ -92,21 +90,38 @@ def one(nodes: Sequence[Any], expected: str, count: int = 1) -> Any:
     return nodes[0]
 
 
+def find(scope: cst.CSTNode, *kinds: type) -> list[Any]:
+    """Find the nodes of some kinds in a node, outer ones before inner ones."""
+    found: list[Any] = [scope] if type(scope) in kinds else []
+    for _, nodes in _children(scope):
+        for node in nodes if isinstance(nodes, list | tuple) else [nodes]:
+            found += find(node, *kinds)
+    return found
+
+
+def _children(node: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the fields of a node that hold a node or nodes. LibCST's own visitors are many times slower."""
+    for name in node.__dataclass_fields__:
+        value = getattr(node, name)
+        first = value[0] if isinstance(value, list | tuple) and value else value
+        if hasattr(first, "__dataclass_fields__") and not name.startswith("whitespace"):
+            yield name, value
+
+
 def equal(scope: cst.CSTNode, code: cst.CSTNode) -> list[Any]:
     """Find the expressions that mean the same as another one."""
     wanted = meaning(code)
-    return list(m.findall(scope, m.MatchIfTrue(lambda node: type(node) is type(code) and meaning(node) == wanted)))
+    return [node for node in find(scope, type(code)) if meaning(node) == wanted]
 
 
 def calls(scope: cst.CSTNode, name: str) -> list[Any]:
     """Find the calls of a function, by its name as it is written there."""
-    return [call for call in m.findall(scope, m.Call()) if full_name(call.func) == name]  # type: ignore[attr-defined]
+    return [call for call in find(scope, cst.Call) if full_name(call.func) == name]
 
 
 def holds(scope: cst.CSTNode, code: Sequence[Any]) -> bool:
     """Return whether statements stand somewhere in a symbol, one after the other."""
-    bodies: list[Any] = [block.body for block in m.findall(scope, m.IndentedBlock())]  # type: ignore[attr-defined]
-    bodies += [scope.body] if isinstance(scope, cst.Module) else []
+    bodies = [block.body for block in find(scope, cst.IndentedBlock, cst.Module)]
     runs = [body[at : at + len(code)] for body in bodies for at in range(len(body) - len(code) + 1)]
     kinds, wanted = [type(node) for node in code], meaning(code)
     return any([type(node) for node in run] == kinds and meaning(run) == wanted for run in runs)
@@ -114,22 +129,25 @@ def holds(scope: cst.CSTNode, code: Sequence[Any]) -> bool:
 
 def statement_around(scope: cst.CSTNode, node: cst.CSTNode) -> Any:
     """Return the innermost statement that holds a node."""
-    itself: m.MatchIfTrue[Any] = m.MatchIfTrue(lambda other: other is node)
-    return [each for each in m.findall(scope, _STATEMENT) if m.findall(each, itself)][-1]
-
-
-class _Replacing(cst.CSTTransformer):
-    def __init__(self, nodes: Sequence[cst.CSTNode], change: Callable[[Any, Any], Any]) -> None:
-        super().__init__()
-        self._nodes, self._change = nodes, change
-
-    def on_leave(self, original_node: Any, updated_node: Any) -> Any:
-        return self._change(original_node, updated_node) if original_node in self._nodes else updated_node
+    around = [each for each in find(scope, *_STATEMENTS) if any(other is node for other in find(each, type(node)))]
+    return around[-1]
 
 
 def replace(scope: Any, nodes: Sequence[cst.CSTNode], change: Callable[[Any, Any], Any]) -> Any:
-    """Replace nodes, one of which may hold another, by what is made of each, as it was and with the changes in it."""
-    return scope.visit(_Replacing(nodes, change))
+    """Replace nodes, one of which may hold another, by what is made of each, as it was and with the changes in it.
+
+    In a body, that may be several nodes, or none.
+    """
+    changes: dict[str, Any] = {}
+    for name, value in _children(scope):
+        if isinstance(value, list | tuple):
+            each = [replace(node, nodes, change) for node in value]
+            if any(new is not old for new, old in zip(each, value)):
+                changes[name] = [node for new in each for node in (new if isinstance(new, list) else [new])]
+        elif (new := replace(value, nodes, change)) is not value:
+            changes[name] = new
+    updated = scope.with_changes(**changes) if changes else scope
+    return change(scope, updated) if any(scope is node for node in nodes) else updated
 
 
 def put(scope: Any, new: Sequence[Any], where: Literal["before", "after", "instead of"], old: Any) -> Any:
@@ -141,14 +159,11 @@ def put(scope: Any, new: Sequence[Any], where: Literal["before", "after", "inste
         new = [*(node.with_changes(leading_lines=[*lines, *node.leading_lines]) for node in new[:1]), *new[1:]]
     nodes = {"before": [*new, old], "after": [old, *new], "instead of": new}[where]
     if nodes:
-        return replace(scope, [old], lambda *_: cst.FlattenSentinel(nodes))
-    blocks: list[Any] = m.findall(scope, m.IndentedBlock())  # type: ignore[assignment]
-    blocks += [scope] if isinstance(scope, cst.Module) else []
-    body = next(block.body for block in blocks if old in block.body)
+        return replace(scope, [old], lambda *_: nodes)
+    body = next(block.body for block in find(scope, cst.IndentedBlock, cst.Module) if old in block.body)
     # A comment right below belongs to what goes, as `# else: ...` does.
     below = [node for node in body[body.index(old) + 1 :][:1] if any(line.comment for line in node.leading_lines[:1])]
-    gone = cst.RemoveFromParent()
-    return replace(scope, [old, *below], lambda node, now: gone if node is old else now.with_changes(leading_lines=[]))
+    return replace(scope, [old, *below], lambda node, now: [] if node is old else now.with_changes(leading_lines=[]))
 
 
 def change_symbol(scope: Any, names: Sequence[str], change: Callable[[Any], Any]) -> Any:
@@ -163,19 +178,9 @@ def change_symbol(scope: Any, names: Sequence[str], change: Callable[[Any], Any]
     return block if isinstance(scope, cst.Module) else scope.with_changes(body=block)
 
 
-def change_imports(module: cst.Module, imports: Sequence[str], unused: Sequence[str]) -> cst.Module:
-    """Import names where they are not, and remove those that nothing uses any more; see Edit."""
-    add, remove = CodemodContext(), CodemodContext()
-    for line in imports:
-        for node in m.findall(cst.parse_statement(line), m.ImportFrom()):
-            for alias in node.names:  # type: ignore[attr-defined]
-                AddImportsVisitor.add_needed_import(add, full_name(node.module), alias.evaluated_name)  # type: ignore
-    if imports:
-        # What follows the imports need not be looked at.
-        end = max((at + 1 for at, node in enumerate(module.body) if m.matches(node, _IMPORT)), default=0)
-        head = AddImportsVisitor(add).transform_module(module.with_changes(body=module.body[:end]))
-        module = head.with_changes(body=[*head.body, *module.body[end:]])
-    for name in unused:
-        source, _, last = name.rpartition(".")
-        RemoveImportsVisitor.remove_unused_import(remove, source or last, last if source else None)
-    return RemoveImportsVisitor(remove).transform_module(module) if unused else module
+def add_imports(module: cst.Module, imports: Sequence[str]) -> cst.Module:
+    """Import names above the first import; the formatter sorts the imports and merges them."""
+    new = [node for line in imports for node in statements(line)]
+    documented = int(module.get_docstring() is not None)
+    at = next((at for at, node in enumerate(module.body) if m.matches(node, _IMPORT)), documented)
+    return module.with_changes(body=[*module.body[:at], *new, *module.body[at:]])

@@ -6,56 +6,58 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import libcst as cst
 
+from patches.files import format_files, require_empty, write_files
 from patches.series import ADDED, Change, PlacedEdit, Series, SeriesError
 from patches.syntax import AlreadyApplied, EditError, NoMatch, NotForIt, NotHere
-from patches.upstream import PACKAGE, Upstream
+from patches.upstream import PACKAGE, Upstream, is_packaged
 
 
 @dataclass(frozen=True)
 class Patched:
-    """A change; why each of its edits does not apply, None if it does; and its files.
+    """A change applied to upstream.
 
-    Those of upstream's package are by their paths in it; `others` by theirs in upstream's repository.
+    Args:
+        change: The change.
+        attempts: Its edits, each with the error that it raised, or None if it applies.
+        edited: The files that it edits, as they are after it: by their paths in upstream, not formatted yet.
+        added: The files that it adds.
     """
 
     change: Change
     attempts: list[tuple[PlacedEdit, EditError | None]]
-    files: dict[str, bytes]
-    others: dict[str, bytes]
+    edited: dict[str, cst.Module | str]
+    added: dict[str, bytes]
 
 
 def attempt(series: Series, upstream: Upstream, changes: Sequence[Change] = ()) -> list[Patched]:
-    """Try every edit, of all changes or of some, each on what those before it left."""
+    """Try every edit of all changes, or of some, each on the result of those before it."""
     parsed: dict[str, Any] = {}
     patched = []
     for change in changes or series.changes:
-        attempts, targets = [], set()
+        attempts, edited = [], {}
         for name in change.edits:
             placed = series.form(name, upstream.version)
             error = _try(placed, upstream, parsed) if placed else NotForIt("another version", upstream.version)
             attempts.append((placed or series.edits[name][0], error))
             if placed and error is None:
-                targets.add(placed)
-        edited = {placed.target: _bytes(parsed[placed.target]) for placed in targets}
-        packaged = {placed.target for placed in targets if placed.is_packaged}
-        files = {path: content for path, content in edited.items() if path in packaged}
-        files |= {path: (series.root / ADDED / path).read_bytes() for path in change.adds}
-        others = {path: content for path, content in edited.items() if path not in packaged}
-        patched.append(Patched(change, attempts, files, others))
+                edited[placed.target] = parsed[placed.target]
+        added = {path: (series.root / ADDED / path).read_bytes() for path in change.adds}
+        patched.append(Patched(change, attempts, edited, added))
     return patched
 
 
 def _try(placed: PlacedEdit, upstream: Upstream, parsed: dict[str, Any]) -> EditError | None:
     target = placed.target
-    folder = upstream.root if placed.is_packaged else upstream.checkout
-    if folder is None or (upstream.is_in_megatron_lm and not placed.is_packaged and not (folder / target).is_file()):
+    packaged = is_packaged(target)
+    folder = upstream.root if packaged else upstream.checkout
+    if folder is None or (upstream.is_in_megatron_lm and not packaged and not (folder / target).is_file()):
         return NotHere("this file", "none")
     try:
         if target not in parsed:
@@ -73,10 +75,6 @@ def _try(placed: PlacedEdit, upstream: Upstream, parsed: dict[str, Any]) -> Edit
         error = EditError("valid Python in the edit and in the file", f"'{str(refused).splitlines()[0]}'")
     placed.explain(error, upstream.version)
     return error
-
-
-def _bytes(parsed: cst.Module | str) -> bytes:
-    return parsed.encode() if isinstance(parsed, str) else parsed.bytes
 
 
 def patch(series: Series, upstream: Upstream, changes: Sequence[Change] = (), has_some: bool = False) -> list[Patched]:
@@ -104,26 +102,19 @@ def patch(series: Series, upstream: Upstream, changes: Sequence[Change] = (), ha
     return patched
 
 
-def write_tree(upstream: Upstream, patched: list[Patched], to: Path) -> None:
+def changed_files(patched: Sequence[Patched]) -> dict[str, bytes]:
+    """Return the files that changes edit and add, as they are after the last one, formatted."""
+    edited = {path: content for each in patched for path, content in each.edited.items()}
+    texts = {path: text.encode() if isinstance(text, str) else text.bytes for path, text in edited.items()}
+    return format_files(texts) | {path: content for each in patched for path, content in each.added.items()}
+
+
+def write_tree(upstream: Upstream, patched: Sequence[Patched], to: Path) -> None:
     """Write upstream's package with the changes to a new or empty folder, which appears when it is complete."""
-    refuse_full(to)
+    require_empty(to)
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}-") as work:
         tree = Path(work, "tree")
         shutil.copytree(upstream.root / PACKAGE, tree / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
-        for each in patched:
-            write_files(each.files, tree)
+        write_files({path: text for path, text in changed_files(patched).items() if is_packaged(path)}, tree)
         os.replace(tree, to)
-
-
-def write_files(files: Mapping[str, bytes], root: Path) -> None:
-    """Write files, by their paths in a folder."""
-    for path, content in files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(content)
-
-
-def refuse_full(folder: Path) -> None:
-    """Raise FileExistsError for a folder to write to that is no folder, or not empty."""
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists and is not an empty folder: remove it, or name another")

@@ -40,6 +40,11 @@ class Upstream:
         return self.checkout == self.root
 
 
+def is_packaged(path: str) -> bool:
+    """Return whether a path in upstream is in its package, and not elsewhere in its repository."""
+    return path.startswith(f"{PACKAGE.as_posix()}/")
+
+
 def open_upstream(source: Path | None, workdir: Path, *, pinned: bool = False) -> Upstream:
     """Find upstream's package, or raise an UpstreamError.
 

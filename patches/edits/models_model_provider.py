@@ -23,7 +23,6 @@ EDITS = (
         drop_when=_DROP,
         do=(_DEVICE, _BACKEND),
         imports=_HOST,
-        unused=("megatron.bridge.utils.common_utils.get_local_rank_preinit",),
     ),
     Edit(
         name="parallel-without-cuda",
@@ -32,7 +31,6 @@ EDITS = (
         drop_when=_DROP,
         do=(_DEVICE, _BACKEND, ReplaceExpression("seed is not None", "__old__ and torch.cuda.is_available()")),
         imports=_HOST,
-        unused=("megatron.bridge.utils.common_utils.get_local_rank_preinit",),
     ),
     Edit(
         name="cpu-initialization",

@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from patches.files import write_files
 from patches.pull_request.coverage import coverage_of, covered_lines
 from patches.pull_request.findings import imports_from_wheel, mypy_findings, ruff_findings
 from patches.pull_request.git import git, require_clean, require_identity, worktree
@@ -16,7 +17,7 @@ from patches.pull_request.making import commit_changes
 from patches.pull_request.outcomes import Outcomes, newly_failing, run_tests
 from patches.series import Change, Series
 from patches.syntax import AlreadyApplied
-from patches.tree import attempt, write_files
+from patches.tree import attempt, changed_files
 from patches.upstream import PACKAGE, open_upstream
 
 
@@ -74,7 +75,7 @@ def _make_importable(series: Series, tree: Path) -> None:
         # A checkout may have earlier changes, this edit among them.
         if error and not isinstance(error, AlreadyApplied):
             raise error
-    write_files(patched.files, upstream.root)
+    write_files(changed_files([patched]), upstream.root)
 
 
 def _tests(tree: Path) -> list[str]:

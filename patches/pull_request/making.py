@@ -3,22 +3,22 @@
 
 """The series as commits on an upstream checkout, and as the pull requests' patches and texts."""
 
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from patches.files import require_empty, write_files
 from patches.pull_request.carrying import carried_tests
-from patches.pull_request.git import GitError, git, require_clean, require_identity, run, worktree
-from patches.pull_request.text import pull_request_text
+from patches.pull_request.git import GitError, git, require_clean, require_identity, worktree
 from patches.series import Change, Series, SeriesError
 from patches.syntax import AlreadyApplied, EditError
-from patches.tree import Patched, patch, refuse_full, write_files
-from patches.upstream import UpstreamError, open_upstream
+from patches.tree import Patched, changed_files, patch
+from patches.upstream import UpstreamError, is_packaged, open_upstream
 
 
 BRANCH = "release-checkpoints"
+_TYPE_LABELS = {"fix": "bug", "docs": "docs", "ci": "ci"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def make_pull_request(series: Series, checkout: Path, to: Path, only: str = "") 
 
     The branch starts from the checkout's HEAD; its work tree and its current branch stay as they are. Raises GitError.
     """
-    refuse_full(to)
+    require_empty(to)
     if to.resolve().is_relative_to(checkout.resolve()):
         raise GitError(f"{to} is in the checkout, which stays as it is: name a folder outside of {checkout}")
     require_clean(checkout)
@@ -84,7 +84,10 @@ def commit_changes(series: Series, tree: Path, only: str = "") -> tuple[dict[str
         raise GitError(f"{error}; '{only}' builds on {', '.join(before)}, which the checkout must have") from None
     for patched in all_patched:
         left_out += _left_out(patched)
-        files = {(prefix / path).as_posix(): content for path, content in patched.files.items()} | patched.others
+        files = {
+            (prefix / path if is_packaged(path) else Path(path)).as_posix(): content
+            for path, content in changed_files([patched]).items()
+        }
         if not files:
             left_out.append(f"{patched.change.title}: nothing of it is left")
             continue
@@ -105,9 +108,6 @@ def _left_out(patched: Patched) -> list[str]:
 def _commit(tree: Path, change: Change) -> str:
     # Also what a user's own gitignore leaves out elsewhere.
     git(tree, "add", "--all", "--force")
-    changed = git(tree, "diff", "--cached", "--name-only", "--diff-filter=d").splitlines()
-    lay_out(tree, [Path(name) for name in changed if name.endswith(".py")])
-    git(tree, "add", "--all", "--force")
     git(
         tree,
         "commit",
@@ -120,7 +120,33 @@ def _commit(tree: Path, change: Change) -> str:
     return git(tree, "rev-parse", "HEAD")
 
 
-def lay_out(tree: Path, files: Sequence[Path]) -> None:
-    """Lay files out as upstream's are, by its own configuration."""
-    for words in (["check", "--select", "I", "--fix"], ["format"]):
-        run([Path(sys.executable).with_name("ruff"), *words, "-q", "--no-cache", *files], tree)
+def pull_request_text(change: Change, earlier: Sequence[Change] = ()) -> str:
+    """Return the text of a change's pull request, in Markdown.
+
+    Args:
+        change: The change; its title is ``type(scope): description`` with one of upstream's types and scopes.
+        earlier: The changes before it, on which it builds.
+
+    Returns:
+        The text, whose first line is the title.
+    """
+    kind, _, scope = change.title.partition(":")[0].partition("(")
+    labels = [_TYPE_LABELS.get(kind, "feature"), f"area:{scope.rstrip(')')}" if scope else "area:misc", "needs-review"]
+    facts = {
+        "Before": change.before,
+        "After": change.after,
+        "Tested": change.tested,
+        "Not tested": change.untested,
+        "Related to": ", ".join(change.closes),
+        "Builds on": "; ".join(one.title for one in earlier),
+        "Labels": ", ".join(labels),
+    }
+    lines = {name: f"- {name}: {' '.join(text.split())}" for name, text in facts.items() if text.strip()}
+    sections = {
+        "What does this PR do ?": [change.body.strip()],
+        "Changelog": [lines[name] for name in ("Before", "After") if name in lines],
+        "Pre checks": [lines[name] for name in ("Tested", "Not tested") if name in lines],
+        "Additional Information": [lines[name] for name in ("Related to", "Builds on", "Labels") if name in lines],
+    }
+    texts = [f"# {title}\n\n" + "\n".join(text) + "\n" for title, text in sections.items() if text]
+    return f"{change.title}\n\n" + "\n".join(texts)

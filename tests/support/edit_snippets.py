@@ -6,8 +6,6 @@
 import ast
 import dataclasses
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,6 +13,7 @@ import libcst as cst
 import pytest
 
 from patches.edit import Edit
+from patches.files import format_files
 from patches.operations import InsertStatements, Operation, PassArgument, ReplaceExpression, ReplaceStatement
 from patches.series import load_series
 from patches.syntax import AlreadyApplied, Changed, EditError, NoMatch, SeveralMatches
@@ -25,7 +24,7 @@ _SERIES = load_series(ROOT)
 
 
 class Snippet(NamedTuple):
-    """A snippet and what an edit makes of it, when it is laid out.
+    """A snippet and what an edit makes of it, formatted.
 
     Args:
         diff: The whole snippet as a diff: lines that stay begin with a space, others with `-` or `+`.
@@ -80,12 +79,9 @@ def fitted(edit: Edit, code: str) -> Edit:
             return edit
 
 
-def laid_out(code: str) -> str:
-    """Return code as ruff lays it out, by this repository's configuration."""
-    for words in (["check", "--select", "I", "--fix"], ["format"]):
-        command = [sys.executable, "-m", "ruff", *words, "--quiet", "--stdin-filename", "edited.py", "-"]
-        code = subprocess.run(command, input=code, capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    return code
+def formatted(code: str) -> str:
+    """Return code as the build formats it."""
+    return format_files({"edited.py": code.encode()})["edited.py"].decode()
 
 
 def _operations(edit: Edit) -> tuple[Operation, ...]:
@@ -134,7 +130,7 @@ class EditSnippets:
         assert sorted(self.SNIPPETS) == sorted(edits_of(self.FILE))
 
     def test_the_edit_changes_what_it_should_and_nothing_else(self, edit, snippet):
-        assert laid_out(apply(edit, snippet.side("-"))) == snippet.side("+")
+        assert formatted(apply(edit, snippet.side("-"))) == snippet.side("+")
 
     def test_a_place_that_is_gone_is_refused(self, edit, snippet):
         if snippet.gone is None:
@@ -175,7 +171,7 @@ def check(do: Operation, before: str, after: str, symbol: str = "", **more) -> N
     """Assert that an operation turns one snippet into the other, and refuses to do so twice."""
     fit = fitted(edit(do, symbol, **more), before)
     result = apply(fit, before)
-    assert laid_out(result) == laid_out(after)
+    assert formatted(result) == formatted(after)
     with pytest.raises(AlreadyApplied):
         apply(fit, result)
     with pytest.raises(AlreadyApplied):

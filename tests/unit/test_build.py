@@ -14,6 +14,7 @@
 
 """The fork's wheel, built by pip from a small copy of this repository."""
 
+import ast
 import hashlib
 import os
 import shutil
@@ -24,10 +25,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from installed import site
 
-from patches.upstream import VARIABLE
+from patches.files import format_files
+from patches.series import load_series
+from patches.upstream import VARIABLE, is_packaged
 
 
+ROOT = Path(__file__).resolve().parents[2]
 NAME = "megatron_bridge-0.6.2+release.1"
 
 
@@ -77,6 +82,24 @@ def test_the_wheel_holds_upstream_with_the_changes_and_nothing_else(wheel, upstr
     assert {name for name in built if not name.startswith(info)} == package | {"megatron/bridge/added.py"}
     assert [name for name in package if built[name] != upstream[name]] == ["megatron/bridge/utils/import_utils.py"]
     assert {f"{info}licenses/LICENSE", f"{info}licenses/NOTICE"} < built.keys()
+
+
+def test_the_wheel_has_its_edited_files_formatted(wheel, upstream_wheel):
+    path = "megatron/bridge/utils/import_utils.py"
+    with zipfile.ZipFile(wheel) as archive, zipfile.ZipFile(upstream_wheel) as original:
+        content, upstream = archive.read(path), original.read(path)
+    assert format_files({path: content}) == {path: content}
+    changed = set(upstream.splitlines()) ^ set(content.splitlines())
+    assert len(changed) == 2 and all(b"def safe_import(" in line for line in changed)
+
+
+def test_the_installed_package_has_its_edited_files_formatted():
+    targets = {placed.target for forms in load_series(ROOT).edits.values() for placed in forms}
+    edited = {path: (site() / path).read_bytes() for path in targets if is_packaged(path)}
+    assert format_files(edited) == edited
+    module = ast.parse(edited["megatron/bridge/training/model_load_save.py"])
+    (save,) = [node for node in module.body if getattr(node, "name", "") == "save_megatron_model"]
+    assert {arg.col_offset for arg in [*save.args.args, *save.args.kwonlyargs]} == {4}
 
 
 def test_the_wheel_takes_upstreams_place(wheel):

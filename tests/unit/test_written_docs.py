@@ -64,6 +64,14 @@ def test_every_page_and_every_example_is_linked():
     assert [path.name for path in (*docs, *examples) if path.resolve() not in linked] == []
 
 
+def test_contributing_names_folders_and_modules_that_exist():
+    package = REPOSITORY / "src/megatron/bridge/release"
+    tables = [line for line in (REPOSITORY / "CONTRIBUTING.md").read_text().splitlines() if line.startswith("|")]
+    named = {name for line in tables for name in re.findall(r"`(\w[\w/]*(?:\.py|/))`", line)}
+    assert [name for name in sorted(named) if not (package / name).exists() and not (REPOSITORY / name).exists()] == []
+    assert {f"{path.parent.name}/" for path in package.glob("*/__init__.py")} <= named
+
+
 def test_the_readme_is_short():
     lines = (REPOSITORY / "README.md").read_text().splitlines()
     assert len(lines) <= 150

@@ -48,7 +48,10 @@ def test_apply_writes_into_an_empty_folder_alone(project, upstream, tmp_path, ca
     to.mkdir()
     assert main(["apply", "--upstream", str(upstream), "--to", str(to)], project) == 0
     assert main(["apply", "--upstream", str(upstream), "--to", str(to)], project) == 1
-    assert capsys.readouterr().err == f"error: {to} exists and is not an empty folder: remove it, or name another\n"
+    assert (
+        capsys.readouterr().err
+        == f"error: {to} exists and is not an empty folder. Remove it, or name another folder\n"
+    )
 
 
 def test_apply_twice_says_that_it_is_applied(project, upstream, tmp_path, capsys):

@@ -5,7 +5,7 @@
 
 import libcst as cst
 import pytest
-from edit_snippets import apply, check, edit, laid_out, refused
+from edit_snippets import apply, check, edit, formatted, refused
 
 from patches.operations import (
     AddDecorator,
@@ -257,19 +257,19 @@ def test_an_edit_is_there_whole_or_not_at_all():
         apply(both, "g(r=r)\nh()\n")
 
 
-def test_names_are_imported_where_they_are_not_and_removed_where_nothing_uses_them():
+def test_imports_are_added_and_unused_ones_removed():
     before = "from a import b\nimport c\n\nx = b(1)\nc.d()\n"
-    do = edit(ReplaceExpression("b(...)", "e(1)"), imports=("from a import e", "from c import d"), unused=("a.b", "c"))
-    assert laid_out(apply(do, before)) == "import c\nfrom a import e\nfrom c import d\n\n\nx = e(1)\nc.d()\n"
-    assert laid_out(apply(do, before + "b\n")) == (
-        "import c\nfrom a import b, e\nfrom c import d\n\n\nx = e(1)\nc.d()\nb\n"
+    do = edit(ReplaceExpression("b(...)", "e(d)"), imports=("from a import e", "from c import d"))
+    assert formatted(apply(do, before)) == "import c\nfrom a import e\nfrom c import d\n\n\nx = e(d)\nc.d()\n"
+    assert formatted(apply(do, before + "b\n")) == (
+        "import c\nfrom a import b, e\nfrom c import d\n\n\nx = e(d)\nc.d()\nb\n"
     )
 
 
 def test_imports_from_the_future_come_first():
-    do = edit(ReplaceExpression("b(...)", "e()"), imports=("from __future__ import annotations",))
-    assert laid_out(apply(do, '"""Doc."""\n\nimport a\n\nx = b()\n')) == (
-        '"""Doc."""\n\nfrom __future__ import annotations\n\nimport a\n\n\nx = e()\n'
+    do = edit(ReplaceExpression("b", "e"), imports=("from __future__ import annotations",))
+    assert formatted(apply(do, '"""Doc."""\n\nimport a\n\nx = b(a)\n')) == (
+        '"""Doc."""\n\nfrom __future__ import annotations\n\nimport a\n\n\nx = e(a)\n'
     )
 
 

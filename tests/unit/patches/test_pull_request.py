@@ -240,7 +240,7 @@ def test_tests_are_marked_and_import_their_support_from_where_it_is(project, che
     assert git(checkout, "show", f"{BRANCH}:tests/unit_tests/added/test_added.py") == (
         "import pytest\n\n"
         "from tests.unit_tests.added.support import models\n"
-        "from tests.unit_tests.added.support.models import TINY\n\n"
+        "from tests.unit_tests.added.support.models import TINY\n\n\n"
         "pytestmark = pytest.mark.unit\n\n\n"
         "def test_added():\n    assert models.TINY == TINY"
     )

@@ -14,19 +14,31 @@
 
 """The series and the files that it names."""
 
+import ast
+import difflib
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from replacing import replace
 
-from patches.series import SeriesError, load_series
-from patches.tree import patch, write_files
-from patches.upstream import open_upstream
+from patches.files import format_files, write_files
+from patches.series import ADDED, SeriesError, load_series
+from patches.tree import changed_files, patch
+from patches.upstream import is_packaged, open_upstream
 
 
 ROOT = Path(__file__).resolve().parents[3]
+
+
+class Built(NamedTuple):
+    """The files of upstream's package that edits change: as upstream has them, edited, and formatted."""
+
+    upstream: dict[str, bytes]
+    edited: dict[str, bytes]
+    formatted: dict[str, bytes]
 
 
 def refused(project: Path) -> str:
@@ -128,27 +140,66 @@ def test_a_series_is_valid_toml(project):
     assert refused(project).startswith("patches/series.toml: ")
 
 
-def _of_the_repository() -> set[str]:
-    """Return the files of upstream's repository that the series edits beside the package."""
-    forms = [placed for forms in load_series(ROOT).edits.values() for placed in forms]
-    return {placed.target for placed in forms if not placed.is_packaged}
+def _imported(code: str) -> set[str]:
+    """Return the modules that a module imports, and the names that may be modules."""
+    nodes = list(ast.walk(ast.parse(code)))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    for node in (node for node in nodes if isinstance(node, ast.ImportFrom)):
+        names |= {f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
 
 
-def test_this_repositorys_series_applies_to_the_pinned_upstream(upstream_wheel, tmp_path):
-    upstream = open_upstream(upstream_wheel, tmp_path, pinned=True)
+def test_added_modules_import_nothing_that_a_later_change_adds():
+    later: set[str] = set()
+    for change in reversed(load_series(ROOT).changes):
+        modules = [path for path in change.adds if path.endswith(".py")]
+        found = {(path, name) for path in modules for name in _imported((ROOT / ADDED / path).read_text()) & later}
+        assert not found, f"move these to the change '{change.key}' or before it"
+        later |= {path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in modules}
+
+
+@pytest.fixture(scope="module")
+def built(upstream_wheel, tmp_path_factory) -> Built:
+    """This repository's series, applied to the pinned upstream."""
+    upstream = open_upstream(upstream_wheel, tmp_path_factory.mktemp("upstream"), pinned=True)
     patched = patch(load_series(ROOT), upstream)
-    edited = {placed.target for each in patched for placed, error in each.attempts if error is None}
-    write_files({path: content for each in patched for path, content in each.files.items()}, tmp_path / "patched")
-    files = [str(tmp_path / "patched" / path) for path in sorted(edited)]
-    assert len(files) == len([*(ROOT / "patches/edits").glob("[!_]*.py")]) - len(_of_the_repository())
-    ruff = [sys.executable, "-m", "ruff"]
-    settings = ["--isolated", "--line-length", "119"]
-    isort = ["known-first-party=['megatron.bridge']", "known-third-party=['megatron']", "lines-after-imports=2"]
-    isort = [part for setting in isort for part in ("--config", f"lint.isort.{setting}")]
-    for command in (
-        ["check", "--select", "I", "--fix", *settings, *isort],
-        ["format", *settings],
-        ["check", "--select", "I,F401,F821", *settings, *isort],
-    ):
-        result = subprocess.run([*ruff, *command, *files], capture_output=True, text=True)
-        assert not result.returncode, result.stdout + result.stderr
+    edited = {path: code for each in patched for path, code in each.edited.items()}
+    files = changed_files(patched)
+    return Built(
+        {path: (upstream.root / path).read_bytes() for path in edited},
+        {path: code.bytes for path, code in edited.items()},
+        {path: files[path] for path in edited},
+    )
+
+
+def test_every_edit_of_the_package_applies(built):
+    targets = {placed.target for forms in load_series(ROOT).edits.values() for placed in forms}
+    assert built.formatted.keys() == {path for path in targets if is_packaged(path)}
+
+
+def test_upstream_files_are_as_the_formatter_leaves_them(built):
+    assert format_files(built.upstream) == built.upstream
+
+
+def test_edited_files_are_as_the_formatter_leaves_them(built):
+    assert format_files(built.formatted) == built.formatted
+
+
+def test_edited_files_have_no_undefined_names(built, tmp_path):
+    write_files(built.formatted, tmp_path)
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "F401,F821", "."]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert not result.returncode, result.stdout + result.stderr
+
+
+def _replaced(old: bytes, new: bytes) -> set[bytes]:
+    """Return the lines of a file that another one does not have in their place."""
+    lines = old.splitlines()
+    changes = difflib.SequenceMatcher(None, lines, new.splitlines(), autojunk=False).get_opcodes()
+    return {line for tag, begin, end, _, _ in changes if tag != "equal" for line in lines[begin:end]}
+
+
+def test_formatting_changes_no_line_that_no_edit_touches(built):
+    for path, upstream in built.upstream.items():
+        formatted = _replaced(upstream, built.formatted[path]) - _replaced(upstream, built.edited[path])
+        assert [line for line in formatted if not line.startswith((b"from ", b"import "))] == []

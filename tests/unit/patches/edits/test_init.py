@@ -20,6 +20,9 @@ class TestEdits(EditSnippets):
 +
  from b import c
 +
+ 
+ __all__ = [c]
++
 +
 +def __getattr__(name: str) -> Any:
 +    """Load and register all models when they are first used; the package `release` needs none."""

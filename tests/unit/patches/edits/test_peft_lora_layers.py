@@ -22,6 +22,9 @@ class TestEdits(EditSnippets):
 +except ImportError:
 +    te = None
  import z
++
+
+ a, z
 """,
             ("transformer_engine", "engine"),
             "import transformer_engine.pytorch as engine\n",
