@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Every current megatron-core reads what this fork writes. `make matrix` runs all of it, `make test` its ends."""
+"""Every current megatron-core reads what this fork writes. `make matrix` runs all of it, `make test` a part."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def _import(folder: Path, name: str) -> Path:
 def _read(core: str, ranks: int, layouts: tuple[str, ...], folders: list[Path], out: Path) -> dict:
     """Tell what `matrix_worker.py` finds with one megatron-core."""
     path = f"{_core(core)}:{os.environ.get('PYTHONPATH', '')}"
-    run_worker("matrix_worker", out, ",".join(layouts), *folders, ranks=ranks, PYTHONPATH=path)
+    run_worker("matrix_worker", out, ",".join(layouts), *folders, ranks=ranks, anew=True, PYTHONPATH=path)
     outcome = json.loads(out.read_text())
     assert outcome["core"] == core
     return outcome
