@@ -154,7 +154,9 @@ def test_power_lost_at_any_operation_leaves_the_checkpoint_and_the_next_run_goes
 
 
 @CASES
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
+@pytest.mark.parametrize(
+    "error", [errno.ENOSPC, pytest.param(errno.EIO, marks=pytest.mark.exhaustive)], ids=errno.errorcode.get
+)
 def test_an_error_of_any_operation_is_the_one_reported_and_loses_nothing(name, exchanges, error, default, tmp_path):
     made, counted = tmp_path / "made", tmp_path / "counted"
     action = _prepare(name, default, made)

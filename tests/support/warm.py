@@ -51,6 +51,8 @@ from typing import Any, NoReturn
 
 SUPPORT = Path(__file__).parent
 VARIABLE = "WARM_PROGRAMS"
+# It changes Megatron Core while that is imported, so it is started anew.
+_ENTRY_POINT = "megatron.bridge.release.megatron_lm"
 NAMES = ("python", "torchrun", "megatron-bridge-release")
 _PLAIN = (
     *("megatron.bridge.release.__main__", "megatron.bridge.training.model_load_save", "megatron.training.arguments"),
@@ -224,7 +226,8 @@ def _call(words: list[str]) -> None:
         words = ["-m", "torch.distributed.run", *words]
     elif name == "megatron-bridge-release":
         words = ["-m", "megatron.bridge.release", *words]
-    if words[0] not in ("-W", "-u", "-m", "-c", "-") and words[0].startswith("-"):
+    known = words[0] in ("-W", "-u", "-m", "-c", "-") or not words[0].startswith("-")
+    if not known or _ENTRY_POINT in words[:3] and "-m" in words[:2]:
         os.execv(_PYTHON, [_PYTHON, *words])
     while words[0] in ("-W", "-u"):
         if words.pop(0) == "-u":
