@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 SOURCES := $(shell find src patches -name '*.py' -o -name '*.toml')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs matrix large gpu real-megatron-lm bench lint pr upstream-tests clean
+.PHONY: help demo test test-all docs matrix large gpu real-megatron-lm bench lint pr upstream-tests clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -13,8 +13,14 @@ help:  ## show the targets
 demo: $(VENV)/installed  ## import a real Llama, load it with Megatron-LM, compare, show
 	$(PYTHON) -W ignore examples/demo.py
 
-test: $(VENV)/installed lint  ## run the checks and all tests
-	$(PYTHON) -m pytest -q --numprocesses 2 --dist loadfile
+# Two workers on two cores: more threads would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+
+test: $(VENV)/installed lint  ## run the checks and the tests, under ten minutes on two cores
+	$(PYTEST)
+
+test-all: $(VENV)/installed lint  ## run every test, and every crash point
+	CRASH_SEED=all $(PYTEST) -m ""
 
 docs: $(VENV)/installed  ## write the tables of docs, the help of the command line and the picture of the demo
 	PYTHONPATH=tests/support $(PYTHON) -W ignore tests/support/written_docs.py

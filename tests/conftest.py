@@ -14,21 +14,33 @@
 
 """What the unit and the functional tests share."""
 
+import datetime
 import gc
 import os
 import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import installed
 import pytest
 import tables
+import warm
 
 from patches.series import SeriesError
 from patches.upstream import VARIABLE, VERSION, WHEEL
 
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Groups of tests (`_group`) that take long, the longest first, so that no worker waits for another at the end.
+LONGEST = (
+    *("test_life", "imported", "test_docs", "test_repair_crashes", "test_pretrain", "test_crash_safety"),
+    *("test_config_table", "test_killed_ranks", "test_transformer_engine_host", "test_streaming", "test_command_line"),
+    *("test_slurm", "test_hub", "test_matrix", "test_series", "test_families", "test_check_integrity", "test_publish"),
+    *("test_build", "test_compute", "test_export_of_trained", "test_import_errors", "test_packages"),
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,6 +52,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Begin only where the sources are what is installed, which the tests run."""
     if hasattr(session.config, "workerinput"):
         return
+    os.environ.setdefault("CRASH_SEED", str(datetime.date.today().toordinal()))
     site = installed.site()
     if site is None:
         raise pytest.UsageError("megatron.bridge is not installed: run make .venv/installed")
@@ -49,6 +62,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         raise pytest.UsageError(str(error)) from None
     if stale is not None:
         raise pytest.UsageError(stale)
+    # Before the workers of xdist, which inherit the environment.
+    programs = ExitStack()
+    session.config.add_cleanup(programs.close)
+    programs.enter_context(warm.start(Path(programs.enter_context(tempfile.TemporaryDirectory()))))
 
 
 def pytest_collection_finish() -> None:
@@ -57,13 +74,23 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Write the tables, if asked to."""
+    """Say how to crash at the same operations again; write the tables, if asked to."""
+    terminalreporter.write_line(f"CRASH_SEED={os.environ['CRASH_SEED']}")
     if config.getoption("--tables"):
         tables.write_tables(terminalreporter)
 
 
+def _group(item: pytest.Item) -> str:
+    """Name the tests that one worker runs: those of a file, or of a fixture that takes long to make."""
+    return "imported" if {"imported", "two_ranks"} & {*item.fixturenames} else item.path.stem
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Note the tables' cells, and skip the tests marked ``gpu`` where there is no CUDA, with the reason."""
+    """Group the tests, long groups first; note the tables' cells; and skip tests that need CUDA where there is none."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: LONGEST.index(_group(item)) if _group(item) in LONGEST else len(LONGEST))
     tables.note_cells(items)
     if not any(item.get_closest_marker("gpu") for item in items):
         return

@@ -16,7 +16,6 @@
 
 import dataclasses
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -27,6 +26,7 @@ from megatron.core.dist_checkpointing.serialization import load_sharded_metadata
 from megatron.core.models.gpt import gpt_layer_specs
 from models import DENSE, save_random_model
 from transformers import Gemma2Config, Gemma3TextConfig, GemmaConfig
+from warm import python
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
@@ -212,7 +212,7 @@ def test_a_plain_script_without_a_main_guard_imports(tiny, tmp_path):
         f"AutoBridge.import_ckpt({str(tiny.hf)!r}, {str(tmp_path / 'root')!r}, release=True)\n"
         "print('once')\n"
     )
-    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    run = subprocess.run([python(), script], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("once") == 1
     assert (tmp_path / "root" / TRACKER).read_text() == "release"

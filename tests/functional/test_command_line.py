@@ -30,6 +30,7 @@ from odd_models import change_config
 from roots import shard, tree
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
+from warm import python
 from workers import WITHOUT_CUDA
 
 from megatron.bridge.release.__main__ import main
@@ -40,10 +41,10 @@ from megatron.bridge.release.verify.check import check
 from megatron.bridge.release.verify.report import Report
 
 
-def _run(*words: object, **environment: str) -> subprocess.CompletedProcess:
-    """Run the command in a process of its own, where nothing is imported yet."""
+def _run(*words: object, program: str | None = None, **environment: str) -> subprocess.CompletedProcess:
+    """Run the command in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "megatron.bridge.release", *map(str, words)],
+        [program or python(), "-m", "megatron.bridge.release", *map(str, words)],
         env=os.environ | WITHOUT_CUDA | environment,
         capture_output=True,
         text=True,
@@ -53,7 +54,8 @@ def _run(*words: object, **environment: str) -> subprocess.CompletedProcess:
 
 def test_an_import_says_what_it_does_and_what_there_is_and_nothing_else(tiny, tmp_path):
     root = tmp_path / "root"
-    run = _run("import", tiny.hf, root)
+    # Where nothing is imported yet.
+    run = _run("import", tiny.hf, root, program=sys.executable)
     assert run.returncode == 0, run.stderr
     begins, ends = run.stderr.splitlines()
     assert begins == f"Importing {tiny.hf} into {root}"
@@ -95,7 +97,7 @@ def test_interrupted_in_the_proof_it_says_that_the_release_is_there(tiny, tmp_pa
 
 
 def test_whoever_reads_only_the_beginning_gets_no_traceback(tiny):
-    command = f"{sys.executable} -m megatron.bridge.release check {tiny.root} | true; echo ${{PIPESTATUS[0]}}"
+    command = f"{python()} -m megatron.bridge.release check {tiny.root} | true; echo ${{PIPESTATUS[0]}}"
     run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=100)
     assert (run.stdout, run.stderr) == ("141\n", "")
 
@@ -187,7 +189,7 @@ def test_an_export_that_is_killed_leaves_what_the_next_one_removes(tiny, tmp_pat
         "main(sys.argv[2:])"
     )
     words = ["export", str(tiny.root), str(tiny.hf), str(out)]
-    command = [sys.executable, "-c", kill]
+    command = [python(), "-c", kill]
     run = subprocess.run([*command, "SIGTERM", *words], env=os.environ | WITHOUT_CUDA, capture_output=True, text=True)
     assert run.stderr.splitlines()[-1] == (
         f"error: terminated, and nothing is published: {out} contains nothing of it. Export again."

@@ -209,12 +209,20 @@ class Case(NamedTuple):
         return f"{self.family}-{self.values}"
 
 
-def _cases(tried: dict[str, list]) -> list[Case]:
-    return [
-        Case(family, *case) if isinstance(case, tuple) else Case(family, "", case)
-        for family, cases in tried.items()
-        for case in cases
-    ]
+def _cases(tried: dict[str, list]) -> list[Any]:
+    """Every case; `make test` takes what several families have in common for the first of them alone."""
+    seen: list[Any] = []
+    params = []
+    for family, cases in tried.items():
+        for case in cases:
+            params.append(
+                pytest.param(
+                    Case(family, *case) if isinstance(case, tuple) else Case(family, "", case),
+                    marks=[pytest.mark.exhaustive] if case in seen else [],
+                )
+            )
+            seen.append(case)
+    return params
 
 
 def _model(folder: Path, case: Case) -> Path:

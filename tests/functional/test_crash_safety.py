@@ -26,7 +26,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +38,7 @@ from hf_tensors import assert_exported
 from roots import tree, visible_contents
 from torch.distributed import checkpoint
 from torch.distributed.checkpoint import FileSystemWriter
+from warm import python
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.__main__ import main
@@ -242,7 +242,7 @@ def test_a_signal_while_it_writes_ends_it_in_one_line_and_leaves_nothing(number,
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
     before = visible_contents(root)
     with subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", SLOWLY, "import", other.hf, root, "--overwrite"],
+        [python(), "-W", "ignore", "-c", SLOWLY, "import", other.hf, root, "--overwrite"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

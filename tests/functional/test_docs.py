@@ -31,6 +31,7 @@ from megatron_lm import load, logits, megatron_lm
 from roots import tree
 from safetensors.torch import load_file
 from training_runs import CPU_FLAGS
+from warm import programs
 from workers import SUPPORT, WITHOUT_CUDA
 
 from megatron.bridge.release.layout import TRACKER
@@ -77,7 +78,17 @@ ELSEWHERE = {
     ),
     "make demo": "below, without the installation",
     **dict.fromkeys(
-        ("make lint", "make test", "make docs", "make matrix", "make bench", "make large", "make gpu"), ""
+        (
+            "make lint",
+            "make test",
+            "make test-all",
+            "make docs",
+            "make matrix",
+            "make bench",
+            "make large",
+            "make gpu",
+        ),
+        "",
     ),
     "make real-megatron-lm MEGATRON_LM=path/to/Megatron-LM": "test_pretrain.py, with the wheel",
     "make pr UPSTREAM=path/to/Megatron-Bridge": "tests/unit/patches, on a small upstream",
@@ -85,9 +96,9 @@ ELSEWHERE = {
 }
 
 
-def _shell(script: str, folder: Path, **variables: str) -> str:
+def _shell(script: str, folder: Path, path: str | None = None, **variables: str) -> str:
     """Run commands as a user's shell does, with this environment's programs first on the path."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{path or programs()}:{os.environ['PATH']}"
     run = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=folder,
@@ -129,9 +140,10 @@ QUICK_START = [command for command in COMMANDS["quick-start.md"] if command not 
 @pytest.mark.parametrize("command", IMPORTS)
 def test_an_import_of_the_readme_makes_a_release(tiny, tmp_path, command):
     command = command.replace("meta-llama/Llama-3.2-1B", "HF_MODEL").replace(" ckpt", " OUT")
-    _shell(
-        _filled(command, HF_MODEL=tiny.hf, OUT=tmp_path / "out").replace("torchrun", "torchrun --standalone"), tmp_path
-    )
+    # The only torchrun of these tests that starts everything anew.
+    path = str(Path(sys.executable).parent) if "torchrun" in command else None
+    command = command.replace("torchrun", "torchrun --standalone")
+    _shell(_filled(command, HF_MODEL=tiny.hf, OUT=tmp_path / "out"), tmp_path, path)
     ranks = {name.partition("_0.distcp")[0] for name in tree(tmp_path / "out") if name.endswith("_0.distcp")}
     assert (
         ranks == {"release/__0", "release/__1"} if "torchrun" in command else tree(tmp_path / "out") == tree(tiny.root)
@@ -216,6 +228,7 @@ def test_the_python_code_of_the_quick_start_imports_and_exports(imported, tmp_pa
     assert_same_tensors(tmp_path / "trained", imported.hf)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("command", PATCHES)
 def test_the_series_commands_run(upstream_wheel, tmp_path, command):
     said = _shell(f"cd {REPOSITORY} && {_filled(command, PATH=upstream_wheel, DIR=tmp_path / 'tree')}", tmp_path)

@@ -18,13 +18,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Iterator
 
 import pytest
 from hf_tensors import assert_same_tensors
 from roots import visible_contents
+from warm import python
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.export import run as exporting
@@ -70,7 +70,7 @@ def test_a_disk_that_is_full_half_way_is_the_error_and_the_old_stays(small_disk,
     before = visible_contents(root)
     _leave_free(small_disk, _weights_size(other.hf) + os.sysconf("SC_PAGESIZE"))
     run = subprocess.run(
-        [sys.executable, "-m", "megatron.bridge.release", "import", other.hf, root, "--overwrite"],
+        [python(), "-m", "megatron.bridge.release", "import", other.hf, root, "--overwrite"],
         capture_output=True,
         text=True,
         timeout=300,

@@ -159,7 +159,12 @@ def test_a_default_import_is_of_one_revision(server, models, tmp_path):
 def ranks(server, models, tmp_path) -> Path:
     """What `hub_ranks_worker.py` wrote, on two ranks each time."""
     run_worker(
-        "hub_ranks_worker", models["v1"], tmp_path, OMP_NUM_THREADS="1", **environment(server, tmp_path / "cache")
+        "hub_ranks_worker",
+        models["v1"],
+        tmp_path,
+        anew=True,
+        OMP_NUM_THREADS="1",
+        **environment(server, tmp_path / "cache"),
     )
     return tmp_path
 

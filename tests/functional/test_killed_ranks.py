@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from faults import chosen
 from roots import of_any_import, tree, visible_contents
 from workers import run_worker
 
@@ -49,12 +50,13 @@ def _bytes_of_any_import(root: Path) -> dict[str, bytes]:
 
 @dataclass(frozen=True)
 class TwoRanks:
-    """What `killed_ranks_worker.py` left: the roots, how the ranks ended, and a root before and after an import."""
+    """What `killed_ranks_worker.py` left: the roots, how the ranks ended, a root before and after, and the operations."""
 
     out: Path
     ends: dict[str, dict[str, list]]
     old: dict[str, bytes]
     new: dict[str, bytes]
+    names: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +67,15 @@ def two(tiny, other, tmp_path_factory) -> TwoRanks:
     ends = json.loads((out / "ends.json").read_text())
     *_, last = ends
     assert ends[last]["statuses"] == [0, 0]
-    return TwoRanks(out, ends, _bytes_of_any_import(tiny.root), _bytes_of_any_import(out / last))
+    names = json.loads((out / "names.json").read_text())
+    return TwoRanks(out, ends, _bytes_of_any_import(tiny.root), _bytes_of_any_import(out / last), names)
 
 
 def test_where_rank_0_is_killed_the_other_ends_and_every_byte_is_of_the_old_or_of_the_new(two):
     killed = [name for name, end in two.ends.items() if end["statuses"][0] == -signal.SIGKILL]
+    assert killed == [str(operation) for operation in chosen(two.names[::2])]
     # Every file and folder is synced; then the renames.
-    assert len(killed) > len(two.new)
+    assert len(two.names[::2]) > len(two.new)
     seen = []
     for name in killed:
         found = _bytes_of_any_import(two.out / name)

@@ -40,6 +40,7 @@ from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 from training_runs import losses, run
 from transformers import AutoTokenizer
+from warm import programs
 from workers import EXAMPLES, SUPPORT
 
 from megatron.bridge import AutoBridge
@@ -215,6 +216,7 @@ def test_the_padding_that_megatron_lm_saves_is_not_exported(tmp_path):
     assert all(torch.equal(found[name].to(tensor.dtype), tensor) for name, tensor in expected.items())
 
 
+@pytest.mark.exhaustive
 def test_a_container_that_has_megatron_gets_nothing_but_the_bridge(tiny, tmp_path, upstream_wheel, monkeypatch):
     """The container is a virtual environment that sees this one's packages and has none of its own."""
     monkeypatch.setenv("MEGATRON_BRIDGE_UPSTREAM", str(upstream_wheel))
@@ -270,7 +272,7 @@ def _error(name: str, *words: str | Path, **environment: str) -> str:
 def test_the_example_does_not_go_on_without_a_release(tmp_path):
     (tmp_path / "pretrain_gpt.py").touch()
     chats = _chats(tmp_path / "chats.jsonl")
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{programs()}:{os.environ['PATH']}"
     error = _error("sft.sh", tmp_path, chats, MEGATRON_LM=str(tmp_path), PATH=path)
     assert error.startswith(
         f"error: {tmp_path} has no latest_checkpointed_iteration.txt: Megatron-LM treats it as empty."
@@ -285,7 +287,7 @@ def test_the_example_needs_the_prompt_format_of_core_0_17(tmp_path, minor, flags
     (tmp_path / "megatron/core/package_info.py").write_text(f"MAJOR = 0\nMINOR = {minor}\n")
     (tmp_path / "pretrain_gpt.py").touch()
     chats = _chats(tmp_path / "chats.jsonl")
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{programs()}:{os.environ['PATH']}"
     error = _error("sft.sh", tmp_path, chats, *flags, MEGATRON_LM=str(tmp_path), PATH=path)
     assert error.startswith(f"error: {tmp_path} has core 0.16" if refused else f"error: {tmp_path} has no latest")
 
@@ -294,7 +296,7 @@ def test_a_container_does_not_start_from_another_models_release(tiny, other, tmp
     # Nothing is to be installed.
     (tmp_path / "pip").write_text("#!/bin/sh\n")
     (tmp_path / "pip").chmod(0o755)
-    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{tmp_path}:{programs()}:{os.environ['PATH']}"
     error = _error("sft_in_container.sh", other.hf, tiny.root, "chats.jsonl", PATH=path, PYTHONWARNINGS="ignore")
     assert error.splitlines()[-1] == (
         f"error: {tiny.root} was imported from {tiny.hf}, not from {other.hf} (different weights). Pass the source "

@@ -18,7 +18,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +26,7 @@ from hf_logits import hf_logits, load_hf, wrong_logits
 from megatron_lm import load, logits, megatron_lm
 from roots import tree
 from training_runs import CPU_FLAGS
+from warm import programs
 from workers import EXAMPLES, SUPPORT, WITHOUT_CUDA
 
 from megatron.bridge.release.layout import TRACKER
@@ -48,19 +48,19 @@ _SCONTROL = """#!/bin/bash
 @pytest.fixture
 def batch(tmp_path):
     """Run a batch script on two nodes of one rank, and return what it printed."""
-    programs = tmp_path / "programs"
-    programs.mkdir()
+    slurm = tmp_path / "slurm"
+    slurm.mkdir()
     for name, text in (("srun", _SRUN), ("scontrol", _SCONTROL)):
-        (programs / name).write_text(text)
-        (programs / name).chmod(0o755)
+        (slurm / name).write_text(text)
+        (slurm / name).chmod(0o755)
 
     def run(script: str, *words: str | Path, status: int = 0) -> str:
         with socket.socket() as free:
             free.bind(("localhost", 0))
             port = free.getsockname()[1]
-        slurm = {"SLURM_NNODES": "2", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_ID": "7", "PORT": str(port)}
         variables = {
-            "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            **{"SLURM_NNODES": "2", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_ID": "7", "PORT": str(port)},
+            "PATH": f"{slurm}:{programs()}:{os.environ['PATH']}",
             "PYTHONPATH": f"{SUPPORT / 'cpu_site'}:{SUPPORT}",
             "MEGATRON_LM": str(SUPPORT),
             # An import needs no stand-in for CUDA.
@@ -71,7 +71,7 @@ def batch(tmp_path):
         done = subprocess.run(
             ["bash", EXAMPLES / script, *words],
             cwd=EXAMPLES.parent,
-            env=os.environ | WITHOUT_CUDA | slurm | variables,
+            env=os.environ | WITHOUT_CUDA | variables,
             capture_output=True,
             text=True,
             timeout=300,

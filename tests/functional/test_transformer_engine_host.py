@@ -101,7 +101,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
         save_random_model(models / "large", LlamaConfig(**LARGE)),
     ]
     out.mkdir()
-    run_worker("transformer_engine_worker", wheel, out, *made)
+    run_worker("transformer_engine_worker", wheel, out, *made, anew=True)
     return Host(models, out, json.loads((out / "results.json").read_text()))
 
 

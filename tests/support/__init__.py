@@ -67,5 +67,7 @@ Running in processes of their own; see `workers` for how to add one:
     parser_worker        asks the parser of another Megatron-LM for several command lines
     ranks_worker         imports on several numbers of ranks
     transformer_engine_worker  imports, exports and checks as on a host with CUDA and Transformer Engine
+    warm                 runs Python programs in forks of a process that has imported Bridge, as if they were started
+    warm_program         what stands on the PATH for each of them
     workers              starts a worker, and fails with what it said
 """

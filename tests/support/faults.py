@@ -29,6 +29,9 @@ from typing import Any, Callable
 from megatron.bridge.release.write.filesystem import Filesystem
 
 
+# What seeds the choice of the operations that a sweep tries: a number, by default the date's (conftest.py), or "all".
+SEED = os.environ["CRASH_SEED"]
+_EVERY = 5
 OPERATIONS = [name for name, value in vars(Filesystem).items() if callable(value)]
 
 
@@ -36,11 +39,29 @@ class Stepping(Filesystem):
     """Calls `step(number, operation, done)` before and after every operation, counted together from 0."""
 
     def __init__(self, step: Callable[[int, str, bool], None], exchanges: bool = True) -> None:
-        self._step, self._exchanges, self.steps = step, exchanges, 0
+        self._step, self._exchanges = step, exchanges
+        self.names: list[str] = []
+
+    @property
+    def steps(self) -> int:
+        """How many steps there have been."""
+        return len(self.names)
 
     def _take_step(self, name: str, done: bool) -> None:
-        self.steps += 1
+        self.names.append(name)
         self._step(self.steps - 1, name, done)
+
+
+def chosen(names: list[str]) -> list[int]:
+    """Choose the steps that a sweep tries: all of them, or the first, the last, those of renames and every fifth.
+
+    Args:
+        names: The operation of each step.
+    """
+    if SEED == "all":
+        return [*range(len(names))]
+    always = {0, len(names) - 1, *(step for step, name in enumerate(names) if name in ("rename", "exchange"))}
+    return sorted(always | {*range(int(SEED) % _EVERY, len(names), _EVERY)})
 
 
 def _stepping(name: str) -> Callable:

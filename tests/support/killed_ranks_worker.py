@@ -16,7 +16,8 @@
 
     OMP_NUM_THREADS=1 python killed_ranks_worker.py HF_MODEL OLD_ROOT OUT
 
-Rank 0, which replaces a copy of OLD_ROOT, is killed before each operation of its publication, and after the last.
+Rank 0, which replaces a copy of OLD_ROOT, is killed before operations of its publication (`faults.chosen`); at last it is
+not killed.
 Rank 1 is killed at moments that are named below, or fails, while the first release of a root is written. All import
 to OUT/root, so that what they write is alike; OUT/<what happened> is what they leave. OUT/ends.json says how each
 rank ended.
@@ -34,7 +35,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable
 
-from faults import Stepping, kill_when_written
+from faults import Stepping, chosen, kill_when_written
 from forked_ranks import run_forked
 
 from megatron.bridge import AutoBridge
@@ -54,6 +55,12 @@ def kill(*_: Any, **__: Any) -> None:
 def kill_at(step: int) -> None:
     """Kill this process when it comes to a step of publishing."""
     stepping = Stepping(lambda number, *_: kill() if number == step else None)
+    saving.Publication = functools.partial(Publication, filesystem=stepping)
+
+
+def write_names(file: Path) -> None:
+    """Write the names of the steps of publishing, as far as they have come."""
+    stepping = Stepping(lambda *_: file.write_text(json.dumps(stepping.names)))
     saving.Publication = functools.partial(Publication, filesystem=stepping)
 
 
@@ -118,13 +125,15 @@ def main() -> None:
         ends[happens.__name__] = run_ranks(hf, root, {1: happens})
         if root.exists():
             root.rename(out / happens.__name__)
-    operation, killed = 0, True
-    while killed:
+    shutil.copytree(old, root)
+    whole = run_ranks(hf, root, {0: lambda: write_names(out / "names.json")})
+    root.rename(out / "whole")
+    # Every operation is two steps; after one of them all is as it is before the next.
+    for operation in chosen(json.loads((out / "names.json").read_text())[::2]):
         shutil.copytree(old, root)
-        # Every operation is two steps; after one of them all is as it is before the next.
-        end = ends[str(operation)] = run_ranks(hf, root, {0: lambda: kill_at(2 * operation)})
+        ends[str(operation)] = run_ranks(hf, root, {0: lambda: kill_at(2 * operation)})
         root.rename(out / str(operation))
-        operation, killed = operation + 1, end["statuses"][0] == -signal.SIGKILL
+    ends["whole"] = whole
     (out / "ends.json").write_text(json.dumps(ends))
 
 

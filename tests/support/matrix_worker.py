@@ -14,9 +14,9 @@
 
 """Reads releases with the megatron-core on the path, at every layout, and says what differs.
 
-    PYTHONPATH=CORE torchrun --nproc-per-node 4 matrix_worker.py OUT.json "TP=1 PP=2,TP=2 PP=2" MODEL...
+    OMP_NUM_THREADS=1 PYTHONPATH=CORE python matrix_worker.py RANKS OUT.json "TP=1 PP=2,TP=2 PP=2" MODEL...
 
-A MODEL is a folder with the Hugging Face model ``hf`` and its release ``root``.
+The ranks are forked from one process, which has imported everything and has computed nothing. A MODEL is a folder with the Hugging Face model ``hf`` and its release ``root``.
 
 Each rank loads its part of the model into Megatron-LM's own modules, with `load_checkpoint` where the wheel
 carries Megatron-LM's training code (core 0.17 and later) and with `dist_checkpointing.load` where it does not,
@@ -41,6 +41,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from cpu_host import on_the_cpu
+from forked_ranks import run_forked
 from hf_logits import hf_logits, load_hf, wrong_logits
 from megatron.core import dist_checkpointing, parallel_state
 from megatron.core.models.gpt import GPTModel
@@ -199,9 +200,9 @@ def read(folder: Path, tp: int, pp: int, way: str) -> list[str]:
             destroy_num_microbatches_calculator()
 
 
-def main() -> None:
+def main(_: int) -> None:
     """Read every model at every layout and write what every rank found."""
-    out, layouts, models = Path(sys.argv[1]), sys.argv[2].split(","), [Path(folder) for folder in sys.argv[3:]]
+    out, layouts, models = Path(sys.argv[2]), sys.argv[3].split(","), [Path(folder) for folder in sys.argv[4:]]
     dist.init_process_group("gloo")
     differences: dict[str, list[str]] = {}
     with on_the_cpu():
@@ -219,4 +220,4 @@ def main() -> None:
     dist.destroy_process_group()
 
 
-main()
+sys.exit(1 if any(run_forked(int(sys.argv[1]), main)) else 0)

@@ -16,6 +16,8 @@
 
 import importlib.abc
 import importlib.machinery
+import sys
+from types import ModuleType
 
 import torch
 
@@ -31,7 +33,16 @@ def install(file: str) -> None:
         file: File to write with `torch.save`: ``parameters``, ``inv_freq``, ``logits`` (of `TOKENS`), ``iteration``, and
             ``core``, the version of Megatron Core.
     """
-    import sys
+
+    def record(module: ModuleType) -> None:
+        set_up = module.setup_model_and_optimizer
+
+        def recorded(*words, **named):
+            result = set_up(*words, **named)
+            torch.save(_record(result[0][0]), file)
+            return result
+
+        module.setup_model_and_optimizer = recorded
 
     class Finder(importlib.abc.MetaPathFinder):
         def find_spec(self, fullname, path, target=None):
@@ -42,19 +53,15 @@ def install(file: str) -> None:
 
             def exec_module(module):
                 execute(module)
-                set_up = module.setup_model_and_optimizer
-
-                def recorded(*words, **named):
-                    result = set_up(*words, **named)
-                    torch.save(_record(result[0][0]), file)
-                    return result
-
-                module.setup_model_and_optimizer = recorded
+                record(module)
 
             spec.loader.exec_module = exec_module
             return spec
 
-    sys.meta_path.insert(0, Finder())
+    if _TRAINING in sys.modules:
+        record(sys.modules[_TRAINING])
+    else:
+        sys.meta_path.insert(0, Finder())
 
 
 def _record(model: torch.nn.Module) -> dict:

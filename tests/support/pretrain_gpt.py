@@ -21,6 +21,7 @@ evaluation and writer. This file contains only what Megatron-LM expects of a scr
 forward step. On a host without CUDA, run it with `cpu_site`.
 """
 
+import sys
 from functools import partial
 from typing import Any, Iterator
 
@@ -78,6 +79,8 @@ def forward_step(data: Iterator[dict[str, torch.Tensor]], model: torch.nn.Module
 
 def main() -> None:
     """Train."""
+    # A process that Megatron Core spawns would import this script again, and uses nothing of it.
+    del sys.modules["__main__"].__file__
     # The wheel contains the compiled functions and no Makefile.
     dataset_utils.compile_helpers = lambda: None
     args = parse_and_validate_args(args_defaults={"tokenizer_type": "GPT2BPETokenizer"})

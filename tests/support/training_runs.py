@@ -26,6 +26,7 @@ from hf_logits import LOGITS_BOUND, hf_logits, load_hf, wrong_logits
 from model_record import TOKENS
 from models import FAMILIES, megatron_tensors, save_random_model
 from transformers import AutoConfig, AutoModelForCausalLM
+from warm import programs
 
 
 SUPPORT = Path(__file__).parent
@@ -71,7 +72,7 @@ def run(
         # Core 0.15 builds the flags of a kernel when it is imported.
         "TORCH_CUDA_ARCH_LIST": "9.0",
         # Core 0.14 compiles with the python3-config of the PATH.
-        "PATH": f"{Path(sys.executable).parent}:{sys.base_prefix}/bin:{os.environ['PATH']}",
+        "PATH": f"{programs()}:{sys.base_prefix}/bin:{os.environ['PATH']}",
         "PYTHONPATH": ":".join(str(path) for path in paths if str(path)),
         **({"MODEL_RECORD": str(record)} if record else {}),
     }

@@ -21,8 +21,8 @@ one, write a script `tests/support/<what>_worker.py`:
 2. It takes its arguments from `sys.argv`, folders made by the test among them, and writes what the test is to look at
    into one of these, as JSON or as a checkpoint. It asserts nothing: what differs is the test's to judge.
 3. It ends with an exit status other than 0 only where it could not do its work; `run_worker` shows what it said then.
-4. Ranks are torchrun's (`run_worker(..., ranks=2)`, which costs an import of torch and Bridge for each), or
-   `forked_ranks.run_forked`'s, where there are many runs. These need OMP_NUM_THREADS=1, and nothing computed before.
+4. Ranks are torchrun's (`run_worker(..., ranks=2)`), or `forked_ranks.run_forked`'s, where there are many runs. These
+   need OMP_NUM_THREADS=1, and nothing computed before.
 5. A fixture of `scope="session"`, or of the one file that needs it, calls `run_worker` once, and the tests look at
    what there is.
 6. Name it in the index, the docstring of tests/support/__init__.py.
@@ -33,13 +33,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from warm import python
+
 
 SUPPORT = Path(__file__).parent
 WITHOUT_CUDA = {"CUDA_VISIBLE_DEVICES": ""}
 EXAMPLES = SUPPORT.parents[1] / "examples"
 
 
-def run_worker(name: str, *words: object, ranks: int = 0, **environment: str) -> None:
+def run_worker(name: str, *words: object, ranks: int = 0, anew: bool = False, **environment: str) -> None:
     """Run a worker to its end, and fail with what it said where it fails.
 
     It sees no CUDA: its ranks may be more than the host has devices, and NCCL takes no two of one device.
@@ -48,11 +50,20 @@ def run_worker(name: str, *words: object, ranks: int = 0, **environment: str) ->
         name: Its file, without the suffix.
         *words: Its arguments.
         ranks: How many ranks torchrun starts of it; none where it starts them itself, or needs none.
+        anew: Start it as a new Python, because it imports other modules, or imports with other variables. Else it is
+            a fork of a process that has imported Bridge (`warm`).
         **environment: Variables beyond this process's.
     """
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks else []
     run = subprocess.run(
-        [sys.executable, "-W", "ignore", *torchrun, str(SUPPORT / f"{name}.py"), *map(str, words)],
+        [
+            sys.executable if anew else python(),
+            "-W",
+            "ignore",
+            *torchrun,
+            str(SUPPORT / f"{name}.py"),
+            *map(str, words),
+        ],
         env=os.environ | WITHOUT_CUDA | environment,
         capture_output=True,
         text=True,

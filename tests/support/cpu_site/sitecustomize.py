@@ -22,6 +22,7 @@ writer, optimizer and training loop are its own. With MODEL_RECORD=FILE, the mod
 """
 
 import os
+import sys
 
 
 def _answer_for_cuda() -> None:
@@ -141,8 +142,9 @@ def _answer_for_cuda() -> None:
     torch.load = lambda file, map_location=None, *words, **named: load(file, "cpu", *words, **named)
 
 
-# torchrun itself needs no device.
-if os.environ.get("MEGATRON_LM_ON_CPU") and "LOCAL_RANK" in os.environ:
+# torchrun itself needs no device, and neither do the processes that Megatron Core spawns to pass results on.
+_IS_SPAWNED = any(word.startswith("from multiprocessing.") for word in sys.orig_argv)
+if os.environ.get("MEGATRON_LM_ON_CPU") and "LOCAL_RANK" in os.environ and not _IS_SPAWNED:
     _answer_for_cuda()
     if "MODEL_RECORD" in os.environ:
         import model_record

@@ -58,6 +58,13 @@ def test_tensors_of_files_are_those_of_safetensors(tmp_path):
     files.require_unchanged()
 
 
+SIZES = (None, 1, 7, 100)
+TENSORS = (
+    *(torch.empty(0, 4), torch.tensor(3.5), torch.arange(7), torch.randn(3, 5).bfloat16()),
+    torch.randn(700, 3000),
+)
+
+
 class _Cut:
     """A file that gets the writes of another torch, cut at other places."""
 
@@ -73,7 +80,7 @@ class _Cut:
         return len(data)
 
 
-@pytest.fixture(params=[None, 1, 7, 100])
+@pytest.fixture(params=SIZES)
 def cut(request, monkeypatch) -> int | None:
     """This torch, and others whose zip writer cuts its writes in another way."""
     save, size = torch.save, request.param
@@ -85,9 +92,15 @@ def cut(request, monkeypatch) -> int | None:
 
 
 @pytest.mark.parametrize(
-    "tensor",
-    [torch.empty(0, 4), torch.tensor(3.5), torch.arange(7), torch.randn(3, 5).bfloat16(), torch.randn(700, 3000)],
-    ids=lambda tensor: f"{tuple(tensor.shape)}",
+    "tensor, cut",
+    [
+        # Millions of writes take half a minute.
+        pytest.param(tensor, size, marks=[pytest.mark.exhaustive] if size in (1, 7) and tensor.numel() > 10**6 else [])
+        for size in SIZES
+        for tensor in TENSORS
+    ],
+    ids=lambda value: f"{tuple(value.shape)}" if isinstance(value, torch.Tensor) else str(value),
+    indirect=["cut"],
 )
 def test_an_entry_is_what_torch_writes(tensor, tmp_path, cut):
     """With the checksum of its bytes; the ID that torch makes of a file's checksums is another one."""
