@@ -222,7 +222,7 @@ def test_the_series_commands_run(upstream_wheel, tmp_path, command):
     if " status " in command:
         assert " applies" in said and "no match" not in said
     else:
-        assert (tmp_path / "tree/megatron/bridge/utils/host.py").exists()
+        assert (tmp_path / "tree/megatron/bridge/utils/host_compat.py").exists()
 
 
 def test_no_command_is_left_out():

@@ -338,20 +338,20 @@ class TestEdits(EditSnippets):
         ),
         "save-own-values": Snippet(
             """
-+from megatron.bridge.utils.host import without_host_values
++from megatron.bridge.utils.host_compat import restore_model_values
 +
 +
  class AutoBridge:
      def save_megatron_model(self, model):
 -        require_own_config(self, config_of(model))
-+        require_own_config(self, without_host_values(config_of(model)))
++        require_own_config(self, restore_model_values(config_of(model)))
 """,
             ("config_of", "config"),
             "        require_own_config(self, config_of(model))\n",
         ),
         "import-process-group": Snippet(
             """
-+from megatron.bridge.utils.conversion_group import conversion_process_group
++from megatron.bridge.utils.single_process import conversion_process_group
 +
 +
  class AutoBridge:

@@ -180,12 +180,12 @@ class TestEdits(EditSnippets):
         ),
         "own-values": Snippet(
             """
-+from megatron.bridge.utils.host import without_host_values
++from megatron.bridge.utils.host_compat import restore_model_values
 +
 +
  def save_megatron_model():
 -    note(warn_of_what_no_flag_gives(model_config))
-+    note(warn_of_what_no_flag_gives(without_host_values(model_config)))
++    note(warn_of_what_no_flag_gives(restore_model_values(model_config)))
 """,
             ("model_config", "config"),
             "    note(warn_of_what_no_flag_gives(model_config))\n",

@@ -40,8 +40,8 @@ from megatron.bridge.release.validation.provider import args_of, config_of, impo
 from megatron.bridge.training.checkpointing import find_checkpoint_folder
 from megatron.bridge.training.model_load_save import load_model_config
 from megatron.bridge.training.utils.checkpoint_utils import file_exists, read_run_config
-from megatron.bridge.utils.conversion_group import conversion_process_group
-from megatron.bridge.utils.host import without_host_values
+from megatron.bridge.utils.host_compat import restore_model_values
+from megatron.bridge.utils.single_process import conversion_process_group
 
 
 _EMBEDDING = "embedding.word_embeddings.weight"
@@ -206,7 +206,7 @@ def require_source_config(bridge: Any, model: Any) -> None:
     Raises:
         ValueError: If the model computes something else.
     """
-    config = without_host_values(config_of(model))
+    config = restore_model_values(config_of(model))
     if not isinstance(config, ModelProviderMixin):
         # Models of other origin do not record what they compute.
         return
