@@ -147,7 +147,7 @@ def test_the_python_code_of_the_readme_imports_a_release(tiny, tmp_path, monkeyp
 
 def test_the_export_of_the_readme_is_the_model(tiny, tmp_path):
     (command,) = EXPORTS
-    assert "has the checkpoint release" in _shell(_filled(command, OUT=tiny.root, HF_MODEL=tiny.hf), tmp_path)
+    assert "Exported release to" in _shell(_filled(command, OUT=tiny.root, HF_MODEL=tiny.hf), tmp_path)
     assert_same_tensors(tmp_path / "my-model", tiny.hf)
 
 
@@ -201,7 +201,7 @@ def test_the_quick_start_trains_and_comes_back(smollm2, tmp_path):
     script = "\n".join(QUICK_START).replace("--exit-interval 3", flags)
     assert script.count("--seq-length 32") == 1
     said = _shell(script, tmp_path, PYTHONPATH=f"{SUPPORT / 'cpu_site'}:{SUPPORT}", MEGATRON_LM_ON_CPU="1")
-    assert "trained has the checkpoint iter_0000003" in said
+    assert "Exported iter_0000003 to" in said
     before, after = (load_file(folder / "model.safetensors") for folder in (smollm2, tmp_path / "trained"))
     assert before.keys() == after.keys()
     assert any(not torch.equal(tensor, after[name].to(tensor.dtype)) for name, tensor in before.items())

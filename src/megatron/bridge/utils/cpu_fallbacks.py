@@ -15,7 +15,6 @@
 """Replacements for CUDA calls of Megatron Core and Bridge, for hosts without CUDA and for computing on the CPU."""
 
 import functools
-import importlib
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -24,9 +23,9 @@ from typing import Any, ParamSpec, TypeVar
 from unittest import mock
 
 import torch
-from megatron.core.tensor_parallel.random import CudaRNGStatesTracker
 from torch.overrides import TorchFunctionMode
 
+from megatron.bridge.release.compat.megatron_core_api import RESULTS_QUEUE, CudaRNGStatesTracker, core_writer
 from megatron.bridge.utils.common_utils import get_local_rank_preinit  # type: ignore[attr-defined,unused-ignore]
 
 
@@ -81,17 +80,9 @@ def checkpointing_without_cuda() -> Iterator[None]:
     with ExitStack() as replacements:
         replacements.enter_context(mock.patch.object(torch.cuda, "synchronize", lambda device=None: None))
         replacements.enter_context(mock.patch.object(torch.cuda, "current_device", lambda: "cpu"))
-        if (writer := _core_writer()) is not None:
-            replacements.enter_context(mock.patch.object(writer, "_results_queue", queue.Queue()))
+        if (writer := core_writer()) is not None:
+            replacements.enter_context(mock.patch.object(writer, RESULTS_QUEUE, queue.Queue()))
         yield
-
-
-def _core_writer() -> Any:
-    """Return the module of Megatron Core's writer; None in versions that use another package's."""
-    try:
-        return importlib.import_module("megatron.core.dist_checkpointing.strategies.filesystem_async")
-    except ModuleNotFoundError:
-        return None
 
 
 class _CpuDevices(TorchFunctionMode):

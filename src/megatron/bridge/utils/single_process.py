@@ -17,13 +17,13 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
-from typing import get_type_hints
 
 import torch.distributed as dist
 from megatron.core import parallel_state
 from megatron.core.process_groups_config import ProcessGroupCollection
 
+from megatron.bridge.release.compat.megatron_core_api import process_groups
+from megatron.bridge.release.compat.torch_api import HashStore
 from megatron.bridge.utils.cpu_fallbacks import distributed_backend, set_local_device
 
 
@@ -90,7 +90,7 @@ def _default_group() -> Iterator[None]:
     if dist.is_initialized():
         yield
         return
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined,unused-ignore]
+    dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
     try:
         yield
     finally:
@@ -103,9 +103,7 @@ def local_groups() -> Iterator[ProcessGroupCollection]:
     with _default_group():
         group = dist.new_group([dist.get_rank()], backend="gloo", use_local_synchronization=True)
         try:
-            types = get_type_hints(ProcessGroupCollection)
-            names = [field.name for field in fields(ProcessGroupCollection) if types[field.name] is dist.ProcessGroup]
-            yield ProcessGroupCollection(**dict.fromkeys(names, group))
+            yield process_groups(group)
         finally:
             dist.destroy_process_group(group)
 

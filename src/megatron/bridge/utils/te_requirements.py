@@ -21,10 +21,10 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ParamSpec, TypeVar
 
 import torch
-from megatron.core.extensions import transformer_engine
 from megatron.core.extensions.transformer_engine import HAVE_TE
 from megatron.core.transformer import ModuleSpec
 
+from megatron.bridge.release.compat.megatron_core_api import transformer_engine_modules
 from megatron.bridge.release.errors import OptionFormat, ReleaseError
 
 
@@ -118,8 +118,7 @@ def _reason(provider: Any) -> str:
     for field, reason in _NEEDS_TE.items():
         if getattr(provider, field, False) is True:
             return f"{reason} ({field})"
-    # Without Transformer Engine, Megatron Core's placeholders for its modules have no names of their own.
-    names = {id(module): name for name, module in vars(transformer_engine).items() if name.startswith("TE")}
+    names = transformer_engine_modules()
     spec = _layer_spec(provider)
     named = next((names[id(module)] for module in _modules(spec) if module is not None and id(module) in names), "")
     return f"its layer specification uses {named}" if named else ""
