@@ -284,8 +284,8 @@ EDITS = (
         symbol="AutoBridge.save_megatron_model",
         why="The Hugging Face config is compared with the values of the model, not with those of this host.",
         drop_when="upstream builds models on any host without changing the config that it saves.",
-        do=ReplaceExpression("config_of(model)", "without_host_values(__old__)"),
-        imports=("from megatron.bridge.utils.host import without_host_values",),
+        do=ReplaceExpression("config_of(model)", "restore_model_values(__old__)"),
+        imports=("from megatron.bridge.utils.host_compat import restore_model_values",),
     ),
     Edit(
         name="import-process-group",
@@ -294,7 +294,7 @@ EDITS = (
         drop_when="the pinned upstream's import_ckpt makes a temporary process group (perf #5154).",
         versions="<0.7",
         do=AddDecorator("@conversion_process_group()", innermost=True),
-        imports=("from megatron.bridge.utils.conversion_group import conversion_process_group",),
+        imports=("from megatron.bridge.utils.single_process import conversion_process_group",),
     ),
     Edit(
         name="auto-config-run-config",
@@ -396,9 +396,9 @@ EDITS = (
                 """
                 if model_bridge is not None:
                     # The training package imports this module's package.
-                    from megatron.bridge.release.export.trained_model import require_source_config
+                    from megatron.bridge.release.export.trained_model import check_source_config
 
-                    require_source_config(self, model)
+                    check_source_config(self, model)
                 """,
                 before_call="dist.is_initialized",
             ),

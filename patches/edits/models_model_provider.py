@@ -11,7 +11,7 @@ TARGET = "megatron/bridge/models/model_provider.py"
 
 _DEVICE = ReplaceExpression("torch.cuda.set_device(...)", "set_local_device()")
 _BACKEND = ReplaceExpression('"nccl"', "distributed_backend()")
-_HOST = ("from megatron.bridge.utils.without_cuda import distributed_backend, set_local_device",)
+_HOST = ("from megatron.bridge.utils.cpu_fallbacks import distributed_backend, set_local_device",)
 _WHY = "A host without CUDA has no device to set, and its process group is gloo's."
 _DROP = "upstream's provider runs on a host without CUDA."
 
@@ -41,35 +41,35 @@ EDITS = (
             """
             model_provider.use_cpu_initialization = bool(use_cpu_initialization)
             if not torch.cuda.is_available():
-                switch(model_provider, "use_cpu_initialization", True)
+                override_for_host(model_provider, "use_cpu_initialization", True)
             """,
             assigns="model_provider.use_cpu_initialization",
             was="232121913469",
         ),
-        imports=("from megatron.bridge.utils.host import switch",),
+        imports=("from megatron.bridge.utils.host_compat import override_for_host",),
     ),
     Edit(
         name="without-transformer-engine",
         symbol="_create_model",
         why="A model that cannot do without Transformer Engine says so, and what to install, before any weight is read.",
         drop_when="upstream's models say so themselves.",
-        do=AddDecorator("@explains_missing_transformer_engine"),
-        imports=("from megatron.bridge.utils.transformer_engine_need import explains_missing_transformer_engine",),
+        do=AddDecorator("@explain_missing_te"),
+        imports=("from megatron.bridge.utils.te_requirements import explain_missing_te",),
     ),
     Edit(
         name="fits-to-host",
         symbol="_create_model",
         why="What the host lacks is switched off when a model is built, and in no config that is not.",
         drop_when="upstream builds models on any host.",
-        do=AddDecorator("@builds_on_this_host"),
-        imports=("from megatron.bridge.utils.host import builds_on_this_host",),
+        do=AddDecorator("@adapt_to_host"),
+        imports=("from megatron.bridge.utils.host_compat import adapt_to_host",),
     ),
     Edit(
         name="tied-without-cuda",
         symbol="_create_model",
         why="Megatron Core moves a tied embedding to a CUDA device where pipeline stages share it.",
         drop_when="megatron-core builds tied models in pipeline stages without CUDA.",
-        do=AddDecorator("@builds_without_cuda"),
-        imports=("from megatron.bridge.utils.without_cuda import builds_without_cuda",),
+        do=AddDecorator("@keep_on_cpu"),
+        imports=("from megatron.bridge.utils.cpu_fallbacks import keep_on_cpu",),
     ),
 )

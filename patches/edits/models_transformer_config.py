@@ -16,8 +16,8 @@ def _fit(name: str, symbol: str) -> Edit:
         symbol=symbol,
         why="Megatron Core refuses, in a config, fusions that its host has not.",
         drop_when="upstream's finalize leaves what its host lacks out of the model and in the config.",
-        do=InsertStatements("switch_off_what_is_refused(self)"),
-        imports=("from megatron.bridge.utils.host import switch_off_what_is_refused",),
+        do=InsertStatements("disable_refused(self)"),
+        imports=("from megatron.bridge.utils.host_compat import disable_refused",),
     )
 
 
@@ -29,7 +29,7 @@ EDITS = (
         drop_when="upstream's finalize leaves what its host lacks out of the model and in the config.",
         do=InsertStatements(
             """
-            # By field, the model's own value and the one for this host, where `switch` has changed it.
+            # By field, the model's own value and the one for this host, where `override_for_host` has changed it.
             _host_values = None
             """
         ),

@@ -152,12 +152,12 @@ EDITS = (
         "whichever wrote it.",
         drop_when="Megatron Core's own layer specs write the keys that its Transformer Engine specs read.",
         do=(
-            PassArgument("release_args", "model=without_host_values(cfg.model)"),
+            PassArgument("release_args", "model=restore_model_values(cfg.model)"),
             InsertStatements("if release:\n    add_transformer_engine_keys(state_dict)\n\n", before_call=_STATE_DICT),
         ),
         imports=(
             "from megatron.bridge.release.write.transformer_engine_keys import add_transformer_engine_keys",
-            "from megatron.bridge.utils.host import without_host_values",
+            "from megatron.bridge.utils.host_compat import restore_model_values",
         ),
     ),
     Edit(
@@ -166,7 +166,7 @@ EDITS = (
         why="Megatron Core's torch_dist writer asks CUDA for a device that a conversion does not use.",
         drop_when="megatron-core's writer runs on a host without CUDA.",
         do=AddDecorator("@checkpointing_without_cuda()"),
-        imports=("from megatron.bridge.utils.without_cuda import checkpointing_without_cuda",),
+        imports=("from megatron.bridge.utils.cpu_fallbacks import checkpointing_without_cuda",),
     ),
     Edit(
         name="rng-state-without-cuda",

@@ -125,9 +125,9 @@ EDITS = (
                 """
                 if run_config_path is None:
                     # It imports this module.
-                    from megatron.bridge.release.export.trained_model import require_run_config
+                    from megatron.bridge.release.export.trained_model import check_run_config
 
-                    require_run_config(model_cfg, checkpoint_path)
+                    check_run_config(model_cfg, checkpoint_path)
                 """,
                 after_call="load_model_config",
             ),
@@ -197,9 +197,9 @@ EDITS = (
         drop_when="upstream builds models on any host without changing the config that it saves.",
         do=ReplaceExpression(
             "warn_of_what_no_flag_gives(model_config)",
-            "warn_of_what_no_flag_gives(without_host_values(model_config))",
+            "warn_of_what_no_flag_gives(restore_model_values(model_config))",
         ),
-        imports=("from megatron.bridge.utils.host import without_host_values",),
+        imports=("from megatron.bridge.utils.host_compat import restore_model_values",),
     ),
     _run_config("resolve-tokenizer", "load_tokenizer"),
     _run_config("resolve-model-config", "load_model_config"),

@@ -32,15 +32,15 @@ from megatron.bridge import AutoBridge
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
 from megatron.bridge.release.errors import OptionError
 from megatron.bridge.release.layout import TRACKER
-from megatron.bridge.utils import host, transformer_engine_need
-from megatron.bridge.utils.conversion_group import conversion_process_group
+from megatron.bridge.utils import host_compat, te_requirements
+from megatron.bridge.utils.single_process import conversion_process_group
 
 
 without_transformer_engine = pytest.mark.skipif(
-    host.has_transformer_engine(), reason="Transformer Engine can be used here"
+    host_compat.has_transformer_engine(), reason="Transformer Engine can be used here"
 )
 with_transformer_engine = pytest.mark.skipif(
-    not host.has_transformer_engine(), reason="Transformer Engine is not installed, or has no CUDA"
+    not host_compat.has_transformer_engine(), reason="Transformer Engine is not installed, or has no CUDA"
 )
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this host has CUDA")
 
@@ -49,9 +49,9 @@ def test_the_run_config_is_the_one_of_a_host_with_everything(tiny, monkeypatch):
     written = yaml.safe_load((tiny.root / "release/run_config.yaml").read_text())
 
     # The same provider, finalized as on a host with CUDA and Transformer Engine: nothing is switched off.
-    monkeypatch.setattr(transformer_engine_need, "HAVE_TE", True)
+    monkeypatch.setattr(te_requirements, "HAVE_TE", True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(host, "can_enable_gradient_accumulation_fusion", lambda: True)
+    monkeypatch.setattr(host_compat, "can_enable_gradient_accumulation_fusion", lambda: True)
     monkeypatch.setattr(
         "megatron.core.transformer.transformer_config.fused_apply_rotary_pos_emb", object(), raising=False
     )
@@ -77,7 +77,7 @@ def test_a_model_built_for_the_gpu_is_on_the_cpu_and_its_config_remembers_what_w
         provider.finalize()
         model = provider.provide_distributed_model(wrap_with_ddp=False)
     assert {parameter.device.type for parameter in model[0].parameters()} == {"cpu"}
-    assert host.without_host_values(provider).use_cpu_initialization is False
+    assert host_compat.restore_model_values(provider).use_cpu_initialization is False
     assert provider.use_cpu_initialization is True
 
 

@@ -34,7 +34,7 @@ from warm import python
 from workers import WITHOUT_CUDA
 
 from megatron.bridge.release.__main__ import main
-from megatron.bridge.release.cli import exporting, importing
+from megatron.bridge.release.cli import export, importing
 from megatron.bridge.release.errors import ReleaseWarning
 from megatron.bridge.release.layout import TRACKER
 from megatron.bridge.release.verify.check import check
@@ -160,7 +160,7 @@ def test_an_export_is_the_model_again_and_says_which_checkpoint_it_took(tiny, tm
     assert main(["export", str(tiny.root), str(tiny.hf), str(out)]) == 0
     shown = capfd.readouterr()
     assert shown.err == f"Exporting {tiny.root}/release to {out}\n"
-    assert shown.out.startswith(f"{out} has the checkpoint release, ") and len(shown.out.splitlines()) == 1
+    assert shown.out.startswith(f"Exported release to {out}: ") and len(shown.out.splitlines()) == 1
     assert_same_tensors(out, tiny.hf)
     assert {file.stat().st_mode & 0o777 for file in out.iterdir()} == {
         (tiny.hf / "config.json").stat().st_mode & 0o777
@@ -228,7 +228,7 @@ def test_an_export_that_cannot_read_the_checkpoint_says_so_in_one_line(tiny, tmp
         os.truncate(shard(root / "release"), 100)
         return report
 
-    monkeypatch.setattr(exporting, "check", cut)
+    monkeypatch.setattr(export, "check", cut)
     assert main(["export", str(root), str(tiny.hf), str(tmp_path / "hf")]) == 1
     shown = capfd.readouterr()
     error = shown.err.splitlines()[-1]

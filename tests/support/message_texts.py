@@ -27,6 +27,7 @@ FILE = Path(__file__).parents[1] / "unit/release/messages.txt"
 
 def classes() -> list[type[Message]]:
     """Return the classes of messages, sorted by their modules and names."""
+    importlib.import_module("megatron.bridge.utils.te_requirements")
     for module in pkgutil.walk_packages(megatron.bridge.release.__path__, f"{_PACKAGE}."):
         if module.name.endswith(".errors"):
             importlib.import_module(module.name)
@@ -37,7 +38,7 @@ def classes() -> list[type[Message]]:
         remaining = [sub for cls in remaining for sub in cls.__subclasses__()]
     bases = (Message, ReleaseError, ReleaseWarning)
     return sorted(
-        (cls for cls in found if cls not in bases and cls.__module__.startswith(_PACKAGE)),
+        (cls for cls in found if cls not in bases and cls.__module__.startswith("megatron.bridge.")),
         key=lambda cls: (cls.__module__, cls.__qualname__),
     )
 

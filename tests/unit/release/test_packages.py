@@ -13,8 +13,8 @@ import pytest
 
 RELEASE = Path(__file__).resolve().parents[3] / "src/megatron/bridge/release"
 NAME = "megatron.bridge.release"
-# The lowest first; "" for the modules of the package itself.
-FOLDERS = ("", "source", "megatron_args", "validation", "write", "export", "verify", "repair", "cli")
+# The lowest first; "" contains the modules of the package itself.
+FOLDERS = ("compat", "", "source", "megatron_args", "validation", "write", "export", "verify", "repair", "cli")
 
 
 def _folder(parts: tuple[str, ...]) -> int:
@@ -22,7 +22,7 @@ def _folder(parts: tuple[str, ...]) -> int:
 
 
 def test_every_folder_has_its_place():
-    assert sorted(path.parent.name for path in RELEASE.glob("*/__init__.py")) == sorted(FOLDERS[1:])
+    assert sorted(path.parent.name for path in RELEASE.glob("*/__init__.py")) == sorted(set(FOLDERS) - {""})
 
 
 @pytest.mark.parametrize("path", sorted(RELEASE.rglob("*.py")), ids=lambda path: str(path.relative_to(RELEASE)))
@@ -38,6 +38,8 @@ def test_a_module_imports_nothing_from_above(path):
                 above = [name for name in FOLDERS[own + 1 :] if f"{node.module}.".startswith(f"{NAME}.{name}.")]
                 assert not above, node.module
             assert node.module != NAME
+            # The lowest folder imports no module of the package.
+            assert own or not node.module.startswith(f"{NAME}.")
 
 
 @pytest.mark.parametrize("command", [["--help"], ["check", "."], ["launch", "."]], ids=" ".join)

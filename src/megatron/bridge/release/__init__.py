@@ -25,4 +25,5 @@ This package and its command start without torch. Modules import only from those
     megatron_args   Megatron-LM's args of a model: made, described as flags, compared
     source          reads Hugging Face models: a local directory, the Hub, safetensors files
     (top level)     the layout of a checkpoint directory and of a release, errors, commands
+    compat          private and unstable API of the libraries, one module per library
 """

@@ -338,20 +338,20 @@ class TestEdits(EditSnippets):
         ),
         "save-own-values": Snippet(
             """
-+from megatron.bridge.utils.host import without_host_values
++from megatron.bridge.utils.host_compat import restore_model_values
 +
 +
  class AutoBridge:
      def save_megatron_model(self, model):
 -        require_own_config(self, config_of(model))
-+        require_own_config(self, without_host_values(config_of(model)))
++        require_own_config(self, restore_model_values(config_of(model)))
 """,
             ("config_of", "config"),
             "        require_own_config(self, config_of(model))\n",
         ),
         "import-process-group": Snippet(
             """
-+from megatron.bridge.utils.conversion_group import conversion_process_group
++from megatron.bridge.utils.single_process import conversion_process_group
 +
 +
  class AutoBridge:
@@ -470,9 +470,9 @@ class TestEdits(EditSnippets):
          """
 +        if model_bridge is not None:
 +            # The training package imports this module's package.
-+            from megatron.bridge.release.export.trained_model import require_source_config
++            from megatron.bridge.release.export.trained_model import check_source_config
 +
-+            require_source_config(self, model)
++            check_source_config(self, model)
          if dist.is_initialized():
              save()
 ''',

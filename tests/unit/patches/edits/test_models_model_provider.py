@@ -11,7 +11,7 @@ class TestEdits(EditSnippets):
     SNIPPETS = {
         "cpu-initialization": Snippet(
             """
-+from megatron.bridge.utils.host import switch
++from megatron.bridge.utils.host_compat import override_for_host
 +
 +
  def get_model(model_provider):
@@ -19,37 +19,37 @@ class TestEdits(EditSnippets):
 -        model_provider.use_cpu_initialization = 1
 +        model_provider.use_cpu_initialization = bool(use_cpu_initialization)
 +        if not torch.cuda.is_available():
-+            switch(model_provider, "use_cpu_initialization", True)
++            override_for_host(model_provider, "use_cpu_initialization", True)
 """,
             ("model_provider.use", "use"),
             "        model_provider.use_cpu_initialization = 1\n",
         ),
         "without-transformer-engine": Snippet(
             """
-+from megatron.bridge.utils.transformer_engine_need import explains_missing_transformer_engine
++from megatron.bridge.utils.te_requirements import explain_missing_te
 +
 +
-+@explains_missing_transformer_engine
++@explain_missing_te
  def _create_model(): ...
 """,
             ("_create_model", "_create"),
         ),
         "fits-to-host": Snippet(
             """
-+from megatron.bridge.utils.host import builds_on_this_host
++from megatron.bridge.utils.host_compat import adapt_to_host
 +
 +
-+@builds_on_this_host
++@adapt_to_host
  def _create_model(): ...
 """,
             ("_create_model", "_create"),
         ),
         "tied-without-cuda": Snippet(
             """
-+from megatron.bridge.utils.without_cuda import builds_without_cuda
++from megatron.bridge.utils.cpu_fallbacks import keep_on_cpu
 +
 +
-+@builds_without_cuda
++@keep_on_cpu
  def _create_model(): ...
 """,
             ("_create_model", "_create"),
@@ -57,7 +57,7 @@ class TestEdits(EditSnippets):
         "provide-without-cuda": Snippet(
             """
 -from megatron.bridge.utils.common_utils import get_local_rank_preinit
-+from megatron.bridge.utils.without_cuda import distributed_backend, set_local_device
++from megatron.bridge.utils.cpu_fallbacks import distributed_backend, set_local_device
 
 
  class ModelProviderMixin:
@@ -72,7 +72,7 @@ class TestEdits(EditSnippets):
         ),
         "parallel-without-cuda": Snippet(
             """
-+from megatron.bridge.utils.without_cuda import distributed_backend, set_local_device
++from megatron.bridge.utils.cpu_fallbacks import distributed_backend, set_local_device
 +
 +
  class ModelProviderMixin:

@@ -14,7 +14,7 @@ class TestEdits(EditSnippets):
  class TransformerConfig:
      """A config."""
 
-+    # By field, the model's own value and the one for this host, where `switch` has changed it.
++    # By field, the model's own value and the one for this host, where `override_for_host` has changed it.
 +    _host_values = None
 +
      num_layers = 1
@@ -23,36 +23,36 @@ class TestEdits(EditSnippets):
         ),
         "fit-gpt": Snippet(
             """
-+from megatron.bridge.utils.host import switch_off_what_is_refused
++from megatron.bridge.utils.host_compat import disable_refused
 +
 +
  class TransformerConfig:
      def finalize(self):
-+        switch_off_what_is_refused(self)
++        disable_refused(self)
          return 1
 """,
             ("finalize", "end"),
         ),
         "fit-mla": Snippet(
             """
-+from megatron.bridge.utils.host import switch_off_what_is_refused
++from megatron.bridge.utils.host_compat import disable_refused
 +
 +
  class MLATransformerConfig:
      def finalize(self):
-+        switch_off_what_is_refused(self)
++        disable_refused(self)
          return 1
 """,
             ("MLA", ""),
         ),
         "fit-heterogeneous": Snippet(
             """
-+from megatron.bridge.utils.host import switch_off_what_is_refused
++from megatron.bridge.utils.host_compat import disable_refused
 +
 +
  class HeterogeneousTransformerConfig:
      def finalize(self):
-+        switch_off_what_is_refused(self)
++        disable_refused(self)
          return 1
 """,
             ("finalize", "end"),

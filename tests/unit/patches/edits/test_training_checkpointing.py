@@ -136,12 +136,12 @@ class TestEdits(EditSnippets):
         "save-without-transformer-engine": Snippet(
             """
 +from megatron.bridge.release.write.transformer_engine_keys import add_transformer_engine_keys
-+from megatron.bridge.utils.host import without_host_values
++from megatron.bridge.utils.host_compat import restore_model_values
 +
 +
  def save_checkpoint():
 -    release_args(model=cfg.model)
-+    release_args(model=without_host_values(cfg.model))
++    release_args(model=restore_model_values(cfg.model))
 +    if release:
 +        add_transformer_engine_keys(state_dict)
      x = _get_model_glu_interleave_sizes(1)
@@ -151,7 +151,7 @@ class TestEdits(EditSnippets):
         ),
         "save-without-cuda": Snippet(
             """
-+from megatron.bridge.utils.without_cuda import checkpointing_without_cuda
++from megatron.bridge.utils.cpu_fallbacks import checkpointing_without_cuda
 +
 +
 +@checkpointing_without_cuda()

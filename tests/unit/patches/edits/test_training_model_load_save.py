@@ -162,9 +162,9 @@ class TestEdits(EditSnippets):
 +    x = load_model_config(str(run_config_path or checkpoint_path))
 +    if run_config_path is None:
 +        # It imports this module.
-+        from megatron.bridge.release.export.trained_model import require_run_config
++        from megatron.bridge.release.export.trained_model import check_run_config
 +
-+        require_run_config(model_cfg, checkpoint_path)
++        check_run_config(model_cfg, checkpoint_path)
 ''',
             ("load_model_config", "load_config"),
             "    x = load_model_config(checkpoint_path)\n",
@@ -180,12 +180,12 @@ class TestEdits(EditSnippets):
         ),
         "own-values": Snippet(
             """
-+from megatron.bridge.utils.host import without_host_values
++from megatron.bridge.utils.host_compat import restore_model_values
 +
 +
  def save_megatron_model():
 -    note(warn_of_what_no_flag_gives(model_config))
-+    note(warn_of_what_no_flag_gives(without_host_values(model_config)))
++    note(warn_of_what_no_flag_gives(restore_model_values(model_config)))
 """,
             ("model_config", "config"),
             "    note(warn_of_what_no_flag_gives(model_config))\n",

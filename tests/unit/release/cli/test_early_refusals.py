@@ -23,7 +23,7 @@ import huggingface_hub
 import pytest
 
 from megatron.bridge.release.__main__ import main
-from megatron.bridge.release.cli import exporting, importing
+from megatron.bridge.release.cli import export, importing
 from megatron.bridge.release.source import model_dir as model_folder
 from megatron.bridge.release.source.hub import HubError
 
@@ -39,7 +39,7 @@ def no_work(monkeypatch) -> None:
         pytest.fail(f"nothing was refused: {arguments}")
 
     monkeypatch.setattr(importing, "_import", fail)
-    monkeypatch.setattr(exporting, "_export", fail)
+    monkeypatch.setattr(export, "_export", fail)
 
 
 @pytest.fixture
@@ -253,7 +253,7 @@ def test_an_export_is_refused_where_there_is_no_checkpoint_or_the_folder_is_in_u
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine").write_text("mine")
-    assert f"The output folder {out} is not empty: mine. " in _error(capsys, "export", release.root, hf, out)
+    assert f"{out} is not empty: mine. " in _error(capsys, "export", release.root, hf, out)
     assert (out / "mine").read_text() == "mine"
     release.tracker.write_text("7")
     assert "names the checkpoint iter_0000007, which is not there" in _error(

@@ -185,7 +185,7 @@ def test_a_training_continues_with_the_factor_that_it_applied(release, recorded,
         ({"use_rope_scaling": True, "rope_scaling_factor": 32.0}, "do not record which factor"),
         ({"num_layers": None}, "args.num_layers is None"),
         ({"layernorm_epsilon": "1e-3"}, "args contain layernorm_epsilon='1e-3', which is not a number"),
-        ({"layernorm_epsilon": float("nan")}, "args contain layernorm_epsilon=nan, which is not a finite number"),
+        ({"layernorm_epsilon": float("nan")}, "args contain layernorm_epsilon=nan, which is not finite"),
         (
             {"use_rope_scaling": True, "built_rope_scaling_factor": "abc"},
             "args contain built_rope_scaling_factor='abc', which is not a number",

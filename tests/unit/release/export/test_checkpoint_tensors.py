@@ -20,6 +20,7 @@ import pytest
 import torch
 
 from megatron.bridge.release.export.checkpoint_tensors import widest_dtype
+from megatron.bridge.release.export.errors import NoWeightsError, TensorDtypeError
 
 
 EXPECTED = {"a": torch.bfloat16, "b": torch.bfloat16, "expert_bias": torch.float32, "count": torch.int64}
@@ -46,16 +47,21 @@ def test_the_dtype_is_the_widest_of_the_weights(stored, expected):
 
 
 @pytest.mark.parametrize(
-    ("stored", "message"),
+    ("stored", "name", "dtype"),
     [
-        ({"a": torch.int8}, "a is int8 in folder"),
-        ({"a": torch.float8_e4m3fn, "b": torch.float32}, "a is float8_e4m3fn in folder"),
-        ({"b": torch.float64}, "b is float64 in folder"),
-        ({"expert_bias": torch.float64}, "expert_bias is float64 in folder"),
-        ({"a": torch.float32, "count": torch.float32}, "count is float32 in folder"),
-        ({"expert_bias": torch.float32}, "folder contains no weights"),
+        ({"a": torch.int8}, "a", "int8"),
+        ({"a": torch.float8_e4m3fn, "b": torch.float32}, "a", "float8_e4m3fn"),
+        ({"b": torch.float64}, "b", "float64"),
+        ({"expert_bias": torch.float64}, "expert_bias", "float64"),
+        ({"a": torch.float32, "count": torch.float32}, "count", "float32"),
     ],
 )
-def test_an_unsupported_dtype_is_refused(stored, message):
-    with pytest.raises(ValueError, match=message):
+def test_unsupported_dtype_is_refused(stored, name, dtype):
+    with pytest.raises(TensorDtypeError) as raised:
         widest_dtype(_tensors(EXPECTED), _tensors(stored), "folder")
+    assert (raised.value.name, raised.value.dtype) == (name, dtype)
+
+
+def test_checkpoint_without_weights_is_refused():
+    with pytest.raises(NoWeightsError):
+        widest_dtype(_tensors(EXPECTED), _tensors({"expert_bias": torch.float32}), "folder")

@@ -26,6 +26,7 @@ from pathlib import Path
 import pytest
 from faults import LosingPower, Stepping, killed_at
 
+from megatron.bridge.release.export.errors import DiskSpaceError, OutputInCheckpointError, OutputNotEmptyError
 from megatron.bridge.release.export.output_dir import check_empty, check_free_space, check_location
 from megatron.bridge.release.export.publish import FolderPublication
 from megatron.bridge.release.write.filesystem import Filesystem
@@ -72,7 +73,7 @@ def _next(out: Path, found: str | None) -> None:
         _export(out, "next")
         _assert_whole(out, "next")
         return
-    with pytest.raises(ValueError, match="is not empty"):
+    with pytest.raises(OutputNotEmptyError):
         FolderPublication(out).begin_empty()
     _assert_whole(out, found)
 
@@ -181,10 +182,9 @@ def test_nothing_is_renamed_out_of_or_into_the_folder(tmp_path):
 def test_a_folder_in_use_is_refused_and_stays_as_it_is(tmp_path):
     (tmp_path / "mine").write_text("mine")
     for _ in range(2):
-        with pytest.raises(
-            ValueError, match=f"^The output folder {tmp_path} is not empty: mine. Give a new or an empty"
-        ):
+        with pytest.raises(OutputNotEmptyError) as raised:
             FolderPublication(tmp_path).begin_empty()
+        assert raised.value.names == ("mine",)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
@@ -207,7 +207,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path):
     staging = publication.begin_empty()
     (staging / "config.json").write_text("new")
     (tmp_path / "config.json").write_text("mine")
-    with pytest.raises(FileExistsError, match="has appeared during the export"):
+    with pytest.raises(FileExistsError, match="^Another program has written"):
         publication.commit()
     publication.end()
     assert (tmp_path / "config.json").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
@@ -219,7 +219,7 @@ def test_a_file_that_appears_while_the_files_are_synced_is_not_replaced(tmp_path
     for name in ("a", "config.json"):
         (staging / name).write_text("new")
     monkeypatch.setattr(publication, "_sync_all", lambda _: (tmp_path / "config.json").write_text("mine"))
-    with pytest.raises(FileExistsError, match="has appeared during the export"):
+    with pytest.raises(FileExistsError, match="^Another program has written"):
         publication.commit()
     publication.end()
     assert (tmp_path / "config.json").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
@@ -231,7 +231,7 @@ def test_a_file_put_there_after_a_kill_is_not_removed(tmp_path):
     (staging / ".moved.json").write_text('["a", "config.json"]')
     (staging / "a").write_text("not moved yet")
     (tmp_path / "a").write_text("mine")
-    with pytest.raises(ValueError, match="a"):
+    with pytest.raises(OutputNotEmptyError):
         _export(tmp_path, "new")
     assert (tmp_path / "a").read_text() == "mine"
 
@@ -244,14 +244,15 @@ def test_what_a_killed_export_left_counts_as_empty(tmp_path):
         if _read(out) is None:
             check_empty(out)
         else:
-            with pytest.raises(ValueError, match="config.json"):
+            with pytest.raises(OutputNotEmptyError, match="config.json"):
                 check_empty(out)
 
 
 def test_room_is_asked_of_the_filesystem_of_a_folder_that_is_not_there(tmp_path):
     check_free_space(tmp_path / "a/b", 1)
-    with pytest.raises(ValueError, match=f"^Not enough disk space for {tmp_path}/a/b: .* the export needs 1.00EB"):
+    with pytest.raises(DiskSpaceError) as raised:
         check_free_space(tmp_path / "a/b", 10**18)
+    assert raised.value.needed == 10**18 > raised.value.free
 
 
 @pytest.fixture
@@ -271,23 +272,24 @@ def root(tmp_path) -> Path:
 )
 def test_an_export_into_a_checkpoint_folder_is_refused(root, tmp_path, checkpoint, out):
     (root / "x").mkdir()
-    with pytest.raises(ValueError, match="checkpoint"):
+    with pytest.raises(OutputInCheckpointError):
         check_location(root / out, [root / checkpoint], None)
     # Through a symlink.
     (tmp_path / "link").symlink_to(root)
-    with pytest.raises(ValueError, match="checkpoint"):
+    with pytest.raises(OutputInCheckpointError):
         check_location(tmp_path / "link" / out, [root / checkpoint], None)
-    with pytest.raises(ValueError, match="checkpoint"):
+    with pytest.raises(OutputInCheckpointError):
         check_location(root / out, [tmp_path / "link" / checkpoint], None)
 
 
 def test_an_export_that_a_symlink_makes_a_checkpoint_folder_is_refused(root, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (root / "iter_0000009").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match="has the name of a checkpoint folder"):
+    with pytest.raises(OutputInCheckpointError) as raised:
         check_location(root / "iter_0000009", [root], None)
+    assert raised.value.is_name
     (tmp_path / "out").symlink_to(root / "release")
-    with pytest.raises(ValueError, match="checkpoint"):
+    with pytest.raises(OutputInCheckpointError):
         check_location(tmp_path / "out", [root], None)
 
 
@@ -305,5 +307,6 @@ def test_a_checkpoint_folder_of_any_name_is_no_place_for_an_export(tmp_path):
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy/.metadata").touch()
     for out in ("copy", "copy/out"):
-        with pytest.raises(ValueError, match=f"is inside the checkpoint {tmp_path / 'copy'}"):
+        with pytest.raises(OutputInCheckpointError) as raised:
             check_location(tmp_path / out, [tmp_path / "copy"], None)
+        assert (raised.value.directory, raised.value.is_name) == (tmp_path / "copy", False)

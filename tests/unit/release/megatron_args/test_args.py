@@ -31,12 +31,12 @@ from megatron.bridge.models.gpt_provider import GPTModelProvider
 from megatron.bridge.models.hybrid.hybrid_provider import HybridModelProvider
 from megatron.bridge.models.mla_provider import MLAModelProvider
 from megatron.bridge.release.megatron_args import args as release_args
-from megatron.bridge.release.megatron_args.args import fields_without_argument, megatron_lm_args
+from megatron.bridge.release.megatron_args.args import megatron_lm_args, unsupported_fields
 from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
 from megatron.bridge.release.megatron_args.table import (
     ARGUMENTS,
-    NO_ARGUMENT,
-    OTHER_DEFAULTS,
+    PARSER_DEFAULTS,
+    UNSUPPORTED_FIELDS,
 )
 from megatron.bridge.release.rope_factor import ENTRY_POINT_FLAG
 
@@ -139,18 +139,18 @@ def test_every_field_of_a_provider_is_mapped_or_known_to_have_no_argument_or_to_
     providers = (GPTModelProvider, MLAModelProvider, HybridModelProvider)
     names = {field.name for cls in providers for field in fields(cls)}
     mapped = {name for argument in ARGUMENTS for name in argument.fields}
-    places = [mapped, set(NO_ARGUMENT), HOW_IT_RUNS]
+    places = [mapped, set(UNSUPPORTED_FIELDS), HOW_IT_RUNS]
     assert names - set.union(*places) == set(), "map these, or say that they cannot be, or that they change nothing"
     for argument in ARGUMENTS:
         unknown = set(argument.fields) - names
         assert not unknown, f"no provider has {', '.join(sorted(unknown))}, of which the table makes {argument.name}"
     gone = set.union(*places) - names - LATER
-    assert not gone, f"no provider has {', '.join(sorted(gone))}: take them out of NO_ARGUMENT or HOW_IT_RUNS"
+    assert not gone, f"no provider has {', '.join(sorted(gone))}: take them out of UNSUPPORTED_FIELDS or HOW_IT_RUNS"
     assert sum(len(place & names) for place in places) == len(names), "one place for a field"
 
 
 def test_what_is_said_to_have_no_argument_has_none():
-    assert set(NO_ARGUMENT) & set(vars(parser().parse_args([]))) == set()
+    assert set(UNSUPPORTED_FIELDS) & set(vars(parser().parse_args([]))) == set()
 
 
 def test_every_row_is_as_megatron_lms_parser_has_it():
@@ -169,7 +169,7 @@ def test_every_row_is_as_megatron_lms_parser_has_it():
 
 
 def test_the_defaults_for_hosts_without_the_parser_are_the_parsers():
-    assert {name: parser().get_default(name) for name in OTHER_DEFAULTS} == OTHER_DEFAULTS
+    assert {name: parser().get_default(name) for name in PARSER_DEFAULTS} == PARSER_DEFAULTS
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -257,7 +257,7 @@ def _own_layer_spec(config):
     ],
 )
 def test_what_megatron_lm_cannot_be_told_is_named(model, lacking):
-    assert fields_without_argument(model) == lacking
+    assert unsupported_fields(model) == lacking
 
 
 @pytest.mark.parametrize(
@@ -270,8 +270,8 @@ def test_flags_require_the_entry_point_for_a_factor_that_is_ignored(scaled, fact
 
 
 def test_a_model_with_a_builder_of_its_own_is_named():
-    assert "GemmaModelProvider" in fields_without_argument(gpt_model(GemmaModelProvider))
-    assert fields_without_argument(MODELS["hybrid"]) == ["HybridModelProvider"]
+    assert "GemmaModelProvider" in unsupported_fields(gpt_model(GemmaModelProvider))
+    assert unsupported_fields(MODELS["hybrid"]) == ["HybridModelProvider"]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.bridge.models.deepseek.deepseek_v3_bridge import DeepSeekV3Bridge
 from megatron.bridge.release.source.safetensors_index import Header
 from megatron.bridge.release.text import grouped
-from megatron.bridge.release.validation.tensors import Account, _alone, _Conversions
+from megatron.bridge.release.validation.tensors import Account, _Conversions
+from megatron.bridge.utils.single_process import local_groups
 
 
 NAME = "model.layers.0.mlp.down_proj.weight"
@@ -118,7 +119,7 @@ def test_the_group_of_a_check_beside_others_is_destroyed():
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
         groups = len(dist.distributed_c10d._world.pg_map)
-        with _alone() as alone:
+        with local_groups() as alone:
             assert alone.tp.size() == 1 and alone.tp is alone.pp
             assert len(dist.distributed_c10d._world.pg_map) == groups + 1
         assert len(dist.distributed_c10d._world.pg_map) == groups
@@ -127,7 +128,7 @@ def test_the_group_of_a_check_beside_others_is_destroyed():
 
 
 def test_a_check_in_no_process_group_leaves_none():
-    with _alone():
+    with local_groups():
         assert dist.is_initialized()
     assert not dist.is_initialized()
 
@@ -142,5 +143,5 @@ def test_a_check_has_a_group_for_each_of_core_s(annotations, monkeypatch):
         monkeypatch.setattr(ProcessGroupCollection, "__annotations__", words)
         for field in dataclasses.fields(ProcessGroupCollection):
             monkeypatch.setattr(field, "type", words[field.name])
-    with _alone() as groups:
+    with local_groups() as groups:
         assert {"tp", "pp", "cp", "ep", "dp_cp"} <= vars(groups).keys()

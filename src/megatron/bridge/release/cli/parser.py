@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from megatron.bridge.release.cli.checking import run_check
-from megatron.bridge.release.cli.exporting import run_export
+from megatron.bridge.release.cli.export import run_export
 from megatron.bridge.release.cli.importing import run_import
 from megatron.bridge.release.cli.launching import run_launch
 from megatron.bridge.release.cli.repairing import run_repair, run_revert

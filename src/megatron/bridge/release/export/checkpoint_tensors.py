@@ -14,7 +14,7 @@
 
 """The tensors of a checkpoint's model, each of which an export converts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
@@ -24,11 +24,20 @@ import torch
 from megatron.core.dist_checkpointing.mapping import ShardedTensor
 from megatron.core.dist_checkpointing.serialization import load_content_metadata, load_tensors_metadata
 from megatron.core.utils import unwrap_model
-from torch.distributed.checkpoint.api import CheckpointException
 
 from megatron.bridge.release.checkpoint_dir import directory_of
+from megatron.bridge.release.compat.bridge_api import model_bridge_of
+from megatron.bridge.release.compat.torch_api import CheckpointException, checkpoint_causes
 from megatron.bridge.release.errors import one_line
-from megatron.bridge.release.text import grouped
+from megatron.bridge.release.export.errors import (
+    NoWeightsError,
+    RowMismatchError,
+    ShapeMismatchError,
+    TensorDtypeError,
+    UnexpectedTensorsError,
+    UnreadableCheckpointError,
+    UnsupportedExportError,
+)
 from megatron.bridge.release.validation.meta_model import build_on_meta
 from megatron.bridge.release.validation.tensors import explained, sources_of
 from megatron.bridge.release.write.streaming import entries_of
@@ -40,116 +49,103 @@ DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
 @contextmanager
-def readable(folder: str, *errors: type[BaseException]) -> Iterator[None]:
-    """Turn what the libraries raise for a damaged checkpoint into a ValueError of one line.
+def reading(folder: str, *errors: type[BaseException]) -> Iterator[None]:
+    """Raise `UnreadableCheckpointError` for errors of the libraries about a checkpoint.
 
     Args:
-        folder: Checkpoint folder.
-        errors: Classes of errors that are turned; if none, all.
+        folder: Iteration directory.
+        errors: Classes of these errors; all errors if there are none.
     """
     try:
         yield
     except errors or (Exception, CheckpointException) as error:
-        # CheckpointException is not an Exception. It has the cause of each rank; here there is one rank.
-        causes = [cause for cause, _ in getattr(error, "failures", {}).values()]
-        reason = one_line(causes[0] if causes else error)
-        raise ValueError(f"{directory_of(Path(folder))} cannot be read ({reason}).") from error
+        # There is one rank.
+        reason = one_line(next(iter(checkpoint_causes(error)), error))
+        raise UnreadableCheckpointError(directory_of(Path(folder)), reason) from error
 
 
-def model_tensors(folder: str) -> dict[str, ShardedTensor]:
-    """Return the tensors of a checkpoint by their keys, without the state of the optimizer.
-
-    Args:
-        folder: Checkpoint folder.
+def read_model_tensors(folder: str) -> dict[str, ShardedTensor]:
+    """Read the metadata of a checkpoint's tensors, by key, without those of the optimizer.
 
     Raises:
-        ValueError: If its metadata cannot be read.
+        UnreadableCheckpointError: If the metadata cannot be read.
     """
-    with readable(folder):
+    with reading(folder):
         tensors: dict[str, ShardedTensor] = load_tensors_metadata(folder)
     return {key: tensor for key, tensor in tensors.items() if "optimizer" not in key}
 
 
-def check_tensors(bridge: Any, folder: str) -> torch.dtype:
+def check_tensors(bridge: Any, folder: str, stored: Mapping[str, ShardedTensor]) -> torch.dtype:
     """Check that the source model has a place for each tensor of a checkpoint. Needs a process group.
 
     Args:
         bridge: The `AutoBridge` of the source model.
-        folder: Checkpoint folder.
+        folder: Iteration directory.
+        stored: Metadata of its tensors.
 
     Returns:
-        The dtype that represents every weight exactly, without the tensors that Megatron Core always keeps in float32.
+        The dtype that represents every weight exactly. Tensors that Megatron Core always keeps in float32 do not count.
 
     Raises:
-        RuntimeError: If the model cannot be built here, for want of Transformer Engine or CUDA.
-        ValueError: If a tensor would be left out, or has another shape or an unsupported dtype. One line, which names the
-            tensors.
+        RuntimeError: If the model cannot be built here, because it needs Transformer Engine or CUDA.
+        ReleaseError: If a tensor would be left out, or has another shape or an unsupported dtype.
     """
+    model_bridge = model_bridge_of(bridge)
     with explained(getattr(bridge.hf_pretrained, "model_name_or_path", None) or "the source model"):
         provider = bridge.to_megatron_provider(load_weights=False)
-        # Whatever is float32 in such a model is always float32.
+        # Parameters that are float32 in a bfloat16 model are always float32.
         provider.bf16, provider.fp16, provider.params_dtype = True, False, torch.bfloat16
         provider.finalize()
         model = unwrap_model(build_on_meta(provider))
-    unmapped = sorted(name for name, source in sources_of(bridge._model_bridge, model[0]).items() if source is None)
+    unmapped = sorted(name for name, source in sources_of(model_bridge, model[0]).items() if source is None)
     if unmapped:
-        raise ValueError(f"{type(bridge._model_bridge).__name__} exports no tensor of {grouped(unmapped)}.")
-    stored = model_tensors(folder)
-    with readable(folder):
+        raise UnsupportedExportError(type(model_bridge).__name__, tuple(unmapped))
+    with reading(folder):
         metadata = load_content_metadata(folder)
     expected = {entry.key: entry for entry in entries_of(model[0], metadata)}
-    # A release contains each norm by all keys that models have for it.
+    # A release contains each norm under all keys that models use for it.
     norms = {transformer_engine_norm_key(key, {*stored}) for key in expected} - {None}
-    unread = [
+    unexpected = [
         key for key in stored if key not in expected and transformer_engine_norm_key(key, {*stored}) not in norms
     ]
-    if unread:
-        raise ValueError(
-            f"Unexpected tensors: {grouped(unread)}. {folder} contains them, and a model of the source's config has no "
-            "place for them: an export would leave them out. Export with the model that the training started from."
-        )
+    if unexpected:
+        raise UnexpectedTensorsError(Path(folder), tuple(unexpected))
     rows = {}
     for key, entry in expected.items():
         if key not in stored:
             continue
         shape, implied = stored[key].global_shape, entry.global_shape
         if entry.allow_shape_mismatch:
-            # A row per token; their number follows from the checkpoint's vocabulary.
+            # A row for each token; the vocabulary check compares their number.
             rows[key], implied = shape[0], (shape[0], *implied[1:])
         if shape != implied:
-            raise ValueError(
-                f"Shape mismatch: {key} is {list(shape)} in {folder}, the source's config implies {list(implied)}. "
-                "Export with the model that the training started from."
-            )
+            raise ShapeMismatchError(Path(folder), key, tuple(shape), tuple(implied))
     if len({*rows.values()}) > 1:
-        shapes = " and ".join(f"{key} is {list(stored[key].global_shape)}" for key in rows)
-        raise ValueError(
-            f"Shape mismatch: {shapes} in {folder}. They must have the same number of rows. Save the checkpoint again."
-        )
+        raise RowMismatchError(Path(folder), rows)
     return widest_dtype(expected, stored, folder)
 
 
-def widest_dtype(expected: dict[str, ShardedTensor], stored: dict[str, ShardedTensor], folder: str) -> torch.dtype:
+def widest_dtype(
+    expected: Mapping[str, ShardedTensor], stored: Mapping[str, ShardedTensor], folder: str
+) -> torch.dtype:
     """Return the dtype that represents every weight of a checkpoint exactly.
 
     Args:
-        expected: Tensors of the model in bfloat16, by their keys. The others of them are always float32.
-        stored: Tensors of the checkpoint, by their keys.
-        folder: Checkpoint folder, for the error.
+        expected: Tensors of the model in bfloat16, by key. Those that are float32 are always float32.
+        stored: Tensors of the checkpoint, by key.
+        folder: Iteration directory, for the error.
 
     Raises:
-        ValueError: If a tensor has a dtype that no export has, or if there are none.
+        TensorDtypeError: If a tensor has a dtype that no export has.
+        NoWeightsError: If there are no weights.
     """
     dtypes = set()
     for key, tensor in stored.items():
         model_dtype = expected[key].dtype if key in expected else torch.bfloat16
         if tensor.dtype != model_dtype and not {tensor.dtype, model_dtype} <= {*DTYPES}:
-            raise ValueError(
-                f"Unsupported dtype: {key} is {str(tensor.dtype).removeprefix('torch.')} in {folder}. An export supports "
-                "bfloat16, float16 and float32. Save the checkpoint in one of them."
-            )
+            raise TensorDtypeError(Path(folder), key, str(tensor.dtype).removeprefix("torch."))
         if model_dtype == torch.bfloat16:
             dtypes.add(tensor.dtype)
     if not dtypes:
-        raise ValueError(f"{folder} contains no weights. Save the checkpoint again.")
+        raise NoWeightsError(Path(folder))
     return reduce(torch.promote_types, dtypes)

@@ -14,9 +14,9 @@
 
 """Derives the config.json of an export from the args with which Megatron-LM trained the checkpoint.
 
-The config is the source model's. Where the args of the checkpoint differ from those of an import of that config, a rule
-sets the field of each argument, and the args of an import of the new config are compared again: what still differs is
-refused. Changed fields are written as transformers 4 reads them and as transformers 5 does.
+It starts from the source model's config. For each argument that differs from those of an import of that config, a rule
+sets a field. Then the args of an import of the new config are compared: remaining differences are refused. Changed fields
+are written in the forms of transformers 4 and 5.
 
 Importing this module imports neither torch nor Megatron Core.
 """
@@ -28,14 +28,20 @@ from collections.abc import Callable
 from typing import Any
 
 from megatron.bridge.release.errors import one_line
+from megatron.bridge.release.export.errors import (
+    InexactConfigError,
+    InexpressibleArgsError,
+    InvalidTrainedConfigError,
+    TokenizerMismatchError,
+    VocabSizeMismatchError,
+)
 from megatron.bridge.release.megatron_args.comparison import (
     applied_rope_scaling_factor,
-    describe_differences,
     differing_arguments,
 )
 
 
-# The field of each argument that has one of its own, and its value.
+# For each argument that corresponds to one field: the field, and the function that computes its value.
 _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "layernorm_epsilon": ("rms_norm_eps", float),
     "moe_router_group_topk": ("topk_group", lambda value: value),
@@ -43,11 +49,11 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "moe_router_pre_softmax": ("norm_topk_prob", lambda value: not value),
     "moe_router_topk": ("num_experts_per_tok", lambda value: value),
     "moe_router_topk_scaling_factor": ("routed_scaling_factor", lambda value: value),
-    # Megatron-LM's window is the number of tokens on the left, without the token itself.
+    # Megatron-LM's window counts the tokens on the left, without the token itself.
     "window_size": ("sliding_window", lambda window: window[0] + 1 if isinstance(window, tuple) else window),
 }
 
-# Arguments of the rotary embedding. Those of yarn have a part of the rope parameters each.
+# Arguments of the rotary embedding. Each of yarn corresponds to one of the rope parameters.
 _YARN: dict[str, str] = {
     "mscale": "mscale",
     "mscale_all_dim": "mscale_all_dim",
@@ -77,16 +83,13 @@ def export_config(
         args: Args in the common state of the checkpoint.
         source: Content of the source model's config.json.
         bridge: The `AutoBridge` of the source model.
-        dtype: Name of the dtype of the exported tensors: ``bfloat16``, ``float16`` or ``float32``.
-        vocab_size: Number of rows of the exported embedding, if they are others than the source model's.
-
-    Returns:
-        The content of the exported config.json, in the forms of transformers 4 and 5.
+        dtype: ``bfloat16``, ``float16`` or ``float32``.
+        vocab_size: Rows of the exported embedding, if their number differs from the source model's.
 
     Raises:
         UnknownRopeFactorError: If the args do not record which rope scaling factor was applied.
-        ValueError: If a config of this model cannot express what was trained. One line, which names each argument, its
-            value and the release's.
+        InexpressibleArgsError, InexactConfigError, InvalidTrainedConfigError: If no config of this model describes what
+            was trained.
     """
     from megatron.bridge.release.validation.provider import imported_args
 
@@ -100,7 +103,7 @@ def export_config(
     for name in differences.keys() & _FIELDS.keys():
         field, convert = _FIELDS[name]
         fields[field] = convert(differences[name][0])
-    # The length of the training's sequences is none of the model's, unless they are longer.
+    # The sequence length of the training changes the model's maximum only if it is longer.
     length = getattr(args, _LENGTH, None) or max(release.max_position_embeddings, getattr(args, "seq_length", 0) or 0)
     if length != release.max_position_embeddings:
         fields[_LENGTH] = length
@@ -113,7 +116,7 @@ def export_config(
         fields.update(_in_both_forms(rope))
     for part in {id(part): part for part in (derived, fields)}.values():
         part.update(dtype=dtype, torch_dtype=dtype)
-    _require_trained(args, derived, bridge, differences, config)
+    _check_trained(args, derived, bridge, differences, config)
     return derived
 
 
@@ -124,24 +127,19 @@ def exported_vocab_size(args: Namespace, source: dict[str, Any], rows: int, toke
         args: Args in the common state of the checkpoint.
         source: Content of the source model's config.json.
         rows: Rows of the checkpoint's embedding, with padding.
-        tokenizer_size: Number of tokens of the tokenizer of the training; None if it is the source model's.
+        tokenizer_size: Tokens of the tokenizer of the training; None if it is the source model's tokenizer.
 
     Raises:
-        ValueError: If the rows are neither the source model's nor the tokenizer's, with their padding.
+        TokenizerMismatchError, VocabSizeMismatchError: If the rows, without padding, are neither the source model's nor
+            the tokenizer's.
     """
     size: int = _text_part(source)["vocab_size"]
     if tokenizer_size is not None:
         if tokenizer_size > rows:
-            raise ValueError(
-                f"The tokenizer has {tokenizer_size} tokens, and the checkpoint's embedding has {rows} rows. Pass the "
-                "tokenizer of the training."
-            )
+            raise TokenizerMismatchError(tokenizer_size, rows, tokenizer_size)
         trained_size = getattr(args, "vocab_size", None)
         if isinstance(trained_size, int) and trained_size > max(size, tokenizer_size):
-            raise ValueError(
-                f"The tokenizer has {tokenizer_size} tokens, and the training had {trained_size} (args.vocab_size). Pass the "
-                "tokenizer of the training."
-            )
+            raise TokenizerMismatchError(tokenizer_size, None, trained_size)
         # A config may declare more rows than its tokenizer has tokens.
         return max(size, tokenizer_size) if size <= rows else tokenizer_size
     divisible_by = getattr(args, "make_vocab_size_divisible_by", None) or 1
@@ -150,11 +148,7 @@ def exported_vocab_size(args: Namespace, source: dict[str, Any], rows: int, toke
     multiples = (1, divisible_by, divisible_by * tensor_parallel, math.lcm(128, divisible_by))
     trained_size = getattr(args, "vocab_size", None) or size
     if trained_size > size or rows not in {-(-size // multiple) * multiple for multiple in multiples}:
-        raise ValueError(
-            f"Vocabulary size mismatch: the checkpoint's embedding has {rows} rows (args.vocab_size: "
-            f"{getattr(args, 'vocab_size', None)}), the source model's config declares {size}. Pass the tokenizer of the "
-            "training, whose size decides which rows are exported."
-        )
+        raise VocabSizeMismatchError(rows, getattr(args, "vocab_size", None), size)
     return size
 
 
@@ -165,10 +159,10 @@ def _config(content: dict[str, Any], bridge: Any) -> Any:
     return config_class.from_dict(copy.deepcopy(content))
 
 
-def _require_trained(
+def _check_trained(
     args: Namespace, derived: dict[str, Any], bridge: Any, differences: dict[str, tuple[Any, Any]], source: Any
 ) -> None:
-    """Require that an import of a derived config has the args of the checkpoint. Raise ValueError."""
+    """Check that an import of the derived config has the args of the checkpoint, and computes the same function."""
     from megatron.bridge.release.validation.config import account_for_config
     from megatron.bridge.release.validation.provider import imported_args
 
@@ -176,28 +170,19 @@ def _require_trained(
         config = _config(derived, bridge)
         left = differing_arguments(args, imported_args(type(bridge).from_hf_config(config)))
     except Exception as error:
-        # Another architecture's values: whatever its config or its bridge raises, no import has these args.
+        # Values of another architecture: its config and its bridge may raise anything.
         if not differences:
-            raise ValueError(
-                f"The checkpoint's arguments do not result in a valid config of this model ({one_line(error)}). Pass the source model of "
-                "the checkpoint."
-            ) from error
+            raise InvalidTrainedConfigError(one_line(error)) from error
         left = differences
     if left:
-        # What the release has, where the rules did not change it.
-        left = {name: (value, differences.get(name, (None, other))[1]) for name, (value, other) in left.items()}
-        raise ValueError(
-            "The checkpoint was trained with arguments that a Hugging Face config of this model cannot express: "
-            f"{describe_differences(left, 'release')}. Train it with the release's values, or pass the source "
-            "model of the checkpoint."
+        # Show the release's values, not those that the rules derived.
+        raise InexpressibleArgsError(
+            {name: (value, differences.get(name, (None, derived))[1]) for name, (value, derived) in left.items()}
         )
     refused = account_for_config(config).refused
     known = account_for_config(source).refused
     if new := [text for text in refused if text not in known]:
-        raise ValueError(
-            f"The checkpoint was trained with {describe_differences(differences, 'release')}. A config cannot express it "
-            f"exactly: {' '.join(new)}"
-        )
+        raise InexactConfigError(differences, tuple(new))
 
 
 def _text_part(config: dict[str, Any]) -> dict[str, Any]:
@@ -207,16 +192,16 @@ def _text_part(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rope_parameters(config: Any) -> dict[str, Any] | None:
-    """Return a config's rope parameters as transformers 5 has them; None if it has none, or several by layer type."""
+    """Return the rope parameters in the form of transformers 5; None if there are none, or several by layer type."""
     rope = getattr(config.get_text_config(), "rope_parameters", None)
     if not isinstance(rope, dict) or "rope_theta" not in rope or rope["rope_theta"] is None:
         return None
-    # "type" is what older configs call rope_type.
+    # Older configs call rope_type "type".
     return {name: value for name, value in rope.items() if name != "type"}
 
 
 def _trained_rope(args: Namespace, rope: dict[str, Any], changed: set[str]) -> dict[str, Any]:
-    """Return the rope parameters of a checkpoint's args, given the source model's and what differs."""
+    """Return the rope parameters of a checkpoint's args, from the source model's and the differing arguments."""
     theta = {"rope_theta": float(args.rotary_base)}
     if getattr(args, "multi_latent_attention", False):
         return rope | theta | {part: getattr(args, name) for name, part in _YARN.items() if name in changed}
@@ -243,12 +228,12 @@ def _trained_rope(args: Namespace, rope: dict[str, Any], changed: set[str]) -> d
 
 
 def _in_both_forms(rope: dict[str, Any]) -> dict[str, Any]:
-    """Return rope parameters as the fields that transformers 4 reads and those that transformers 5 reads."""
+    """Return the config fields for rope parameters of transformers 4 and of transformers 5."""
     scaling = {name: value for name, value in rope.items() if name not in ("rope_theta", _PARTIAL)}
     if scaling.get("rope_type") == "default" and len(scaling) == 1:
-        older = None
+        rope_scaling = None
     else:
         # Before transformers 4.43, rope_type was called type.
-        older = {"type": rope["rope_type"], **scaling}
-    fields = {"rope_theta": rope["rope_theta"], "rope_scaling": older, "rope_parameters": rope}
+        rope_scaling = {"type": rope["rope_type"], **scaling}
+    fields = {"rope_theta": rope["rope_theta"], "rope_scaling": rope_scaling, "rope_parameters": rope}
     return fields | ({_PARTIAL: rope[_PARTIAL]} if _PARTIAL in rope else {})

@@ -12,13 +12,16 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The files that an export copies from its source model, and the tokenizer that replaces the source's."""
+"""Copies files of the source model and the tokenizer into an export."""
 
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
 
+from megatron.bridge.release.compat.bridge_api import load_keywords, model_bridge_of
+from megatron.bridge.release.errors import one_line
+from megatron.bridge.release.export.errors import NoTokenizerError
 from megatron.bridge.release.source.model_files import (
     CODE_FILES,
     MODEL_FILES,
@@ -30,13 +33,13 @@ from megatron.bridge.release.write.tokenizer import local_folder
 
 
 def copy_model_files(bridge: Any, folder: Path, tokenizer: str | Path | None, source_path: str | Path | None) -> None:
-    """Copy the files of the source model that are not its config and its weights.
+    """Copy the files of the source model except its config and weights.
 
     Args:
         bridge: The `AutoBridge` of the source model.
-        folder: Folder of the export.
-        tokenizer: Folder of another tokenizer than the source model's; None for that.
-        source_path: Folder of the source model's code, if that is elsewhere.
+        folder: Directory of the export.
+        tokenizer: Directory of the tokenizer; None for the source model's.
+        source_path: Directory of the source model's code, if it is elsewhere.
 
     Raises:
         ValueError: If a file cannot be copied.
@@ -45,11 +48,11 @@ def copy_model_files(bridge: Any, folder: Path, tokenizer: str | Path | None, so
     hf_pretrained = bridge.hf_pretrained
     trusted = getattr(hf_pretrained, "trust_remote_code", False) is True
     kept = () if tokenizer is not None else TOKENIZER_FILES
-    patterns = (*kept, *MODEL_FILES, *(getattr(bridge._model_bridge, "ADDITIONAL_FILE_PATTERNS", None) or ()))
+    patterns = (*kept, *MODEL_FILES, *(getattr(model_bridge_of(bridge), "ADDITIONAL_FILE_PATTERNS", None) or ()))
     patterns = (*patterns, *CODE_FILES) if trusted else patterns
     model = getattr(hf_pretrained, "model_name_or_path", None) or bridge.hf_model_id
     if model is not None:
-        copy_files(local_folder(model, getattr(hf_pretrained, "init_kwargs", {}), patterns), patterns, folder)
+        copy_files(local_folder(model, load_keywords(hf_pretrained), patterns), patterns, folder)
     if trusted and source_path is not None:
         copy_files(local_folder(source_path, {}, CODE_FILES), CODE_FILES, folder)
     if tokenizer is not None:
@@ -57,30 +60,20 @@ def copy_model_files(bridge: Any, folder: Path, tokenizer: str | Path | None, so
 
 
 def tokenizer_size(folder: str | Path | None, trust_remote_code: bool = False) -> int | None:
-    """Return how many rows of an embedding a tokenizer needs.
-
-    Args:
-        folder: Folder of the tokenizer; None for the source model's.
-        trust_remote_code: Whether to run the tokenizer's own Python code.
-
-    Returns:
-        Its largest token ID plus one; None for the source model's tokenizer.
+    """Return the largest token ID of a tokenizer plus one; None if there is no directory.
 
     Raises:
-        ValueError: If the folder has no tokenizer that transformers can load. One line.
+        NoTokenizerError: If transformers cannot load a tokenizer from the directory.
     """
     if folder is None:
         return None
     try:
         if not find_files(Path(folder), TOKENIZER_FILES):
-            raise ValueError("no tokenizer files")
+            raise FileNotFoundError("no tokenizer files")
         vocabulary: dict[str, int] = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code
         ).get_vocab()
         return max(vocabulary.values()) + 1
     except Exception as error:
-        # transformers raises many kinds.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"transformers cannot load the tokenizer {folder} ({reason}). Give the tokenizer's folder."
-        ) from error
+        # transformers raises errors of many types.
+        raise NoTokenizerError(Path(folder), one_line(error)) from error

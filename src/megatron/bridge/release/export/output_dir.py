@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The folder that an export writes: what is in it, and what a killed export left there.
+"""The output directory of an export: its contents, and the remains of killed exports in it.
 
-The files are written into a staging folder inside it, which works for a mount point and through a symlink, and moved
-out of it when they are complete. The file that makes the model readable is moved last.
+An export writes into a staging directory inside it, which works for mount points and symlinks, and then moves the files
+out. The file without which no reader finds a model is moved last.
 
 Importing this module imports neither torch nor Megatron Core.
 """
@@ -27,16 +27,21 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from tqdm import tqdm
-
 from megatron.bridge.release.checkpoint_dir import directory_of, left_folders, nearest
+from megatron.bridge.release.export.errors import (
+    DiskSpaceError,
+    FileSizeError,
+    OutputInCheckpointError,
+    OutputNotEmptyError,
+    SeveralProcessesError,
+)
 from megatron.bridge.release.layout import LOCK, METADATA, STAGING_PREFIX, is_checkpoint_folder
 from megatron.bridge.release.source.model_dir import check_outside
 
 
-# Without it, neither transformers nor an inference engine takes the folder for a model.
+# Without this file, neither transformers nor an inference engine finds a model.
 LAST = "config.json"
-# In a staging folder: the names of the files that are moved out of it, as JSON.
+# File in a staging directory: JSON list of the files that are moved out of it.
 MOVED = ".moved.json"
 
 _UNITS = {"": 1, "B": 1} | {
@@ -47,27 +52,20 @@ _UNITS = {"": 1, "B": 1} | {
 
 
 def file_size(size: int | str) -> int:
-    """Return the size of a file in bytes, such as ``5GB`` or ``500MiB``.
+    """Return the number of bytes of a size such as ``5GB`` or ``500MiB``.
 
     Raises:
-        ValueError: If it is not a size, or less than a byte.
+        FileSizeError: If it is not a size, or less than a byte.
     """
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", str(size).strip())
     value = int(float(match[1]) * _UNITS.get(match[2].upper(), 0)) if match else 0
     if not value:
-        raise ValueError(f"{size!r} is not the size of a file. Give a number of bytes, or one such as 5GB or 500MiB.")
+        raise FileSizeError(str(size))
     return value
 
 
 def interrupted_files(folder: Path) -> list[Path]:
-    """List the files that killed exports moved into a folder without completing the model.
-
-    Args:
-        folder: Folder of the export; it need not exist.
-
-    Returns:
-        Their paths, those of folders too.
-    """
+    """Return the files and directories that killed exports moved into the output directory, which need not exist."""
     if (folder / LAST).exists():
         return []
     paths = {
@@ -80,10 +78,10 @@ def interrupted_files(folder: Path) -> list[Path]:
 
 
 def _is_moved(staged: Path, path: Path) -> bool:
-    """Return whether a path in the folder is the export's, not another program's of the same name."""
+    """Return whether an export moved a file to a path; else another program made it."""
     if not staged.exists():
         return True
-    # Power lost during a rename may leave both names of a file.
+    # A power failure during a rename may leave both names of the file.
     if staged.is_file():
         return path.samefile(staged)
     return path.is_dir() and all(
@@ -92,23 +90,25 @@ def _is_moved(staged: Path, path: Path) -> bool:
 
 
 def check_one_process() -> None:
-    """Check that no other process takes part in an export. Raise ValueError."""
+    """Raise `SeveralProcessesError` if this process was started by torchrun with others."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError("An export runs in one process. Start it without torchrun.")
+        raise SeveralProcessesError
 
 
 def check_location(folder: Path, checkpoints: Iterable[Path], model: Path | None) -> None:
-    """Check that an export is written neither into a checkpoint nor into the source model.
+    """Check that the output directory is neither in a checkpoint nor in the source model.
 
     Args:
-        folder: Folder of the export; it need not exist.
-        checkpoints: Checkpoint directories, or checkpoint folders in them.
-        model: Folder of the source model; None if it has none on this host.
+        folder: The output directory; it need not exist.
+        checkpoints: Checkpoint directories, or iteration directories in them.
+        model: Directory of the source model, if it is on this host.
 
     Raises:
-        ValueError: If the folder is in one of them, or has the name of a checkpoint folder in a checkpoint directory.
+        OutputInCheckpointError: If it is in a checkpoint, or has the name of an iteration directory in a checkpoint
+            directory.
+        ValueError: If it is in the source model.
     """
-    # As it is named, and where a symlink of that name leads.
+    # The path itself, and the target if it is a symlink.
     paths = (folder.absolute().parent.resolve() / folder.name, folder.resolve())
     for checkpoint in checkpoints:
         for directory in (directory_of(checkpoint).resolve(), directory_of(checkpoint.resolve())):
@@ -124,60 +124,44 @@ def _check_outside_checkpoints(folder: Path, path: Path, directory: Path) -> Non
     names = path.relative_to(directory).parts
     if names and is_checkpoint_folder(names[0]):
         if len(names) == 1:
-            raise ValueError(
-                f"The output path {folder} has the name of a checkpoint folder in {directory}. Use another output path."
-            )
+            raise OutputInCheckpointError(folder, directory, True)
         directory /= names[0]
     elif not (directory / METADATA).exists():
         return
-    raise ValueError(f"The output path {folder} is inside the checkpoint {directory}. Use another output path.")
+    raise OutputInCheckpointError(folder, directory, False)
 
 
 def check_empty(folder: Path) -> None:
-    """Check that a folder contains nothing, except what a killed export left.
-
-    Args:
-        folder: Folder of the export; it need not exist.
+    """Check that the output directory, if it exists, contains only the remains of killed exports.
 
     Raises:
-        ValueError: If it contains anything else.
+        OutputNotEmptyError: If it contains anything else.
     """
     if not folder.is_dir():
         return
-    own = {folder / LOCK, *left_folders(folder, STAGING_PREFIX), *interrupted_files(folder)}
-    if found := sorted(path.name for path in folder.iterdir() if path not in own):
-        shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-        raise ValueError(f"The output folder {folder} is not empty: {shown}. Give a new or an empty folder.")
+    remains = {folder / LOCK, *left_folders(folder, STAGING_PREFIX), *interrupted_files(folder)}
+    if found := sorted(path.name for path in folder.iterdir() if path not in remains):
+        raise OutputNotEmptyError(folder, tuple(found))
 
 
 def check_free_space(folder: Path, needed: int) -> None:
-    """Check that the filesystem of a folder has room for an export.
-
-    Args:
-        folder: Folder of the export; it need not exist.
-        needed: Size of the export, in bytes.
+    """Check that a filesystem has the needed number of bytes free for a directory, which need not exist.
 
     Raises:
-        ValueError: If fewer bytes are free.
+        DiskSpaceError: If it has not.
     """
     free = shutil.disk_usage(nearest(folder)).free
     if free < needed:
-        raise ValueError(
-            f"Not enough disk space for {folder}: {tqdm.format_sizeof(free, 'B')} are free, the export needs "
-            f"{tqdm.format_sizeof(needed, 'B')}. Free some space or give a folder on another disk."
-        )
+        raise DiskSpaceError(folder, free, needed)
 
 
 def _moved(staging: Path) -> list[str]:
     try:
         names = json.loads((staging / MOVED).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        # It was killed before it moved anything.
+        # The export was killed before it moved anything.
         return []
-    # Only names in the folder itself: anything else was not written by an export.
-    is_list = isinstance(names, list)
-    return (
-        [name for name in names if isinstance(name, str) and name not in ("", ".", "..") and "/" not in name]
-        if is_list
-        else []
-    )
+    if not isinstance(names, list):
+        return []
+    # An export lists names in the output directory only.
+    return [name for name in names if isinstance(name, str) and name not in ("", ".", "..") and "/" not in name]

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Publishes an exported model: a reader finds no model or the whole model, whatever stops the export."""
+"""Publishes an exported model: readers find the complete model or none, even if the export is killed."""
 
 import json
 import os
@@ -26,13 +26,13 @@ from megatron.bridge.release.write.publish import Publication
 
 
 class FolderPublication(Publication):
-    """An exported model on its way into its folder, which may be a mount point or a symlink to an empty folder.
+    """Publication of an exported model. The output directory may be a mount point or a symlink to an empty directory.
 
-    The folder itself cannot be renamed into place: its files are, one by one, `LAST` after all others.
+    Such a directory cannot be renamed into place. Instead, its files are, one by one, `LAST` at the end.
 
     Args:
-        folder: Folder of the export; it need not exist.
-        filesystem: What reaches the disk.
+        folder: The output directory; it need not exist.
+        filesystem: The file operations.
     """
 
     _own_folders: list[Path]
@@ -41,24 +41,24 @@ class FolderPublication(Publication):
         super().__init__(folder, filesystem=filesystem)
 
     def begin_empty(self) -> Path:
-        """Lock the folder, clear what dead processes left in it, and make the staging folder.
+        """Lock the output directory, remove the remains of killed exports, and make the staging directory.
 
         Returns:
-            The staging folder.
+            The staging directory.
 
         Raises:
-            ValueError: If the folder contains anything else.
-            RuntimeError: If another process is writing into the folder.
-            OSError: If the filesystem refuses.
+            OutputNotEmptyError: If the output directory contains anything else.
+            RuntimeError: If another process is writing to it.
+            OSError: If a file operation fails.
         """
         return self.begin(lambda: check_empty(self._root))
 
     def commit(self) -> None:
-        """Move what is in the staging folder into the folder.
+        """Move the files of the staging directory into the output directory.
 
         Raises:
-            FileExistsError: If a file of such a name has appeared in the folder meanwhile.
-            OSError: If the filesystem refuses. Nothing of the export is in the folder then.
+            FileExistsError: If another program has made a file of the same name there.
+            OSError: If a file operation fails. Then the output directory contains nothing of the export.
         """
         staging = self._own_folders[0]
         names = sorted((path.name for path in staging.iterdir()), key=lambda name: (name == LAST, name))
@@ -67,32 +67,32 @@ class FolderPublication(Publication):
         try:
             for name in names:
                 if name == LAST:
-                    # All other names are on the disk before the one that makes them a model.
+                    # After a crash, no model must be found without all of its files.
                     self._filesystem.sync(self._root)
                 if os.path.lexists(self._root / name):
                     raise FileExistsError(
-                        f"{self._root / name} has appeared during the export. Remove it and export again."
+                        f"Another program has written {self._root / name}. Remove it and run the export again."
                     )
                 self._filesystem.rename(staging / name, self._root / name)
             self._filesystem.sync(self._root)
         except BaseException:
             if not self._try(f"restore {self._root}", self._move_back, staging, names):
-                # The next export removes what its list names.
+                # The next export removes the files that are listed in the staging directory.
                 self._own_folders = []
             raise
 
     def _mark(self, staging: Path) -> None:
-        """Nothing is recorded before the files are complete: the folder is empty."""
+        """Record nothing: the output directory is empty."""
 
     def _recover(self) -> None:
-        """Clear what processes left that died while they wrote into this folder."""
+        """Remove the remains of killed exports."""
         for path in interrupted_files(self._root):
             (self._filesystem.remove if path.is_dir() else self._filesystem.unlink)(path)
         for staging in left_folders(self._root, STAGING_PREFIX):
             self._filesystem.remove(staging)
 
     def _move_back(self, staging: Path, names: list[str]) -> None:
-        """Move back what has been moved: an operation that reported a failure may have been done."""
+        """Move files back. An operation that reported an error may have succeeded."""
         for name in reversed(names):
             if (self._root / name).exists() and not (staging / name).exists():
                 self._filesystem.rename(self._root / name, staging / name)

@@ -18,21 +18,30 @@ import json
 from argparse import Namespace
 from collections import Counter
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
+from megatron.core.dist_checkpointing.mapping import ShardedTensor
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
-from transformers import PretrainedConfig
 
 from megatron.bridge.models.model_provider import ModelProviderMixin
-from megatron.bridge.release.export.checkpoint_tensors import model_tensors, readable
+from megatron.bridge.release.compat.bridge_api import load_keywords
+from megatron.bridge.release.compat.transformers_api import read_config_dict
+from megatron.bridge.release.export.checkpoint_tensors import read_model_tensors, reading
 from megatron.bridge.release.export.config import export_config, exported_vocab_size
+from megatron.bridge.release.export.errors import (
+    NoArgsError,
+    NoWeightsError,
+    RopeFactorMismatchError,
+    RunConfigMismatchError,
+    SourceConfigMismatchError,
+)
 from megatron.bridge.release.megatron_args.comparison import (
     applied_rope_scaling_factor,
-    describe_differences,
+    check_args,
     differing_arguments,
-    require_arguments,
 )
 from megatron.bridge.release.rope_factor import BUILT_FACTOR
 from megatron.bridge.release.source.safetensors_index import read_headers
@@ -40,32 +49,34 @@ from megatron.bridge.release.validation.provider import args_of, config_of, impo
 from megatron.bridge.training.checkpointing import find_checkpoint_folder
 from megatron.bridge.training.model_load_save import load_model_config
 from megatron.bridge.training.utils.checkpoint_utils import file_exists, read_run_config
-from megatron.bridge.utils.conversion_group import conversion_process_group
-from megatron.bridge.utils.host import without_host_values
+from megatron.bridge.utils.host_compat import restore_model_values
+from megatron.bridge.utils.single_process import conversion_process_group
 
 
 _EMBEDDING = "embedding.word_embeddings.weight"
-# The fields that select a dtype of parameters; float32 has none.
+# The fields that select mixed precision; float32 has none.
 _MIXED_PRECISION = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 _DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
-# Keywords of a model's loading that decide which config.json is read.
+# Keywords that decide which config.json of a model is read.
 _LOCATION = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A trained checkpoint, and what an export of it needs.
+    """A trained checkpoint.
 
     Attributes:
         bridge: The `AutoBridge` of the source model.
-        args: Args with which the checkpoint was trained.
+        args: Args of the training.
         source: Content of the source model's config.json.
-        vocab_size: Rows of the embedding to export; None if the checkpoint has no embedding of this name.
+        tensors: Metadata of the checkpoint's tensors, by key.
+        vocab_size: Rows of the embedding to export; None if the checkpoint has no embedding of Megatron Core's name.
     """
 
     bridge: Any
     args: Namespace
     source: dict[str, Any]
+    tensors: dict[str, ShardedTensor]
     vocab_size: int | None
 
     @classmethod
@@ -76,25 +87,25 @@ class TrainedModel:
         tokenizer_size: int | None = None,
         rope_scaling_factor: float | None = None,
     ) -> "TrainedModel | None":
-        """Read how a checkpoint was trained, and require that a Hugging Face config can express it.
+        """Read how a checkpoint was trained, and check that a Hugging Face config can express it.
 
         Needs a process group.
 
         Args:
             bridge: The `AutoBridge` of the source model.
-            path: Checkpoint directory, or a checkpoint folder in it.
-            tokenizer_size: Number of tokens of the training's tokenizer, if it is not the source model's.
+            path: Checkpoint directory, or an iteration directory in it.
+            tokenizer_size: Tokens of the training's tokenizer, if it is not the source model's.
             rope_scaling_factor: The rope scaling factor that the training applied, if the checkpoint does not record it.
 
         Returns:
-            The model; None if there is no checkpoint.
+            The checkpoint; None if there is none.
 
         Raises:
             UnknownRopeFactorError: If the checkpoint does not record the rope scaling factor.
-            ValueError: If the checkpoint has no args, or a Hugging Face config cannot express them, if it records another
-                factor, or if the vocabulary is neither the source model's nor the tokenizer's.
+            ReleaseError: If the checkpoint has no args, or a Hugging Face config cannot express them, if it records
+                another factor, or if the vocabulary is neither the source model's nor the tokenizer's.
         """
-        # It is cached by its name, and the directory may contain another model now.
+        # It caches by path, where there may be another model now.
         read_run_config.cache_clear()
         folder = find_checkpoint_folder(str(path))
         if not file_exists(f"{folder}/.metadata"):
@@ -102,18 +113,19 @@ class TrainedModel:
         args = trained_args(folder)
         if rope_scaling_factor is not None:
             _set_rope_scaling_factor(args, rope_scaling_factor)
-        embedding = model_tensors(folder).get(_EMBEDDING)
+        tensors = read_model_tensors(folder)
+        embedding = tensors.get(_EMBEDDING)
         vocab_size = None
         if embedding is not None:
             config = getattr(bridge.hf_pretrained, "config", bridge.hf_pretrained).get_text_config()
             declared = {"vocab_size": config.vocab_size}
             vocab_size = exported_vocab_size(args, declared, embedding.global_shape[0], tokenizer_size)
-        trained = cls(bridge, args, source_config(bridge), vocab_size)
+        trained = cls(bridge, args, source_config(bridge), tensors, vocab_size)
         trained.config("bfloat16")
         return trained
 
     def overrides(self, dtype: torch.dtype) -> dict[str, Any]:
-        """Return the fields of the model to build that are the checkpoint's, whatever its run config contains.
+        """Return the model fields that follow from the checkpoint and override its run config.
 
         Args:
             dtype: Dtype of the parameters.
@@ -122,20 +134,16 @@ class TrainedModel:
         fields: dict[str, Any] = {} if untied is None else {"share_embeddings_and_output_weights": not untied}
         if self.vocab_size is not None:
             fields |= {"vocab_size": self.vocab_size, "should_pad_vocab": False}
-        # A training may use another dtype than the release's.
+        # The dtype of the training may differ from the release's.
         fields |= {"params_dtype": dtype, "pipeline_dtype": dtype}
         return fields | {name: dtype == selected for selected, name in _MIXED_PRECISION.items()}
 
     def config(self, dtype: str) -> dict[str, Any]:
-        """Return the content of the exported config.json for a dtype of the tensors."""
+        """Return the content of the exported config.json."""
         return export_config(self.args, self.source, self.bridge, dtype=dtype, vocab_size=self.vocab_size)
 
     def write_config(self, folder: str | Path) -> None:
-        """Write config.json beside the exported tensors.
-
-        Raises:
-            ValueError: If no tensor there is of a floating-point type that a config names.
-        """
+        """Write config.json into the directory of the exported tensors, with their dtype."""
         content = self.config(written_dtype(Path(folder)))
         Path(folder, "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
@@ -143,44 +151,41 @@ class TrainedModel:
 def trained_args(folder: str) -> Namespace:
     """Return the args with which a checkpoint was trained.
 
-    Megatron-LM saves them in the common state. Megatron-Bridge saves a run config, of whose model they are made.
+    Megatron-LM saves them in the common state. For Megatron-Bridge, they are computed from the model of its run config.
 
     Args:
-        folder: Checkpoint folder.
+        folder: Iteration directory.
 
     Raises:
-        ArgsError: If an argument is missing.
-        ValueError: If the checkpoint has neither, or cannot be read.
+        ArgsError, NoArgsError: If the checkpoint does not have all args.
+        UnreadableCheckpointError: If it cannot be read.
     """
     if file_exists(f"{folder}/run_config.yaml"):
         model, _ = load_model_config(folder)
         if isinstance(model, ModelProviderMixin):
             args = args_of(model)
-            # Megatron-Bridge has one length, that of the training's sequences.
+            # Megatron-Bridge has one length only, the sequence length of the training.
             args.max_position_embeddings = None
             setattr(args, BUILT_FACTOR, getattr(model, "rope_scaling_factor", None))
             return args
-    with readable(folder):
+    with reading(folder):
         args = load_common_state_dict(folder).get("args")
     if not isinstance(args, Namespace):
-        raise ValueError(
-            f"{folder} has no args: how the model was trained is not known. Save the checkpoint with Megatron-LM or "
-            "Megatron-Bridge."
-        )
-    require_arguments(args)
+        raise NoArgsError(Path(folder))
+    check_args(args)
     return args
 
 
-def require_run_config(model: Any, folder: str) -> None:
-    """Require that a release's run config describes the model that Megatron-LM trained.
+def check_run_config(model: Any, folder: str) -> None:
+    """Check that the run config of a release describes the model that Megatron-LM trained.
 
     Args:
         model: The model of the run config.
-        folder: Checkpoint folder that the weights are loaded from.
+        folder: Iteration directory that the weights are loaded from.
 
     Raises:
         UnknownRopeFactorError: If the checkpoint does not record the rope scaling factor.
-        ValueError: If the checkpoint was trained with other arguments.
+        RunConfigMismatchError: If the checkpoint was trained with other arguments.
     """
     is_trained_by_megatron_lm = file_exists(f"{folder}/.metadata") and not file_exists(f"{folder}/run_config.yaml")
     if not is_trained_by_megatron_lm or not isinstance(model, ModelProviderMixin):
@@ -189,79 +194,61 @@ def require_run_config(model: Any, folder: str) -> None:
         args = trained_args(folder)
     args.rope_scaling_factor = applied_rope_scaling_factor(args)
     if differences := differing_arguments(args, args_of(model)):
-        raise ValueError(
-            f"{folder} was trained with other arguments than the run config's, and the model that is loaded would "
-            f"compute something else: {describe_differences(differences, 'run config')}. Export the checkpoint with "
-            "AutoBridge.export_ckpt, which writes them into config.json, and import the exported model."
-        )
+        raise RunConfigMismatchError(Path(folder), differences)
 
 
-def require_source_config(bridge: Any, model: Any) -> None:
-    """Require that the config.json of the source model describes a Megatron model.
+def check_source_config(bridge: Any, model: Any) -> None:
+    """Check that the config.json of the source model describes a Megatron model.
 
     Args:
         bridge: The `AutoBridge` of the source model.
         model: The Megatron model, or a list of its parts.
 
     Raises:
-        ValueError: If the model computes something else.
+        SourceConfigMismatchError: If it does not.
     """
-    config = without_host_values(config_of(model))
+    config = restore_model_values(config_of(model))
     if not isinstance(config, ModelProviderMixin):
-        # Models of other origin do not record what they compute.
+        # Models without a provider do not record their arguments.
         return
     if differences := differing_arguments(args_of(config), imported_args(bridge)):
-        raise ValueError(
-            "The config.json of the source model does not describe this model: "
-            f"{describe_differences(differences, 'source model')}. Save it with save_megatron_model and export the "
-            "checkpoint with AutoBridge.export_ckpt, which writes them into config.json."
-        )
+        raise SourceConfigMismatchError(differences)
 
 
 def _set_rope_scaling_factor(args: Namespace, factor: float) -> None:
-    """Record the rope scaling factor that a training applied. Raise ValueError if the args record another."""
+    """Set the rope scaling factor that a training applied. Raise RopeFactorMismatchError if the args contradict it."""
     recorded = getattr(args, BUILT_FACTOR, None)
     if not getattr(args, "use_rope_scaling", False):
-        raise ValueError(f"rope_scaling_factor={factor:g}: the checkpoint was trained without rope scaling. Omit it.")
+        raise RopeFactorMismatchError(factor, None)
     if recorded not in (None, factor):
-        raise ValueError(
-            f"rope_scaling_factor={factor:g}: the checkpoint was trained with the factor {recorded:g}, which its args "
-            "record. Omit it."
-        )
+        raise RopeFactorMismatchError(factor, recorded)
     setattr(args, BUILT_FACTOR, factor)
 
 
 def source_config(bridge: Any) -> dict[str, Any]:
-    """Return the content of a source model's config.json, without what an export does not have.
-
-    Args:
-        bridge: The `AutoBridge` of the model.
-    """
+    """Return the content of a source model's config.json, without the fields that do not apply to its export."""
     hf_pretrained = bridge.hf_pretrained
     name = getattr(hf_pretrained, "model_name_or_path", None)
     if name is None:
         content = getattr(hf_pretrained, "config", hf_pretrained).to_dict()
     else:
-        location = {key: value for key, value in hf_pretrained.init_kwargs.items() if key in _LOCATION}
-        content, _ = PretrainedConfig.get_config_dict(name, **location)
-    # An export is not quantized, and has its source's code only if that is trusted.
+        location = {key: value for key, value in load_keywords(hf_pretrained).items() if key in _LOCATION}
+        content = read_config_dict(name, **location)
+    # An export is not quantized, and contains the source's code only if it is trusted.
     removed = {"_commit_hash", "quantization_config"}
     removed |= set() if getattr(hf_pretrained, "trust_remote_code", False) is True else {"auto_map"}
     return {field: value for field, value in content.items() if field not in removed}
 
 
 def written_dtype(folder: Path) -> str:
-    """Return the name of the dtype of most values of an exported model.
+    """Return the name of the most frequent dtype of an exported model, by number of values.
 
     Raises:
-        ValueError: If its files have none that a config names.
+        NoWeightsError: If no tensor has a dtype that a config names.
     """
     sizes: Counter[str] = Counter()
     for header in read_headers(folder).values():
-        size = 1
-        for length in header.shape:
-            size *= length
-        sizes[header.dtype] += size if header.dtype in _DTYPES else 0
+        sizes[header.dtype] += prod(header.shape) if header.dtype in _DTYPES else 0
     if not any(sizes.values()):
-        raise ValueError(f"{folder} has no tensors of bfloat16, float16 or float32. Export the model again.")
+        raise NoWeightsError(folder)
     return _DTYPES[sizes.most_common(1)[0][0]]

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Writes the tensors of an export to safetensors files as they are converted, with the index of these files."""
+"""Writes the tensors of an export to safetensors files while they are converted, and their index."""
 
 import json
 from collections.abc import Mapping
@@ -28,13 +28,13 @@ from megatron.bridge.release.source.safetensors_index import INDEX, WEIGHTS
 class WeightShards:
     """The weight files of an exported model.
 
-    With a layout, each tensor goes to the file that has it in the source model; a file is written when its last tensor
-    is there. With a maximum size, tensors are packed in the order in which they come.
+    With a layout, each tensor is written to the file that contains it in the source model, as soon as all tensors of the
+    file are converted. With a maximum size, files are filled in the order of the tensors.
 
     Args:
-        folder: Folder to write.
-        layout: File names of the source model's tensors, by the tensors' names.
-        max_size: Size in bytes that a file exceeds only for a single tensor; None to use the layout.
+        folder: Directory to write to.
+        layout: File names in the source model, by the names of the tensors.
+        max_size: Maximum size of a file with several tensors, in bytes; None to use the layout.
     """
 
     def __init__(self, folder: Path, layout: Mapping[str, str], max_size: int | None) -> None:
@@ -60,7 +60,7 @@ class WeightShards:
             self._buffers.setdefault(self._packed[-1], {})[name] = tensor
             self._buffered += size
             return
-        # A tensor that the source model does not have goes to the file that is written last.
+        # Tensors that the source model does not have go to the last file.
         file = self._layout.get(name, "")
         self._buffers.setdefault(file, {})[name] = tensor
         awaited = self._awaited.get(file, set())
@@ -70,16 +70,11 @@ class WeightShards:
             self._write(file)
 
     def close(self) -> frozenset[str]:
-        """Write what is left, and the index if there is more than one file.
-
-        Returns:
-            The names of all tensors.
-        """
+        """Write the remaining tensors, and the index if there are several files. Return the names of all tensors."""
         if self._max_size is None:
-            # Some of the remaining files may have none of their tensors.
-            others = self._buffers.pop("", {})
-            left = sorted(self._buffers) or [WEIGHTS]
-            self._buffers.setdefault(left[-1], {}).update(others)
+            without_file = self._buffers.pop("", {})
+            files = sorted(self._buffers) or [WEIGHTS]
+            self._buffers.setdefault(files[-1], {}).update(without_file)
         for file in sorted(self._buffers):
             self._write(file)
         if self._max_size is not None:
@@ -88,18 +83,18 @@ class WeightShards:
             index = {"metadata": {"total_size": self._total}, "weight_map": dict(sorted(self._files.items()))}
             (self._folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
         elif self._files and (only := next(iter(self._files.values()))) != WEIGHTS:
-            # Without an index, transformers reads no other name.
+            # Without an index, transformers reads this file name only.
             (self._folder / only).rename(self._folder / WEIGHTS)
         return frozenset(self._files)
 
     def _write(self, file: str) -> None:
         tensors = {name: tensor.contiguous() for name, tensor in self._buffers.pop(file).items()}
         try:
-            # transformers 4 refuses a file without this format.
+            # transformers 4 requires this metadata.
             save_file(tensors, self._folder / file, metadata={"format": "pt"})
         except SafetensorError as error:
-            # It has neither a number nor the file's name.
-            raise OSError(f"{self._folder / file} cannot be written ({error}).") from error
+            # The error has neither an errno nor the file name.
+            raise OSError(f"Cannot write {self._folder / file} ({error}).") from error
         self._files.update(dict.fromkeys(tensors, file))
         self._buffered = 0
 

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Megatron-LM's arguments of a model: the ``argparse.Namespace`` in the common state of a release."""
+"""Computes Megatron-LM's args of a model: the ``argparse.Namespace`` in the common state of a release."""
 
 import argparse
 import functools
@@ -28,12 +28,13 @@ from megatron.core.models.gpt.gpt_layer_specs import get_gpt_decoder_block_spec
 
 from megatron.bridge.models.gpt_provider import GPTModelProvider, default_layer_spec
 from megatron.bridge.models.mla_provider import MLAModelProvider
+from megatron.bridge.release.errors import one_line
 from megatron.bridge.release.megatron_args.table import (
     ARGUMENTS,
     MODEL,
     MODEL_PARALLELISM,
-    NO_ARGUMENT,
-    OTHER_DEFAULTS,
+    PARSER_DEFAULTS,
+    UNSUPPORTED_FIELDS,
     tables_of,
 )
 
@@ -42,19 +43,15 @@ logger = logging.getLogger(__name__)
 
 
 def megatron_lm_args(model: Any) -> argparse.Namespace:
-    """Make the args with which Megatron-LM would have written a model's checkpoint.
+    """Compute the args with which Megatron-LM would have written a model's checkpoint, without a tokenizer.
 
-    The defaults are those of Megatron-LM's own parser where it can be imported, else those of the tables.
-    Values are plain (None, bool, int, float, str, lists and tuples of them, torch dtypes): every reader
-    loads them with ``weights_only=True``.
+    Defaults come from Megatron-LM's parser if it is installed, else from the tables. All values are None, bool, int,
+    float, str, torch dtypes, or lists and tuples of them, which every reader loads with ``weights_only=True``.
 
     Args:
-        model: The model provider, with the model's own values.
-
-    Returns:
-        The args, without a tokenizer.
+        model: The model provider, with the model's values instead of the host's.
     """
-    values = {argument.name: argument.default for argument in ARGUMENTS} | OTHER_DEFAULTS | _parser_defaults()
+    values = {argument.name: argument.default for argument in ARGUMENTS} | PARSER_DEFAULTS | _parser_defaults()
     for argument in itertools.chain(*tables_of(model)):
         value = argument.value(model)
         if value is not None:
@@ -75,19 +72,14 @@ def megatron_lm_args(model: Any) -> argparse.Namespace:
     return argparse.Namespace(**values)
 
 
-def fields_without_argument(model: Any) -> list[str]:
-    """Return what a model has that no argument tells Megatron-LM's own builder of GPT models.
+def unsupported_fields(model: Any) -> list[str]:
+    """Return the fields, functions and classes of a model provider that Megatron-LM has no argument for.
 
-    Args:
-        model: The model provider, with the model's own values.
-
-    Returns:
-        Names of fields, functions and classes; empty where the model that Megatron-LM builds of
-        `megatron_lm_flags` computes the same.
+    If there are none, the model that Megatron-LM builds from `megatron_lm_flags` computes the same function.
     """
     standard = {field.name: field.default for cls in (GPTModelProvider, MLAModelProvider) for field in fields(cls)}
-    # Not every version of Bridge has each of them.
-    known = [name for name in NO_ARGUMENT if name in standard]
+    # Not every version of Bridge has all of them.
+    known = [name for name in UNSUPPORTED_FIELDS if name in standard]
     names = [name for name in known if getattr(model, name, standard[name]) != standard[name]]
     for argument in itertools.chain(*tables_of(model)):
         value = argument.value(model)
@@ -113,16 +105,16 @@ def fields_without_argument(model: Any) -> list[str]:
 
 @functools.cache
 def _parser_defaults() -> dict[str, Any]:
-    """Ask Megatron-LM's parser for its defaults; empty where it cannot be asked."""
+    """Return the defaults of Megatron-LM's parser; nothing if it is not installed or does not work."""
     try:
-        from megatron.training.arguments import add_megatron_arguments
+        from megatron.bridge.release.compat.megatron_parser_api import add_megatron_arguments
 
         defaults = vars(add_megatron_arguments(argparse.ArgumentParser()).parse_args([]))
     except Exception as error:
-        # Another version's, or a patched one: whatever it raises, a release is written without it.
-        logger.info("Megatron-LM's parser gives no defaults (%s: %s); the tables do", type(error).__name__, error)
+        # Another version, or a patched one, may raise anything. The tables have the defaults too.
+        logger.info("Megatron-LM's parser is not available (%s)", one_line(error))
         return {}
-    # The rank that writes is no property of the model, and enums are known to some readers alone.
+    # local_rank belongs to this process, and not all readers can load enums.
     return {name: value for name, value in defaults.items() if name != "local_rank" and _is_plain(value)}
 
 

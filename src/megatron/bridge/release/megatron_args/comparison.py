@@ -12,23 +12,24 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Compares the args of two checkpoints: what differs in the functions that Megatron-LM computes.
+"""Compares the args of two checkpoints: the arguments that change what Megatron-LM computes.
 
 Importing this module imports neither torch nor Megatron Core.
 """
 
 import math
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from megatron.bridge.release.megatron_args.errors import ArgsError, UnknownRopeFactorError
 from megatron.bridge.release.megatron_args.table import MODEL_ARGUMENTS, tables_of
 from megatron.bridge.release.rope_factor import BUILT_FACTOR, BUILT_IN_ROPE_SCALING_FACTOR, is_factor_ignored
 
 
-# What a caller may choose for a training: lengths, dropout, dtypes, precision, and the balance of experts. The tensors,
-# and what is computed of them, stay the same.
-_CHOSEN_FOR_TRAINING = frozenset(
+# Arguments of a training that change neither the tensors nor the function of the model: lengths, dropout, dtypes,
+# precision, and the balance of experts.
+_TRAINING_ARGUMENTS = frozenset(
     {
         "attention_dropout",
         "attention_softmax_in_fp32",
@@ -48,22 +49,22 @@ _CHOSEN_FOR_TRAINING = frozenset(
         "mtp_loss_scaling_factor",
         "padded_vocab_size",
         "seq_length",
-        # Rows beyond the model's are padding.
+        # Further rows are padding.
         "vocab_size",
     }
 )
 
-# What arguments were called before core 0.16 (0.17 for the last).
+# Names of arguments before core 0.16 (0.17 for the last).
 _OLDER_NAMES = {
     "layernorm_epsilon": "norm_epsilon",
     "layernorm_zero_centered_gamma": "apply_layernorm_1p",
     "hybrid_layer_pattern": "hybrid_override_pattern",
 }
 
-# Methods of load balancing that leave the choice of experts alone.
-_LOSSES = {"aux_loss", "seq_aux_loss", "global_aux_loss", "none"}
+# Methods of load balancing that do not change which experts are chosen.
+_BALANCING_LOSSES = {"aux_loss", "seq_aux_loss", "global_aux_loss", "none"}
 
-# Arguments that change what is computed and that no import sets, with their defaults.
+# Arguments that change the function of the model and that no import sets, with their defaults.
 _NEVER_IMPORTED: dict[str, Any] = {
     "enable_hyper_connections": False,
     "enable_mhc_connections": False,
@@ -80,8 +81,7 @@ _NEVER_IMPORTED: dict[str, Any] = {
     "yaml_cfg": None,
 }
 
-# Arguments that core 0.14 lacks: a checkpoint without one was trained with its default. All other arguments are in the
-# args of every version from core 0.14 to 0.20.
+# Arguments that core 0.14 lacks: a checkpoint without one was trained with its default. Core 0.14 to 0.20 have all others.
 _LATER_ARGUMENTS = frozenset(
     {
         *(
@@ -102,51 +102,28 @@ _LATER_ARGUMENTS = frozenset(
     }
 )
 
-# Arguments that decide which other ones are needed. Every version has them.
+# Arguments that decide which others are needed. Every version has them.
 _TABLE_SWITCHES = {"multi_latent_attention", "num_experts", "use_rope_scaling"}
 
-# Arguments that this package computes with: each is a number, the optional ones may be None.
+# Arguments that this package computes with must be numbers; the optional ones may be None.
 _NUMBERS = ("hidden_size", "layernorm_epsilon", "num_attention_heads", "num_layers", "rotary_base")
 _OPTIONAL_NUMBERS = (
     *(BUILT_FACTOR, "make_vocab_size_divisible_by", "max_position_embeddings", "rope_scaling_factor"),
     *("rotary_seq_len_interpolation_factor", "seq_length", "tensor_model_parallel_size", "vocab_size"),
 )
 
-# Set in args that are derived from a model provider: names of the fields that no argument gives to Megatron-LM.
+# Attribute of args that are derived from a model provider: its fields that Megatron-LM has no argument for.
 FIELDS_WITHOUT_ARGUMENT = "megatron_bridge_fields_without_argument"
 
-# Float32 rounds within this distance, relative to a number.
+# Relative distance of adjacent float32 values.
 _FLOAT32 = 2.0**-23
 
 
-class UnknownRopeFactorError(ValueError):
-    """Raised if a checkpoint does not record which rope scaling factor its training applied.
-
-    Attributes:
-        factor: The factor in the checkpoint's args.
-    """
-
-    def __init__(self, factor: Any) -> None:
-        super().__init__(
-            f"Unknown rope scaling factor: the checkpoint's args contain rope_scaling_factor={factor!r}, which "
-            f"Megatron-LM's own scripts ignore (they apply {BUILT_IN_ROPE_SCALING_FACTOR:g}). The args do not record which "
-            f"factor the training applied. Pass rope_scaling_factor={BUILT_IN_ROPE_SCALING_FACTOR:g} for an unmodified "
-            f"script, rope_scaling_factor={factor!r} for a corrected one."
-        )
-        self.factor = factor
-
-
 def applied_rope_scaling_factor(args: Namespace) -> float | None:
-    """Return the rope scaling factor that the training of a checkpoint applied.
-
-    Args:
-        args: Args of the checkpoint.
-
-    Returns:
-        The factor; None without ``--use-rope-scaling``.
+    """Return the rope scaling factor that a training applied; None without ``--use-rope-scaling``.
 
     Raises:
-        UnknownRopeFactorError: If the args do not record it.
+        UnknownRopeFactorError: If the args of its checkpoint do not record it.
     """
     if not getattr(args, "use_rope_scaling", False):
         return None
@@ -159,96 +136,70 @@ def applied_rope_scaling_factor(args: Namespace) -> float | None:
     return BUILT_IN_ROPE_SCALING_FACTOR
 
 
-class ArgsError(ValueError):
-    """Raised if the args of a checkpoint do not describe how it was trained.
-
-    Attributes:
-        names: The arguments that are missing or of another type.
-    """
-
-    def __init__(self, problem: str, names: list[str]) -> None:
-        super().__init__(
-            f"The checkpoint's args {problem}, so how the model was trained is not known. Save the checkpoint with "
-            "Megatron-LM or Megatron-Bridge."
-        )
-        self.names = names
-
-
-def require_arguments(args: Namespace) -> None:
-    """Require that Megatron-LM's args contain each argument that decides what the model computes.
-
-    Args:
-        args: Args of a checkpoint of any Megatron-LM from core 0.14 on.
+def check_args(args: Namespace) -> None:
+    """Check that args contain each argument that decides what the model computes, for Megatron-LM from core 0.14 on.
 
     Raises:
-        ArgsError: If an argument is missing, is NaN or Inf, or is not a number where one is needed. One line.
+        ArgsError: If an argument is missing, is NaN or Inf, or is not a number where one is needed.
     """
     values = vars(in_current_names(args))
     needed = {argument.name for table in tables_of(Namespace(**values)) for argument in table}
-    needed &= MODEL_ARGUMENTS - _CHOSEN_FOR_TRAINING - _LATER_ARGUMENTS
+    needed &= MODEL_ARGUMENTS - _TRAINING_ARGUMENTS - _LATER_ARGUMENTS
     if missing := sorted((needed | _TABLE_SWITCHES) - values.keys()):
-        raise ArgsError(f"lack {', '.join(missing)}", missing)
+        raise ArgsError(tuple(missing), "missing")
     for name in (*_NUMBERS, *_OPTIONAL_NUMBERS):
         value = values.get(name)
         if type(value) not in (int, float) and not (value is None and name in _OPTIONAL_NUMBERS):
-            raise ArgsError(f"contain {name}={value!r}, which is not a number", [name])
+            raise ArgsError((name,), "not a number", value)
     for name in sorted({*MODEL_ARGUMENTS, *_OPTIONAL_NUMBERS} & values.keys()):
         if isinstance(values[name], float) and not math.isfinite(values[name]):
-            raise ArgsError(f"contain {name}={values[name]!r}, which is not a finite number", [name])
+            raise ArgsError((name,), "not finite", values[name])
 
 
 def differing_arguments(args: Namespace, expected: Namespace) -> dict[str, tuple[Any, Any]]:
-    """Compare args of any Megatron-LM from core 0.14 on, by what the model computes.
+    """Compare args of any Megatron-LM from core 0.14 on: return the differing values and expected values by name.
 
-    How a run was laid out and what a training may choose are left out. An argument that a version lacks counts as its
-    default.
-
-    Args:
-        args: Args of a checkpoint.
-        expected: Args to compare them with.
-
-    Returns:
-        The value and the expected value of each argument that differs, by its name.
+    Arguments of the parallel layout and of the training are ignored. A missing argument counts as its default.
     """
-    values, others = _computed_values(args), _computed_values(expected)
-    names = sorted(values.keys() | others.keys())
-    pairs = {name: (values.get(name), others.get(name)) for name in names}
+    values, expected_values = _computed_values(args), _computed_values(expected)
+    names = sorted(values.keys() | expected_values.keys())
+    pairs = {name: (values.get(name), expected_values.get(name)) for name in names}
     differing = {name: pair for name, pair in pairs.items() if not _is_same(*pair)}
     fields, expected_fields = (set(getattr(each, FIELDS_WITHOUT_ARGUMENT, ())) for each in (args, expected))
     differing.update({name: ("set", None) for name in sorted(fields - expected_fields)})
     return differing
 
 
-def describe_differences(differences: dict[str, tuple[Any, Any]], origin: str) -> str:
-    """Return differing arguments as a text: each name, its value and, after `origin`, the expected value."""
-    return ", ".join(f"{name}={value!r} ({origin}: {other!r})" for name, (value, other) in differences.items())
+def describe_differences(differences: Mapping[str, tuple[Any, Any]], origin: str) -> str:
+    """Format differing arguments: each name, its value and, after `origin`, the expected value."""
+    return ", ".join(f"{name}={value!r} ({origin}: {expected!r})" for name, (value, expected) in differences.items())
 
 
 def _computed_values(args: Namespace) -> dict[str, Any]:
-    """Return what args say of the computation, in one form for all versions of Megatron-LM."""
+    """Return the arguments that change what the model computes, in one form for all versions of Megatron-LM."""
     args = in_current_names(args)
     values = {name: getattr(args, name, default) for name, default in _NEVER_IMPORTED.items()}
     for argument in (argument for table in tables_of(args) for argument in table):
-        if argument.name in MODEL_ARGUMENTS - _CHOSEN_FOR_TRAINING:
+        if argument.name in MODEL_ARGUMENTS - _TRAINING_ARGUMENTS:
             value = getattr(args, argument.name, None)
             values[argument.name] = argument.default if value is None else value
-    return {name: _unified(name, value, args) for name, value in values.items() if name not in _DERIVED}
+    return {name: _normalized(name, value, args) for name, value in values.items() if name not in _DERIVED}
 
 
 def in_current_names(args: Namespace) -> Namespace:
-    """Return args with the names of the current Megatron-LM, whatever version saved them."""
+    """Rename the arguments of older versions of Megatron-LM."""
     values = vars(args)
-    older = {name: values[old] for name, old in _OLDER_NAMES.items() if old in values}
-    return Namespace(**older | values)
+    renamed = {name: values[old] for name, old in _OLDER_NAMES.items() if old in values}
+    return Namespace(**renamed | values)
 
 
-# Said by another argument as well.
+# Arguments that follow from others.
 _DERIVED = {"group_query_attention", "is_hybrid_model"}
 
 
-def _unified(name: str, value: Any, args: Namespace) -> Any:
-    if name in _UNIFIED:
-        value = _UNIFIED[name](value, args)
+def _normalized(name: str, value: Any, args: Namespace) -> Any:
+    if name in _NORMALIZED:
+        value = _NORMALIZED[name](value, args)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -261,19 +212,19 @@ def _head_size(value: Any, args: Namespace) -> Any:
 
 
 def _expert_layers(value: Any, args: Namespace) -> Any:
-    # Every so many layers, one of experts, from the first on.
+    # An integer n: layers 0, n, 2n, … are MoE layers.
     return [int(layer % value == 0) for layer in range(args.num_layers)] if isinstance(value, int) else value
 
 
 def _routing_methods(value: Any, args: Namespace) -> Any:
-    return sorted({*([value] if isinstance(value, str) else value or ())} - _LOSSES)
+    return sorted({*([value] if isinstance(value, str) else value or ())} - _BALANCING_LOSSES)
 
 
 def _none_for_zero(value: Any, args: Namespace) -> Any:
     return value or None
 
 
-_UNIFIED: dict[str, Callable[[Any, Namespace], Any]] = {
+_NORMALIZED: dict[str, Callable[[Any, Namespace], Any]] = {
     "kv_channels": _head_size,
     "moe_ffn_hidden_size": lambda value, args: value or getattr(args, "ffn_hidden_size", None),
     "moe_layer_freq": _expert_layers,
@@ -283,7 +234,7 @@ _UNIFIED: dict[str, Callable[[Any, Namespace], Any]] = {
     "num_experts": _none_for_zero,
     "num_query_groups": _query_groups,
     "window_size": lambda value, args: None if value in ((-1, -1), [-1, -1]) else value,
-    # What Megatron-LM takes for None. Before core 0.19 it has no arguments for yarn: what it applied is not known.
+    # Megatron-LM's defaults for None. Before core 0.19 it has no arguments for yarn, so its values are unknown.
     "yarn_beta_fast": lambda value, args: value or 32.0,
     "yarn_beta_slow": lambda value, args: value or 1.0,
     "yarn_correction_range_round_to_int": lambda value, args: value is not False,
@@ -293,7 +244,7 @@ _UNIFIED: dict[str, Callable[[Any, Namespace], Any]] = {
 }
 
 
-def _is_same(value: Any, other: Any) -> bool:
-    if all(isinstance(number, (int, float)) and not isinstance(number, bool) for number in (value, other)):
-        return math.isclose(value, other, rel_tol=_FLOAT32)
-    return bool(value == other)
+def _is_same(value: Any, expected: Any) -> bool:
+    if all(isinstance(number, (int, float)) and not isinstance(number, bool) for number in (value, expected)):
+        return math.isclose(value, expected, rel_tol=_FLOAT32)
+    return bool(value == expected)

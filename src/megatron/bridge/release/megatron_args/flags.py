@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Megatron-LM's flags of a model, from the args of a checkpoint.
+"""Megatron-LM's command-line flags for the model of a checkpoint.
 
 Importing this module imports neither torch nor Megatron Core.
 """
@@ -21,40 +21,36 @@ import itertools
 from argparse import Namespace
 from typing import Any
 
-from megatron.bridge.release.megatron_args.table import UNCOMMON, Argument, tables_of
+from megatron.bridge.release.megatron_args.table import OPTIONAL_ARGUMENTS, Argument, tables_of
 from megatron.bridge.release.rope_factor import ENTRY_POINT_FLAG, is_factor_ignored
 
 
 def megatron_lm_flags(args: Namespace) -> list[str]:
-    """Return the command line with which Megatron-LM builds the model of a checkpoint's args.
+    """Return the flags with which Megatron-LM builds the model of a checkpoint's args.
 
-    Args:
-        args: Args of a checkpoint.
-
-    Returns:
-        Words: ``--flag``, ``--flag=value``, or a flag and each of its several values. None holds a blank, a
-        quote or a backslash, so that they go through ``$(cat ...)`` and ``xargs`` as they are.
+    Each item is ``--flag``, ``--flag=value``, or one of several values of a flag. No item contains whitespace, quotes or
+    backslashes, so that ``$(cat ...)`` and ``xargs`` work.
     """
-    words = []
+    flags = []
     for table in tables_of(args):
         for argument in table:
             value = getattr(args, argument.name, None)
             if argument.flag is None or value is None or not isinstance(value, argument.types):
                 continue
             if isinstance(value, bool):
-                words += [argument.flag] if value != argument.default else []
-            elif value != argument.default or table is not UNCOMMON:
-                words += _as_words(argument, value)
+                flags += [argument.flag] if value != argument.default else []
+            elif value != argument.default or table is not OPTIONAL_ARGUMENTS:
+                flags += _format(argument, value)
     if is_factor_ignored(getattr(args, "use_rope_scaling", False), getattr(args, "rope_scaling_factor", None)):
-        words.append(ENTRY_POINT_FLAG)
-    return words
+        flags.append(ENTRY_POINT_FLAG)
+    return flags
 
 
-def _as_words(argument: Argument, value: Any) -> list[str]:
+def _format(argument: Argument, value: Any) -> list[str]:
     if isinstance(value, list) and not argument.pattern:
         return [f"{argument.flag}", *(str(item) for item in value)]
     if isinstance(value, list):
-        # Parentheses keep a shell from taking the brackets for the pattern of a file that exists.
+        # Without the parentheses, a shell may expand the brackets as a glob pattern.
         runs = [f"[{item}]*{len(list(run))}" for item, run in itertools.groupby(value)]
         value = f"({'+'.join(runs)})"
     elif isinstance(value, tuple):

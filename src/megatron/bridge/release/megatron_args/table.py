@@ -12,28 +12,29 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Megatron-LM's arguments of a model, as data: which field of a model provider gives which argument of its parser.
+"""Table of Megatron-LM's arguments: which fields of a model provider determine which argument.
 
 Importing this module imports neither torch nor Megatron Core.
 """
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import Any, Callable
 
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of Megatron-LM's parser, and where its value comes from.
+    """An argument of Megatron-LM's parser, and the model fields that determine its value.
 
     Attributes:
-        name: The argument's name in the parsed namespace.
-        flag: Its option, or None where it is not given on a command line.
-        default: The parser's default. For a bool, the flag takes no value and sets the opposite of the default.
-        model_fields: Model fields that give it; the field of its own name where this is empty.
-        convert: Makes the argument's value from the fields' values, in their order.
-        types: The types that the parser accepts; a value of any other type is left out of the flags.
-        pattern: Whether a list is a pattern of layers, given as one word; otherwise each item is a word.
+        name: Name in the parsed namespace.
+        flag: The option; None if a launch does not pass it.
+        default: The parser's default. If it is a bool, the flag takes no value and sets the opposite.
+        model_fields: The model fields; empty for the field of the same name.
+        convert: Computes the value from the values of the fields.
+        types: Types that the parser accepts. Values of other types are not passed.
+        pattern: Whether a list is passed as one layer pattern; otherwise each item is passed by itself.
     """
 
     name: str
@@ -46,23 +47,19 @@ class Argument:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The model fields that give the argument."""
+        """The model fields that determine the argument."""
         return self.model_fields or (self.name,)
 
     def value(self, model: Any) -> Any:
-        """Compute the argument of a model; a field that the model lacks counts as None."""
+        """Compute the argument of a model. A missing field counts as None."""
         return self.convert(*(getattr(model, field, None) for field in self.fields))
 
 
-def _not(value: Any) -> bool:
-    return not value
-
-
-def _whole(value: Any) -> Any:
+def _to_int_if_integral(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# A model provider has the functions themselves, whose modules take seconds to import.
+# A model provider has the functions themselves. Their modules are imported late because that takes seconds.
 
 
 def _is_swiglu(function: Callable[..., Any], gated: bool) -> bool:
@@ -83,7 +80,7 @@ def _is_squared_relu(function: Callable[..., Any], gated: bool) -> bool:
     return function is squared_relu and not gated
 
 
-# Megatron-LM pads the vocabulary to a multiple of this times its TP; a model padded to it loads at any TP.
+# Megatron-LM pads the vocabulary to a multiple of this times the TP size; so padded, a model loads at any TP size.
 _VOCABULARY_MULTIPLE = 128
 
 
@@ -106,21 +103,21 @@ MODEL = (
         "--group-query-attention",
         False,
         ("num_query_groups",),
-        lambda n: n is not None,
+        lambda groups: groups is not None,
     ),
     Argument("num_query_groups", "--num-query-groups", 1),
     Argument("kv_channels", "--kv-channels"),
     Argument("seq_length", "--seq-length"),
     Argument("max_position_embeddings", "--max-position-embeddings", model_fields=("seq_length",)),
     Argument("position_embedding_type", "--position-embedding-type", "learned_absolute"),
-    Argument("rotary_base", "--rotary-base", 10000, convert=_whole, types=int),
+    Argument("rotary_base", "--rotary-base", 10000, convert=_to_int_if_integral, types=int),
     Argument("rotary_percent", "--rotary-percent", 1.0),
     Argument("rotary_interleaved", "--rotary-interleaved", False),
     Argument(
         "rotary_seq_len_interpolation_factor",
         "--rotary-seq-len-interpolation-factor",
         model_fields=("seq_len_interpolation_factor",),
-        convert=_whole,
+        convert=_to_int_if_integral,
         types=int,
     ),
     Argument("normalization", "--normalization", "LayerNorm"),
@@ -133,8 +130,8 @@ MODEL = (
         "--add-qkv-bias",
         False,
         ("add_qkv_bias", "add_bias_linear"),
-        # As Megatron-LM sets it when it validates its arguments.
-        lambda of_qkv, of_all: bool(of_qkv or of_all),
+        # Megatron-LM's validation sets it like this.
+        lambda has_qkv_bias, has_bias: bool(has_qkv_bias or has_bias),
     ),
     Argument("swiglu", "--swiglu", False, ("activation_func", "gated_linear_unit"), _is_swiglu),
     Argument("quick_geglu", "--quick-geglu", False, ("activation_func", "gated_linear_unit"), _is_quick_geglu),
@@ -150,7 +147,7 @@ MODEL = (
         "--untie-embeddings-and-output-weights",
         False,
         ("share_embeddings_and_output_weights",),
-        _not,
+        operator.not_,
     ),
     Argument("attention_dropout", "--attention-dropout", 0.1),
     Argument("hidden_dropout", "--hidden-dropout", 0.1),
@@ -171,7 +168,7 @@ MODEL = (
     Argument("fp16", "--fp16", False),
 )
 
-# Megatron-LM refuses groups of queries in multi-latent attention, whose heads each have a key and a value.
+# Megatron-LM refuses query groups with multi-latent attention.
 _WITHOUT_QUERY_GROUPS = tuple(
     argument for argument in MODEL if argument.name not in ("group_query_attention", "num_query_groups")
 )
@@ -223,7 +220,7 @@ _YARN = (
     Argument("yarn_original_max_position_embeddings", "--yarn-original-max-position-embeddings"),
     Argument("yarn_beta_fast", "--yarn-beta-fast"),
     Argument("yarn_beta_slow", "--yarn-beta-slow"),
-    # The parser's default is None, which Megatron-LM takes for True.
+    # The parser's default is None, which means True.
     Argument(
         "yarn_correction_range_round_to_int",
         "--no-yarn-correction-range-round-to-int",
@@ -231,8 +228,8 @@ _YARN = (
     ),
 )
 
-# Few models have these, and not every Megatron-LM knows the flags: they are given where they say something.
-UNCOMMON = (
+# Few models need these, and not every version of Megatron-LM has them: passed only if they differ from the default.
+OPTIONAL_ARGUMENTS = (
     Argument("activation_func_clamp_value", "--activation-func-clamp-value"),
     Argument("apply_query_key_layer_scaling", "--apply-query-key-layer-scaling", False),
     Argument("apply_residual_connection_post_layernorm", "--apply-residual-connection-post-layernorm", False),
@@ -281,7 +278,7 @@ UNCOMMON = (
     Argument(
         "window_size",
         "--window-size",
-        # A single number is a window of a layer of the provider's own.
+        # A number is the window of a custom layer of the provider.
         convert=lambda window: tuple(window) if isinstance(window, list) else window,
         types=tuple,
     ),
@@ -302,7 +299,7 @@ _HYBRID = (
     Argument("mamba_num_heads", "--mamba-num-heads"),
 )
 
-# How the run that wrote the checkpoint was laid out. It loads at any other layout, so they are no flags.
+# Parallel layout of the run that wrote the checkpoint. Not passed: the checkpoint loads at any layout.
 _LAYOUT = (
     Argument("tensor_model_parallel_size", None, 1),
     Argument("pipeline_model_parallel_size", None, 1),
@@ -314,13 +311,22 @@ _LAYOUT = (
 
 MODEL_PARALLELISM = ("tensor_model", "pipeline_model", "context")
 
-ARGUMENTS = (*MODEL, *_ROPE_SCALING, *_EXPERTS, *_MULTI_LATENT_ATTENTION, *_YARN, *_HYBRID, *UNCOMMON, *_LAYOUT)
+ARGUMENTS = (
+    *MODEL,
+    *_ROPE_SCALING,
+    *_EXPERTS,
+    *_MULTI_LATENT_ATTENTION,
+    *_YARN,
+    *_HYBRID,
+    *OPTIONAL_ARGUMENTS,
+    *_LAYOUT,
+)
 
-# Names of those that say which model it is, not how a run is laid out.
+# Names of the arguments that describe the model, not the layout of a run.
 MODEL_ARGUMENTS = frozenset(argument.name for argument in ARGUMENTS if argument not in _LAYOUT)
 
-# Model fields that change what a GPT model computes and that no flag gives to Megatron-LM's builder of GPT models.
-NO_ARGUMENT = (
+# Model fields that change what a GPT model computes, without an argument of Megatron-LM.
+UNSUPPORTED_FIELDS = (
     "beta_fast",
     "beta_slow",
     "heterogeneous_block_specs",
@@ -331,8 +337,8 @@ NO_ARGUMENT = (
     "softmax_scale",
 )
 
-# The parser's defaults of what readers ask of a checkpoint's args besides the model: for hosts without the parser.
-OTHER_DEFAULTS: dict[str, Any] = {
+# Defaults of other arguments that readers of a checkpoint need, for hosts without Megatron-LM's parser.
+PARSER_DEFAULTS: dict[str, Any] = {
     "add_position_embedding": True,
     "bias_gelu_fusion": True,
     "bias_swiglu_fusion": True,
@@ -363,9 +369,9 @@ OTHER_DEFAULTS: dict[str, Any] = {
 
 
 def tables_of(model: Any) -> list[tuple[Argument, ...]]:
-    """Choose the tables that apply to a model provider or to its args."""
+    """Return the tables that apply to a model provider or to its args."""
     is_latent = getattr(model, "multi_latent_attention", False)
-    tables = [_WITHOUT_QUERY_GROUPS if is_latent else MODEL, UNCOMMON, _LAYOUT]
+    tables = [_WITHOUT_QUERY_GROUPS if is_latent else MODEL, OPTIONAL_ARGUMENTS, _LAYOUT]
     if getattr(model, "rope_scaling", False) or getattr(model, "use_rope_scaling", False):
         tables.append(_ROPE_SCALING)
     if getattr(model, "num_moe_experts", None) or getattr(model, "num_experts", None):

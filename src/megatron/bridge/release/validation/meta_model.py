@@ -26,7 +26,7 @@ import torch
 from megatron.core.process_groups_config import ProcessGroupCollection
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from megatron.bridge.utils.attention_backend import attention_backend_forgotten
+from megatron.bridge.utils.single_process import preserve_environment
 
 
 def build_on_meta(
@@ -56,7 +56,7 @@ def build_on_meta(
     # Around this call alone: what stands around it in Bridge talks to other ranks.
     vars(provider)["provide"] = provide_on_meta
     try:
-        with attention_backend_forgotten():
+        with preserve_environment():
             model: list[Any] = provider.provide_distributed_model(
                 wrap_with_ddp=False,
                 use_cpu_initialization=True,

@@ -19,7 +19,7 @@ from typing import Any
 
 from megatron.core.utils import get_model_config
 
-from megatron.bridge.release.megatron_args.args import fields_without_argument, megatron_lm_args
+from megatron.bridge.release.megatron_args.args import megatron_lm_args, unsupported_fields
 from megatron.bridge.release.megatron_args.comparison import FIELDS_WITHOUT_ARGUMENT, differing_arguments
 
 
@@ -41,7 +41,7 @@ def config_of(model: Any) -> Any:
 def args_of(provider: Any) -> Namespace:
     """Make the args of a model provider that `differing_arguments` compares, with what no argument gives."""
     args = megatron_lm_args(provider)
-    setattr(args, FIELDS_WITHOUT_ARGUMENT, fields_without_argument(provider))
+    setattr(args, FIELDS_WITHOUT_ARGUMENT, unsupported_fields(provider))
     return args
 
 
@@ -68,7 +68,7 @@ def require_own_config(bridge: Any, given: Any) -> None:
     differences = differing_arguments(args_of(given), imported_args(bridge))
     if differences:
         differing = (
-            f"{name} is set" if name in fields_without_argument(given) else f"{name} is {value!r}, not {other!r}"
+            f"{name} is set" if name in unsupported_fields(given) else f"{name} is {value!r}, not {other!r}"
             for name, (value, other) in differences.items()
         )
         own = bridge.to_megatron_provider(load_weights=False)

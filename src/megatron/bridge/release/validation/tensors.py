@@ -25,11 +25,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
-from typing import Any, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-import torch.distributed as dist
 import transformers
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.utils import unwrap_model
@@ -48,7 +47,12 @@ from megatron.bridge.release.validation.tensor_hints import (
     plain_under_quantization,
     quantization_method,
 )
-from megatron.bridge.utils.transformer_engine_need import NeedsTransformerEngine, has_transformer_engine, remedy
+from megatron.bridge.utils.single_process import local_groups
+from megatron.bridge.utils.te_requirements import (
+    TransformerEngineRequiredError,
+    has_transformer_engine,
+    te_install_hint,
+)
 
 
 # Computed of the config, by transformers and by Megatron Core: what a file holds of it is not read by either.
@@ -102,7 +106,7 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
         ValueError: If Megatron's model cannot be built of the config.
     """
     account = Account()
-    with _alone() as groups:
+    with local_groups() as groups:
         provider, model = _build(bridge, groups)
         model_bridge = model_bridge_of(bridge)
         sources = sources_of(model_bridge, model)
@@ -143,25 +147,6 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
     return account
 
 
-@contextmanager
-def _alone() -> Iterator[ProcessGroupCollection]:
-    """Make process groups of this process alone, beside the existing ones."""
-    started = not dist.is_initialized()
-    if started:
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined,unused-ignore]
-    try:
-        group = dist.new_group([dist.get_rank()], backend="gloo", use_local_synchronization=True)
-        try:
-            types = get_type_hints(ProcessGroupCollection)
-            names = [one.name for one in fields(ProcessGroupCollection) if types[one.name] is dist.ProcessGroup]
-            yield ProcessGroupCollection(**dict.fromkeys(names, group))
-        finally:
-            dist.destroy_process_group(group)
-    finally:
-        if started:
-            dist.destroy_process_group()
-
-
 def _build(bridge: Any, groups: ProcessGroupCollection) -> tuple[Any, torch.nn.Module]:
     """Build Megatron's model of a config, without memory."""
     with explained(bridge.hf_pretrained.model_name_or_path):
@@ -180,7 +165,7 @@ def explained(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except NeedsTransformerEngine:
+    except TransformerEngineRequiredError:
         raise
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -190,7 +175,7 @@ def explained(name: str) -> Iterator[None]:
             ) from error
         raise ValueError(
             f"Megatron-Bridge builds no model of the config of {name}: {reason}. Is a field of it wrong?"
-            + ("" if has_transformer_engine() else f" Or does the model need Transformer Engine? {remedy()}")
+            + ("" if has_transformer_engine() else f" Or does the model need Transformer Engine? {te_install_hint()}")
         ) from error
 
 

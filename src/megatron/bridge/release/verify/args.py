@@ -22,9 +22,9 @@ from megatron.bridge.release.megatron_args.comparison import (
     ArgsError,
     UnknownRopeFactorError,
     applied_rope_scaling_factor,
+    check_args,
     describe_differences,
     differing_arguments,
-    require_arguments,
 )
 from megatron.bridge.release.verify.dcp_metadata import Metadata
 
@@ -118,7 +118,7 @@ def describe_training(args: dict[str, Any], release: dict[str, Any], metadata: M
     """
     trained, expected = Namespace(**args), Namespace(**release)
     try:
-        require_arguments(trained)
+        check_args(trained)
     except ArgsError as error:
         return [f"An export is refused. {error}"]
     notes = []

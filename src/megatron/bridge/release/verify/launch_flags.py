@@ -29,9 +29,9 @@ from megatron.bridge.release.megatron_args.comparison import (
     ArgsError,
     UnknownRopeFactorError,
     applied_rope_scaling_factor,
+    check_args,
     describe_differences,
     in_current_names,
-    require_arguments,
 )
 from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
 from megatron.bridge.release.megatron_args.table import MODEL_ARGUMENTS, tables_of
@@ -117,7 +117,7 @@ def _read(folder: Path, what_next: str) -> Namespace:
         raise ValueError(f"{folder}: {problem}. {what_next}")
     found = Namespace(**args)
     try:
-        require_arguments(found)
+        check_args(found)
     except ArgsError as error:
         raise ValueError(f"{folder}: {error} {what_next}") from error
     return found

@@ -19,30 +19,29 @@ The parser, the validation, the model builder and the checkpoint reader are thos
 """
 
 import io
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.distributed as dist
 from megatron.core import dist_checkpointing, parallel_state
 from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
 from megatron.core.process_groups_config import ProcessGroupCollection
-from megatron.core.tensor_parallel.random import CudaRNGStatesTracker
 from megatron.training.argument_utils import gpt_config_from_args
 from megatron.training.arguments import parse_args, validate_args
 from megatron.training.models import GPTModelBuilder
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.overrides import TorchFunctionMode
 
 from megatron.bridge.release.errors import NotComputableError, one_line
 from megatron.bridge.release.rope_factor import ENTRY_POINT_FLAG
 from megatron.bridge.release.verify.partial_load import load_part
+from megatron.bridge.utils.cpu_fallbacks import computing_on_cpu
+from megatron.bridge.utils.single_process import model_parallel_groups, preserve_environment
 
 
 # Flags that a run needs besides the model's, and that Megatron Core's own modules need on a host without CUDA.
@@ -55,8 +54,6 @@ _RUN_FLAGS = (
 
 # The dtype that a release is trained in; here it is computed in float32.
 DTYPE_FLAGS = {"--bf16": torch.bfloat16, "--fp16": torch.float16}
-
-_CONNECTIONS = "CUDA_DEVICE_MAX_CONNECTIONS"
 
 # How many bytes of the checkpoint are read at a time; at least one tensor is.
 _BATCH = 1 << 28
@@ -84,11 +81,15 @@ def megatron_lm(flags: list[str]) -> Iterator[Namespace]:
     if dist.is_initialized() and dist.get_world_size() > 1:
         raise NotComputableError("torch.distributed runs on several ranks: it is computed in a process of its own")
     with ExitStack() as stack:
-        stack.enter_context(_environment_restored())
-        stack.enter_context(_cpu_for_cuda())
+        # Validation requires it in some layouts.
+        stack.enter_context(preserve_environment(CUDA_DEVICE_MAX_CONNECTIONS="1"))
+        stack.enter_context(computing_on_cpu())
         # It prints all of its arguments.
         stack.enter_context(redirect_stdout(io.StringIO()))
-        stack.enter_context(_process_groups())
+        try:
+            stack.enter_context(model_parallel_groups())
+        except Exception as error:
+            raise NotComputableError(f"torch.distributed does not start here ({one_line(error)})") from error
         yield _parsed(flags)
 
 
@@ -149,7 +150,7 @@ def _parsed(flags: list[str]) -> Namespace:
     words = ["pretrain_gpt.py", *_RUN_FLAGS, *(flag for flag in flags if flag not in ours)]
     stderr = io.StringIO()
     try:
-        with _attributes((sys, "argv", words)), redirect_stderr(stderr):
+        with mock.patch.object(sys, "argv", words), redirect_stderr(stderr):
             args = parse_args()
     except SystemExit as error:
         why = (stderr.getvalue().strip().splitlines() or [""])[-1].partition("error: ")[2]
@@ -227,92 +228,3 @@ def _batches(wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
             batch, size = {}, 0
     if batch:
         yield batch
-
-
-@contextmanager
-def _process_groups() -> Iterator[None]:
-    """Set up Megatron Core's process groups, of this process alone; groups that exist are used."""
-    started = not dist.is_initialized()
-    if started:
-        try:
-            dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined,unused-ignore]
-        except Exception as error:
-            raise NotComputableError(f"torch.distributed does not start here ({one_line(error)})") from error
-    try:
-        if parallel_state.is_initialized():
-            yield
-            return
-        try:
-            parallel_state.initialize_model_parallel()
-            yield
-        finally:
-            groups = vars(ProcessGroupCollection.use_mpu_process_groups()).values() if not started else ()
-            parallel_state.destroy_model_parallel()
-            for group in {group for group in groups if isinstance(group, dist.ProcessGroup)} - {dist.group.WORLD}:
-                dist.destroy_process_group(group)
-    finally:
-        if started:
-            dist.destroy_process_group()
-
-
-@contextmanager
-def _environment_restored() -> Iterator[None]:
-    """Restore the variables in which Megatron Core records one model's attention and then refuses another's.
-
-    Other variables stay untouched: threads of gloo, OpenMP and tokenizers may read them meanwhile.
-    """
-
-    def recorded() -> list[str]:
-        return [name for name in os.environ if name.startswith("NVTE_") or name == _CONNECTIONS]
-
-    before = {name: os.environ.pop(name) for name in recorded()}
-    # Validation asks for it in some layouts.
-    os.environ[_CONNECTIONS] = "1"
-    try:
-        yield
-    finally:
-        for name in recorded():
-            if name not in before:
-                del os.environ[name]
-        os.environ.update(before)
-
-
-class _CpuForCuda(TorchFunctionMode):
-    """Replaces ``device="cuda"`` by the CPU."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """See TorchFunctionMode."""
-        kwargs = kwargs or {}
-        if str(kwargs.get("device")).startswith("cuda"):
-            kwargs["device"] = "cpu"
-        return func(*args, **kwargs)
-
-
-@contextmanager
-def _cpu_for_cuda() -> Iterator[None]:
-    """Redirect the few calls of building and computing that ask for CUDA and have no switch for it."""
-    with (
-        _attributes(
-            (torch.cuda, "current_device", lambda: "cpu"),
-            (torch.cuda, "get_device_properties", lambda device=None: SimpleNamespace(major=9, minor=0)),
-            (torch.Tensor, "cuda", lambda self, *_, **__: self),
-            # It switches CUDA's generators for dropout, which is not used here.
-            (CudaRNGStatesTracker, "fork", lambda self, name="": nullcontext()),
-        ),
-        _CpuForCuda(),
-    ):
-        yield
-
-
-@contextmanager
-def _attributes(*values: tuple[Any, str, Any]) -> Iterator[None]:
-    """Set attributes of objects, and restore them at the end."""
-    before = [(owner, name, vars(owner).get(name)) for owner, name, _ in values]
-    try:
-        for owner, name, value in values:
-            setattr(owner, name, value)
-        yield
-    finally:
-        for owner, name, own in before:
-            # An inherited attribute was not the object's own.
-            delattr(owner, name) if own is None else setattr(owner, name, own)

@@ -26,7 +26,7 @@ from megatron.core.msc_utils import MultiStorageClientFeature
 from megatron.bridge.release.errors import warn
 from megatron.bridge.release.layout import FLAGS_FILE, INTEGRITY_FILE
 from megatron.bridge.release.manifest import read_manifest, write_manifest
-from megatron.bridge.release.megatron_args.args import fields_without_argument
+from megatron.bridge.release.megatron_args.args import unsupported_fields
 from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
 from megatron.bridge.release.provenance import describe, describe_run_config, write_source
 from megatron.bridge.release.source_model import SourceModel
@@ -43,7 +43,7 @@ def warn_of_what_no_flag_gives(model: Any) -> str:
     Returns:
         What the warning says; empty where there is none.
     """
-    lacking = fields_without_argument(model)
+    lacking = unsupported_fields(model)
     if not lacking:
         return ""
     text = (

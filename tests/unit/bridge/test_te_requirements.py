@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A model that needs Transformer Engine is known from its provider, before it is built."""
+"""Tests of te_requirements: models that need Transformer Engine are refused before they are built."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -24,17 +24,18 @@ from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
 from megatron.core.transformer import ModuleSpec
 from megatron.core.transformer.torch_norm import WrappedTorchNorm
 
-from megatron.bridge.utils import transformer_engine_need
-from megatron.bridge.utils.transformer_engine_need import (
-    explains_missing_transformer_engine,
-    require_transformer_engine,
+from megatron.bridge.utils import te_requirements
+from megatron.bridge.utils.te_requirements import (
+    TransformerEngineRequiredError,
+    check_te_available,
+    explain_missing_te,
 )
 
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch):
     """A host without CUDA and without Transformer Engine."""
-    monkeypatch.setattr(transformer_engine_need, "HAVE_TE", False)
+    monkeypatch.setattr(te_requirements, "HAVE_TE", False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
@@ -72,8 +73,8 @@ def _with(module) -> ModuleSpec:
         _provider(_local, multi_latent_attention=False, layernorm_zero_centered_gamma=False),
     ],
 )
-def test_a_model_of_megatron_core_s_own_modules_passes(provider):
-    require_transformer_engine(provider)
+def test_model_of_local_modules_passes(provider):
+    check_te_available(provider)
 
 
 @pytest.mark.parametrize(
@@ -86,11 +87,10 @@ def test_a_model_of_megatron_core_s_own_modules_passes(provider):
         (_provider(lambda config, vp_stage: _with(transformer_engine.TELinear)), "TELinear"),
     ],
 )
-def test_a_model_that_needs_it_says_why_and_what_to_install(provider, reason):
-    with pytest.raises(
-        RuntimeError, match=rf"^org/model cannot be built .*{reason}.*'transformer-engine\[core_cu13,pytorch\]'$"
-    ):
-        require_transformer_engine(provider)
+def test_model_that_needs_te_is_refused_with_the_reason(provider, reason):
+    with pytest.raises(TransformerEngineRequiredError) as raised:
+        check_te_available(provider)
+    assert raised.value.model == "org/model" and reason in raised.value.reason and not raised.value.is_installed
 
 
 @pytest.mark.parametrize(
@@ -98,27 +98,28 @@ def test_a_model_that_needs_it_says_why_and_what_to_install(provider, reason):
     [lambda spec: spec, lambda spec: [spec], lambda spec: partial(object, own=spec)],
     ids=["itself", "list", "partial"],
 )
-def test_a_specification_that_leads_back_to_itself_is_looked_through_once(through):
+def test_cyclic_specification_is_searched_once(through):
     own = _with(WrappedTorchNorm)
     own.params = {"back": through(own), **own.params}
-    require_transformer_engine(_provider(own))
+    check_te_available(_provider(own))
     own.params["last"] = transformer_engine.TENorm
-    with pytest.raises(RuntimeError, match="TENorm"):
-        require_transformer_engine(_provider(own))
+    with pytest.raises(TransformerEngineRequiredError, match="TENorm"):
+        check_te_available(_provider(own))
 
 
-def test_transformer_engine_without_cuda_is_not_used_and_the_gpu_is_asked_for(monkeypatch):
-    monkeypatch.setattr(transformer_engine_need, "HAVE_TE", True)
-    with pytest.raises(RuntimeError, match="It is installed and needs CUDA: convert on a host with a GPU"):
-        require_transformer_engine(_provider(_local, multi_latent_attention=True))
+def test_te_without_cuda_is_not_usable(monkeypatch):
+    monkeypatch.setattr(te_requirements, "HAVE_TE", True)
+    with pytest.raises(TransformerEngineRequiredError) as raised:
+        check_te_available(_provider(_local, multi_latent_attention=True))
+    assert raised.value.is_installed
 
 
-def test_where_it_can_be_used_every_model_passes(monkeypatch):
-    monkeypatch.setattr(transformer_engine_need, "HAVE_TE", True)
+def test_every_model_passes_when_te_is_usable(monkeypatch):
+    monkeypatch.setattr(te_requirements, "HAVE_TE", True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    require_transformer_engine(_provider(_local, multi_latent_attention=True))
+    check_te_available(_provider(_local, multi_latent_attention=True))
     with pytest.raises(NameError) as error:
-        explains_missing_transformer_engine(_missing)(_provider())
+        explain_missing_te(_missing)(_provider())
     assert not hasattr(error.value, "__notes__")
 
 
@@ -127,22 +128,24 @@ def _raises(config) -> ModuleSpec:
 
 
 @pytest.mark.parametrize("spec", [_missing, _none, _raises, "no function"])
-def test_a_specification_that_cannot_be_made_is_left_to_the_build_whose_error_gets_a_note(spec):
+def test_failing_specification_adds_a_note_to_the_build_error(spec):
     provider = _provider(spec)
-    require_transformer_engine(provider)
+    check_te_available(provider)
     with pytest.raises(Exception) as plain:
         spec(provider)
     with pytest.raises(type(plain.value)) as noted:
-        explains_missing_transformer_engine(lambda provider: provider.transformer_layer_spec(provider))(provider)
+        explain_missing_te(lambda provider: provider.transformer_layer_spec(provider))(provider)
     assert str(noted.value) == str(plain.value)
     (note,) = noted.value.__notes__
-    assert "Transformer Engine cannot be used here" in note and "'transformer-engine[core_cu13,pytorch]'" in note
+    assert (
+        "Transformer Engine is not usable on this host" in note and "'transformer-engine[core_cu13,pytorch]'" in note
+    )
 
 
-def test_a_model_that_needs_it_is_refused_before_it_is_built():
+def test_model_that_needs_te_is_refused_before_the_build():
     built = []
-    build = explains_missing_transformer_engine(built.append)
-    with pytest.raises(RuntimeError, match="cannot be built without Transformer Engine"):
+    build = explain_missing_te(built.append)
+    with pytest.raises(TransformerEngineRequiredError):
         build(_provider(_local, multi_latent_attention=True))
     assert not built
     build(_provider(_local))
@@ -150,7 +153,7 @@ def test_a_model_that_needs_it_is_refused_before_it_is_built():
 
 
 @pytest.mark.parametrize("size", [None, 2])
-def test_a_virtual_pipeline_s_specification_is_made_for_a_stage(size):
+def test_specification_of_virtual_pipeline_gets_a_stage(size):
     stages = []
 
     def spec(config, vp_stage):
@@ -158,6 +161,6 @@ def test_a_virtual_pipeline_s_specification_is_made_for_a_stage(size):
         assert (vp_stage is None) == (size is None)
         return _with(transformer_engine.TENorm)
 
-    with pytest.raises(RuntimeError, match="TENorm"):
-        require_transformer_engine(_provider(spec, virtual_pipeline_model_parallel_size=size))
+    with pytest.raises(TransformerEngineRequiredError, match="TENorm"):
+        check_te_available(_provider(spec, virtual_pipeline_model_parallel_size=size))
     assert stages == [None if size is None else 0]

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""``export``: writes what a root holds as a Hugging Face model."""
+"""``export``: writes a checkpoint as a Hugging Face model."""
 
 import argparse
 import json
@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from megatron.bridge.release.checkpoint_dir import read_root
 from megatron.bridge.release.cli.own_words import own_words, progress, release_warnings
+from megatron.bridge.release.export.errors import NoTokenizerError, UnknownIterationError
 from megatron.bridge.release.export.output_dir import check_empty, check_location, check_one_process
 from megatron.bridge.release.layout import METADATA, RELEASE
 from megatron.bridge.release.provenance import read_source, recorded_revision, require_source
@@ -35,8 +36,8 @@ from megatron.bridge.release.verify.report import BRIDGE
 
 
 def run_export(options: argparse.Namespace) -> int:
-    """Export the checkpoint that the tracker of the root names, and say which it was."""
-    release, source, folder = _refuse_early(options)
+    """Export the checkpoint that the options or the tracker select, and print its name."""
+    release, source, folder = _check_early(options)
     if folder is None:
         report = check(options.path, release)
     else:
@@ -55,19 +56,19 @@ def run_export(options: argparse.Namespace) -> int:
             print(json.dumps(values, indent=2), file=stdout)
         else:
             print(
-                f"{options.out} has the checkpoint {checkpoint}, {tqdm.format_sizeof(sum(files.values()), 'B')} in "
+                f"Exported {checkpoint} to {options.out}: {tqdm.format_sizeof(sum(files.values()), 'B')} in "
                 f"{len(files)} files",
                 file=stdout,
             )
     return 0
 
 
-def _refuse_early(options: argparse.Namespace) -> tuple[Path, SourceModel, str | None]:
-    """Refuse what can be seen at once. Raise ValueError.
+def _check_early(options: argparse.Namespace) -> tuple[Path, SourceModel, str | None]:
+    """Check the options and directories before the slow imports.
 
     Returns:
-        The folder of the release, the source model at the commit that the release records, and the name of the checkpoint
-        folder that the options name.
+        The directory of the release, the source model at the commit that the release records, and the name of the
+        iteration directory, if the options contain it.
     """
     check_one_process()
     check_root(options.out)
@@ -75,9 +76,7 @@ def _refuse_early(options: argparse.Namespace) -> tuple[Path, SourceModel, str |
     if options.tokenizer is not None and not (
         options.tokenizer.is_dir() and find_files(options.tokenizer, TOKENIZER_FILES)
     ):
-        raise ValueError(
-            f"{options.tokenizer} contains no tokenizer. Give a folder with files such as tokenizer.json."
-        )
+        raise NoTokenizerError(options.tokenizer, "no tokenizer files")
     root, release = read_root(options.path), find_release(options.path, options.release)
     revision = options.revision or recorded_revision(release.parent, options.hf_model)
     source, _ = look_at_model(options.hf_model, {"revision": revision})
@@ -88,9 +87,7 @@ def _refuse_early(options: argparse.Namespace) -> tuple[Path, SourceModel, str |
         return release, source, None
     name = RELEASE if options.iteration == RELEASE else f"iter_{options.iteration:07d}"
     if name not in root.checkpoints:
-        raise ValueError(
-            f"{options.path} contains no checkpoint {name}. Checkpoints there: {', '.join(root.checkpoints) or 'none'}."
-        )
+        raise UnknownIterationError(options.path, name, root.checkpoints)
     return release, source, name
 
 
@@ -98,32 +95,30 @@ def _export(
     options: argparse.Namespace, checkpoint: Path, release: Path, source: SourceModel, show_progress: bool
 ) -> None:
     from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
-    from megatron.bridge.release.megatron_args.comparison import UnknownRopeFactorError
+    from megatron.bridge.release.export.run import export_checkpoint
+    from megatron.bridge.utils.single_process import conversion_process_group
 
     bridge = AutoBridge.from_hf_pretrained(source.folder, trust_remote_code=options.trust_remote_code)
     bridge.source_model = source
     recorded = read_source(release)
-    try:
-        bridge.export_ckpt(
+    with conversion_process_group():
+        export_checkpoint(
+            bridge,
             checkpoint,
             options.out,
-            show_progress=show_progress,
-            release_path=release if options.release is not None else None,
+            release=release if options.release is not None else None,
             dtype=options.dtype,
             max_shard_size=options.max_shard_size,
-            tokenizer_path=options.tokenizer,
+            tokenizer=options.tokenizer,
             rope_scaling_factor=options.rope_scaling_factor,
-            # The import was allowed to leave out tensors, or was not.
+            # The source model has tensors that its import was allowed to skip.
             strict=recorded is None or not recorded.let_through,
+            show_progress=show_progress,
+            is_release_checked=(release / METADATA).exists(),
         )
-    except UnknownRopeFactorError as error:
-        raise ValueError(
-            f"Unknown rope scaling factor: the args of {checkpoint} contain rope_scaling_factor={error.factor:g}, which "
-            "Megatron-LM's own scripts ignore. Pass --rope-scaling-factor with the factor that the training applied."
-        ) from error
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Return the sizes of the files in a folder and below it, by their paths in it."""
+    """Return the sizes of all files below a directory, by relative path."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}

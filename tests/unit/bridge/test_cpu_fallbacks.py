@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What stands in for CUDA does so on hosts without it, and for a time."""
+"""Tests of cpu_fallbacks: CUDA calls are replaced on hosts without CUDA, and restored."""
 
 import sys
 
@@ -20,18 +20,19 @@ import pytest
 import torch
 import torch.distributed as dist
 from megatron.core.dist_checkpointing.strategies import filesystem_async
+from megatron.core.tensor_parallel.random import CudaRNGStatesTracker
 
-from megatron.bridge.utils import without_cuda
+from megatron.bridge.utils import cpu_fallbacks
 
 
 @pytest.mark.parametrize(("cuda", "backend"), [(True, "nccl"), (False, "gloo")])
-def test_the_backend_is_nccl_with_cuda_and_gloo_without(cuda, backend, monkeypatch):
+def test_backend_is_nccl_with_cuda_and_gloo_without(cuda, backend, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    assert without_cuda.distributed_backend() == backend
+    assert cpu_fallbacks.distributed_backend() == backend
 
 
-def test_the_backend_of_this_host_adds_up_tensors_of_its_device():
-    dist.init_process_group(without_cuda.distributed_backend(), store=dist.HashStore(), rank=0, world_size=1)
+def test_backend_reduces_tensors_of_this_host():
+    dist.init_process_group(cpu_fallbacks.distributed_backend(), store=dist.HashStore(), rank=0, world_size=1)
     try:
         tensor = torch.full((3,), 2.0, device="cuda" if torch.cuda.is_available() else "cpu")
         dist.all_reduce(tensor)
@@ -41,50 +42,66 @@ def test_the_backend_of_this_host_adds_up_tensors_of_its_device():
 
 
 @pytest.mark.parametrize(("cuda", "devices"), [(True, [3]), (False, [])])
-def test_a_rank_s_device_is_set_where_there_is_one(cuda, devices, monkeypatch):
+def test_local_device_is_set_only_with_cuda(cuda, devices, monkeypatch):
     seen = []
     monkeypatch.setenv("LOCAL_RANK", "3")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "set_device", seen.append)
-    without_cuda.set_local_device()
+    cpu_fallbacks.set_local_device()
     assert seen == devices
 
 
-def test_a_tensor_stays_on_the_cpu_while_a_model_is_built_and_not_afterwards(monkeypatch):
+def test_tensors_stay_on_the_cpu_during_a_build(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     before = torch.Tensor.cuda
-    built = without_cuda.builds_without_cuda(lambda: torch.ones(1).cuda().device.type)()
+    built = cpu_fallbacks.keep_on_cpu(lambda: torch.ones(1).cuda().device.type)()
     assert built == "cpu" and torch.Tensor.cuda is before
 
 
-def test_with_cuda_a_model_is_built_as_ever(monkeypatch):
+def test_build_is_unchanged_with_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     before = torch.Tensor.cuda
-    assert without_cuda.builds_without_cuda(lambda: torch.Tensor.cuda)() is before
+    assert cpu_fallbacks.keep_on_cpu(lambda: torch.Tensor.cuda)() is before
 
 
-def test_the_stand_ins_for_cuda_are_gone_afterwards(monkeypatch):
+def test_checkpointing_replacements_are_restored(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     before = (torch.cuda.synchronize, torch.cuda.current_device, filesystem_async._results_queue)
-    with without_cuda.checkpointing_without_cuda():
+    with cpu_fallbacks.checkpointing_without_cuda():
         assert torch.cuda.current_device() == "cpu"
         torch.cuda.synchronize()
-        # A queue of this process: what is put there is what is got, by its identity.
-        thing = object()
-        filesystem_async._results_queue.put(thing)
-        assert filesystem_async._results_queue.get(timeout=5) is thing
+        # A queue of this process returns the same object.
+        item = object()
+        filesystem_async._results_queue.put(item)
+        assert filesystem_async._results_queue.get(timeout=5) is item
     assert (torch.cuda.synchronize, torch.cuda.current_device, filesystem_async._results_queue) == before
 
 
-def test_a_core_without_its_own_writer_has_the_other_stand_ins(monkeypatch):
+def test_core_without_own_writer_gets_the_other_replacements(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setitem(sys.modules, filesystem_async.__name__, None)
-    with without_cuda.checkpointing_without_cuda():
+    with cpu_fallbacks.checkpointing_without_cuda():
         assert torch.cuda.current_device() == "cpu"
 
 
-def test_with_cuda_nothing_stands_in(monkeypatch):
+def test_checkpointing_replaces_nothing_with_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     before = (torch.cuda.synchronize, torch.cuda.current_device, filesystem_async._results_queue)
-    with without_cuda.checkpointing_without_cuda():
+    with cpu_fallbacks.checkpointing_without_cuda():
         assert (torch.cuda.synchronize, torch.cuda.current_device, filesystem_async._results_queue) == before
+
+
+def test_computing_on_cpu_replaces_cuda_and_restores_it():
+    before = (
+        torch.cuda.current_device,
+        torch.cuda.get_device_properties,
+        torch.Tensor.cuda,
+        CudaRNGStatesTracker.fork,
+    )
+    with cpu_fallbacks.computing_on_cpu():
+        assert torch.cuda.current_device() == "cpu" and torch.cuda.get_device_properties().major == 9
+        assert torch.zeros(2, device="cuda").device.type == torch.zeros(2).cuda().device.type == "cpu"
+        with CudaRNGStatesTracker().fork():
+            pass
+    after = (torch.cuda.current_device, torch.cuda.get_device_properties, torch.Tensor.cuda, CudaRNGStatesTracker.fork)
+    assert after == before

@@ -22,23 +22,23 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from megatron.bridge.utils import host, transformer_engine_need
+from megatron.bridge.utils import host_compat, te_requirements
 
 
 @pytest.fixture
 def bare(monkeypatch):
     """A host without CUDA and without Transformer Engine."""
-    monkeypatch.setattr(transformer_engine_need, "HAVE_TE", False)
+    monkeypatch.setattr(te_requirements, "HAVE_TE", False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(host, "can_enable_gradient_accumulation_fusion", lambda: False)
+    monkeypatch.setattr(host_compat, "can_enable_gradient_accumulation_fusion", lambda: False)
 
 
 @pytest.fixture
 def full(monkeypatch):
     """A host with both."""
-    monkeypatch.setattr(transformer_engine_need, "HAVE_TE", True)
+    monkeypatch.setattr(te_requirements, "HAVE_TE", True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(host, "can_enable_gradient_accumulation_fusion", lambda: True)
+    monkeypatch.setattr(host_compat, "can_enable_gradient_accumulation_fusion", lambda: True)
 
 
 def _config(**fields) -> SimpleNamespace:
@@ -46,98 +46,98 @@ def _config(**fields) -> SimpleNamespace:
     return SimpleNamespace(**defaults | fields)
 
 
-def test_a_host_with_everything_changes_nothing(full):
+def test_full_host_changes_nothing(full):
     config = _config()
-    host.fit_to_host(config)
+    host_compat.disable_unsupported(config)
     assert config == _config()
-    assert host.without_host_values(config) is config
+    assert host_compat.restore_model_values(config) is config
 
 
 @pytest.mark.parametrize("apex", [True, False])
 @pytest.mark.parametrize("fields", [{}, {"share_embeddings_and_output_weights": True}], ids=["other", "language"])
-def test_accumulation_is_fused_unless_an_output_layer_lacks_apex(full, monkeypatch, apex, fields):
-    monkeypatch.setattr(host.importlib.util, "find_spec", lambda name: object() if apex else None)
+def test_accumulation_fusion_needs_apex_for_language_models(full, monkeypatch, apex, fields):
+    monkeypatch.setattr(host_compat.importlib.util, "find_spec", lambda name: object() if apex else None)
     config = _config(**fields)
-    host.fit_to_host(config)
+    host_compat.disable_unsupported(config)
     assert config.gradient_accumulation_fusion is (apex or not fields)
-    assert host.without_host_values(config).gradient_accumulation_fusion is True
+    assert host_compat.restore_model_values(config).gradient_accumulation_fusion is True
 
 
 @pytest.mark.parametrize(("cuda", "expected"), [(True, True), (False, False)])
-def test_sequence_parallel_is_left_to_the_caller_with_cuda(monkeypatch, bare, cuda, expected):
+def test_sequence_parallel_is_disabled_only_without_cuda(monkeypatch, bare, cuda, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     config = _config(sequence_parallel=True)
-    host.fit_to_host(config)
+    host_compat.disable_unsupported(config)
     assert config.sequence_parallel is expected
-    assert host.without_host_values(config).sequence_parallel is True
+    assert host_compat.restore_model_values(config).sequence_parallel is True
 
 
-def test_a_bare_host_switches_off_what_it_lacks_and_writes_what_the_model_has(bare):
+def test_disabled_features_are_restored_for_writing(bare):
     config = _config()
-    host.fit_to_host(config)
-    host.fit_to_host(config)
+    host_compat.disable_unsupported(config)
+    host_compat.disable_unsupported(config)
     assert not (config.apply_rope_fusion or config.persist_layer_norm or config.gradient_accumulation_fusion)
-    written = host.without_host_values(config)
+    written = host_compat.restore_model_values(config)
     assert written.apply_rope_fusion and written.persist_layer_norm and written.gradient_accumulation_fusion
     assert not config.apply_rope_fusion
     assert vars(written).keys() == vars(_config()).keys()
 
 
-def test_what_the_model_does_not_use_is_not_turned_on_by_writing(bare):
+def test_unused_features_stay_off_when_restored(bare):
     config = _config(apply_rope_fusion=False)
-    host.fit_to_host(config)
-    assert host.without_host_values(config).apply_rope_fusion is False
+    host_compat.disable_unsupported(config)
+    assert host_compat.restore_model_values(config).apply_rope_fusion is False
 
 
-def test_a_field_that_was_set_again_keeps_what_it_was_set_to(bare):
+def test_field_set_after_the_override_keeps_its_value(bare):
     config = _config(moe_token_dispatcher_type="alltoall")
-    host.fit_to_host(config)
+    host_compat.disable_unsupported(config)
     assert config.moe_token_dispatcher_type == "allgather"
     config.moe_token_dispatcher_type = "flex"
-    assert host.without_host_values(config).moe_token_dispatcher_type == "flex"
+    assert host_compat.restore_model_values(config).moe_token_dispatcher_type == "flex"
 
 
 @pytest.mark.parametrize("made_with", [True, False])
-def test_a_layer_spec_is_made_for_the_host_and_written_for_transformer_engine(bare, made_with):
+def test_layer_spec_is_local_here_and_restored_for_te(bare, made_with):
     def spec(config, use_transformer_engine):
         return use_transformer_engine
 
     config = _config(transformer_layer_spec=functools.partial(spec, use_transformer_engine=made_with))
-    host.fit_to_host(config)
-    host.fit_to_host(config)
+    host_compat.disable_unsupported(config)
+    host_compat.disable_unsupported(config)
     assert config.transformer_layer_spec(config) is False
-    assert host.without_host_values(config).transformer_layer_spec(config) is True
+    assert host_compat.restore_model_values(config).transformer_layer_spec(config) is True
 
 
-def test_fitting_again_keeps_a_value_that_the_host_has_given(bare):
+def test_disabling_twice_keeps_the_model_value(bare):
     config = _config(moe_token_dispatcher_type="alltoall")
-    host.fit_to_host(config)
-    host.fit_to_host(config)
+    host_compat.disable_unsupported(config)
+    host_compat.disable_unsupported(config)
     assert config.moe_token_dispatcher_type == "allgather"
-    assert host.without_host_values(config).moe_token_dispatcher_type == "alltoall"
+    assert host_compat.restore_model_values(config).moe_token_dispatcher_type == "alltoall"
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda config: pickle.loads(pickle.dumps(config))])
-def test_a_copy_knows_the_model_s_values_and_its_fields_are_its_own(bare, copied):
+def test_copies_keep_model_values_independently(bare, copied):
     config = _config(moe_token_dispatcher_type="alltoall")
-    host.fit_to_host(config)
+    host_compat.disable_unsupported(config)
     other = copied(config)
-    for one in (config, other):
-        written = host.without_host_values(one)
+    for each in (config, other):
+        written = host_compat.restore_model_values(each)
         assert written.apply_rope_fusion and written.moe_token_dispatcher_type == "alltoall"
-    host.switch(other, "fp8", "e4m3")
-    assert host.without_host_values(other).fp8 is None and config.fp8 is None
-    assert "fp8" not in vars(config)[host._HOST_VALUES]
+    host_compat.override_for_host(other, "fp8", "e4m3")
+    assert host_compat.restore_model_values(other).fp8 is None and config.fp8 is None
+    assert "fp8" not in vars(config)[host_compat._HOST_VALUES]
 
 
 @pytest.mark.parametrize("value", [None, 3, "text", [1], {"_host_values": 1}, int, _config, SimpleNamespace(a=1)])
-def test_any_other_value_is_written_as_it_is(value):
-    assert host.without_host_values(value) is value
+def test_other_values_are_returned_unchanged(value):
+    assert host_compat.restore_model_values(value) is value
 
 
-def test_switching_to_the_value_it_has_remembers_nothing():
+def test_override_with_the_current_value_stores_nothing():
     config = _config(use_cpu_initialization=False)
-    host.switch(config, "use_cpu_initialization", True)
+    host_compat.override_for_host(config, "use_cpu_initialization", True)
     config.use_cpu_initialization = True
-    host.switch(config, "use_cpu_initialization", True)
-    assert host.without_host_values(config).use_cpu_initialization is True
+    host_compat.override_for_host(config, "use_cpu_initialization", True)
+    assert host_compat.restore_model_values(config).use_cpu_initialization is True

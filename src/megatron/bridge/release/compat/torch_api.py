@@ -1,0 +1,87 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Private or unstable API of torch, seen in torch 2.6 to 2.14."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.distributed import DistError, HashStore  # type: ignore[attr-defined,unused-ignore]
+from torch.distributed.checkpoint.api import CheckpointException
+
+# Position of an entry in a file of a checkpoint, which torch pickles into .metadata.
+from torch.distributed.checkpoint.filesystem import _StorageInfo as StorageInfo
+
+# torch.save() writes a tensor's header and skips its bytes, which the caller writes.
+from torch.serialization import skip_data
+
+# The only place where a tensor's device can be set in operations that torch.device() does not affect.
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+__all__ = [
+    "CheckpointException",
+    "DistError",
+    "HashStore",
+    "StorageInfo",
+    "TorchDispatchMode",
+    "checkpoint_causes",
+    "has_device_argument",
+    "is_modified",
+    "map_module",
+    "shares_storage",
+    "skip_data",
+]
+
+
+def checkpoint_causes(error: BaseException) -> list[BaseException]:
+    """Return the cause on each rank, by rank, of a `CheckpointException`; nothing for other errors.
+
+    `CheckpointException` is not an `Exception`, and its message contains tracebacks.
+    """
+    return [cause for _, (cause, _) in sorted(getattr(error, "failures", {}).items())]
+
+
+def has_device_argument(operation: Any) -> bool:
+    """Return whether an operation that `TorchDispatchMode` intercepts has an argument for the device."""
+    return any(argument.name == "device" for argument in operation._schema.arguments)
+
+
+def is_modified(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor was modified in place since it was created: autograd counts the changes."""
+    return bool(tensor._version)
+
+
+def shares_storage(tensor: torch.Tensor, other: torch.Tensor) -> bool:
+    """Return whether two tensors have one storage. Meta tensors have no data pointer that could tell."""
+    return bool(tensor.untyped_storage()._cdata == other.untyped_storage()._cdata)
+
+
+def map_module(module: torch.nn.Module, function: Callable[[torch.Tensor], torch.Tensor]) -> torch.nn.Module:
+    """Return a copy of a module and its submodules, whose parameters and buffers are replaced by a function's results.
+
+    Unlike `copy.deepcopy`, it does not copy the tensors first.
+    """
+    mapped = copy.copy(module)
+    mapped._modules = {
+        name: None if child is None else map_module(child, function) for name, child in module._modules.items()
+    }
+    mapped._parameters = {
+        name: None if parameter is None else torch.nn.Parameter(function(parameter), requires_grad=False)
+        for name, parameter in module._parameters.items()
+    }
+    mapped._buffers = {name: None if buffer is None else function(buffer) for name, buffer in module._buffers.items()}
+    return mapped

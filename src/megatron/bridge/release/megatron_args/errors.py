@@ -1,0 +1,69 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Errors about the args of a checkpoint.
+
+Importing this module imports neither torch nor Megatron Core.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from megatron.bridge.release.errors import OptionFormat, ReleaseError
+from megatron.bridge.release.rope_factor import BUILT_IN_ROPE_SCALING_FACTOR
+
+
+@dataclass(eq=False)
+class UnknownRopeFactorError(ReleaseError):
+    """A checkpoint does not record which rope scaling factor its training applied.
+
+    Attributes:
+        factor: The factor in the checkpoint's args.
+    """
+
+    factor: float
+
+    def text(self, option: OptionFormat) -> str:
+        """See `Message`."""
+        return (
+            f"Unknown rope scaling factor: the checkpoint's args contain rope_scaling_factor={self.factor!r}, which "
+            "Megatron-LM's own scripts ignore, and do not record which factor the training applied. Pass "
+            f"{option('rope_scaling_factor')} with {BUILT_IN_ROPE_SCALING_FACTOR:g} if its script was unmodified, with "
+            f"{self.factor!r} if it was corrected."
+        )
+
+
+@dataclass(eq=False)
+class ArgsError(ReleaseError):
+    """The args of a checkpoint do not describe how it was trained.
+
+    Attributes:
+        names: The arguments that are missing or have another type.
+        value: Value of an argument that has another type.
+    """
+
+    names: tuple[str, ...]
+    problem: Literal["missing", "not a number", "not finite"]
+    value: Any = None
+
+    def text(self, option: OptionFormat) -> str:
+        """See `Message`."""
+        names = ", ".join(self.names)
+        problem = f"lack {names}"
+        if self.problem != "missing":
+            problem = f"contain {names}={self.value!r}, which is {self.problem}"
+        return (
+            f"The checkpoint's args {problem}, so it is unknown how the model was trained. Save the checkpoint with "
+            "Megatron-LM or Megatron-Bridge."
+        )

@@ -1,0 +1,109 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Replacements for CUDA calls of Megatron Core and Bridge, for hosts without CUDA and for computing on the CPU."""
+
+import functools
+import queue
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from types import SimpleNamespace
+from typing import Any, ParamSpec, TypeVar
+from unittest import mock
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from megatron.bridge.release.compat.megatron_core_api import RESULTS_QUEUE, CudaRNGStatesTracker, core_writer
+from megatron.bridge.utils.common_utils import get_local_rank_preinit  # type: ignore[attr-defined,unused-ignore]
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def distributed_backend() -> str:
+    """Return the torch.distributed backend for this host: ``nccl`` with CUDA, else ``gloo``."""
+    return "nccl" if torch.cuda.is_available() else "gloo"
+
+
+def set_local_device() -> None:
+    """Make the local rank's CUDA device the current one. Does nothing without CUDA."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(get_local_rank_preinit())
+
+
+def _stay(tensor: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    """Replace `torch.Tensor.cuda`."""
+    return tensor
+
+
+def keep_on_cpu(build: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function that builds a model: without CUDA, tensors stay on the CPU.
+
+    Megatron Core moves a tied embedding that pipeline stages share to a CUDA device before it sums it with gloo, which
+    works on the CPU.
+    """
+
+    @functools.wraps(build)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        if torch.cuda.is_available():
+            return build(*args, **kwargs)
+        with mock.patch.object(torch.Tensor, "cuda", _stay):
+            return build(*args, **kwargs)
+
+    return wrapper
+
+
+@contextmanager
+def checkpointing_without_cuda() -> Iterator[None]:
+    """Save torch_dist checkpoints with Megatron Core's own writer on a host without CUDA. Does nothing with CUDA.
+
+    That writer synchronizes with a device, and returns its results through a queue of a process that it starts with
+    *spawn*, which would run a script without a ``__main__`` guard again. A synchronous save writes from threads of this
+    process, for which a queue of this process works. Releases have their own writer, which needs none of this.
+    """
+    if torch.cuda.is_available():
+        yield
+        return
+    with ExitStack() as replacements:
+        replacements.enter_context(mock.patch.object(torch.cuda, "synchronize", lambda device=None: None))
+        replacements.enter_context(mock.patch.object(torch.cuda, "current_device", lambda: "cpu"))
+        if (writer := core_writer()) is not None:
+            replacements.enter_context(mock.patch.object(writer, RESULTS_QUEUE, queue.Queue()))
+        yield
+
+
+class _CpuDevices(TorchFunctionMode):
+    """Replaces ``device="cuda"`` by the CPU."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if str(kwargs.get("device")).startswith("cuda"):
+            kwargs["device"] = "cpu"
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def computing_on_cpu() -> Iterator[None]:
+    """Build and run a model of Megatron Core on the CPU, on any host: replace its calls of CUDA that no option avoids."""
+    with (
+        mock.patch.object(torch.cuda, "current_device", lambda: "cpu"),
+        mock.patch.object(torch.cuda, "get_device_properties", lambda device=None: SimpleNamespace(major=9, minor=0)),
+        mock.patch.object(torch.Tensor, "cuda", _stay),
+        # It switches between CUDA generators for dropout, which is not used.
+        mock.patch.object(CudaRNGStatesTracker, "fork", lambda self, name="": nullcontext()),
+        _CpuDevices(),
+    ):
+        yield
