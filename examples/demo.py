@@ -121,7 +121,9 @@ def main() -> None:
     """Run the demo. The exit status is 0 only if everything agrees."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=REPOSITORY / "build/demo", help="directory for its files")
-    parser.add_argument("--pictures", type=Path, help="directory for pictures of the output: demo.svg, demo-output.svg")
+    parser.add_argument(
+        "--pictures", type=Path, help="directory for pictures of the output: demo.svg, demo-output.svg"
+    )
     options = parser.parse_args()
     console = Console(file=sys.stdout, record=True, width=110, highlight=False)
     picture = Console(file=io.StringIO(), record=True, width=110, highlight=False)

@@ -51,7 +51,7 @@ tensors. Under `torchrun`, each rank writes its share.""",
     "check": """\
 From a shell, `python -m megatron.bridge.release import HF_MODEL ROOT` makes a release, checks it, and prints the command
 that starts Megatron-LM; `export` goes back. `check ROOT` tells whether a release loads, in which readers, and how to start
-from it; `repair` makes a release of an import without rewriting a tensor, and `revert` undoes that.""",
+from it; `repair` converts an import to a release without rewriting a tensor.""",
 }
 
 

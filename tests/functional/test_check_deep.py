@@ -23,9 +23,19 @@ from safetensors.torch import load_file, save_file
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.errors import shell_option
 from megatron.bridge.release.repair.run import repair
 from megatron.bridge.release.verify import weights as comparing
+from megatron.bridge.release.verify.comparison_findings import (
+    DifferentShape,
+    DifferentTensor,
+    DifferentTensors,
+    EqualTensors,
+    UnmatchedParameters,
+    UnmatchedTensors,
+)
 from megatron.bridge.release.verify.dcp_metadata import read_metadata
+from megatron.bridge.release.verify.errors import MissingParametersError, ParameterShapesError
 from megatron.bridge.release.verify.streamed_weights import find_equal
 from megatron.bridge.release.verify.weights import compare
 from megatron.bridge.utils.single_process import conversion_process_group
@@ -35,25 +45,21 @@ def test_deep_finds_the_one_value_that_differs(tiny, hf, root, capsys):
     assert main(["check", str(root), "--deep", str(tiny.hf), "--json"]) == 0
     source = load_file(tiny.hf / "model.safetensors")
     report = json.loads(capsys.readouterr().out)
-    assert report["notes"] == [
-        f"{len(source)} tensors are equal to those of {tiny.hf}, bit by bit, cast to the dtype of the checkpoint."
-    ]
+    assert report["notes"] == [EqualTensors(len(source), str(tiny.hf)).text(shell_option)]
     name = "model.layers.1.mlp.up_proj.weight"
     source[name].view(torch.int16)[3, 5] ^= 1
     save_file(source, hf / "model.safetensors", metadata={"format": "pt"})
     assert main(["check", str(root), "--deep", str(hf), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
-    assert report["problems"] == [f"{name} differs from {hf} in 1 of {source[name].numel()} values"]
-    assert report["notes"] == [
-        f"{len(source) - 1} tensors are equal to those of {hf}, bit by bit, cast to the dtype of the checkpoint."
-    ]
+    assert report["problems"] == [DifferentTensor(name, str(hf), 1, source[name].numel()).text(shell_option)]
+    assert report["notes"] == [EqualTensors(len(source) - 1, str(hf)).text(shell_option)]
 
 
 def test_deep_tells_a_model_of_another_shape_and_one_that_is_not_there(tiny, root, tmp_path, capsys):
     other = make_tiny_llama(tmp_path / "hf", "eight-heads")
     assert main(["check", str(root), "--deep", str(other), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["problems"] == [
-        f"Not compared with {other}: {root} was imported from {tiny.hf}, not from {other} (different config fields: head_dim, "
+        f"The comparison with {other} failed: {root} was imported from {tiny.hf}, not from {other} (different config fields: head_dim, "
         "num_attention_heads, num_key_value_heads, tie_word_embeddings, vocab_size). Pass the source model."
     ]
     for path, expected in {
@@ -62,7 +68,7 @@ def test_deep_tells_a_model_of_another_shape_and_one_that_is_not_there(tiny, roo
         tmp_path: f"The model {tmp_path} is not a Hugging Face model: it has no config.json.",
     }.items():
         assert main(["check", str(root), "--deep", str(path)]) == 1
-        assert f"Not compared with {path}: {expected}" in capsys.readouterr().out
+        assert f"The comparison with {path} failed: {expected}" in capsys.readouterr().out
 
 
 def test_deep_sees_without_loading_it_that_a_release_is_what_an_import_writes(tiny, hf):
@@ -79,10 +85,9 @@ def test_deep_sees_without_loading_it_that_a_release_is_what_an_import_writes(ti
     assert equal.tensors - less.tensors == {f"{layer}{name}_proj.weight" for name in "qkv"}
     # What was not seen to be equal is compared by names.
     count = source[f"{layer}k_proj.weight"].numel()
-    assert compare(tiny.root / "release", str(hf)) == (
-        len(source) - 1,
-        [f"{layer}k_proj.weight differs from {hf} in 1 of {count} values"],
-    )
+    equal, (problem,) = compare(tiny.root / "release", str(hf))
+    assert equal == len(source) - 1
+    assert vars(problem) == vars(DifferentTensor(f"{layer}k_proj.weight", str(hf), 1, count))
 
 
 def test_deep_compares_names_and_shapes_before_values(tiny, tmp_path, monkeypatch):
@@ -90,26 +95,23 @@ def test_deep_compares_names_and_shapes_before_values(tiny, tmp_path, monkeypatc
     monkeypatch.setattr(comparing, "find_equal", lambda *_: pytest.fail("values were compared"))
     release = tiny.root / "release"
     more = save_random_model(tmp_path / "more", FAMILIES["Qwen3 (qk-norm)"].config)
-    with pytest.raises(ValueError) as caught:
+    attention = "decoder.layers.self_attention"
+    with pytest.raises(MissingParametersError) as raised:
         compare(release, str(more))
-    assert str(caught.value) == (
-        f"Different architecture: {release} does not contain the parameters decoder.layers.self_attention.k_layernorm.weight, "
-        "decoder.layers.self_attention.q_layernorm.weight. Pass the source model."
-    )
+    assert raised.value.folder == release
+    assert raised.value.names == (f"{attention}.k_layernorm.weight", f"{attention}.q_layernorm.weight")
     heads = make_tiny_llama(tmp_path / "heads", "eight-heads")
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ParameterShapesError) as raised:
         compare(release, str(heads))
-    assert str(caught.value) == (
-        f"Shape mismatch in 1 of 8 parameters: decoder.layers.self_attention.linear_qkv.weight is [2, 128, 64] in {release}, "
-        f"{heads} implies [2, 192, 64]. Pass the source model."
-    )
+    assert (raised.value.folder, raised.value.hf_model, raised.value.total) == (release, str(heads), 8)
+    assert raised.value.shapes == {f"{attention}.linear_qkv.weight": ((2, 128, 64), (2, 192, 64))}
 
 
 def test_deep_lists_many_differing_tensors_in_one_problem(tiny, tmp_path):
     other = make_tiny_llama(tmp_path / "hf", "gqa-untied", seed=1)
     equal, (problem,) = compare(tiny.root / "release", str(other))
-    assert equal == 0 and problem.startswith(f"21 of 21 tensors differ from {other}: ")
-    assert "model.layers.0…1.mlp.gate_proj.weight (2)" in problem and len(problem) < 1000
+    assert (equal, type(problem), len(problem.names), problem.total) == (0, DifferentTensors, 21, 21)
+    assert len(str(problem)) < 1000
 
 
 def test_deep_finds_a_tensor_of_which_the_checkpoint_has_only_the_beginning(tiny, hf):
@@ -117,10 +119,9 @@ def test_deep_finds_a_tensor_of_which_the_checkpoint_has_only_the_beginning(tiny
     shape = source[name].shape
     source[name] = torch.cat([source[name], source[name][:8]])
     save_file(source, hf / "model.safetensors", metadata={"format": "pt"})
-    assert compare(tiny.root / "release", str(hf)) == (
-        len(source) - 1,
-        [f"{name} is {tuple(shape)}, and {tuple(source[name].shape)} in {hf}"],
-    )
+    equal, (problem,) = compare(tiny.root / "release", str(hf))
+    assert equal == len(source) - 1
+    assert vars(problem) == vars(DifferentShape(name, str(hf), tuple(shape), tuple(source[name].shape)))
 
 
 def test_deep_compares_a_padded_vocabulary_and_takes_a_nan_for_itself(tmp_path):
@@ -156,10 +157,11 @@ def test_deep_names_what_only_one_of_the_two_has_however_little_it_loads_at_a_ti
     save_file(source, hf / "model.safetensors", metadata={"format": "pt"})
     equal, problems = compare(tiny.root / "release", str(hf))
     assert equal == len(source) - 1
-    assert problems == [
-        f"Parameters of the checkpoint without a tensor in {hf}: decoder.layers.1.mlp.linear_fc2.weight.",
-        f"Tensors of {hf} that the checkpoint does not contain: model.layers.0.self_attn.q_norm.weight.",
+    assert [(type(problem), problem.names) for problem in problems] == [
+        (UnmatchedParameters, ("decoder.layers.1.mlp.linear_fc2.weight",)),
+        (UnmatchedTensors, ("model.layers.0.self_attn.q_norm.weight",)),
     ]
+    assert not problems[1].may_be_waived
 
 
 def test_deep_ignores_what_an_import_ignores_and_says_what_one_may_let_go(tmp_path):
@@ -177,10 +179,8 @@ def test_deep_ignores_what_an_import_ignores_and_says_what_one_may_let_go(tmp_pa
     AutoBridge.import_ckpt(hf, root, release=True, allow_unused_tensors=["*.q_norm.weight"])
     equal, problems = compare(root / "release", str(hf))
     assert equal == len(own)
-    assert problems == [
-        f"Tensors of {hf} that the checkpoint does not contain: model.layers.0…1.self_attn.q_norm.weight (2). No parameter "
-        "corresponds to them; the import may have skipped them (allow_unused_tensors)."
-    ]
+    (problem,) = problems
+    assert (problem.names, problem.may_be_waived) == (tuple(let_go), True)
 
 
 def test_deep_reads_no_checkpoint_of_which_the_common_state_is_damaged(tiny, root, capsys):
@@ -188,4 +188,4 @@ def test_deep_reads_no_checkpoint_of_which_the_common_state_is_damaged(tiny, roo
     assert main(["check", str(root), "--deep", str(tiny.hf), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert all(problem.endswith(f"repair {root}") for problem in report["problems"])
-    assert f"Not compared with {tiny.hf}: fix the problems first." in report["notes"]
+    assert f"Skipped --deep {tiny.hf}: fix the problems first." in report["notes"]

@@ -20,6 +20,7 @@ from megatron.bridge.release.__main__ import main
 from megatron.bridge.release.manifest import write_manifest
 from megatron.bridge.release.repair.run import repair
 from megatron.bridge.release.verify.check import check
+from megatron.bridge.release.verify.findings import UnknownSourceModel
 
 
 def test_made_of_another_model_is_a_problem(tiny, other, root, capsys):
@@ -41,17 +42,15 @@ def test_made_of_is_not_asked_where_there_is_no_release(default, tmp_path, capsy
         report = json.loads(capsys.readouterr().out)
         (problem,) = report["problems"]
         assert "a/model" not in problem
-        assert report["notes"][-1] == "Source model not compared with a/model: fix the problems first."
+        assert report["notes"][-1] == "Skipped --made-of a/model: fix the problems first."
 
 
 def test_a_release_that_does_not_say_what_it_was_made_of_is_noted_and_repair_asks_its_run_config(tiny, root, capsys):
     (root / "release/source.json").unlink()
     write_manifest(root / "release")
     report = check(root)
-    assert report.passed and report.made_of is None
-    assert report.notes == [
-        f"{root}/release does not record its source model. python -m megatron.bridge.release repair {root}"
-    ]
+    assert report.passed and report.source_model is None
+    assert [(type(note), note.repair) for note in report.notes] == [(UnknownSourceModel, root)]
     assert main(["check", str(root), "--made-of", str(tiny.hf)]) == 1
     assert "does not record its source model, which may not be" in capsys.readouterr().out
     steps = repair(root)
@@ -64,6 +63,6 @@ def test_a_damaged_record_of_the_model_is_written_anew(tiny, root):
     (root / "release/source.json").write_text("{")
     write_manifest(root / "release")
     (problem,) = check(root).problems
-    assert problem.startswith(f"{root}/release/source.json cannot be read: ")
+    assert (problem.file, problem.status) == (root / "release/source.json", "corrupt")
     repair(root)
-    assert check(root).passed and check(root).made_of == str(tiny.hf)
+    assert check(root).passed and check(root).source_model == str(tiny.hf)

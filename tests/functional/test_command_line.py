@@ -64,24 +64,23 @@ def test_an_import_says_what_it_does_and_what_there_is_and_nothing_else(tiny, tm
     lines = run.stdout.splitlines()
     assert lines[0] == f"{root}/" and any(line.startswith("├── latest_checkpointed_iteration.txt ") for line in lines)
     assert any("upstream's" in line and " no " in line for line in lines)
-    (proof,) = [line for line in lines if line.startswith("note: Megatron-LM computes what ")]
-    assert f"{tiny.hf} does: with all " in proof
+    assert any(line.startswith(f"note: Logits match {tiny.hf}: ") for line in lines)
     assert lines[-1].startswith("  torchrun pretrain_gpt.py --num-layers=")
     assert f" --load {root} --exit-on-missing-checkpoint " in lines[-1]
 
 
 def test_json_alone_is_on_stdout_and_verbose_shows_the_libraries_on_stderr(tiny, tmp_path):
-    run = _run("import", tiny.hf, tmp_path / "root", "--json", "--verbose", "--no-proof")
+    run = _run("import", tiny.hf, tmp_path / "root", "--json", "--verbose", "--no-logit-check")
     assert run.returncode == 0, run.stderr
     report = json.loads(run.stdout)
-    assert report["loadable"] is True and report["layout"] == "release" and "proof" not in report
+    assert report["loadable"] is True and report["layout"] == "release" and "logit_check" not in report
     assert "Megatron" in run.stderr and len(run.stderr.splitlines()) > 5
 
 
 def test_json_has_the_proof(tiny, tmp_path, capfd):
     assert main(["import", str(tiny.hf), str(tmp_path / "root"), "--json"]) == 0
-    proof = json.loads(capfd.readouterr().out)["proof"]
-    assert proof["agrees"] is True and proof["layers"] == proof["of_layers"] > 0
+    found = json.loads(capfd.readouterr().out)["logit_check"]
+    assert found["matches"] is True and found["layers"] == found["total_layers"] > 0
 
 
 def test_interrupted_in_the_proof_it_says_that_the_release_is_there(tiny, tmp_path, capfd, monkeypatch):
@@ -112,12 +111,12 @@ def test_a_config_that_only_its_own_code_reads_is_imported_on_request_and_not_pr
     assert "pass --trust-remote-code to run it" in capfd.readouterr().err and not root.exists()
     run = _run("import", hf, root, "--trust-remote-code", HF_MODULES_CACHE=str(tmp_path / "code"))
     assert run.returncode == 0, run.stderr
-    assert "does: its config is read by its own Python code, which no proof runs.\n" in run.stdout
+    assert ": it needs trust_remote_code, which the logit check does not run.\n" in run.stdout
 
 
 def test_a_warning_is_one_line_without_a_file_name(hf, tmp_path, capfd):
     change_config(hf, tempering=3)
-    assert main(["import", str(hf), str(tmp_path / "root"), "--no-proof"]) == 0
+    assert main(["import", str(hf), str(tmp_path / "root"), "--no-logit-check"]) == 0
     (warning,) = [line for line in capfd.readouterr().err.splitlines() if "tempering" in line]
     assert (
         warning == f"warning: Unknown fields of the config of {hf}, which the release may not support: tempering (3)"
@@ -214,7 +213,7 @@ def test_an_export_of_a_damaged_release_is_refused_and_leaves_nothing(tiny, tmp_
     shown = capfd.readouterr()
     assert (
         shown.out == ""
-        and shown.err.startswith(f"error: {damaged} has another checksum")
+        and shown.err.startswith(f"error: {damaged} is corrupt (checksum mismatch)")
         and shown.err.count("\n") == 1
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["root"]
@@ -239,7 +238,7 @@ def test_an_export_that_cannot_read_the_checkpoint_says_so_in_one_line(tiny, tmp
 def test_overwrite_replaces_the_release(tiny, other, tmp_path, capfd):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
     assert main(["import", str(other.hf), str(root), "--overwrite", "--json"]) == 0
-    assert json.loads(capfd.readouterr().out)["made_of"] == str(other.hf)
+    assert json.loads(capfd.readouterr().out)["source_model"] == str(other.hf)
     assert tree(root) == tree(other.root) and (root / TRACKER).read_text() == "release"
 
 

@@ -28,7 +28,7 @@ from roots import stored_args
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.source.safetensors_index import read_headers
 from megatron.bridge.release.validation.config_rules import FAMILIES
-from megatron.bridge.release.verify.logits import prove
+from megatron.bridge.release.verify.logits import compare_logits
 
 
 # Past the longest position, the window and the original length of every model here.
@@ -238,8 +238,8 @@ def _model(folder: Path, case: Case) -> Path:
 def test_what_is_carried_computes_the_same(tmp_path, case):
     hf = _model(tmp_path, case)
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
-    proof = prove(tmp_path / "root", hf, positions=POSITIONS)
-    assert proof.unproven is None and proof.difference <= LOGITS_BOUND, str(proof)
+    comparison = compare_logits(tmp_path / "root", hf, positions=POSITIONS)
+    assert comparison.skipped is None and comparison.difference <= LOGITS_BOUND, str(comparison)
     # Nothing is dropped where logits are compared.
     assert _dropout(tmp_path / "root") == case.values.get("attention_dropout", 0.0)
 
@@ -258,10 +258,10 @@ def _let_through(hf: Path, root: Path, case: Case) -> str:
         assert _dropout(root) != case.values["attention_dropout"]
         return OTHER_ARGS
     try:
-        proof = prove(root, hf, positions=POSITIONS)
+        comparison = compare_logits(root, hf, positions=POSITIONS)
     except ValueError:
         return NOT_LOADED
-    assert proof.unproven is None and not proof.difference <= LOGITS_BOUND, str(proof)
+    assert comparison.skipped is None and not comparison.difference <= LOGITS_BOUND, str(comparison)
     return ANOTHER_FUNCTION
 
 

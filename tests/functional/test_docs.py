@@ -190,14 +190,13 @@ def test_launch_prints_what_the_page_says(tiny, tmp_path, command):
     assert "--num-layers" in printed and f"{tiny.root}/release/tokenizer" in printed
 
 
-def test_upstreams_import_is_repaired_checked_and_reverted(default, tiny, tmp_path):
+def test_upstreams_import_is_repaired_and_checked(default, tiny, tmp_path):
     root = Path(shutil.copytree(default, tmp_path / "root"))
-    before = tree(root)
     for command in CHECKS:
         _shell(_filled(command, OUT=root, HF_MODEL=tiny.hf), tmp_path)
         if command.endswith("repair OUT"):
             assert (root / TRACKER).read_text() == "release" and f"release/{'common.pt'}" in tree(root)
-    assert CHECKS[-1].startswith("megatron-bridge-release revert") and tree(root) == before
+    assert any(command.endswith("--compute HF_MODEL") for command in CHECKS)
 
 
 def test_the_quick_start_trains_and_comes_back(smollm2, tmp_path):

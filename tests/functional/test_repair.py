@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""`repair` turns what upstream and hooks leave into the release that an import writes; `revert` turns it back."""
+"""`repair` converts imports of upstream's, and those modified by a hook, to releases."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ from roots import SHARD, contents, stored_args, tree
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.__main__ import main
 from megatron.bridge.release.layout import TRACKER
-from megatron.bridge.release.repair.run import repair, revert
+from megatron.bridge.release.repair.run import repair
 from megatron.bridge.release.verify.check import check
 
 
@@ -103,7 +103,7 @@ def test_a_tokenizer_that_was_given_relative_to_another_folder_is_the_copy_in_th
     root = tmp_path / "here/root"
     args = stored_args(root)
     assert os.path.isabs(args.tokenizer_model) and os.path.samefile(args.tokenizer_model, root / "release/tokenizer")
-    assert check(root).passed and check(root).made_of == "hf"
+    assert check(root).passed and check(root).source_model == "hf"
 
 
 def test_a_vocabulary_that_upstream_does_not_pad_is_recorded_as_it_is(tmp_path):
@@ -119,32 +119,6 @@ def test_a_vocabulary_that_upstream_does_not_pad_is_recorded_as_it_is(tmp_path):
         expected = megatron_tensors(load_hf(hf), 500)
         found = dict(model.named_parameters())
         assert all(torch.equal(found[name].float(), tensor) for name, tensor in expected.items())
-
-
-def test_revert_gives_upstreams_import_back_byte_for_byte(default, tmp_path, capsys):
-    root = Path(shutil.copytree(default, tmp_path / "root"))
-    repair(root)
-    repaired = contents(root)
-    assert main(["revert", str(root), "--dry-run"]) == 0
-    assert contents(root) == repaired
-    assert main(["revert", str(root)]) == 0
-    assert contents(root) == contents(default)
-    capsys.readouterr()
-    assert main(["revert", str(root)]) == 0
-    assert capsys.readouterr().out == "nothing to do\n"
-    repair(root)
-    assert contents(root) == repaired
-
-
-def test_an_import_that_is_reverted_has_upstreams_files_and_bridge_reads_it(tiny, default, tmp_path):
-    root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
-    revert(root)
-    # Upstream writes its tensors to one file.
-    tensors = {f"iter_0000000/{file.name}" for file in (tiny.root / "release").glob("*.distcp")}
-    more = tensors | {"iter_0000000/tokenizer/config.json"}
-    assert contents(root).keys() == contents(default).keys() - {f"iter_0000000/{SHARD}"} | more
-    assert (root / TRACKER).read_text() == "0"
-    assert_exported(tiny.hf, root, tmp_path / "hf")
 
 
 def test_a_file_may_have_any_name(default, tmp_path):

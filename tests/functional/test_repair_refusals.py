@@ -116,29 +116,31 @@ def _linked_tracker(root: Path) -> None:
 
 
 REFUSED = {
-    _changed_config("  num_layers: 2\n", "  num_layers: 99\n"): "args say 99 by 64 by 64. Import the model again.",
-    _changed_config("  ffn_hidden_size: 96\n", "  other: 1\n"): "args.ffn_hidden_size is None, no number.",
+    _changed_config(
+        "  num_layers: 2\n", "  num_layers: 99\n"
+    ): "has shape [2, 64, 64], args imply [99, 64, 64]). Import the model again.",
+    _changed_config("  ffn_hidden_size: 96\n", "  other: 1\n"): "(args.ffn_hidden_size must be an integer, got None).",
     _changed_config(
         "  _target_: megatron.bridge.models.gpt_provider.GPTModelProvider\n", "  x: 1\n"
     ): "KeyError: '_targ",
     _changed_config(
         "  tensor_model_parallel_size: 1\n  tensor_parallel", "  tensor_model_parallel_size: 0\n  tensor_parallel"
-    ): "does not describe",
+    ): "does not match the checkpoint",
     _notes_beside_a_linked_copy: "contains more than one checkpoint: iter_0000000, release.",
-    _pipe: "pipe.json is a link, or no file: it is not followed. Put the file itself there.",
-    _list_of_steps: "train_state.pt is no train state (train_state.pt cannot be read: it holds a list)",
+    _pipe: "tokenizer/pipe.json. Replace them with regular files.",
+    _list_of_steps: "train_state.pt is corrupt (it contains a list, not a dictionary)",
     _linked_tracker: f"{TRACKER} is a link, or no file: it is not followed. Put the file itself there.",
-    _trained: "contains checkpoints of a training (iter_0000100), not only an import.",
-    _tracker_of_a_training: "says 100: training has gone on in it, and its checkpoint is not there. Restore that, or",
-    _at_iteration_5: "iter_0000000 is a checkpoint of a training: it is at iteration 5.",
-    _with_optimizer_state: "iter_0000000 is a checkpoint of a training: it contains optimizer state.",
+    _trained: "contains training checkpoints (iter_0000100). repair only converts imports",
+    _tracker_of_a_training: "contains 100, but the checkpoint of that training does not exist. Restore it, or",
+    _at_iteration_5: "iter_0000000 is a training checkpoint: its iteration is 5.",
+    _with_optimizer_state: "iter_0000000 is a training checkpoint: it contains optimizer state.",
     _two_checkpoints: "contains more than one checkpoint: iter_0000000, release. Move away those that you do not want",
     _two_nested: "contains more than one checkpoint: release, release/iter_0000000. Move away those",
     _no_run_config: "run_config.yaml is missing. Restore it from a copy, or import the model again.",
-    _unknown_model: "run_config.yaml names the model 'os.system', which this Megatron-Bridge does not know.",
-    _cut: f"{SHARD} has 1000 bytes and should have ",
-    _half_a_copy: "release contains no checkpoint, but files. Move it away, and run the repair again.",
-    _nothing: "contains no checkpoint. Import the model again, or give another folder.",
+    _unknown_model: "Unknown model class 'os.system' in ",
+    _cut: f"{SHARD} is truncated (1000 bytes, expected ",
+    _half_a_copy: "release contains files but no checkpoint. Move it away and run the repair again.",
+    _nothing: "contains no checkpoint. Import the model again, or pass another directory.",
 }
 
 

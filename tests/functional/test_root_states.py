@@ -27,8 +27,8 @@ from hypothesis import strategies as st
 from roots import visible_contents
 
 from megatron.bridge.release.__main__ import main
-from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
-from megatron.bridge.release.repair.run import repair, revert
+from megatron.bridge.release.layout import ADDED_FILES, TRACKER, TRAIN_STATE_TRACKER
+from megatron.bridge.release.repair.run import repair
 from megatron.bridge.release.verify.check import check
 from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
 
@@ -81,12 +81,13 @@ missing = st.sampled_from(
 def sources(tiny, other, default, tmp_path_factory) -> dict[str, Path]:
     """Checkpoint folders to fill roots with."""
     folder = tmp_path_factory.mktemp("sources")
-    another = Path(shutil.copytree(other.root, folder / "another"))
-    revert(another)
+    another = Path(shutil.copytree(other.root / "release", folder / "another"))
+    for name in ("common.pt", *ADDED_FILES):
+        (another / name).unlink()
     return {
         "a release": tiny.root / "release",
         "an import": default / "iter_0000000",
-        "another import": another / "iter_0000000",
+        "another import": another,
     }
 
 
@@ -137,7 +138,7 @@ def _try(root: Path) -> str:
         assert str(root) in str(error)
     report = check(root)
     assert main(["check", str(root), "--json"]) == (0 if report.passed else 1)
-    assert report.passed or report.problems and all(problem.strip() for problem in report.problems)
+    assert report.passed or report.problems and all(str(problem).strip() for problem in report.problems)
     planned = main(["repair", str(root), "--dry-run"])
     assert visible_contents(root) == before
 

@@ -30,7 +30,7 @@ from warm import programs
 from workers import EXAMPLES, SUPPORT, WITHOUT_CUDA
 
 from megatron.bridge.release.layout import TRACKER
-from megatron.bridge.release.verify.launch_flags import launch_flags
+from megatron.bridge.release.verify.launch import launch_flags
 
 
 TOKENS = torch.arange(40)[None]
@@ -84,7 +84,7 @@ def batch(tmp_path):
 
 def test_two_nodes_import_one_release_and_train_it(tiny, tmp_path, batch):
     root = tmp_path / "root"
-    said = batch("import.sbatch", tiny.hf, root, "--no-proof")
+    said = batch("import.sbatch", tiny.hf, root, "--no-logit-check")
     assert said.count("Importing ") == 1 and said.count("torchrun pretrain_gpt.py ") == 1
     assert {"release/__0_0.distcp", "release/__1_0.distcp"} < set(tree(root))
     with megatron_lm(

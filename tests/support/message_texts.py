@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import megatron.bridge.release
-from megatron.bridge.release.errors import Message, ReleaseError, ReleaseWarning, python_option, shell_option
+from megatron.bridge.release.errors import Message, python_option, shell_option
 
 
 _PACKAGE = megatron.bridge.release.__name__
@@ -29,16 +29,20 @@ def classes() -> list[type[Message]]:
     """Return the classes of messages, sorted by their modules and names."""
     importlib.import_module("megatron.bridge.utils.te_requirements")
     for module in pkgutil.walk_packages(megatron.bridge.release.__path__, f"{_PACKAGE}."):
-        if module.name.endswith(".errors"):
+        if module.name.endswith(("errors", "findings")):
             importlib.import_module(module.name)
     found: dict[type[Message], None] = {}
     remaining: list[type[Message]] = [Message]
     while remaining:
         found |= dict.fromkeys(remaining)
         remaining = [sub for cls in remaining for sub in cls.__subclasses__()]
-    bases = (Message, ReleaseError, ReleaseWarning)
     return sorted(
-        (cls for cls in found if cls not in bases and cls.__module__.startswith("megatron.bridge.")),
+        # Bases are no dataclasses.
+        (
+            cls
+            for cls in found
+            if "__dataclass_fields__" in vars(cls) and cls.__module__.startswith("megatron.bridge.")
+        ),
         key=lambda cls: (cls.__module__, cls.__qualname__),
     )
 
@@ -71,6 +75,8 @@ def _values(name: str, hint: Any) -> list[Any]:
         return [False, True]
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return list(hint)
+    if isinstance(hint, type) and issubclass(hint, Exception):
+        return [ValueError(f"<{name}>")]
     if hint is Path:
         return [Path(f"/{name}")]
     return [2] if hint in (int, float) else [f"<{name}>"]

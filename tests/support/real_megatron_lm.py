@@ -52,7 +52,7 @@ from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
 from megatron.bridge.release.rope_factor import BUILT_FACTOR, ENTRY_POINT_FLAG
 from megatron.bridge.release.verify.check import check
 from megatron.bridge.release.verify.dcp_metadata import read_args
-from megatron.bridge.release.verify.launch_flags import RUN_FLAGS
+from megatron.bridge.release.verify.launch import RUN_FLAGS
 
 
 _USER_FLAGS = ("--save", "/tmp", "--micro-batch-size", "1", "--train-iters", "1", "--lr", "1e-5", "--mock-data")

@@ -27,7 +27,7 @@ import message_texts
 
 
 DOCS = Path(__file__).parents[2] / "docs"
-_COMMANDS = ("", "import", "export", "check", "launch", "repair", "revert")
+_COMMANDS = ("", "import", "export", "check", "launch", "repair")
 
 
 def config_fields(page: str) -> str:

@@ -24,6 +24,8 @@ import pytest
 
 from megatron.bridge.release.__main__ import main
 from megatron.bridge.release.layout import TRAIN_STATE_TRACKER
+from megatron.bridge.release.verify.comparison_findings import LogitComparison
+from megatron.bridge.release.verify.findings import MissingContent
 
 
 def _usage_error(capsys, *arguments: str) -> str:
@@ -36,7 +38,7 @@ def _usage_error(capsys, *arguments: str) -> str:
     return shown.err
 
 
-@pytest.mark.parametrize("command", ["check", "repair", "revert"])
+@pytest.mark.parametrize("command", ["check", "repair"])
 def test_a_command_without_a_root_or_with_two_is_wrong(capsys, command):
     assert "the following arguments are required: ROOT" in _usage_error(capsys, command)
     assert "unrecognized arguments: b" in _usage_error(capsys, command, "a", "b")
@@ -54,9 +56,8 @@ def test_no_command_and_an_unknown_one_are_wrong(capsys):
         ("launch", "--dry-run"),
         ("import", "--format"),
         ("export", "--overwrite"),
-        ("revert", "--deep"),
         ("repair", "--made-of"),
-        ("revert", "--compute"),
+        ("repair", "--compute"),
     ],
 )
 def test_an_option_of_another_command_is_wrong(capsys, command, option):
@@ -64,7 +65,7 @@ def test_an_option_of_another_command_is_wrong(capsys, command, option):
     assert f"unrecognized arguments: {option}" in _usage_error(capsys, command, *words, option)
 
 
-@pytest.mark.parametrize("option", ["--overwrit", "--no-pro", "--trust"])
+@pytest.mark.parametrize("option", ["--overwrit", "--no-log", "--trust"])
 def test_a_misspelt_option_is_no_abbreviation(capsys, option):
     assert f"unrecognized arguments: {option}" in _usage_error(capsys, "import", "hf", "root", option)
 
@@ -87,7 +88,7 @@ def test_help_is_no_error_and_names_the_commands(capsys):
     with pytest.raises(SystemExit) as error:
         main(["--help"])
     shown = capsys.readouterr().out
-    commands = ("import", "export", "check", "launch", "repair", "revert")
+    commands = ("import", "export", "check", "launch", "repair")
     assert error.value.code == 0 and all(f"    {command} " in shown for command in commands)
     for command in commands:
         with pytest.raises(SystemExit):
@@ -135,13 +136,13 @@ def test_a_release_that_loads_is_shown_with_its_files_its_readers_and_its_launch
     ]
     for name in ("__0_0.distcp", "tokenizer/tokenizer.json"):
         (row,) = [line for line in lines if f" {name} " in line]
-        assert f" {(release.folder / name).stat().st_size:,} " in row and " as written " in row
+        assert f" {(release.folder / name).stat().st_size:,} " in row and " ok " in row
     (row,) = [line for line in lines if "upstream's" in line]
-    assert " no " in row and "it does not support release checkpoints" in row
-    (launch,) = [at for at, line in enumerate(lines, 1) if line.startswith("Start Megatron-LM from it")]
+    assert " no " in row and "does not support releases" in row
+    (launch,) = [at for at, line in enumerate(lines, 1) if line.startswith("To start Megatron-LM, run this")]
     assert lines[launch].startswith("  torchrun pretrain_gpt.py --num-layers=2 --hidden-size=4 --ffn-hidden-size=5 ")
     assert f" --load {release.root} --exit-on-missing-checkpoint " in lines[launch]
-    assert lines[-1] == "It loads."
+    assert lines[-1] == "OK: the checkpoint can be loaded."
 
 
 def test_problems_are_numbered_and_the_readers_refer_to_them(release, capsys):
@@ -151,18 +152,18 @@ def test_problems_are_numbered_and_the_readers_refer_to_them(release, capsys):
     (release.folder / "megatron_lm_args.txt").write_text("--other=1\n")
     assert main(["check", str(release.root)]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1] == "tracker: none" and lines[2] == "source model: not recorded"
+    assert lines[1] == "tracker: missing" and lines[2] == "source model: unknown"
     problems = [line for line in lines if line.startswith("problem ")]
     assert problems[0].startswith(f"problem 1: {release.root} has no latest_checkpointed_iteration.txt")
-    assert problems[1].startswith(f"problem 2: {release.folder}/megatron_lm_args.txt has another checksum")
+    assert problems[1].startswith(f"problem 2: {release.folder}/megatron_lm_args.txt is corrupt (checksum mismatch)")
     assert sum(" problem 1 " in line for line in lines if not line.startswith("problem")) == 4
     assert any(line.startswith(f"note: {release.folder} does not record its source model") for line in lines)
-    assert lines[-1] == "Problems: 2." and not any("Start Megatron-LM" in line for line in lines)
+    assert lines[-1] == "2 problems found." and not any("To start Megatron-LM" in line for line in lines)
 
 
 def test_json_has_the_steps_of_a_repair_and_whether_they_are_done(release, capsys):
     release.tracker.write_text("relea")
-    steps = ["latest_checkpointed_iteration.txt: 'relea' becomes 'release'"]
+    steps = ["set latest_checkpointed_iteration.txt to 'release' (was 'relea')"]
     for words, done in ((["--dry-run"], False), ([], True)):
         assert main(["repair", str(release.root), "--json", *words]) == 0
         told = {"root": str(release.root), "steps": steps, "done": done}
@@ -173,8 +174,8 @@ def test_json_has_the_steps_of_a_repair_and_whether_they_are_done(release, capsy
 def test_json_has_all_of_the_report(release, capsys):
     assert main(["check", str(release.root), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["loadable"] is True and report["problems"] == [] and "proof" not in report
-    assert {file["name"]: file["verified"] for file in report["files"]}["common.pt"] is True
+    assert report["loadable"] is True and report["problems"] == [] and "logit_check" not in report
+    assert {file["name"]: file["is_verified"] for file in report["files"]}["common.pt"] is True
     release.tracker.write_text("relea")
     assert main(["check", str(release.root), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
@@ -201,8 +202,8 @@ def test_made_of_is_answered_by_the_record(release, capsys):
 def test_made_of_is_not_asked_where_there_is_no_release(tmp_path, capsys):
     assert main(["check", str(tmp_path), "--made-of", "org/name"]) == 1
     shown = capsys.readouterr().out
-    assert "note: Source model not compared with org/name: fix the problems first.\n" in shown
-    assert shown.endswith("Problems: 1.\n")
+    assert "note: Skipped --made-of org/name: fix the problems first.\n" in shown
+    assert shown.endswith("1 problem found.\n")
 
 
 def _cut_shard(release) -> None:
@@ -224,22 +225,21 @@ def test_what_is_damaged_is_neither_compared_nor_computed_with(release, spoil, c
     assert main(["check", str(release.root), *options]) == 1
     report = json.loads(capsys.readouterr().out)
     assert report["notes"][-2:] == [
-        "Not compared with org/name: fix the problems first.",
-        "Not computed with org/name: fix the problems first.",
+        "Skipped --deep org/name: fix the problems first.",
+        "Skipped --compute org/name: fix the problems first.",
     ]
-    assert not any("Not com" in problem for problem in report["problems"]) and "proof" not in report
+    assert not any("failed" in problem for problem in report["problems"]) and "logit_check" not in report
 
 
 def test_a_release_with_problems_that_stop_no_reading_is_not_computed_with(release, capsys):
     (release.root / TRAIN_STATE_TRACKER).unlink()
     assert main(["check", str(release.root), "--compute", "org/name", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
-    assert report["notes"] == ["Not computed with org/name: fix the problems first."]
+    assert report["notes"] == ["Skipped --compute org/name: fix the problems first."]
 
 
-@pytest.mark.parametrize("command", ["repair", "revert"])
-def test_what_is_refused_is_one_line_on_stderr(tmp_path, command, capsys):
-    assert main([command, str(tmp_path / "gone")]) == 1
+def test_what_is_refused_is_one_line_on_stderr(tmp_path, capsys):
+    assert main(["repair", str(tmp_path / "gone")]) == 1
     shown = capsys.readouterr()
     assert shown.out == "" and shown.err.startswith(f"error: {tmp_path / 'gone'} does not exist. ")
     assert shown.err.count("\n") == 1
@@ -253,8 +253,8 @@ def test_the_steps_are_printed_one_a_line_and_a_dry_run_changes_nothing(release,
     before = release.files()
     assert main(["repair", str(release.root), "--dry-run"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "latest_checkpointed_iteration.txt: '0' becomes 'release'",
-        "remove .release-staging-x, which a dead process left",
+        "set latest_checkpointed_iteration.txt to 'release' (was '0')",
+        "remove .release-staging-x (left by an interrupted run)",
     ]
     assert release.files() == before
 
@@ -270,28 +270,30 @@ def test_a_tilde_is_the_home_folder(release, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("found", "status", "problems"),
     [
-        ({"unproven": "too little memory"}, 3, 0),
-        ({"difference": 1e-6, "notes": ("A note.",)}, 0, 0),
+        ({"skipped": "too little memory"}, 3, 0),
+        ({"difference": 1e-6, "notes": (MissingContent("args"),)}, 0, 0),
         ({"difference": 1e-3}, 1, 1),
         ({"difference": float("inf")}, 1, 1),
     ],
-    ids=["unproven", "agrees", "differs", "no numbers"],
+    ids=["skipped", "match", "differ", "NaN"],
 )
 def test_what_was_computed_is_in_the_status_in_the_text_and_in_json(
     release, monkeypatch, capsys, found, status, problems
 ):
-    from megatron.bridge.release.verify import logits as computing
+    from megatron.bridge.release.verify import logits
 
-    proof = computing.Proof("org/name", **found)
-    monkeypatch.setattr(computing, "prove", lambda root, hf_model, **_: proof)
+    comparison = LogitComparison("org/name", **found)
+    monkeypatch.setattr(logits, "compare_logits", lambda root, hf_model, **_: comparison)
     command = ["check", str(release.root), "--compute", "org/name"]
     assert main(command) == status
-    assert str(proof) in capsys.readouterr().out
+    assert str(comparison) in capsys.readouterr().out
     assert main([*command, "--json"]) == status
     report = json.loads(capsys.readouterr().out)
-    assert len(report["problems"]) == problems and report["notes"][1:] == list(proof.notes)
-    assert report["proof"]["agrees"] is (status == 0) and report["proof"]["unproven"] == proof.unproven
-    assert report["proof"]["difference"] == (None if status == 3 or found["difference"] > 1 else found["difference"])
+    assert len(report["problems"]) == problems and report["notes"][1:] == list(map(str, comparison.notes))
+    assert report["logit_check"]["matches"] is (status == 0)
+    assert report["logit_check"]["skipped"] == comparison.skipped
+    expected = None if status == 3 or found["difference"] > 1 else found["difference"]
+    assert report["logit_check"]["difference"] == expected
 
 
 @pytest.mark.parametrize(
@@ -304,13 +306,15 @@ def test_what_was_computed_is_in_the_status_in_the_text_and_in_json(
     ],
 )
 def test_what_the_computing_raises_is_a_problem_of_one_line(release, monkeypatch, capsys, error, message):
-    from megatron.bridge.release.verify import logits as computing
+    from megatron.bridge.release.verify import logits
 
-    def prove(root, hf_model, **_) -> None:
+    def fail(root, hf_model, **_) -> None:
         print("progress")
         raise error
 
-    monkeypatch.setattr(computing, "prove", prove)
+    monkeypatch.setattr(logits, "compare_logits", fail)
     assert main(["check", str(release.root), "--compute", "org/name", "--json"]) == 1
     shown = capsys.readouterr()
-    assert json.loads(shown.out)["problems"] == [f"Not computed with org/name: {message}"] and shown.err == ""
+    assert (
+        json.loads(shown.out)["problems"] == [f"The logit check with org/name failed: {message}"] and shown.err == ""
+    )

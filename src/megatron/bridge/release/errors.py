@@ -129,6 +129,12 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
 
 
+def error_text(error: BaseException, option: OptionFormat) -> str:
+    """Return an error in one line: its message, or its type too if the message may not be meant for a user."""
+    text = error.text(option) if isinstance(error, Message) else str(error)
+    return " ".join(text.split()) if text and isinstance(error, (ValueError, OSError)) else one_line(error)
+
+
 def join_sentences(*texts: str) -> str:
     """Join texts into one, each ended by a full stop if another follows."""
     *before, last = texts

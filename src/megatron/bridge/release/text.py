@@ -37,6 +37,13 @@ def readable(name: str) -> str:
     return name if name and name.isprintable() else repr(name)
 
 
+def first_names(names: Iterable[str]) -> str:
+    """List the first three names, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+    return ", ".join(map(readable, listed[:3])) + more
+
+
 def grouped(names: Iterable[str]) -> str:
     """List names, those that differ by their numbers alone as one.
 

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What of a repair and a revert needs no Megatron: their steps, their refusals, and what a revert removes."""
+"""The steps and refusals of a repair that need no Megatron."""
 
 import fcntl
 import shutil
@@ -21,8 +21,8 @@ import pytest
 
 from megatron.bridge.release.checkpoint_dir import read_root
 from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
-from megatron.bridge.release.repair.plan import Plan
-from megatron.bridge.release.repair.run import _stamps, _strip, _write_trackers, repair, revert
+from megatron.bridge.release.repair.errors import TrainingError
+from megatron.bridge.release.repair.run import _stamps, _write_trackers, repair
 
 
 def test_a_release_in_which_nothing_is_wrong_is_left_as_it_is(release):
@@ -31,54 +31,39 @@ def test_a_release_in_which_nothing_is_wrong_is_left_as_it_is(release):
     assert release.files() == before
 
 
-def test_an_import_that_is_reverted_is_left_as_it_is(release):
-    release.rename("iter_0000000", "0")
-    before = release.files()
-    assert revert(release.root) == revert(release.root, dry_run=True) == []
-    assert release.files() == before
-
-
 def test_a_dry_run_tells_the_steps_and_changes_nothing(release):
     release.tracker.write_text("relea")
-    steps = ["latest_checkpointed_iteration.txt: 'relea' becomes 'release'"]
+    steps = ["set latest_checkpointed_iteration.txt to 'release' (was 'relea')"]
     assert repair(release.root, dry_run=True) == steps
     (release.root / ".release-staging-x").mkdir()
     (release.root / ".release-lock").touch()
     before = release.files()
     assert repair(release.root, dry_run=True) == [
         *steps,
-        "remove .release-lock, which a dead process left",
-        "remove .release-staging-x, which a dead process left",
-    ]
-    release.tracker.write_text("release")
-    before[release.tracker.name] = b"release"
-    assert revert(release.root, dry_run=True)[:2] == [
-        "iter_0000000/ gets the files of release/, as hard links, less what a release adds",
-        "latest_checkpointed_iteration.txt: 'release' becomes '0'",
+        "remove .release-lock (left by an interrupted run)",
+        "remove .release-staging-x (left by an interrupted run)",
     ]
     assert release.files() == before and (release.root / ".release-staging-x").is_dir()
 
 
-@pytest.mark.parametrize("action", [repair, revert])
-def test_a_release_that_an_overwrite_put_aside_is_first_of_all_taken_back(release, action):
+def test_release_of_an_interrupted_overwrite_is_restored_first(release):
     (release.root / ".release-replaced-x").mkdir()
     release.folder.rename(release.root / ".release-replaced-x/release")
     (release.root / ".release-staging-x").mkdir()
-    assert action(release.root, dry_run=True) == [
-        "take release/ back from .release-replaced-x/, where an overwrite that was cut short left it",
-        "remove .release-staging-x, which a dead process left",
+    assert repair(release.root, dry_run=True) == [
+        "restore release/ from .release-replaced-x/ (interrupted --overwrite)",
+        "remove .release-staging-x (left by an interrupted run)",
     ]
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-@pytest.mark.parametrize("action", [repair, revert])
-def test_a_root_with_a_writer_is_refused(release, action, dry_run):
+def test_a_root_with_a_writer_is_refused(release, dry_run):
     lock = release.root / ".release-lock"
     lock.write_text("process 5 on here")
     with open(lock) as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(RuntimeError) as error:
-            action(release.root, dry_run=dry_run)
+            repair(release.root, dry_run=dry_run)
     assert str(error.value) == (
         f"Another process is writing into {release.root} (process 5 on here). Wait for it to end, or give another "
         "folder."
@@ -86,35 +71,18 @@ def test_a_root_with_a_writer_is_refused(release, action, dry_run):
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-@pytest.mark.parametrize("action", [repair, revert])
-def test_what_cannot_be_planned_is_refused_and_nothing_changes(release, action, dry_run):
+def test_what_cannot_be_planned_is_refused_and_nothing_changes(release, dry_run):
     shutil.copytree(release.folder, release.root / "iter_0000005")
     before = release.files()
-    with pytest.raises(
-        ValueError, match=r"contains checkpoints of a training \(iter_0000005\), not only an import\.$"
-    ):
-        action(release.root, dry_run=dry_run)
+    with pytest.raises(TrainingError) as raised:
+        repair(release.root, dry_run=dry_run)
+    assert raised.value.checkpoints == ("iter_0000005",)
     assert release.files() == before
 
 
-def test_a_revert_removes_what_a_release_adds(release, shapes):
-    release.write_tensors(shapes, {"iteration": 0})
-    (release.folder / "SHA256SUMS").touch()
-    before = {path.name for path in release.folder.iterdir()}
-    _strip(release.root, release.folder, Plan("release"))
-    assert before - {path.name for path in release.folder.iterdir()} == {
-        *("common.pt", "megatron_lm_args.txt", "source.json", "integrity.json", "SHA256SUMS")
-    }
-
-
-def test_a_revert_keeps_the_common_state_that_stands_nowhere_else(release):
-    _strip(release.root, release.folder, Plan("release"))
-    assert (release.folder / "common.pt").is_file()
-
-
 def test_the_trackers_are_the_text_and_the_folders_train_state(release, tmp_path):
-    _write_trackers(tmp_path, release.folder, "0")
-    assert (tmp_path / TRACKER).read_text() == "0"
+    _write_trackers(tmp_path, release.folder)
+    assert (tmp_path / TRACKER).read_text() == "release"
     state = (release.folder / "train_state.pt").read_bytes()
     assert (tmp_path / TRAIN_STATE_TRACKER).read_bytes() == state
 

@@ -14,11 +14,17 @@
 
 """Megatron-LM's args are compared with the shapes of the tensors."""
 
+from argparse import Namespace
+
 import pytest
 
+from megatron.bridge.release.export.config import exported_vocab_size
+from megatron.bridge.release.megatron_args.comparison import ArgsError
 from megatron.bridge.release.rope_factor import BUILT_FACTOR
 from megatron.bridge.release.verify.args import EMBEDDING, NEEDED_ARGS, describe_training, find_args_problem
 from megatron.bridge.release.verify.dcp_metadata import Metadata, Tensor
+from megatron.bridge.release.verify.errors import ArgsShapeMismatch, ArgsTyingMismatch, MissingArgs, NonIntegerArg
+from megatron.bridge.release.verify.findings import FailedStep, UnrecordedRopeFactor
 
 
 OUTPUT = "output_layer.weight"
@@ -40,36 +46,36 @@ def test_args_that_fit_have_no_problem(args, shapes):
 def test_an_arg_too_few_is_named(args, shapes, name):
     args = {other: value for other, value in args.items() if other != name}
     for metadata in (_metadata(shapes), None):
-        assert find_args_problem(args, metadata) == f"args that Megatron-LM needs are missing: {name}"
+        assert find_args_problem(args, metadata) == MissingArgs((name,))
+
+
+@pytest.mark.parametrize("count", [3, 4, len(NEEDED_ARGS)])
+def test_all_missing_args_are_named(args, count):
+    args = {name: args[name] for name in NEEDED_ARGS[count:]}
+    assert find_args_problem(args, None) == MissingArgs(NEEDED_ARGS[:count])
 
 
 @pytest.mark.parametrize(
-    ("lacking", "more"), [(3, ""), (4, " and 1 more"), (len(NEEDED_ARGS), f" and {len(NEEDED_ARGS) - 3} more")]
-)
-def test_of_many_that_are_missing_three_are_named_and_the_others_counted(args, lacking, more):
-    args = {name: args[name] for name in NEEDED_ARGS[lacking:]}
-    named = "num_layers, hidden_size, ffn_hidden_size"
-    assert find_args_problem(args, None) == f"args that Megatron-LM needs are missing: {named}{more}"
-
-
-@pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "tensor", "axis"),
     [
-        ("num_layers", f"{PROJECTION} is 2 by 4 by 6, and args say {{}} by 4 by 6"),
-        ("hidden_size", f"{EMBEDDING} is 8 by 4, and args say 8 by {{}}"),
-        ("ffn_hidden_size", f"{FFN} is 2 by 4 by 5, and args say 2 by 4 by {{}}"),
-        ("padded_vocab_size", f"{EMBEDDING} is 8 by 4, and args say {{}} by 4"),
+        ("num_layers", PROJECTION, 0),
+        ("hidden_size", EMBEDDING, 1),
+        ("ffn_hidden_size", FFN, 2),
+        ("padded_vocab_size", EMBEDDING, 0),
     ],
 )
 @pytest.mark.parametrize("by", [-1, 1])
-def test_a_size_that_is_one_off_is_told_with_both_shapes(args, shapes, name, told, by):
-    assert find_args_problem(args | {name: args[name] + by}, _metadata(shapes)) == told.format(args[name] + by)
+def test_size_that_is_one_off_is_a_shape_mismatch(args, shapes, name, tensor, axis, by):
+    expected = [*shapes[tensor]]
+    expected[axis] += by
+    problem = find_args_problem(args | {name: args[name] + by}, _metadata(shapes))
+    assert problem == ArgsShapeMismatch(tensor, shapes[tensor], tuple(expected))
 
 
 @pytest.mark.parametrize(("name", "width"), [("num_attention_heads", 9), ("kv_channels", 8)])
 def test_heads_count_by_their_product_with_the_channels(args, shapes, name, width):
     problem = find_args_problem(args | {name: args[name] + 1}, _metadata(shapes))
-    assert problem == f"{PROJECTION} is 2 by 4 by 6, and args say 2 by 4 by {width}"
+    assert problem == ArgsShapeMismatch(PROJECTION, (2, 4, 6), (2, 4, width))
     assert find_args_problem(args | {"num_attention_heads": 3, "kv_channels": 2}, _metadata(shapes)) is None
 
 
@@ -77,12 +83,13 @@ def test_heads_count_by_their_product_with_the_channels(args, shapes, name, widt
 @pytest.mark.parametrize("name", ["num_layers", "hidden_size", "kv_channels", "padded_vocab_size"])
 def test_a_size_that_is_no_number_is_told_with_or_without_tensors(args, shapes, name, value):
     for metadata in (_metadata(shapes), None):
-        assert find_args_problem(args | {name: value}, metadata) == f"args.{name} is {value!r}, no number"
+        problem = find_args_problem(args | {name: value}, metadata)
+        assert (type(problem), problem.name, problem.value) == (NonIntegerArg, name, value)
 
 
 def test_latent_attention_has_its_channels_under_another_name(args, shapes):
     args |= {"multi_latent_attention": True, "kv_channels": None, "v_head_dim": None}
-    assert find_args_problem(args, _metadata(shapes)) == "args.v_head_dim is None, no number"
+    assert find_args_problem(args, _metadata(shapes)) == NonIntegerArg("v_head_dim", None)
     assert find_args_problem(args | {"v_head_dim": 3}, _metadata(shapes)) is None
 
 
@@ -102,12 +109,12 @@ def test_latent_attention_has_its_channels_under_another_name(args, shapes):
 def test_rows_of_the_padding_need_not_be_stored_and_those_of_words_must_be(args, shapes, rows, words, padded, fits):
     shapes = shapes | {EMBEDDING: (rows, 4), OUTPUT: (rows, 4)}
     problem = find_args_problem(args | {"vocab_size": words, "padded_vocab_size": padded}, _metadata(shapes))
-    assert problem == (None if fits else f"{EMBEDDING} is {rows} by 4, and args say {padded} by 4")
+    assert problem == (None if fits else ArgsShapeMismatch(EMBEDDING, (rows, 4), (padded, 4)))
 
 
 def test_an_output_layer_that_is_another_shape_than_the_embedding_is_told(args, shapes):
     problem = find_args_problem(args, _metadata(shapes | {OUTPUT: (8, 5)}))
-    assert problem == f"{OUTPUT} is 8 by 5, and args say 8 by 4"
+    assert problem == ArgsShapeMismatch(OUTPUT, (8, 5), (8, 4))
 
 
 @pytest.mark.parametrize("untied", [True, False])
@@ -116,40 +123,41 @@ def test_an_output_layer_is_there_where_it_is_not_tied_and_there_alone(args, sha
     tied = _metadata({key: shape for key, shape in shapes.items() if key != OUTPUT})
     right, wrong = (_metadata(shapes), tied) if untied else (tied, _metadata(shapes))
     assert find_args_problem(args, right) is None
-    assert find_args_problem(args, wrong) == (
-        f"args.untie_embeddings_and_output_weights is {untied}, and the tensors say otherwise"
-    )
+    assert find_args_problem(args, wrong) == ArgsTyingMismatch(untied)
 
 
 SCALED = {"use_rope_scaling": True, "rope_scaling_factor": 32.0}
 
 
 @pytest.mark.parametrize(
-    ("trained", "release", "told"),
+    ("trained", "release", "expected"),
     [
         ({}, {}, []),
         ({"attention_dropout": 0.1, "seq_length": 9}, {}, []),
-        ({"rotary_base": 7}, {"rotary_base": 10000}, ["rotary_base=7 (release: 10000)"]),
-        ({"max_position_embeddings": 7}, {"max_position_embeddings": 9}, ["max_position_embeddings=7 (release: 9)"]),
+        ({"rotary_base": 7}, {"rotary_base": 10000}, [{"rotary_base": (7, 10000)}]),
+        ({"max_position_embeddings": 7}, {"max_position_embeddings": 9}, [{"max_position_embeddings": (7, 9)}]),
         (SCALED | {BUILT_FACTOR: 32.0}, SCALED, []),
-        (SCALED | {BUILT_FACTOR: 8.0}, SCALED, ["rope_scaling_factor=8.0 (release: 32.0)"]),
-        (SCALED, SCALED, ["do not record which factor"]),
-        (SCALED | {"rotary_base": 7}, SCALED, ["do not record which factor", "rotary_base=7 (release: 10000)"]),
-        ({"vocab_size": 9}, {}, ["Vocabulary size mismatch"]),
+        (SCALED | {BUILT_FACTOR: 8.0}, SCALED, [{"rope_scaling_factor": (8.0, 32.0)}]),
+        (SCALED, SCALED, [32.0]),
+        (SCALED | {"rotary_base": 7}, SCALED, [32.0, {"rotary_base": (7, 10000)}]),
     ],
 )
-def test_what_was_trained_otherwise_than_the_release_is_named(args, shapes, trained, release, told):
+def test_changes_of_a_training_are_notes(args, shapes, trained, release, expected):
     notes = describe_training(args | trained, args | release, _metadata(shapes))
-    assert len(notes) == len(told)
-    assert all(text in note for text, note in zip(told, notes))
+    assert [note.factor if isinstance(note, UnrecordedRopeFactor) else note.differences for note in notes] == expected
 
 
 def test_an_argument_that_decides_the_computation_and_is_missing_is_named(args, shapes):
     del args["layernorm_epsilon"]
     (note,) = describe_training(args, args, _metadata(shapes))
-    assert note.startswith("An export is refused. The checkpoint's args lack layernorm_epsilon, ")
+    assert (type(note), type(note.error)) == (FailedStep, ArgsError)
+    assert [*note.error.names] == ["layernorm_epsilon"]
 
 
-def test_a_vocabulary_that_grew_is_named(args, shapes):
-    (note,) = describe_training(args, args, _metadata(shapes | {EMBEDDING: (200, 4)}))
-    assert "200 rows" in note
+@pytest.mark.parametrize(("trained", "rows"), [({}, 200), ({"vocab_size": 9}, 8)])
+def test_vocabulary_that_an_export_refuses_is_a_note(args, shapes, trained, rows):
+    (note,) = describe_training(args | trained, args, _metadata(shapes | {EMBEDDING: (rows, 4)}))
+    assert type(note) is FailedStep
+    with pytest.raises(ValueError) as raised:
+        exported_vocab_size(Namespace(**args | trained), args, rows)
+    assert str(note.error) == str(raised.value)

@@ -27,9 +27,23 @@ from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.layout import FLAGS_FILE, TRAIN_STATE_TRACKER
 from megatron.bridge.release.manifest import files_of
 from megatron.bridge.release.provenance import Source, write_source
+from megatron.bridge.release.release_location import name_release
 from megatron.bridge.release.run_config import read_run_config
+from megatron.bridge.release.verify.args import NEEDED_ARGS
 from megatron.bridge.release.verify.check import check
-from megatron.bridge.release.verify.launch_flags import RUN_FLAGS
+from megatron.bridge.release.verify.errors import ArgsShapeMismatch, MissingArgs
+from megatron.bridge.release.verify.findings import (
+    IgnoredRopeFactor,
+    MissingManifest,
+    OutsideSymlink,
+    SpecialFiles,
+    TrainStateTracker,
+    UnknownSourceModel,
+    UnlistedFiles,
+    UnsupportedFormat,
+    WrongArgs,
+)
+from megatron.bridge.release.verify.launch import RUN_FLAGS
 from megatron.bridge.release.verify.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
 
 
@@ -48,250 +62,232 @@ FILES = {
 }
 
 
-def _problem(release) -> str:
-    """The only problem, less the folder's name and what to do."""
-    report = check(release.root)
+def _problem(report):
     (problem,) = report.problems
-    repair = f" python -m megatron.bridge.release repair {release.root}"
-    restore = " Restore it from a copy, or import the model again."
-    assert problem.endswith(restore if report.beyond_repair else repair)
-    assert report.beyond_repair in ([], [problem])
-    return problem.removesuffix(repair).removesuffix(restore).removeprefix(f"{release.folder}/")
+    return problem
 
 
-def _stopped(release) -> set[str]:
-    """The readers that cannot load a release, but for the one that knows none."""
-    return {reader.name for reader in check(release.root).readers if not reader.loads} - {UPSTREAM}
+def _unreadable(release) -> set[str]:
+    """Return the readers that cannot load a release, except for upstream's, which supports none."""
+    return {reader.name for reader in check(release.root).readers if reader.reason is not None} - {UPSTREAM}
 
 
-def test_every_file_is_listed_with_its_size_and_compared_with_its_checksum(release):
-    files = {file.name: file for file in check(release.root).files}
-    assert files.keys() == FILES.keys() == set(files_of(release.folder))
-    for name, file in files.items():
-        assert file.size == (release.folder / name).stat().st_size and file.problem is None
-        assert file.verified == (name != "integrity.json")
-    assert files[SHARD].expected == files[SHARD].size
+def test_every_file_is_listed_with_its_size_and_verified(release):
+    report = check(release.root)
+    assert report.files.keys() == FILES.keys() == set(files_of(release.folder))
+    for name, file in report.files.items():
+        assert (file.name, file.size, file.status) == (name, (release.folder / name).stat().st_size, "ok")
+        assert file.is_verified == (name != "integrity.json")
+    assert report.files[SHARD].expected_size == report.files[SHARD].size
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_that_is_missing_is_named_by_its_checksum_or_by_what_asks_for_it(release, name):
+def test_missing_file_is_found_by_the_manifest_or_by_what_needs_it(release, name):
     (release.folder / name).unlink()
     report = check(release.root)
-    assert any(problem.startswith(f"{release.folder / name} is missing") for problem in report.problems)
-    repairable = FILES[name] or name == "train_state.pt"
-    assert any(name in problem for problem in report.beyond_repair) == (not repairable)
-    assert not any("Errno" in problem for problem in report.problems)
-    assert {file.name for file in report.files} | {name} == FILES.keys()
+    problem = next(problem for problem in report.problems if problem.file == release.folder / name)
+    if name == "integrity.json":
+        assert type(problem) is MissingManifest
+    else:
+        assert (problem.status, problem.reason) == ("missing", None)
+        assert report.files.keys() == FILES.keys()
+    assert problem.is_repairable == (FILES[name] or name == "train_state.pt")
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"x", lambda data: b""])
-def test_a_file_that_is_cut_short_or_goes_on_is_named(release, name, change):
+def test_truncated_or_longer_file_is_found(release, name, change):
     file = release.folder / name
     file.write_bytes(change(file.read_bytes()))
     report = check(release.root)
-    assert any(problem.startswith(f"{file} ") for problem in report.problems)
-    assert bool(report.beyond_repair) == (not FILES[name])
+    assert report.files[name].status in ("corrupt", "truncated")
+    assert any(getattr(problem, "file", None) == file for problem in report.problems)
+    assert bool(report.unrepairable) == (not FILES[name])
 
 
 # What describes the checkpoint is read before it is compared.
 @pytest.mark.parametrize("name", sorted(FILES.keys() - {"integrity.json", ".metadata", "metadata.json"}))
-def test_a_file_with_one_bit_flipped_has_another_checksum(release, name):
+def test_flipped_bit_is_a_checksum_mismatch(release, name):
     file = release.folder / name
     data = file.read_bytes()
     file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     report = check(release.root)
-    expected = f"{file} has another checksum than when it was written."
-    assert any(problem.startswith(expected) for problem in report.problems)
-    assert [each.name for each in report.files if not each.verified] == sorted(["integrity.json", name])
+    problem = next(problem for problem in report.problems if problem.file == file)
+    assert (problem.status, problem.reason) == ("corrupt", "checksum mismatch")
+    unverified = sorted(file.name for file in report.files.values() if not file.is_verified)
+    assert unverified == sorted(["integrity.json", name])
 
 
-def test_a_file_more_is_a_note_and_one_of_the_tokenizer_is_a_problem(release):
+def test_unlisted_file_is_a_note_and_one_of_the_tokenizer_a_problem(release):
     (release.folder / "notes.txt").touch()
     report = check(release.root)
     assert report.passed
-    assert report.notes == [
-        f"{release.folder} holds files that integrity.json does not name, not the checkpoint's own: notes.txt."
-    ]
+    (note,) = report.notes
+    assert type(note) is UnlistedFiles
+    assert note.names == ("notes.txt",)
     (release.folder / "tokenizer/more.json").write_text("{}")
-    assert _problem(release) == "integrity.json does not name tokenizer/more.json."
+    problem = _problem(check(release.root))
+    assert (problem.file.name, problem.reason) == ("integrity.json", "does not list tokenizer/more.json")
+    assert problem.repair == release.root
 
 
-def test_without_checksums_a_flipped_bit_of_a_tensor_is_found_all_the_same(release):
+def test_flipped_bit_of_a_tensor_is_found_without_a_manifest(release):
     (release.folder / "integrity.json").unlink()
-    (problem,) = check(release.root).problems
-    assert problem.startswith(f"{release.folder}/integrity.json is missing: damage may go unseen")
+    assert type(_problem(check(release.root))) is MissingManifest
     shard = release.folder / SHARD
     data = shard.read_bytes()
     values = data.index(bytes(range(128)))
     shard.write_bytes(data[:values] + b"\1" + data[values + 1 :])
-    (problem,) = check(release.root).beyond_repair
-    expected = "is damaged in embedding.word_embeddings.weight (archive/data/0 has another checksum)."
-    assert problem.startswith(f"{shard} {expected}")
+    (problem,) = check(release.root).unrepairable
+    assert (problem.file, problem.status) == (shard, "corrupt")
+    assert problem.reason == "embedding.word_embeddings.weight: checksum mismatch in archive/data/0"
 
 
-def test_without_checksums_a_shard_of_another_size_is_found_and_none_of_its_tensors_is_read(release):
+def test_size_mismatch_is_reported_without_reading_tensors(release):
     release.rename("iter_0000005", "5")
     (release.folder / "integrity.json").unlink()
     shard = release.folder / SHARD
     size = shard.stat().st_size
     os.truncate(shard, size - 1)
-    assert _problem(release) == f"{SHARD} has {size - 1} bytes and should have {size}."
-
-
-def test_the_checksums_of_before_are_read_and_noted(release):
-    digests = json.loads((release.folder / "integrity.json").read_text())["files"]
-    (release.folder / "integrity.json").unlink()
-    (release.folder / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()))
-    report = check(release.root)
-    assert report.passed and all(file.verified for file in report.files if file.name != "SHA256SUMS")
-    assert report.notes == [
-        f"{release.folder}/SHA256SUMS replaces integrity.json, which Megatron-LM's --verify-integrity requires. "
-        f"python -m megatron.bridge.release repair {release.root}"
-    ]
+    problem = _problem(check(release.root))
+    assert (problem.file, problem.status) == (shard, "truncated")
+    assert problem.reason == f"{size - 1} bytes, expected {size}"
 
 
 @pytest.mark.parametrize("name", ["release", "iter_0000005"])
-def test_a_link_is_not_followed(release, name):
+def test_symlinks_are_one_problem(release, name):
     release.rename(name, "release" if name == "release" else "5")
-    (release.folder / "link").symlink_to("common.pt")
+    for number in range(5):
+        (release.folder / f"link{number}").symlink_to("common.pt" if number else "nowhere")
     report = check(release.root)
-    assert (
-        report.problems
-        == report.beyond_repair
-        == [f"{release.folder}/link is a link, or no file: it is not followed. Put the file itself there."]
-    )
-    for number in range(1, 6):
-        (release.folder / f"link{number}").symlink_to("nowhere")
-        more = [f"{release.folder} holds {number - 2} more links, or what is no file."] if number > 2 else []
-        assert check(release.root).problems[3:] == more
+    problem = _problem(report)
+    assert type(problem) is SpecialFiles
+    assert problem.names == tuple(f"link{number}" for number in range(5))
+    assert report.unrepairable == report.problems
 
 
-def test_a_folder_that_leads_out_of_the_root_is_not_followed(release, tmp_path):
+def test_symlink_out_of_the_checkpoint_directory_is_not_followed(release, tmp_path):
     release.folder.rename(tmp_path / "elsewhere")
     release.folder.symlink_to(tmp_path / "elsewhere")
     report = check(release.root)
-    assert (
-        report.problems
-        == report.beyond_repair
-        == [f"{release.folder} is a link that leads out of the root. Put the checkpoint itself there."]
-    )
+    assert type(_problem(report)) is OutsideSymlink
+    assert report.unrepairable == report.problems
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ('{"sharded_backend": "zarr"}', "metadata.json says 'zarr', and only torch_dist can be checked."),
-        ('{"sharded_backend": null}', "metadata.json says None, and only torch_dist can be checked."),
-        ('{"other": 1}', "metadata.json is damaged ('sharded_backend')."),
-        ("[]", "metadata.json is damaged (list indices must be"),
-        ("{", "metadata.json is damaged (Expecting"),
-        ("", "metadata.json is damaged (Expecting"),
-    ],
-)
-def test_another_format_is_told(release, text, expected):
+@pytest.mark.parametrize("backend", ["zarr", None])
+def test_other_format_is_unsupported(release, backend):
+    (release.folder / "metadata.json").write_text(json.dumps({"sharded_backend": backend}))
+    release.seal()
+    (problem,) = check(release.root).unrepairable
+    assert type(problem) is UnsupportedFormat
+    assert problem.backend == backend
+
+
+@pytest.mark.parametrize("text", ['{"other": 1}', "[]", "{", ""])
+def test_invalid_format_file_is_corrupt(release, text):
     (release.folder / "metadata.json").write_text(text)
     release.seal()
-    (problem,) = check(release.root).beyond_repair
-    assert problem.startswith(f"{release.folder}/{expected}")
+    (problem,) = check(release.root).unrepairable
+    assert (problem.file.name, problem.status) == ("metadata.json", "corrupt")
 
 
-def test_a_tensor_of_which_a_layer_is_stored_nowhere_is_named(release, shapes):
+def test_tensor_without_storage_is_found(release, shapes):
     release.write_tensors(shapes, layers_stored=1)
     release.seal()
     layers = [key for key in shapes if key.startswith("decoder")]
-    assert _problem(release) == f".metadata does not say where {', '.join(layers)} is stored."
+    problem = _problem(check(release.root))
+    assert (problem.file.name, problem.reason) == (".metadata", f"no storage entry for {', '.join(layers)}")
 
 
 @pytest.mark.parametrize("key", ["embedding.word_embeddings.weight", "decoder.layers.mlp.linear_fc2.weight"])
-def test_args_that_are_not_the_tensors_stop_megatron_lm_and_no_other(release, shapes, key):
+def test_args_that_do_not_match_the_tensors_concern_megatron_lm(release, shapes, key):
     *rest, last = shapes[key]
     release.write_tensors(shapes | {key: (*rest, last + 1)})
     release.seal()
     report = check(release.root)
-    stored = " by ".join(map(str, (*rest, last + 1)))
-    assert report.args_problem == f"{key} is {stored}, and args say {' by '.join(map(str, shapes[key]))}"
-    assert report.problems == [
-        f"{release.folder}: {report.args_problem}. python -m megatron.bridge.release repair {release.root}"
-    ]
-    assert report.beyond_repair == [] and _stopped(release) == {MEGATRON_LM, OLDER_MEGATRON_LM}
+    problem = _problem(report)
+    assert type(problem) is WrongArgs
+    assert problem.problem == report.args_problem == ArgsShapeMismatch(key, (*rest, last + 1), shapes[key])
+    assert problem.is_repairable
+    assert _unreadable(release) == {MEGATRON_LM, OLDER_MEGATRON_LM}
 
 
-def test_the_args_are_counted_and_without_any_the_first_missing_ones_are_named(release, args):
+def test_args_are_counted_and_missing_ones_are_named(release, args):
     assert check(release.root).args == len(args)
     release.write_state("common.pt", {"iteration": 0})
     release.seal()
     report = check(release.root)
     assert report.args is None
-    assert report.args_problem.startswith("args that Megatron-LM needs are missing: num_layers, hidden_size, ")
+    assert report.args_problem == MissingArgs(NEEDED_ARGS)
 
 
-def test_without_a_file_of_its_own_the_common_state_among_the_tensors_is_read(release, shapes, args):
+def test_embedded_common_state_is_read_without_common_pt(release, shapes, args):
     release.write_tensors(shapes, {"args": Namespace(**args)})
     (release.folder / "common.pt").unlink()
     release.seal()
-    assert _problem(release) == "common.pt is missing."
-    assert check(release.root).args == len(args) and _stopped(release) == {OLDER_MEGATRON_LM}
+    report = check(release.root)
+    problem = _problem(report)
+    assert (problem.file.name, problem.status) == ("common.pt", "missing")
+    assert report.args == len(args)
+    assert _unreadable(release) == {OLDER_MEGATRON_LM}
 
 
-def test_a_damaged_common_state_among_the_tensors_is_told_where_it_is_the_only_one(release, shapes, args):
+def test_corrupt_embedded_common_state_is_found_if_it_is_the_only_one(release, shapes, args):
     release.write_tensors(shapes, {"args": Namespace(**args)})
     (release.folder / "common.pt").unlink()
     shard = release.folder / SHARD
     shard.write_bytes(shard.read_bytes()[:-22] + b"x" * 22)
     release.seal()
-    (problem,) = check(release.root).beyond_repair
-    assert problem == (
-        f"{release.folder}: common_state/shard_0_1 in {SHARD} cannot be read: File is not a zip file. "
-        "Restore it from a copy, or import the model again."
-    )
+    (problem,) = check(release.root).unrepairable
+    assert (problem.file, problem.reason) == (shard, "common_state/shard_0_1: File is not a zip file")
 
 
 @pytest.mark.parametrize(
     ("factor", "scaled", "noted"), [(32.0, True, True), (8.0, True, False), (None, True, False), (32.0, False, False)]
 )
-def test_a_rope_factor_that_the_builder_ignores_is_noted(release, factor, scaled, noted):
+def test_rope_factor_that_megatron_lm_ignores_is_a_note(release, factor, scaled, noted):
     release.write_args(use_rope_scaling=scaled, rope_scaling_factor=factor)
     release.seal()
     report = check(release.root)
-    assert report.passed and len(report.notes) == noted
-    assert all("-m megatron.bridge.release.megatron_lm" in note for note in report.notes)
+    assert report.passed
+    assert [(type(note), note.factor) for note in report.notes] == [(IgnoredRopeFactor, 32.0)] * noted
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_tokenizer_that_is_no_longer_where_the_args_say_is_noted(release, tmp_path, there):
+@pytest.mark.parametrize("exists", [True, False])
+def test_moved_tokenizer_is_a_note(release, tmp_path, exists):
     place = tmp_path / "moved"
-    if there:
+    if exists:
         place.mkdir()
     release.write_args(tokenizer_model=str(place))
     release.seal()
     report = check(release.root)
-    repair = f"python -m megatron.bridge.release repair {release.root}"
-    assert report.passed and report.tokenizer_moved == (not there)
-    assert report.notes == ([] if there else [f"args.tokenizer_model {place} is not there: {repair}"])
+    assert report.passed
+    assert report.has_moved_tokenizer == (not exists)
+    assert [(note.path, note.repair) for note in report.notes] == [(str(place), release.root)] * (not exists)
 
 
 @pytest.mark.parametrize(("name", "noted"), [("org/name", False), ("name", False), ("ckpt/release/tokenizer", True)])
-def test_a_model_id_is_no_place_of_a_tokenizer_and_a_relative_place_is_no_id(release, name, noted):
+def test_model_id_is_no_path_of_a_tokenizer(release, name, noted):
     release.write_args(tokenizer_model=name)
     release.seal()
-    assert check(release.root).tokenizer_moved == noted
+    assert check(release.root).has_moved_tokenizer == noted
 
 
-def test_without_a_tokenizer_the_flags_to_give_are_noted(release):
+def test_missing_tokenizer_is_a_note(release):
     (release.folder / "tokenizer/tokenizer.json").unlink()
     release.seal()
     report = check(release.root)
     assert report.passed
-    assert report.notes == ["The checkpoint contains no tokenizer. Pass --tokenizer-type and --tokenizer-model."]
+    assert [note.content for note in report.notes] == ["tokenizer"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "model: 5\n", "other: {}\n", "[", "!!python/name:os.system ''\n"])
-def test_a_run_config_that_describes_no_model_stops_bridge(release, text):
+def test_run_config_without_a_model_concerns_bridge(release, text):
     (release.folder / "run_config.yaml").write_text(text)
     release.seal()
-    assert _problem(release).startswith("run_config.yaml is corrupt: ")
-    assert _stopped(release) == {BRIDGE}
+    problem = _problem(check(release.root))
+    assert (problem.file.name, problem.status) == ("run_config.yaml", "corrupt")
+    assert _unreadable(release) == {BRIDGE}
 
 
 def test_files_are_read_alike_in_every_locale(release):
@@ -307,46 +303,47 @@ def test_files_are_read_alike_in_every_locale(release):
     assert done.stdout == "0 []\n"
 
 
-def test_yaml_that_is_damaged_is_named(tmp_path):
+def test_corrupt_yaml_is_named(tmp_path):
     (tmp_path / "run_config.yaml").write_text("[")
-    with pytest.raises(CorruptFileError, match=f"^{tmp_path}/run_config.yaml is corrupt: ParserError"):
+    with pytest.raises(CorruptFileError) as raised:
         read_run_config(tmp_path)
+    assert raised.value.file == tmp_path / "run_config.yaml"
 
 
-def test_a_train_state_without_a_step_stops_bridge(release):
-    release.write_state("train_state.pt", {"other": 1})
+@pytest.mark.parametrize("state", [{"other": 1}, {"step": "none"}])
+def test_train_state_without_a_step_is_corrupt(release, state):
+    release.write_state("train_state.pt", state)
     (release.root / TRAIN_STATE_TRACKER).write_bytes((release.folder / "train_state.pt").read_bytes())
     release.seal()
-    assert _problem(release) == "train_state.pt is no train state ('step')."
-    release.write_state("train_state.pt", {"step": "none"})
-    release.seal()
-    assert "train_state.pt is no train state (it has no step)" in check(release.root).problems[0]
+    problem = _problem(check(release.root))
+    assert (problem.file.name, problem.status, problem.reason) == ("train_state.pt", "corrupt", "it has no step")
 
 
-def test_bridges_tracker_is_the_releases_train_state(release):
+def test_bridges_tracker_must_be_the_train_state_of_the_release(release):
     tracker = release.root / TRAIN_STATE_TRACKER
-    repair = f"python -m megatron.bridge.release repair {release.root}"
     tracker.write_bytes(tracker.read_bytes() + b"x")
-    assert check(release.root).problems == [f"{tracker} differs from release/train_state.pt. {repair}"]
-    assert _stopped(release) == {BRIDGE}
+    problem = _problem(check(release.root))
+    assert (type(problem), problem.file, problem.is_missing) == (TrainStateTracker, tracker, False)
+    assert _unreadable(release) == {BRIDGE}
     tracker.unlink()
-    assert check(release.root).problems == [f"{tracker} is missing. {repair}"]
+    assert _problem(check(release.root)).is_missing
 
 
-def test_what_was_let_through_is_repeated_and_a_release_that_does_not_say_its_model_is_noted(release):
+def test_waived_losses_and_an_unknown_source_model_are_notes(release):
     write_source(Source("org/other", let_through=("A tensor was left out.",)), release.folder)
     release.seal()
     report = check(release.root)
-    assert report.made_of == "org/other"
-    assert report.notes == ["Allowed at the import: A tensor was left out."]
+    assert report.source_model == "org/other"
+    assert [note.loss for note in report.notes] == ["A tensor was left out."]
     (release.folder / "source.json").unlink()
     release.seal()
-    says_not = f"{release.folder} does not record its source model."
-    assert check(release.root).notes == [f"{says_not} python -m megatron.bridge.release repair {release.root}"]
+    (note,) = check(release.root).notes
+    assert (type(note), note.repair) == (UnknownSourceModel, release.root)
     (release.folder / "run_config.yaml").write_text("model: {}\n")
     release.seal()
     report = check(release.root)
-    assert report.made_of is None and report.notes == [says_not]
+    assert report.source_model is None
+    assert [note.repair for note in report.notes] == [None]
 
 
 def test_the_launch_has_the_flags_the_tokenizer_and_the_root(release):
@@ -374,18 +371,17 @@ def test_no_flags_are_taken_from_out_of_the_root(release, tmp_path):
     assert check(release.root).launch[0] == "--num-layers=2"
 
 
-def test_a_training_without_args_is_noted_and_no_problem(release):
+def test_training_without_args_is_a_note(release):
     release.rename("iter_0000005", "5")
     assert check(release.root).notes == []
     release.write_state("common.pt", {"iteration": 5})
     release.seal()
     report = check(release.root)
-    assert report.passed and report.notes == [
-        "The checkpoint contains no args. Pass all flags of the model to Megatron-LM."
-    ]
+    assert report.passed
+    assert [note.content for note in report.notes] == ["args"]
 
 
-def test_a_training_with_other_arguments_than_the_release_is_noted_and_no_problem(release, args):
+def test_training_with_other_arguments_than_the_release_is_a_note(release, args):
     release.rename("iter_0000005", "5")
     (release.root / "release").mkdir()
     written = (release.folder / "common.pt").read_bytes()
@@ -394,46 +390,49 @@ def test_a_training_with_other_arguments_than_the_release_is_noted_and_no_proble
     assert check(release.root).notes == []
     (release.root / "release/common.pt").write_bytes(written)
     report = check(release.root)
-    (note,) = report.notes
-    assert report.passed and "rotary_base=7 (release: 10000)" in note
+    assert report.passed
+    assert [note.differences for note in report.notes] == [{"rotary_base": (7, 10000)}]
     assert "--rotary-base=7" in report.launch
 
 
-def test_of_a_training_bridges_files_are_asked_of_the_release_beside_it(release):
+def test_training_checkpoint_uses_run_config_of_sibling_release(release):
     release.rename("iter_0000005", "5")
     (release.folder / "run_config.yaml").unlink()
     release.seal()
-    report = check(release.root)
-    assert report.passed
-    reasons = {reader.name: reader.why for reader in report.readers if not reader.loads}
-    assert reasons == {
-        BRIDGE: f"run_config.yaml is missing. {release.root} contains no release/. If the training started from another "
-        "checkpoint directory, name it with --release CKPT.",
-        UPSTREAM: "run_config.yaml is missing, which it reads",
-    }
+
+    def reasons(*named):
+        report = check(release.root, *named)
+        assert report.passed
+        return {reader.name: reader.reason for reader in report.readers if reader.reason is not None}
+
+    found = reasons()
+    assert found.keys() == {BRIDGE, UPSTREAM}
+    assert all(reason.missing_file == "run_config.yaml" for reason in found.values())
+    assert found[BRIDGE].advice == name_release(release.root)
     named = release.root.parent / "named/release"
     named.mkdir(parents=True)
     (named / "run_config.yaml").write_text("model: {}\n")
-    assert {reader.name for reader in check(release.root, named).readers if not reader.loads} == {UPSTREAM}
+    assert reasons(named).keys() == {UPSTREAM}
     (release.root / "release").mkdir()
-    reasons = {reader.name: reader.why for reader in check(release.root).readers if not reader.loads}
-    assert reasons[BRIDGE] == "run_config.yaml is missing, here and in release/"
+    assert reasons()[BRIDGE].advice == "release/ contains none."
     (release.root / "release/run_config.yaml").write_text("model: {}\n")
-    assert {reader.name for reader in check(release.root).readers if not reader.loads} == {UPSTREAM}
+    assert reasons().keys() == {UPSTREAM}
 
 
-def test_a_damaged_file_of_a_training_is_not_for_repair_to_write(release):
+def test_repair_writes_no_file_of_a_training(release):
     release.rename("iter_0000005", "5")
     (release.folder / "common.pt").write_bytes(b"")
-    assert _problem(release) == "common.pt has another checksum than when it was written."
+    problem = _problem(check(release.root))
+    assert (problem.file.name, problem.reason, problem.repair) == ("common.pt", "checksum mismatch", None)
 
 
-def test_a_training_has_the_source_model_of_the_release_next_to_it(release):
+def test_training_has_the_source_model_of_the_sibling_release(release):
     release.rename("iter_0000005", "5")
-    assert check(release.root).made_of is None
+    assert check(release.root).source_model is None
     (release.root / "release").mkdir()
     write_source(Source("org/model"), release.root / "release")
-    assert check(release.root).made_of == "org/model"
+    assert check(release.root).source_model == "org/model"
     (release.root / "release/source.json").write_text("{")
     report = check(release.root)
-    assert report.made_of is None and report.passed
+    assert report.passed
+    assert report.source_model is None

@@ -12,44 +12,74 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A report tells whether a checkpoint loads, and which readers a problem concerns."""
+"""A report collects the findings, and which readers they concern."""
 
-from megatron.bridge.release.verify.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM, Report
+from pathlib import Path
 
+import pytest
 
-def _reasons(report: Report) -> dict[str, str]:
-    """Why each of the readers that cannot load it cannot."""
-    assert all(reader.loads == (reader.why == "") for reader in report.readers)
-    return {reader.name: reader.why for reader in report.readers if not reader.loads}
-
-
-def test_a_report_without_problems_is_of_a_checkpoint_that_every_reader_loads():
-    report = Report("root", notes=["worth knowing"])
-    assert report.passed and _reasons(report) == {}
-    assert [reader.name for reader in report.readers] == [MEGATRON_LM, OLDER_MEGATRON_LM, BRIDGE, UPSTREAM]
+from megatron.bridge.release.verify.findings import FileProblem, MissingContent, NotACheckpoint
+from megatron.bridge.release.verify.report import READERS, UPSTREAM, Report
 
 
-def test_a_problem_of_no_reader_in_particular_stops_all_of_them():
-    report = Report("root")
-    report.add_problem("damaged")
-    assert not report.passed and report.problems == ["damaged"] and report.beyond_repair == []
-    assert _reasons(report) == dict.fromkeys((MEGATRON_LM, OLDER_MEGATRON_LM, BRIDGE, UPSTREAM), "damaged")
+ROOT = Path("/root")
+FIRST, SECOND = FileProblem(ROOT / "a", "missing", None, ROOT), NotACheckpoint(ROOT)
 
 
-def test_a_problem_of_some_readers_stops_those_alone_and_the_first_reason_is_kept():
-    report = Report("root")
-    report.add_problem("no args", MEGATRON_LM)
-    report.add_problem("no config", MEGATRON_LM, BRIDGE)
-    assert report.problems == ["no args", "no config"]
-    assert _reasons(report) == {MEGATRON_LM: "no args", BRIDGE: "no config"}
+def _reasons(report: Report) -> list:
+    return [reader.reason for reader in report.readers]
 
 
-def test_a_reader_that_knows_no_such_checkpoint_is_no_problem_of_the_checkpoint():
-    report = Report("root")
-    report.stop("unknown", UPSTREAM)
-    assert report.passed and _reasons(report) == {UPSTREAM: "unknown"}
+def test_report_without_problems_passes_in_all_readers():
+    report = Report(ROOT, notes=[MissingContent("args")])
+    assert report.passed
+    assert _reasons(report) == [None] * len(READERS)
 
 
-def test_two_reports_share_no_lists():
-    Report("one").add_problem("damaged")
-    assert Report("other").passed and _reasons(Report("other")) == {}
+def test_problem_concerns_all_readers_by_default():
+    report = Report(ROOT)
+    report.add_problem(FIRST)
+    assert not report.passed
+    assert report.problems == [FIRST]
+    assert _reasons(report) == [FIRST] * len(READERS)
+
+
+def test_first_problem_of_a_reader_is_its_reason():
+    report = Report(ROOT)
+    report.add_problem(FIRST, READERS[0])
+    report.add_problem(SECOND, READERS[0], READERS[2])
+    assert report.problems == [FIRST, SECOND]
+    assert _reasons(report) == [FIRST, None, SECOND, None]
+
+
+def test_unreadable_for_a_reader_is_no_problem():
+    report = Report(ROOT)
+    report.mark_unreadable(FIRST, UPSTREAM)
+    assert report.passed
+    assert _reasons(report) == [None, None, None, FIRST]
+
+
+def test_unrepairable_problems_are_those_without_a_repair():
+    report = Report(ROOT)
+    report.add_problem(FIRST)
+    report.add_problem(SECOND)
+    assert report.unrepairable == [SECOND]
+
+
+@pytest.mark.parametrize(
+    ("layout", "repairable", "repair"), [("release", True, ROOT), ("release", False, None), ("training", True, None)]
+)
+def test_file_has_one_problem_and_training_files_have_no_repair(layout, repairable, repair):
+    report = Report(ROOT, layout=layout, folder="name")
+    report.add_file_problem("file", "truncated", "reason", repairable=repairable)
+    report.add_file_problem("file", "corrupt", "another reason")
+    (problem,) = report.problems
+    assert (problem.file, problem.status, problem.reason) == (ROOT / "name/file", "truncated", "reason")
+    assert problem.repair == repair
+    assert report.files["file"].status == "truncated"
+
+
+def test_reports_share_no_lists():
+    Report(ROOT).add_problem(FIRST)
+    assert Report(ROOT).passed
+    assert _reasons(Report(ROOT)) == [None] * len(READERS)

@@ -23,17 +23,17 @@ from typing import Any
 import pytest
 import torch
 
-from megatron.bridge.release.verify.torch_zip import Values, locate_values
+from megatron.bridge.release.verify.torch_zip import TensorBytes, find_tensor_bytes
 
 
-def _locate(value: Any, folder: Path) -> tuple[Values | None, bytes]:
+def _locate(value: Any, folder: Path) -> tuple[TensorBytes | None, bytes]:
     """Put what torch.save makes of a value into the middle of a file."""
     saved = io.BytesIO()
     torch.save(value, saved)
     stored = b"before" * 5 + saved.getvalue() + b"after"
     (folder / "file").write_bytes(stored)
     with open(folder / "file", "rb") as file:
-        return locate_values(file, 30, len(saved.getvalue())), stored
+        return find_tensor_bytes(file, 30, len(saved.getvalue())), stored
 
 
 @pytest.mark.parametrize("crc", [True, False])
@@ -69,10 +69,10 @@ def test_values_that_are_compressed_are_not_found(tmp_path):
         for name in plain.namelist():
             archive.writestr(name, plain.read(name))
     with open(tmp_path / "file", "rb") as file:
-        assert locate_values(file, 0, (tmp_path / "file").stat().st_size) is None
+        assert find_tensor_bytes(file, 0, (tmp_path / "file").stat().st_size) is None
 
 
 def test_a_damaged_archive_is_an_error(tmp_path):
     (tmp_path / "file").write_bytes(bytes(200))
     with open(tmp_path / "file", "rb") as file, pytest.raises(zipfile.BadZipFile):
-        locate_values(file, 0, 200)
+        find_tensor_bytes(file, 0, 200)

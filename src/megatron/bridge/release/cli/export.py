@@ -32,6 +32,7 @@ from megatron.bridge.release.source.model_files import TOKENIZER_FILES, find_fil
 from megatron.bridge.release.source_model import SourceModel
 from megatron.bridge.release.validation.output_dir import check_root
 from megatron.bridge.release.verify.check import check, check_folder
+from megatron.bridge.release.verify.errors import DamagedCheckpointError
 from megatron.bridge.release.verify.report import BRIDGE
 
 
@@ -43,8 +44,9 @@ def run_export(options: argparse.Namespace) -> int:
     else:
         report = check_folder(read_root(options.path), folder, release)
     (reader,) = (reader for reader in report.readers if reader.name == BRIDGE)
-    if report.folder is None or not reader.loads:
-        raise ValueError(reader.why)
+    if reader.reason is not None:
+        raise DamagedCheckpointError(reader.reason)
+    assert report.folder is not None
     checkpoint = report.folder
     with own_words(verbose=options.verbose) as (stdout, err):
         print(f"Exporting {options.path / checkpoint} to {options.out}", file=err)

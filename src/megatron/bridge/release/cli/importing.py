@@ -26,9 +26,9 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from megatron.bridge.release.checkpoint_dir import read_root
-from megatron.bridge.release.cli.checking import compute, json_values
+from megatron.bridge.release.cli.check import json_values, run_logit_check
+from megatron.bridge.release.cli.output import print_release
 from megatron.bridge.release.cli.own_words import own_words, progress, release_warnings
-from megatron.bridge.release.cli.printing import print_made
 from megatron.bridge.release.errors import command_line
 from megatron.bridge.release.layout import RELEASE, STAGING_PREFIX
 from megatron.bridge.release.source.model_dir import check_room, look_at_model
@@ -63,21 +63,21 @@ def run_import(options: argparse.Namespace) -> int:
             return 0
         size = sum(path.stat().st_size for path in (out / RELEASE).rglob("*") if path.is_file())
         print(f"Wrote {tqdm.format_sizeof(size, 'B')} in {seconds:.0f} s; reading it again", file=err)
-        proof = None
+        comparison = None
         try:
             with progress(err):
                 report = check(out)
-                if not options.no_proof:
-                    proof = compute(report, options.hf_model)
+                if not options.no_logit_check:
+                    comparison = run_logit_check(report, options.hf_model)
         except KeyboardInterrupt:
             message = f"interrupted after the import: {out} holds the release, not yet read again"
             raise KeyboardInterrupt(f"{message}. {command_line('check', out)}") from None
         if options.json:
-            print(json.dumps(json_values(report, proof), indent=2), file=stdout)
+            print(json.dumps(json_values(report, comparison), indent=2), file=stdout)
         else:
-            if proof is not None and proof.unproven is not None:
-                report.notes.append(str(proof))
-            print_made(report, stdout)
+            if comparison is not None and comparison.skipped is not None:
+                report.notes.append(comparison)
+            print_release(report, stdout)
     return 0 if report.passed else 1
 
 

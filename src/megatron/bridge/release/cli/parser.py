@@ -21,14 +21,14 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from megatron.bridge.release.cli.checking import run_check
+from megatron.bridge.release.cli.check import run_check
 from megatron.bridge.release.cli.export import run_export
 from megatron.bridge.release.cli.importing import run_import
-from megatron.bridge.release.cli.launching import run_launch
-from megatron.bridge.release.cli.repairing import run_repair, run_revert
+from megatron.bridge.release.cli.launch import run_launch
+from megatron.bridge.release.cli.repair import run_repair
 from megatron.bridge.release.export.output_dir import file_size
 from megatron.bridge.release.layout import DTYPES, RELEASE
-from megatron.bridge.release.verify.launch_flags import SEQ_LENGTH
+from megatron.bridge.release.verify.launch import SEQ_LENGTH
 
 
 _NAME = "megatron-bridge-release"
@@ -95,14 +95,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_release(launch)
     launch.set_defaults(run=run_launch, advice=f". Flags of your own go after $({program} launch CKPT)")
-    for name, run, text in (
-        ("repair", run_repair, "turn an import of upstream's, or one modified by a rename script, into a release"),
-        ("revert", run_revert, "restore upstream's layout"),
-    ):
-        command = add(name, text, "ckpt --dry-run")
-        _add_root(command)
-        command.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
-        command.set_defaults(run=run)
+    repair = add(
+        "repair", "turn an import of upstream's, or one modified by a rename script, into a release", "ckpt --dry-run"
+    )
+    _add_root(repair)
+    repair.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
+    repair.set_defaults(run=run_repair)
     return parser
 
 
@@ -121,7 +119,7 @@ def _add_import(command: argparse.ArgumentParser) -> None:
     command.add_argument("--overwrite", action="store_true", help="replace the release in OUT")
     command.add_argument("--trust-remote-code", action="store_true", help="run the model's own Python code")
     command.add_argument("--dtype", choices=DTYPES, help="dtype of the release (default: the config's)")
-    command.add_argument("--no-proof", action="store_true", help="skip the logit check")
+    command.add_argument("--no-logit-check", action="store_true", help="skip the logit check")
     command.add_argument(
         "--allow-unused-tensors",
         nargs="+",

@@ -12,4 +12,4 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Makes a release of a default import, and repairs one that lacks files."""
+"""Converts an import to a release, and writes missing files of a release."""

@@ -20,14 +20,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from megatron.bridge.release.errors import one_line
 from megatron.bridge.release.layout import RELEASE, RUN_CONFIG, TOKENIZER
+from megatron.bridge.release.repair.errors import RunConfigError
 from megatron.bridge.release.run_config import read_run_config
 from megatron.bridge.release.verify.args import EMBEDDING, find_args_problem
 from megatron.bridge.release.verify.dcp_metadata import Tensor, read_metadata
 
 
-def tokenizer_of(path: Path) -> str:
-    """Return the absolute path that the tokenizer has once the release is published, given the checkpoint root."""
+def tokenizer_dir(path: Path) -> str:
+    """Return the absolute path of the tokenizer in the release of a checkpoint directory."""
     return str(path.absolute() / RELEASE / TOKENIZER)
 
 
@@ -35,15 +37,12 @@ def derive_args(path: Path, folder: Path) -> argparse.Namespace:
     """Derive Megatron-LM's args from the run config. Nothing that it names is imported or called.
 
     Args:
-        path: Checkpoint root.
-        folder: Checkpoint folder in it, which holds the run config.
-
-    Returns:
-        The args, which fit the tensors.
+        path: Checkpoint directory.
+        folder: Checkpoint with the run config.
 
     Raises:
-        ValueError: If the run config does not describe the model, or if its class is unknown.
-        CorruptFileError: If a file is damaged.
+        RunConfigError: If the args do not match the tensors, or if the model's class is unknown.
+        CorruptFileError: If a file is corrupt.
         OSError: If a file cannot be read.
     """
     try:
@@ -51,9 +50,9 @@ def derive_args(path: Path, folder: Path) -> argparse.Namespace:
         args = _args_of_run_config(path, folder, metadata.tensors.get(EMBEDDING))
         problem = find_args_problem(vars(args), metadata)
     except (ArithmeticError, AttributeError, KeyError, TypeError) as error:
-        problem = f"{type(error).__name__}: {error}"
+        raise RunConfigError(folder / RUN_CONFIG, one_line(error), "mismatch") from error
     if problem is not None:
-        raise ValueError(f"{folder / RUN_CONFIG} does not describe this model: {problem}. Import the model again.")
+        raise RunConfigError(folder / RUN_CONFIG, str(problem), "mismatch")
     return args
 
 
@@ -66,23 +65,20 @@ def _args_of_run_config(path: Path, folder: Path, embedding: Tensor | None) -> a
     name = config["model"]["_target_"]
     providers = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in _subclasses(ModelProviderMixin)}
     if name not in providers:
-        raise ValueError(
-            f"{folder / RUN_CONFIG} names the model {name!r}, which this Megatron-Bridge does not know. "
-            "Install one that does."
-        )
-    # All of its values are in the config, so its __init__ has nothing to compute.
+        raise RunConfigError(folder / RUN_CONFIG, repr(name), "unknown model class")
+    # The config contains all values, so __init__ has nothing to compute.
     model: Any = object.__new__(providers[name])
     known = _known_objects()
     vars(model).update({key: _plain_value(value, known) for key, value in config["model"].items()})
     tokenizer = SimpleNamespace(**config["tokenizer"]) if config.get("tokenizer") else None
     args = release_args(model, tokenizer, path)
     if (folder / TOKENIZER).is_dir():
-        # The run config may name a folder relative to where the import ran.
-        args.tokenizer_model = tokenizer_of(path)
+        # The run config may contain a path relative to the working directory of the import.
+        args.tokenizer_model = tokenizer_dir(path)
     args.world_size = args.tensor_model_parallel_size * args.pipeline_model_parallel_size * args.context_parallel_size
     args.data_parallel_size = 1
     if embedding is not None and args.padded_vocab_size != embedding.shape[0]:
-        # Upstream's imports pad the vocabulary as the model says, or not at all.
+        # Upstream's imports pad the vocabulary as the provider does, or not at all.
         args.padded_vocab_size = embedding.shape[0]
         args.make_vocab_size_divisible_by = model.make_vocab_size_divisible_by
     warn_of_what_no_flag_gives(model)
@@ -97,7 +93,7 @@ def _subclasses(cls: type) -> Iterator[type]:
 
 
 def _known_objects() -> dict[str, Any]:
-    """Return the objects that a run config may name where Megatron-LM's args depend on them, by their names."""
+    """Return the objects in a run config that Megatron-LM's args depend on, by their names."""
     import torch
     import torch.nn.functional as F
     from megatron.core.activations import squared_relu
@@ -117,7 +113,7 @@ def _known_objects() -> dict[str, Any]:
 
 
 def _plain_value(value: Any, known: dict[str, Any]) -> Any:
-    """Return the value of a run config's entry; for an unknown object, its name."""
+    """Return the value of an entry of the run config; for an unknown object, its name."""
     if isinstance(value, dict) and "_target_" in value:
         return value.get("_name_", known.get(value["_target_"], value["_target_"]))
     return value

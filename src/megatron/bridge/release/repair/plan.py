@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Decides what a repair or a revert does, without doing it."""
+"""Plans a repair: which files of a release are kept, and which are written."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,6 @@ from megatron.bridge.release.layout import (
     RELEASE,
     RUN_CONFIG,
     SOURCE_FILE,
-    SUMS_FILE,
     TRACKER,
     TRAIN_STATE,
     TRAIN_STATE_TRACKER,
@@ -35,28 +34,33 @@ from megatron.bridge.release.layout import (
 )
 from megatron.bridge.release.manifest import files_of
 from megatron.bridge.release.provenance import Source, describe_run_config
+from megatron.bridge.release.repair.errors import (
+    LostTrainingError,
+    NothingToRepairError,
+    OtherFilesError,
+    SeveralCheckpointsError,
+    TrainedCheckpointError,
+    TrainingError,
+)
 from megatron.bridge.release.verify.check import check_folder
-from megatron.bridge.release.verify.dcp_metadata import read_common_entry, read_metadata, read_state
+from megatron.bridge.release.verify.dcp_metadata import read_embedded_common_state, read_metadata, read_state
+from megatron.bridge.release.verify.errors import DamagedCheckpointError
 from megatron.bridge.release.verify.folder import WRITTEN_BY_REPAIR
 
 
-UPSTREAM_FOLDER = "iter_0000000"
-
-
 @dataclass
-class Plan:
-    """What a repair or a revert does.
+class RepairPlan:
+    """What a repair does.
 
     Attributes:
-        source: Path, in the root, of the checkpoint folder whose files are kept.
-        publish: Whether a folder is published.
-        write: Names of the files that are written anew.
-        reads_common_state: Whether ``common.pt`` is there and undamaged.
-        drop_sums: Whether to remove the checksums that releases had before the manifest.
+        source: Path, in the checkpoint directory, of the checkpoint whose files are kept.
+        publish: Whether a release is published.
+        write: Names of the files to write.
+        reads_common_state: Whether there is an undamaged ``common.pt``.
         move_tokenizer: Whether the args get the new path of a tokenizer that has moved.
-        record: The model that the run config names; None if it names none.
-        derive: Whether the args are derived from the run config.
-        retire: Names of the checkpoint folders to remove, whose files have a second name by then.
+        source_model: The source model that the run config names; None if it names none.
+        derive_args: Whether the args are derived from the run config.
+        retire: Names of the checkpoints to remove, whose files have a hard link in the release by then.
         steps: All of it, in words.
     """
 
@@ -64,249 +68,149 @@ class Plan:
     publish: bool = False
     write: list[str] = field(default_factory=list)
     reads_common_state: bool = False
-    drop_sums: bool = False
     move_tokenizer: bool = False
-    record: Source | None = None
-    derive: bool = False
+    source_model: Source | None = None
+    derive_args: bool = False
     retire: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
 
 
-def plan_repair(root: Root) -> Plan:
-    """Plan how to turn a root's import into a release.
-
-    Args:
-        root: The root.
-
-    Returns:
-        The plan; without steps if the root holds a release that needs no repair.
+def plan_repair(root: Root) -> RepairPlan:
+    """Plan how to convert an import to a release; the plan for a complete release has no steps.
 
     Raises:
-        ValueError: If the root contains no checkpoint, a damaged one, more than one, or one of a training run.
+        ReleaseError: If there is no checkpoint, a damaged one, more than one, or one of a training.
         OSError: If a file cannot be read.
     """
     _refuse_training(root)
     source = _choose_source(root)
     report = check_folder(root, source)
-    for problem in report.beyond_repair:
-        raise ValueError(problem)
+    for problem in report.unrepairable:
+        raise DamagedCheckpointError(problem)
     _refuse_trained(root.path / source)
     _refuse_other_files(root, source)
-    there = {file.name for file in report.files if file.size is not None}
-    damaged = {file.name for file in report.files if file.problem is not None}
-    same = {name.partition("/")[0] for name in root.checkpoints if _is_in(root, name, source)}
-    plan = Plan(
+    existing = {file.name for file in report.files.values() if file.size is not None}
+    undamaged = existing - {file.name for file in report.files.values() if file.status != "ok"}
+    linked = {name.partition("/")[0] for name in root.checkpoints if _is_linked(root, name, source)}
+    plan = RepairPlan(
         source,
-        reads_common_state=COMMON_STATE in there - damaged,
-        move_tokenizer=report.tokenizer_moved,
-        derive=report.args_problem is not None,
-        retire=sorted(same - {RELEASE}),
+        reads_common_state=COMMON_STATE in undamaged,
+        move_tokenizer=report.has_moved_tokenizer,
+        source_model=describe_run_config(root.path / source),
+        derive_args=report.args_problem is not None,
+        retire=sorted(linked - {RELEASE}),
     )
-    is_link = (root.path / source).is_symlink()
-    _step(plan, source != RELEASE or is_link, f"{RELEASE}/ gets the files of {source}/, as hard links")
-    _plan_files(plan, root.path / source, there, damaged)
-    _plan_trackers(plan, root, there)
-    _plan_removals(plan, RELEASE)
+    if source != RELEASE or (root.path / source).is_symlink():
+        _add_step(plan, f"hard-link the files of {source}/ into {RELEASE}/")
+    _plan_files(plan, existing, undamaged)
+    _plan_trackers(plan, root, existing)
+    plan.steps += [f"remove {name}/ ({RELEASE}/ has its files)" for name in plan.retire]
     return plan
 
 
-def _plan_files(plan: Plan, folder: Path, there: set[str], damaged: set[str]) -> None:
-    """Plan which files of a release are written anew.
+def _add_step(plan: RepairPlan, text: str) -> None:
+    """Add a step for which the release is published."""
+    plan.publish = True
+    plan.steps.append(text)
 
-    Args:
-        plan: The plan, which is added to.
-        folder: Checkpoint folder whose files are kept.
-        there: Names of the files that it has.
-        damaged: Names of the files that are damaged, or missing and named by the manifest.
-    """
-    whole = there - damaged
-    plan.record = describe_run_config(folder)
-    new_args = plan.derive or plan.move_tokenizer
-    needed = {
-        COMMON_STATE: new_args or COMMON_STATE not in whole,
-        FLAGS_FILE: plan.derive or FLAGS_FILE not in whole,
-        # A damaged record goes, even if there is nothing to write in its place.
-        SOURCE_FILE: SOURCE_FILE in damaged or (SOURCE_FILE not in there and plan.record is not None),
-        TRAIN_STATE: TRAIN_STATE not in there,
-    }
-    plan.write = [name for name, write in needed.items() if write]
-    if plan.publish or plan.write or INTEGRITY_FILE not in whole:
+
+def _plan_files(plan: RepairPlan, existing: set[str], undamaged: set[str]) -> None:
+    """Plan which files to write, given the names of those that the source has."""
+    changed = f"args from {RUN_CONFIG}" if plan.derive_args else "new path of the tokenizer"
+    origin = "" if plan.source_model is None else f": imported from {plan.source_model.made_of}"
+    new_args = plan.derive_args or plan.move_tokenizer
+    # A corrupt record of the source model is removed even if there is nothing to write instead.
+    is_unknown = SOURCE_FILE not in existing and plan.source_model is not None
+    for name, is_needed, content in (
+        (COMMON_STATE, new_args or COMMON_STATE not in undamaged, f" ({changed})" if new_args else ""),
+        (FLAGS_FILE, plan.derive_args or FLAGS_FILE not in undamaged, ""),
+        (SOURCE_FILE, is_unknown or SOURCE_FILE in existing - undamaged, origin),
+        (TRAIN_STATE, TRAIN_STATE not in existing, ""),
+    ):
+        if is_needed:
+            plan.write.append(name)
+            _add_step(plan, f"write {RELEASE}/{name}{content}")
+    if plan.publish or INTEGRITY_FILE not in undamaged:
         plan.write.append(INTEGRITY_FILE)
-    for name in plan.write:
-        _step(plan, True, f"write {RELEASE}/{name}{_describe_content(plan, name)}")
-    # Beside a manifest, a file of that name is not ours.
-    plan.drop_sums = SUMS_FILE in there and INTEGRITY_FILE not in there
-    _step(plan, plan.drop_sums, f"remove {RELEASE}/{SUMS_FILE}, whose place {INTEGRITY_FILE} takes")
+        _add_step(plan, f"write {RELEASE}/{INTEGRITY_FILE}")
 
 
-def _describe_content(plan: Plan, name: str) -> str:
-    """Return what is special about the content of a file that is written; an empty string if nothing is."""
-    if name == COMMON_STATE and (plan.derive or plan.move_tokenizer):
-        return f", with args from {RUN_CONFIG}" if plan.derive else ", with the tokenizer's place"
-    if name == SOURCE_FILE:
-        return f": imported from {plan.record.made_of}" if plan.record else ""
-    return ""
-
-
-def _plan_trackers(plan: Plan, root: Root, there: set[str]) -> None:
-    """Plan which trackers are written, given the names of the files that the source has."""
-    _step(plan, (root.tracker or "").strip() != RELEASE, f"{TRACKER}: {root.tracker!r} becomes {RELEASE!r}")
+def _plan_trackers(plan: RepairPlan, root: Root, existing: set[str]) -> None:
+    if (root.tracker or "").strip() != RELEASE:
+        before = "missing" if root.tracker is None else f"was {root.tracker!r}"
+        _add_step(plan, f"set {TRACKER} to {RELEASE!r} ({before})")
     tracker, state = root.path / TRAIN_STATE_TRACKER, root.path / plan.source / TRAIN_STATE
-    same = tracker.exists() and TRAIN_STATE in there and tracker.read_bytes() == state.read_bytes()
-    _step(plan, not same, f"write {TRAIN_STATE_TRACKER}")
+    if not (tracker.exists() and TRAIN_STATE in existing and tracker.read_bytes() == state.read_bytes()):
+        _add_step(plan, f"write {TRAIN_STATE_TRACKER}")
 
 
 def _refuse_other_files(root: Root, source: str) -> None:
-    """Refuse a root in which files that belong to no checkpoint stand where a repair removes folders.
-
-    Raises:
-        ValueError: If there are such files.
-    """
+    """Refuse a checkpoint directory in which a repair would remove files of no checkpoint."""
     folder = root.path / source
     for empty in root.empty:
         if not source.startswith(f"{empty}/") and any((root.path / empty).iterdir()):
-            raise ValueError(
-                f"{root.path / empty} contains no checkpoint, but files. Move it away, and run the repair again."
-            )
-    if "/" in source and (others := sorted(child.name for child in folder.parent.iterdir() if child != folder)):
-        raise ValueError(
-            f"{folder.parent} holds {', '.join(others)} beside the checkpoint {folder.name}. Move away what is not "
-            "the checkpoint's, then repair again."
-        )
-
-
-def plan_revert(root: Root) -> Plan:
-    """Plan how to give a root's release upstream's layout back.
-
-    Args:
-        root: The root.
-
-    Returns:
-        The plan; without steps if the root has that layout.
-
-    Raises:
-        ValueError: If the root holds no release, a damaged one, another checkpoint, or one of a training run.
-        OSError: If a file cannot be read.
-    """
-    path = root.path
-    _refuse_training(root)
-    tracker = (root.tracker or "").strip()
-    if RELEASE not in root.checkpoints:
-        if tracker == "0" and root.checkpoints == (UPSTREAM_FOLDER,):
-            return Plan(UPSTREAM_FOLDER)
-        raise ValueError(
-            f"{path} contains no release to revert. Checkpoints there: {', '.join(root.checkpoints) or 'none'}."
-        )
-    if others := [name for name in root.checkpoints if not _is_in(root, name, RELEASE)]:
-        raise ValueError(
-            f"{path} contains another checkpoint next to the release: {', '.join(others)}. Move it away first."
-        )
-    if not tracker:
-        raise ValueError(f"{path} has no {TRACKER}. Repair it first.")
-    for problem in check_folder(root, RELEASE).beyond_repair:
-        raise ValueError(problem)
-    _refuse_trained(path / RELEASE)
-    plan = Plan(RELEASE, retire=list(root.checkpoints))
-    if tracker == "0" and UPSTREAM_FOLDER in root.checkpoints:
-        # A revert that died has published it.
-        plan.retire = [RELEASE]
-        if not _is_in(root, RELEASE, UPSTREAM_FOLDER):
-            raise ValueError(f"{path / RELEASE} holds files that {UPSTREAM_FOLDER} has not. Move one of them away.")
-    else:
-        _step(plan, True, f"{UPSTREAM_FOLDER}/ gets the files of {RELEASE}/, as hard links, less what a release adds")
-        _step(plan, True, f"{TRACKER}: {root.tracker!r} becomes '0'")
-    _plan_removals(plan, UPSTREAM_FOLDER)
-    return plan
-
-
-def _step(plan: Plan, needed: bool, text: str) -> None:
-    """Add a step that publishing takes, if it is needed."""
-    if needed:
-        plan.publish = True
-        plan.steps.append(text)
-
-
-def _plan_removals(plan: Plan, name: str) -> None:
-    plan.steps += [f"remove {retired}/: {name}/ has its files" for retired in plan.retire if retired != name]
+            raise OtherFilesError(root.path / empty, ())
+    if "/" in source and (names := sorted(child.name for child in folder.parent.iterdir() if child != folder)):
+        raise OtherFilesError(folder.parent, tuple(names))
 
 
 def _refuse_training(root: Root) -> None:
-    """Refuse a root in which training has gone on, by the names of its folders and its tracker.
-
-    Raises:
-        ValueError: If it has.
-    """
-    trained = [
+    """Refuse a checkpoint directory in which training has continued, by the names of its checkpoints and its tracker."""
+    trained = tuple(
         name
         for name in (*root.checkpoints, *root.empty)
         if (match := ITERATION_FOLDER.fullmatch(name)) and int(match[1]) > 0
-    ]
+    )
     if trained:
-        raise ValueError(f"{root.path} contains checkpoints of a training ({', '.join(trained)}), not only an import.")
+        raise TrainingError(root.path, trained)
     try:
         iteration, _ = parse_tracker(root.tracker or "", TRACKER)
     except ValueError:
-        # A repair writes a torn tracker anew.
+        # A repair writes an invalid tracker again.
         return
     if iteration > 0:
-        raise ValueError(
-            f"The tracker of {root.path} says {iteration}: training has gone on in it, and its checkpoint is not "
-            f"there. Restore that, or write '{RELEASE}' into {TRACKER}, then repair again."
-        )
+        raise LostTrainingError(root.path, iteration)
 
 
 def _choose_source(root: Root) -> str:
-    """Return the path, in the root, of the checkpoint that was imported.
-
-    Raises:
-        ValueError: If there is none, or if nothing says which of several it is.
-    """
+    """Return the path, in the checkpoint directory, of the import. Refuse none and several."""
     if not root.checkpoints:
-        left = f", but what a dead process left ({', '.join(root.leftovers)})" if root.leftovers else ""
-        raise ValueError(f"{root.path} contains no checkpoint{left}. Import the model again, or give another folder.")
+        raise NothingToRepairError(root.path, root.leftovers)
     first = RELEASE if RELEASE in root.checkpoints else root.checkpoints[0]
-    others = [name for name in root.checkpoints if not _is_in(root, name, first)]
+    others = [name for name in root.checkpoints if not _is_linked(root, name, first)]
     if not others:
         return first
-    named = first == RELEASE and (root.tracker or "").strip() == RELEASE
-    if named and not any("/" in name for name in others):
+    is_tracked = first == RELEASE and (root.tracker or "").strip() == RELEASE
+    if is_tracked and not any("/" in name for name in others):
         return RELEASE
-    raise ValueError(
-        f"{root.path} contains more than one checkpoint: {', '.join(root.checkpoints)}. Move away those that you do not "
-        "want, then repair again."
-    )
+    raise SeveralCheckpointsError(root.path, root.checkpoints)
 
 
-def _is_in(root: Root, name: str, kept: str) -> bool:
-    """Return whether all files of a checkpoint folder have a second name in another one.
+def _is_linked(root: Root, name: str, kept: str) -> bool:
+    """Return whether all files of a checkpoint are hard links of another one's, as an interrupted repair leaves them.
 
-    A repair that died leaves them so. Files that a repair writes anew do not count.
+    Files that a repair writes do not count.
     """
     if name == kept:
         return True
-    folder, other = root.path / name, root.path / kept
+    folder, kept_folder = root.path / name, root.path / kept
     return "/" not in name + kept and all(
-        (other / file).exists() and (other / file).samefile(folder / file)
+        (kept_folder / file).exists() and (kept_folder / file).samefile(folder / file)
         for file in files_of(folder)
         if file not in WRITTEN_BY_REPAIR
     )
 
 
 def _refuse_trained(folder: Path) -> None:
-    """Refuse a checkpoint folder that a training run has written, by what is in it.
-
-    Raises:
-        ValueError: If it holds optimizer state, or is at an iteration over 0.
-        CorruptFileError: If neither can be read.
-    """
+    """Refuse a checkpoint that a training has written, by its content."""
     metadata = read_metadata(folder)
     if any("optimizer" in key.split(".") for key in (*metadata.tensors, *metadata.objects)):
-        raise ValueError(f"{folder} is a checkpoint of a training: it contains optimizer state.")
+        raise TrainedCheckpointError(folder, None)
     try:
         common = read_state(folder)
     except CorruptFileError:
-        common = read_common_entry(folder, metadata) or {}
+        common = read_embedded_common_state(folder, metadata) or {}
     state = read_state(folder, TRAIN_STATE) if (folder / TRAIN_STATE).exists() else {}
     for iteration in (common.get("iteration"), state.get("step")):
         if isinstance(iteration, int) and iteration > 0:
-            raise ValueError(f"{folder} is a checkpoint of a training: it is at iteration {iteration}.")
+            raise TrainedCheckpointError(folder, iteration)

@@ -12,105 +12,76 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
-"""Checks whether a checkpoint loads: what is there, what is damaged, who can read it, and why others cannot."""
+"""Checks whether a checkpoint loads: its files, their damage, and which readers can load it."""
 
 from pathlib import Path
 
 from megatron.bridge.release.checkpoint_dir import Root, read_root
-from megatron.bridge.release.errors import command_line
 from megatron.bridge.release.layout import RELEASE, TRACKER, parse_tracker
-from megatron.bridge.release.verify.folder import FolderCheck
+from megatron.bridge.release.verify.findings import (
+    ActiveWriter,
+    FailedStep,
+    InterruptedOverwrite,
+    InvalidTracker,
+    Leftovers,
+    MissingCheckpoint,
+    MissingTracker,
+    NestedCheckpoint,
+)
+from megatron.bridge.release.verify.folder import check_files
 from megatron.bridge.release.verify.report import Report
 
 
 def check(path: Path, release: Path | None = None) -> Report:
-    """Check the checkpoint that the tracker of a root names.
+    """Check the checkpoint that the tracker of a checkpoint directory names.
 
-    Every file is read once, to compare it with its checksum. A terminal shows the progress.
+    Every file is read once, to compare its checksum. Problems are reported, not raised.
 
     Args:
-        path: Checkpoint root.
-        release: Folder of the release that it belongs to; None if it is in the root.
-
-    Returns:
-        What was found. Problems of the checkpoint are reported in it, not raised.
+        path: Checkpoint directory.
+        release: Release that the checkpoint belongs to; None if it is in the same directory.
     """
-    report = Report(str(path))
+    report = Report(path)
     try:
         root = read_root(path)
         report.tracker = root.tracker
         report.folder = _choose_folder(report, root)
         if report.folder is not None:
-            FolderCheck(report, root, release).run()
+            check_files(report, root, release)
     except (ValueError, OSError) as error:
-        report.add_problem(str(error))
+        report.add_problem(FailedStep(None, error))
     return report
 
 
 def check_folder(root: Root, name: str, release: Path | None = None) -> Report:
-    """Check one of a root's checkpoint folders, whatever the tracker says.
-
-    Args:
-        root: The root.
-        name: Path, in the root, of the checkpoint folder.
-        release: Folder of the release that it belongs to; None if it is in the root.
-
-    Returns:
-        What was found.
-
-    Raises:
-        OSError: If the folder cannot be read.
-    """
-    report = Report(str(root.path), tracker=root.tracker, folder=name)
-    FolderCheck(report, root, release).run()
+    """Check the checkpoint of a name, whatever the tracker contains. Raise OSError if it cannot be read."""
+    report = Report(root.path, tracker=root.tracker, folder=name)
+    check_files(report, root, release)
     return report
 
 
 def _choose_folder(report: Report, root: Root) -> str | None:
-    """Choose the folder to check, and report what is wrong with the way to it.
-
-    Returns:
-        Path, in the root, of the checkpoint folder; None if there is none to check.
-    """
+    """Return the name of the checkpoint to check, and report the problems of the checkpoint directory."""
     for name in root.checkpoints:
         if "/" in name:
-            report.add_problem(
-                f"{root.path} contains a checkpoint inside another checkpoint: {name}. {command_line('repair', root.path)}"
-            )
+            report.add_problem(NestedCheckpoint(root.path, name))
     if root.replaced is not None:
-        report.add_problem(
-            f"{root.path} has its release in {root.replaced}/, where an overwrite that was cut short has left it. "
-            + command_line("repair", root.path)
-        )
+        report.add_problem(InterruptedOverwrite(root.path, root.replaced))
         return None
     if root.writer is not None:
-        report.notes.append(f"An import is writing into it now ({root.writer}): this report may be out of date soon.")
+        report.notes.append(ActiveWriter(root.writer))
     elif root.leftovers:
-        report.notes.append(
-            f"An import died, and left {', '.join(root.leftovers)}. The next import or repair clears it."
-        )
-    there = ", ".join(root.checkpoints) or "none"
+        report.notes.append(Leftovers(root.leftovers))
     if root.tracker is None:
-        report.add_problem(
-            f"{root.path} has no {TRACKER}: Megatron-LM treats it as empty. Checkpoints there: {there}. "
-            + (
-                command_line("repair", root.path)
-                if root.checkpoints
-                else "Import the model again, or give another folder."
-            )
-        )
+        report.add_problem(MissingTracker(root.path, root.checkpoints))
         return root.checkpoints[-1] if root.checkpoints else None
     try:
         iteration, release = parse_tracker(root.tracker, str(root.path / TRACKER))
     except ValueError as error:
-        report.add_problem(f"{error} Checkpoints there: {there}. Or: {command_line('repair', root.path)}")
+        report.add_problem(InvalidTracker(root.path, error, root.checkpoints))
         return root.checkpoints[-1] if len(root.checkpoints) == 1 else None
     name = RELEASE if release else f"iter_{iteration:07d}"
     if name in root.checkpoints or name in root.empty:
         return name
-    report.add_problem(
-        f"The tracker of {root.path} names the checkpoint {name}, which is not there. Checkpoints there: {there}. "
-        + (command_line("repair", root.path) if root.checkpoints else "Restore the folder, or import the model again.")
-    )
+    report.add_problem(MissingCheckpoint(root.path, name, root.checkpoints))
     return None

@@ -12,12 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
+"""Reads a checkpoint's metadata and states, without torch and without executing code from the files.
 
-"""Reads a checkpoint's metadata and states without torch, and without running anything that a file names.
-
-Pickles are read with stand-ins for the few classes that torch.distributed.checkpoint and Megatron Core write
-(torch 2.6 to 2.14, megatron-core 0.14 to 0.19); a pickle that names anything else is refused. Programs that load
-checkpoints read ``.metadata`` with plain ``pickle``, which would run what it names.
+Pickles may name only the few classes that torch.distributed.checkpoint and Megatron Core write (torch 2.6 to 2.14,
+megatron-core 0.14 to 0.19), which are replaced by placeholders. torch itself reads ``.metadata`` with plain ``pickle``,
+which executes what it names.
 """
 
 import zipfile
@@ -30,7 +29,7 @@ from typing import Any
 
 from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.layout import COMMON_STATE, METADATA
-from megatron.bridge.release.verify.torch_zip import StandIn, Unpickler, open_part, read_archive
+from megatron.bridge.release.verify.torch_zip import Placeholder, Unpickler, open_part, read_archive
 
 
 _COMMON_ENTRY = "common_state/shard_0_1"
@@ -62,7 +61,7 @@ class Tensor:
     """A tensor of a checkpoint.
 
     Attributes:
-        shape: Its whole shape; layers that are alike share a key, and the first axis counts them.
+        shape: Its whole shape; layers of the same kind share a key and are stacked along the first axis.
         chunks: Offset and shape of each stored chunk.
     """
 
@@ -72,12 +71,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Entry:
-    """The place where a chunk of a tensor, or an object, is stored.
+    """Where a chunk of a tensor, or an object, is stored.
 
     Attributes:
-        key: Key of the tensor or the object.
         at: Offset of the chunk in its tensor; None for an object.
-        file: Name of the file.
         offset: Position of its first byte in the file.
         length: Number of bytes.
     """
@@ -96,7 +93,6 @@ class Metadata:
     Attributes:
         tensors: The tensors, by their keys.
         objects: Keys of everything else.
-        entries: Where each chunk and each object is stored.
     """
 
     tensors: dict[str, Tensor]
@@ -111,11 +107,11 @@ class Metadata:
         return ends
 
     def common_entry(self) -> Entry | None:
-        """Return where megatron-core, since 0.19, stores the common state; None if it is not among the tensors."""
+        """Return where megatron-core stores the common state since 0.19; None if it is not among the tensors."""
         return next((entry for entry in self.entries if entry.key == _COMMON_ENTRY), None)
 
-    def not_stored(self) -> list[str]:
-        """Return the keys of tensors and objects of which a part is stored nowhere."""
+    def keys_without_storage(self) -> list[str]:
+        """Return the keys of tensors and objects that are not stored completely."""
         stored = {(entry.key, entry.at) for entry in self.entries}
         return [
             key
@@ -126,80 +122,55 @@ class Metadata:
 
 
 def read_metadata(folder: Path) -> Metadata:
-    """Read ``.metadata``.
-
-    Args:
-        folder: Checkpoint folder.
-
-    Returns:
-        Its content.
-
-    Raises:
-        CorruptFileError: If it is missing or damaged, or names a class that no checkpoint should.
-    """
+    """Read ``.metadata``. Raise CorruptFileError if it is missing or corrupt, or names a class that is not allowed."""
     try:
         with open(folder / METADATA, "rb") as file:
             state = Unpickler(file, _METADATA_CLASSES).load().state
             if file.read(1):
-                raise ValueError("it goes on after its end")
+                raise ValueError("trailing data after the pickle")
         tensors, objects = {}, []
         for key, value in state["state_dict_metadata"].items():
             if type(value).__name__ == "BytesStorageMetadata":
                 objects.append(key)
             else:
                 chunks = [
-                    (_numbers(chunk.state["offsets"]), _numbers(chunk.state["sizes"]))
-                    for chunk in value.state["chunks"]
+                    (_shape(chunk.state["offsets"]), _shape(chunk.state["sizes"])) for chunk in value.state["chunks"]
                 ]
-                tensors[key] = Tensor(_numbers(value.state["size"]), tuple(chunks))
+                tensors[key] = Tensor(_shape(value.state["size"]), tuple(chunks))
         entries = []
         for index, info in state["storage_data"].items():
             at = index.state.get("offset")
             file_name, offset, length = (info.state[name] for name in ("relative_path", "offset", "length"))
             if not (isinstance(file_name, str) and min(offset, length) >= 0):
-                raise ValueError(f"it stores {index.state['fqn']} at {file_name!r}, {offset}, {length}")
-            entries.append(Entry(index.state["fqn"], at and _numbers(at), file_name, offset, length))
+                raise ValueError(f"{index.state['fqn']} has the invalid storage {file_name!r}, {offset}, {length}")
+            entries.append(Entry(index.state["fqn"], at and _shape(at), file_name, offset, length))
         return Metadata(tensors, tuple(objects), tuple(entries))
     except Exception as error:
-        # A damaged pickle can raise anything.
+        # A corrupt pickle can raise anything.
         raise CorruptFileError(METADATA, _reason(error)) from error
 
 
 def read_state(folder: Path, name: str = COMMON_STATE) -> dict[str, Any]:
-    """Read the plain values of a file that ``torch.save`` wrote, with stand-ins for everything else.
-
-    Args:
-        folder: Checkpoint folder.
-        name: Name of the file.
-
-    Returns:
-        The state: torch dtypes as their names, integer tensors of one value as that value.
+    """Read a dictionary that ``torch.save`` wrote: see `read_archive` for its values.
 
     Raises:
-        CorruptFileError: If the file is missing or damaged, or names what torch does not load with ``weights_only=True``.
+        CorruptFileError: If the file is missing or corrupt, or names a class that is not allowed.
     """
     try:
         with open(folder / name, "rb") as file:
             state = read_archive(file)
         if not isinstance(state, dict):
-            raise ValueError(f"it holds a {type(state).__name__}")
+            raise ValueError(f"it contains a {type(state).__name__}, not a dictionary")
         return state
     except Exception as error:
         raise CorruptFileError(name, _reason(error)) from error
 
 
-def read_common_entry(folder: Path, metadata: Metadata) -> dict[str, Any] | None:
-    """Read the common state that megatron-core, since 0.19, stores among the tensors.
-
-    Args:
-        folder: Checkpoint folder.
-        metadata: Content of its ``.metadata``.
-
-    Returns:
-        The common state, as `read_state` returns it; None if it is not stored there.
+def read_embedded_common_state(folder: Path, metadata: Metadata) -> dict[str, Any] | None:
+    """Read the common state that megatron-core stores among the tensors since 0.19; return None if it is not there.
 
     Raises:
-        CorruptFileError: If it is damaged.
+        CorruptFileError: If it is corrupt.
     """
     entry = metadata.common_entry()
     if entry is None:
@@ -213,35 +184,21 @@ def read_common_entry(folder: Path, metadata: Metadata) -> dict[str, Any] | None
 
 
 def read_args(folder: Path) -> dict[str, Any]:
-    """Read Megatron-LM's args from the common state, wherever the version of megatron-core has stored it.
-
-    Args:
-        folder: Checkpoint folder.
-
-    Returns:
-        The args, by their names; empty if there are none.
+    """Read Megatron-LM's args from the common state of any version of megatron-core; return {} if there are none.
 
     Raises:
-        CorruptFileError: If the common state is damaged.
+        CorruptFileError: If the common state is corrupt.
     """
     if (folder / COMMON_STATE).exists():
         common: dict[str, Any] | None = read_state(folder)
     else:
-        common = read_common_entry(folder, read_metadata(folder))
+        common = read_embedded_common_state(folder, read_metadata(folder))
     args = (common or {}).get("args")
     return vars(args) if isinstance(args, Namespace) else {}
 
 
 def verify_entries(folder: Path, entries: Iterable[Entry]) -> Iterator[tuple[Entry, str | None]]:
-    """Read entries and compare them with the checksums that ``torch.save`` puts into them.
-
-    Args:
-        folder: Checkpoint folder.
-        entries: The entries to read.
-
-    Yields:
-        Each entry, and how it is damaged; None if it is not.
-    """
+    """Read entries, compare the checksums that ``torch.save`` puts next to them, and yield each with its damage or None."""
     for entry in entries:
         try:
             with (
@@ -249,16 +206,16 @@ def verify_entries(folder: Path, entries: Iterable[Entry]) -> Iterator[tuple[Ent
                 zipfile.ZipFile(open_part(file, entry.offset, entry.length)) as archive,
             ):
                 damaged = archive.testzip()
-                yield entry, None if damaged is None else f"{damaged} has another checksum"
+                yield entry, None if damaged is None else f"checksum mismatch in {damaged}"
         except Exception as error:
             yield entry, _reason(error)
 
 
-def _numbers(size: StandIn) -> tuple[int, ...]:
+def _shape(size: Placeholder) -> tuple[int, ...]:
     """Return the numbers of a ``torch.Size``."""
     numbers = tuple(size.arguments[0])
     if not all(isinstance(number, int) and number >= 0 for number in numbers):
-        raise ValueError(f"{numbers} is no shape")
+        raise ValueError(f"invalid shape {numbers}")
     return numbers
 
 

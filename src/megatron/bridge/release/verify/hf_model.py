@@ -13,7 +13,7 @@
 # limitations under the License.
 
 
-"""Computes with the first layers of a Hugging Face model, from the model's own files."""
+"""Computes logits with the first layers of a Hugging Face model."""
 
 import json
 import re
@@ -25,6 +25,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
 from megatron.bridge.release.errors import NotComputableError, one_line
+from megatron.bridge.release.verify.errors import IndexMetadataError, ModelTensorsError
 
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.(.*)")
@@ -34,19 +35,18 @@ _SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size
 
 
 class HuggingFaceModel:
-    """A Hugging Face model of which the first layers are computed.
+    """A Hugging Face model for the logit check.
 
     Args:
-        name: Model ID, or folder of a model.
+        name: Model ID, or directory of a model.
         revision: Revision of a model ID; None for the default branch.
 
     Attributes:
-        config: Its config.
-        layers: Number of layers that it has.
+        layers: Number of layers.
 
     Raises:
-        ValueError: If there is no such model, or if its folder is damaged: one line.
-        NotComputableError: If transformers cannot read its config, or if the config lacks a size of a stack of layers.
+        ReleaseError: If there is no such model, or if its files are corrupt.
+        NotComputableError: If transformers cannot read its config, or if the config lacks a size.
     """
 
     def __init__(self, name: str, revision: str | None = None) -> None:
@@ -59,7 +59,7 @@ class HuggingFaceModel:
         try:
             self._folder = check_model(name, {"revision": revision}).folder
         except NeedsOwnCode as error:
-            raise NotComputableError("its config is read by its own Python code, which no proof runs") from error
+            raise NotComputableError("it needs trust_remote_code, which the logit check does not run") from error
         headers = read_headers(self._folder)
         self._shapes = {tensor: header.shape for tensor, header in headers.items()}
         self._dtypes = {DTYPES.get(header.dtype) for header in headers.values()}
@@ -67,13 +67,13 @@ class HuggingFaceModel:
         try:
             self.config: PretrainedConfig = AutoConfig.from_pretrained(self._folder, trust_remote_code=False)
         except Exception as error:
-            raise NotComputableError(f"transformers does not read its config ({one_line(error)})") from error
-        if lacking := [field for field in _SIZES if type(getattr(self.config, field, None)) is not int]:
-            raise NotComputableError(f"its {type(self.config).__name__} has no {', '.join(lacking)}")
+            raise NotComputableError(f"transformers cannot read its config ({one_line(error)})") from error
+        if missing := [field for field in _SIZES if type(getattr(self.config, field, None)) is not int]:
+            raise NotComputableError(f"its {type(self.config).__name__} has no {', '.join(missing)}")
         self.layers: int = self.config.num_hidden_layers
 
     def kinds(self) -> list[tuple[Any, ...]]:
-        """Return a description of each layer; layers of the same kind have equal descriptions."""
+        """Return a description of each layer, which is equal for layers of the same type."""
         tensors: list[set[Any]] = [set() for _ in range(self.layers)]
         for name, shape in self._shapes.items():
             match = _LAYER.search(name)
@@ -95,30 +95,30 @@ class HuggingFaceModel:
         return total
 
     def compute(self, layers: int, tokens: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, bool]:
-        """Compute logits with the first layers, and with the final norm and the output layer after them.
+        """Compute logits with the first layers, the final norm and the output layer, in float32.
 
         Args:
             layers: Number of layers.
             tokens: Tokens, [1, positions].
-            dtype: The dtype of the release, to which an import rounds the weights; it is computed in float32.
+            dtype: The dtype of the release, to which an import casts the weights.
 
         Returns:
-            The logits, [1, positions, vocabulary], float32; and whether rounding has changed a weight.
+            The logits, [1, positions, vocabulary]; and whether the cast has changed a weight.
 
         Raises:
-            ValueError: If the files lack a tensor, which transformers would make up, or have it in another shape.
-            NotComputableError: If transformers cannot load or run the model here.
+            ModelTensorsError: If tensors are missing or have another shape; transformers would initialize them.
+            NotComputableError: If transformers cannot load or run the model on this host.
         """
-        model, rounded = self._load(layers), False
-        # A file of that dtype has nothing to round, and copies of its tensors would take memory.
+        model, is_cast = self._load(layers), False
+        # Files of that dtype need no cast, whose copies would take memory.
         if self._dtypes != {dtype}:
             for parameter in model.parameters():
-                near = parameter.data.to(dtype).float()
-                rounded = rounded or not torch.equal(near, parameter.data)
-                parameter.data = near
+                cast = parameter.data.to(dtype).float()
+                is_cast = is_cast or not torch.equal(cast, parameter.data)
+                parameter.data = cast
         try:
             with torch.inference_mode():
-                return torch.as_tensor(model(input_ids=tokens, use_cache=False).logits), rounded
+                return torch.as_tensor(model(input_ids=tokens, use_cache=False).logits), is_cast
         except Exception as error:
             raise NotComputableError(f"transformers cannot run it here ({one_line(error)})") from error
 
@@ -128,14 +128,14 @@ class HuggingFaceModel:
             if isinstance(value, list) and len(value) == self.layers:
                 values[field] = value[:layers]
         if values.get("quantization_config") is not None:
-            raise NotComputableError("its Hugging Face files are quantised")
+            raise NotComputableError("its Hugging Face weights are quantized")
         try:
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 self._folder,
                 config=type(self.config).from_dict(values),
                 dtype=torch.float32,
                 attn_implementation="eager",
-                # Else torch multiplies the experts in groups, which takes only rows of a multiple of 16 bytes.
+                # Grouped GEMM needs rows aligned to 16 bytes.
                 experts_implementation="eager",
                 # They are reported below.
                 ignore_mismatched_sizes=True,
@@ -144,32 +144,21 @@ class HuggingFaceModel:
         except Exception as error:
             raise NotComputableError(f"transformers cannot load it here ({one_line(error)})") from error
         model, info = loaded
-        for kind in ("missing_keys", "mismatched_keys"):
-            # Where shapes differ, a key comes with its two shapes.
-            if wrong := sorted(str(key if isinstance(key, str) else key[0]) for key in info[kind]):
-                what = "does not contain" if kind == "missing_keys" else "has shapes that its config does not imply:"
-                raise ValueError(f"{self._name} {what} {_few(wrong)}. Pass the source model of the release.")
+        for kind in ("missing", "mismatched"):
+            # A mismatched key comes with its two shapes.
+            keys = info[f"{kind}_keys"]
+            if names := sorted(str(key if isinstance(key, str) else key[0]) for key in keys):
+                raise ModelTensorsError(self._name, kind, tuple(names))
         return model.eval()
 
 
 def _check_index(folder: Path) -> None:
-    """Require of an index what transformers asks for, and `read_headers`, which has read it, does not.
-
-    Raises:
-        ValueError: If the index has no metadata.
-    """
+    """Require what transformers requires of an index, and `read_headers` does not."""
     from megatron.bridge.release.source.safetensors_index import INDEX, WEIGHTS
 
     index = folder / INDEX
+    # Transformers reads no index if the whole model is in one file.
     if not index.is_file() or (folder / WEIGHTS).is_file():
-        # Transformers reads no index if the whole model is in one file.
         return
     if not isinstance(json.loads(index.read_text(encoding="utf-8")).get("metadata"), dict):
-        raise ValueError(
-            f'{index} has no "metadata", without which transformers does not read it. Add "metadata": {{}} to it.'
-        )
-
-
-def _few(names: list[str]) -> str:
-    more = len(names) - 3
-    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
+        raise IndexMetadataError(index)

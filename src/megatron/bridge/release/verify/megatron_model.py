@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """Builds the model that Megatron-LM makes from a release's flags, without CUDA, and computes with its first layers.
 
 The parser, the validation, the model builder and the checkpoint reader are those of the installed megatron-core.
@@ -39,7 +38,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 
 from megatron.bridge.release.errors import NotComputableError, one_line
 from megatron.bridge.release.rope_factor import ENTRY_POINT_FLAG
-from megatron.bridge.release.verify.partial_load import load_part
+from megatron.bridge.release.verify.partial_load import load_partial
 from megatron.bridge.utils.cpu_fallbacks import computing_on_cpu
 from megatron.bridge.utils.single_process import model_parallel_groups, preserve_environment
 
@@ -59,8 +58,8 @@ DTYPE_FLAGS = {"--bf16": torch.bfloat16, "--fp16": torch.float16}
 _BATCH = 1 << 28
 
 
-class Refused(ValueError):
-    """Megatron-LM refuses the release's flags, or its tensors. The message is one line."""
+class Rejected(ValueError):
+    """Megatron-LM rejects the release's flags or its tensors. `RejectedReleaseError` adds what to do."""
 
 
 @contextmanager
@@ -74,12 +73,12 @@ def megatron_lm(flags: list[str]) -> Iterator[Namespace]:
         Megatron-LM's validated arguments, with float32 parameters.
 
     Raises:
-        Refused: If its parser or its validation refuses the flags.
+        Rejected: If its parser or its validation refuses the flags.
         NotComputableError: If this process is one of several ranks, if the model needs Transformer Engine, or if it is a
             hybrid.
     """
     if dist.is_initialized() and dist.get_world_size() > 1:
-        raise NotComputableError("torch.distributed runs on several ranks: it is computed in a process of its own")
+        raise NotComputableError("torch.distributed runs on several ranks. Run the check in a process of its own")
     with ExitStack() as stack:
         # Validation requires it in some layouts.
         stack.enter_context(preserve_environment(CUDA_DEVICE_MAX_CONNECTIONS="1"))
@@ -106,7 +105,7 @@ def compute(args: Namespace, folder: Path, layers: int, tokens: torch.Tensor) ->
         The logits, [1, positions, vocabulary] with the vocabulary's padding.
 
     Raises:
-        Refused: If the tensors do not fit the flags.
+        Rejected: If the tensors do not fit the flags.
         NotComputableError: If Megatron Core cannot build or run the model here.
     """
     of_layers = args.num_layers
@@ -153,25 +152,23 @@ def _parsed(flags: list[str]) -> Namespace:
         with mock.patch.object(sys, "argv", words), redirect_stderr(stderr):
             args = parse_args()
     except SystemExit as error:
-        why = (stderr.getvalue().strip().splitlines() or [""])[-1].partition("error: ")[2]
-        raise Refused(
-            f"Megatron-LM's parser refuses the release's flags: {why or 'it says nothing of why'}"
-        ) from error
+        reason = (stderr.getvalue().strip().splitlines() or [""])[-1].partition("error: ")[2]
+        raise Rejected(f"Megatron-LM rejects the release's flags: {reason or 'no error message'}") from error
     except Exception as error:
-        raise Refused(f"Megatron-LM's parser refuses the release's flags ({one_line(error)})") from error
+        raise Rejected(f"Megatron-LM rejects the release's flags: {one_line(error)}") from error
     # They need Transformer Engine and CUDA streams, and compute the same.
     args.moe_grouped_gemm, args.moe_token_dispatcher_type = False, "allgather"
     args.rank, args.world_size = 0, 1
     try:
         validate_args(args)
     except Exception as error:
-        raise Refused(f"Megatron-LM refuses the release's flags ({one_line(error)})") from error
+        raise Rejected(f"Megatron-LM rejects the release's flags: {one_line(error)}") from error
     if args.multi_latent_attention:
         raise NotComputableError("multi-latent attention needs Transformer Engine")
     if args.layernorm_zero_centered_gamma:
         raise NotComputableError("zero-centred norms need Transformer Engine")
     if args.hybrid_layer_pattern is not None:
-        raise NotComputableError("hybrid models are not built of GPT's layers")
+        raise NotComputableError("hybrid models are not supported")
     checked: Namespace = args
     return checked
 
@@ -191,28 +188,28 @@ def _load(model: Any, folder: Path, of_layers: int) -> None:
         metadata = dist_checkpointing.load_content_metadata(str(folder)) or {}
     except (Exception, CheckpointException) as error:
         # CheckpointException is no Exception.
-        raise Refused(f"Megatron-LM cannot read the metadata of {folder} ({one_line(error)})") from error
+        raise Rejected(f"Megatron-LM cannot read the metadata of {folder} ({one_line(error)})") from error
     metadata["dp_cp_group"] = parallel_state.get_data_parallel_group(with_context_parallel=True)
     layers, model.config.num_layers = model.config.num_layers, of_layers
     try:
         sharded = model.sharded_state_dict(metadata=metadata)
     except Exception as error:
         raise NotComputableError(
-            f"Megatron Core does not say where its tensors are stored ({one_line(error)})"
+            f"Megatron Core does not return its sharded state dict ({one_line(error)})"
         ) from error
     finally:
         model.config.num_layers = layers
     wanted = {
         name: entry for name, entry in sharded.items() if isinstance(entry, (ShardedTensor, ShardedTensorFactory))
     }
-    lacking = {name for name, _ in model.named_parameters()} - wanted.keys()
-    if lacking:
-        raise NotComputableError(f"Megatron Core does not say where it stores {', '.join(sorted(lacking))}")
+    missing = {name for name, _ in model.named_parameters()} - wanted.keys()
+    if missing:
+        raise NotComputableError(f"the sharded state dict of Megatron Core lacks {', '.join(sorted(missing))}")
     for batch in _batches(wanted):
         try:
-            loaded = load_part(batch, folder)
+            loaded = load_partial(batch, folder)
         except ValueError as error:
-            raise Refused(f"Megatron-LM cannot load {folder}: {error}") from error
+            raise Rejected(f"Megatron-LM cannot load {folder}: {error}") from error
         model.load_state_dict(loaded, strict=False)
 
 

@@ -12,7 +12,6 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
 """Loads a part of a checkpoint's tensors, such as some of the layers that share a key."""
 
 from dataclasses import replace
@@ -28,15 +27,8 @@ from torch.distributed.checkpoint.api import CheckpointException
 from megatron.bridge.release.errors import is_out_of_memory
 
 
-def load_part(wanted: dict[str, ShardedTensor | ShardedTensorFactory], folder: Path) -> dict[str, torch.Tensor]:
-    """Load parts of tensors, whatever other parts the checkpoint has.
-
-    Args:
-        wanted: Entries of a sharded state dict, whose data are overwritten.
-        folder: Checkpoint folder.
-
-    Returns:
-        The tensors, by the names of their entries.
+def load_partial(wanted: dict[str, ShardedTensor | ShardedTensorFactory], folder: Path) -> dict[str, torch.Tensor]:
+    """Load entries of a sharded state dict, whose data are overwritten, from a checkpoint that may contain more.
 
     Raises:
         ValueError: If the checkpoint lacks an entry, or has another shape for it: one line.
@@ -46,33 +38,33 @@ def load_part(wanted: dict[str, ShardedTensor | ShardedTensorFactory], folder: P
         name: entry.build() if isinstance(entry, ShardedTensorFactory) else entry for name, entry in wanted.items()
     }
     try:
-        # The validation takes it for an error that only a part of a tensor is asked for.
+        # The validation rejects requests for a part of a tensor.
         loaded = dist_checkpointing.load(
-            dict_list_map_outplace(_stacked, built), str(folder), validate_access_integrity=False
+            dict_list_map_outplace(_as_layer_slice, built), str(folder), validate_access_integrity=False
         )
     except (Exception, CheckpointException) as error:
-        # CheckpointException is no Exception. It has the cause of each rank; here there is one rank.
+        # CheckpointException is a BaseException that contains the error of each rank; here there is one rank.
         causes = [cause for cause, _ in getattr(error, "failures", {}).values()]
         cause = causes[0] if causes else error
         message = " ".join(str(cause).split()) or type(cause).__name__
         raise (MemoryError if is_out_of_memory(cause) else ValueError)(message) from error
     tensors = {}
     for name, entry in wanted.items():
-        part = _unstacked(loaded[name], built[name])
+        part = _from_layer_slice(loaded[name], built[name])
         tensors[name] = entry.merge_fn(part) if isinstance(entry, ShardedTensorFactory) else part
     return tensors
 
 
-def _stacked(entry: ShardedTensor) -> ShardedTensor:
-    """Return a layer's entry with the axes of the stack; else Megatron Core reads the whole stack for it."""
+def _as_layer_slice(entry: ShardedTensor) -> ShardedTensor:
+    """Return a layer's entry with the axes of the stack, so that Megatron Core does not read the whole stack."""
     shape = (1,) * entry.prepend_axis_num + entry.local_shape
     return replace(entry, data=entry.data.view(shape), local_shape=shape, prepend_axis_num=0)
 
 
-def _unstacked(loaded: Any, entries: Any) -> Any:
+def _from_layer_slice(loaded: Any, entries: Any) -> Any:
     """Return loaded tensors, nested as their entries are, with the shapes of the layers."""
     if isinstance(entries, ShardedTensor):
         return loaded.view(entries.local_shape)
     if isinstance(entries, dict):
-        return {key: _unstacked(loaded[key], entry) for key, entry in entries.items()}
-    return [_unstacked(part, entry) for part, entry in zip(loaded, entries)]
+        return {key: _from_layer_slice(loaded[key], entry) for key, entry in entries.items()}
+    return [_from_layer_slice(part, entry) for part, entry in zip(loaded, entries)]

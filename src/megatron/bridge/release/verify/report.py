@@ -12,49 +12,50 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The report of a check: what it found, and which readers that concerns."""
+"""The report of a check: the files, the findings, and which readers can load the checkpoint.
+
+Importing this module imports neither torch nor Megatron Core.
+"""
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from megatron.bridge.release.verify.errors import ArgsProblem
+from megatron.bridge.release.verify.findings import FileProblem, Finding, Status
 
 
 MEGATRON_LM = "Megatron-LM, megatron-core 0.19"
 OLDER_MEGATRON_LM = "Megatron-LM, megatron-core 0.14 to 0.18"
 BRIDGE = "Megatron-Bridge, this fork"
 UPSTREAM = "Megatron-Bridge 0.6.2, upstream's"
+READERS = (MEGATRON_LM, OLDER_MEGATRON_LM, BRIDGE, UPSTREAM)
 
 
 @dataclass
 class File:
-    """A file of the checkpoint folder.
+    """A file of a checkpoint.
 
     Attributes:
-        name: Its path in the folder.
-        size: Its size in bytes; None if it is missing.
-        expected: The size that the metadata gives, in bytes; None if it gives none.
-        verified: Whether its checksum was compared, and is right.
-        problem: What is wrong with it; None if nothing is.
+        name: Path in the checkpoint.
+        size: Size in bytes; None if the file is missing.
+        expected_size: Size that the metadata implies, in bytes; None if it implies none.
+        is_verified: Whether its checksum matches.
     """
 
     name: str
     size: int | None
-    expected: int | None = None
-    verified: bool = False
-    problem: str | None = None
+    expected_size: int | None = None
+    is_verified: bool = False
+    status: Literal["ok"] | Status = "ok"
 
 
 @dataclass
 class Reader:
-    """A program that may load the checkpoint.
-
-    Attributes:
-        name: Its name.
-        loads: Whether it can load the checkpoint.
-        why: Why it cannot; empty if it can.
-    """
+    """A program that may load the checkpoint, and why it cannot; None if it can."""
 
     name: str
-    loads: bool = True
-    why: str = ""
+    reason: Finding | None = None
 
 
 @dataclass
@@ -62,62 +63,65 @@ class Report:
     """The result of a check.
 
     Attributes:
-        root: The checkpoint root.
-        layout: ``release``, ``training`` (an iteration over 0) or ``import`` (upstream's ``iter_0000000``); None if
-            no folder was checked.
+        root: Checkpoint directory.
+        layout: ``release``, ``training`` (an iteration over 0) or ``import`` (upstream's ``iter_0000000``); None if no
+            checkpoint was checked.
         tracker: Text of the tracker; None if there is none.
-        folder: Path, in the root, of the checkpoint folder that was checked; None if there was none to check.
-        files: Its files.
-        made_of: The source model; None if it is not recorded.
-        args: Number of Megatron-LM's args in it; None if there are none.
-        readers: Who can load it.
-        launch: Words of the command line with which Megatron-LM starts from it; empty if there are no flags for it.
+        folder: Path, in the checkpoint directory, of the checkpoint that was checked; None if there was none.
+        files: Its files, by their paths.
+        source_model: The source model; None if it is not recorded.
+        args: Number of Megatron-LM's args in the checkpoint; None if there are none.
+        launch: Flags with which Megatron-LM starts from the checkpoint; empty if it cannot.
         args_problem: What is wrong with the args; None if nothing is.
-        tokenizer_moved: Whether the args name a path for the tokenizer that is no longer there.
-        problems: What is wrong, each with what to do; the checkpoint loads if there are none.
-        beyond_repair: Those of them that a repair cannot fix.
-        notes: What is worth knowing.
+        has_moved_tokenizer: Whether the args name a path of the release's tokenizer that no longer exists.
     """
 
-    root: str
-    layout: str | None = None
+    root: Path
+    layout: Literal["release", "training", "import"] | None = None
     tracker: str | None = None
     folder: str | None = None
-    files: list[File] = field(default_factory=list)
-    made_of: str | None = None
+    files: dict[str, File] = field(default_factory=dict)
+    source_model: str | None = None
     args: int | None = None
-    readers: list[Reader] = field(
-        default_factory=lambda: [Reader(name) for name in (MEGATRON_LM, OLDER_MEGATRON_LM, BRIDGE, UPSTREAM)]
-    )
+    readers: list[Reader] = field(default_factory=lambda: [Reader(name) for name in READERS])
     launch: list[str] = field(default_factory=list)
-    args_problem: str | None = None
-    tokenizer_moved: bool = False
-    problems: list[str] = field(default_factory=list)
-    beyond_repair: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    args_problem: ArgsProblem | None = None
+    has_moved_tokenizer: bool = False
+    problems: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+
+    @property
+    def path(self) -> Path:
+        """Path of the checkpoint that was checked."""
+        return self.root / (self.folder or "")
 
     @property
     def passed(self) -> bool:
-        """Whether the checkpoint loads, in the readers that its layout is for, and is what it was compared with."""
+        """Whether the checkpoint loads, in the readers that its layout is for, and no comparison found a difference."""
         return not self.problems
 
-    def add_problem(self, text: str, *readers: str) -> None:
-        """Add a problem, because of which readers cannot load the checkpoint.
+    @property
+    def unrepairable(self) -> list[Finding]:
+        """The problems that a repair cannot fix."""
+        return [problem for problem in self.problems if not problem.is_repairable]
 
-        Args:
-            text: What is wrong, and what to do.
-            readers: Names of those readers; all of them if none is named.
-        """
-        self.problems.append(text)
-        self.stop(text, *(readers or (MEGATRON_LM, OLDER_MEGATRON_LM, BRIDGE, UPSTREAM)))
+    def add_problem(self, problem: Finding, *readers: str) -> None:
+        """Add a problem that keeps readers, all of them by default, from loading the checkpoint."""
+        self.problems.append(problem)
+        self.mark_unreadable(problem, *(readers or READERS))
 
-    def stop(self, why: str, *names: str) -> None:
-        """Record why readers cannot load the checkpoint; of several reasons, the first is kept.
+    def add_file_problem(
+        self, name: str, status: Status, reason: str | None, *readers: str, repairable: bool = False
+    ) -> None:
+        """Add a problem of a file, unless it has one already. A repair writes no file of a training's checkpoint."""
+        file = self.files.setdefault(name, File(name, None))
+        if file.status == "ok":
+            file.status = status
+            repair = self.root if repairable and self.layout != "training" else None
+            self.add_problem(FileProblem(self.path / name, status, reason, repair), *readers)
 
-        Args:
-            why: The reason.
-            names: Names of the readers.
-        """
+    def mark_unreadable(self, reason: Finding, *readers: str) -> None:
+        """Record why readers cannot load the checkpoint, unless there is a reason already."""
         for reader in self.readers:
-            if reader.name in names and reader.loads:
-                reader.loads, reader.why = False, why
+            if reader.name in readers and reader.reason is None:
+                reader.reason = reason

@@ -41,7 +41,7 @@ from megatron.bridge.release.source.safetensors_reader import FileRange, stamp
 from megatron.bridge.release.validation.fidelity import Accounted
 from megatron.bridge.release.validation.tensors import account_for_tensors
 from megatron.bridge.release.verify.dcp_metadata import Entry, read_metadata
-from megatron.bridge.release.verify.torch_zip import locate_values, open_part
+from megatron.bridge.release.verify.torch_zip import find_tensor_bytes, open_part
 from megatron.bridge.release.write.streaming import StreamedWeights, entries_of, try_streamed_model, weights_of
 from megatron.bridge.release.write.units import Content
 
@@ -177,7 +177,7 @@ class _Stored:
 
     def _values(self, entry: Entry, dtype: torch.dtype) -> FileRange | None:
         file = self._file(entry.file)
-        values = locate_values(file, entry.offset, entry.length)
+        values = find_tensor_bytes(file, entry.offset, entry.length)
         if values is None or _STORAGES.get(values.storage) != dtype:
             return None
         return FileRange(self._folder / entry.file, stamp(os.fstat(file.fileno())), values.offset, values.length)

@@ -12,8 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
-"""Reads files that ``torch.save`` wrote, without torch and without running anything that they name."""
+"""Reads files that ``torch.save`` wrote, without torch and without executing code from them."""
 
 import io
 import pickle
@@ -57,16 +56,16 @@ _STATE_CLASSES = {
 _NAME_LENGTH = 26
 
 
-class StandIn:
-    """Stands in for a class or a function: keeps what the pickle would pass to it."""
+class Placeholder:
+    """Placeholder that records constructor arguments and state during restricted unpickling."""
 
     arguments: tuple[Any, ...] = ()
     state: Any = None
 
-    def __new__(cls, *arguments: Any) -> "StandIn":
-        stand_in = object.__new__(cls)
-        stand_in.arguments = arguments
-        return stand_in
+    def __new__(cls, *arguments: Any) -> "Placeholder":
+        placeholder = object.__new__(cls)
+        placeholder.arguments = arguments
+        return placeholder
 
     def __init__(self, *arguments: Any) -> None:
         pass
@@ -79,38 +78,32 @@ class StandIn:
 
 
 class Unpickler(pickle.Unpickler):
-    """Unpickles data that names a few classes alone, with stand-ins for them.
-
-    Args:
-        file: The pickle.
-        classes: The classes, each by its module and name.
-    """
+    """Unpickler that allows a few classes, each given by its module and name, and replaces them by placeholders."""
 
     def __init__(self, file: BinaryIO, classes: set[tuple[str, str]]) -> None:
         super().__init__(file)
         self._classes = classes
 
     def find_class(self, module: str, name: str) -> Any:
-        # A pickle only sets its attributes; nothing of it runs.
+        # A pickle only sets its attributes.
         if (module, name) == ("argparse", "Namespace"):
             return Namespace
         if (module, name) in self._classes:
-            return type(name, (StandIn,), {})
+            return type(name, (Placeholder,), {})
         if module == "torch" and name in _DTYPES:
             return f"torch.{name}"
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which no checkpoint should")
+        raise pickle.UnpicklingError(f"refused to unpickle {module}.{name}: not an allowed class")
 
     def persistent_load(self, storage: Any) -> Any:
         return storage
 
 
 @dataclass(frozen=True)
-class Values:
-    """The place of a tensor's values in a file, where they follow each other.
+class TensorBytes:
+    """Where the values of a contiguous tensor are in a file.
 
     Attributes:
-        storage: Name of torch's storage class for the tensor's type, such as ``BFloat16Storage``.
-        shape: Shape of the tensor.
+        storage: Name of torch's storage class for the dtype, such as ``BFloat16Storage``.
         offset: Position of the first byte in the file.
         length: Number of bytes.
     """
@@ -121,48 +114,44 @@ class Values:
     length: int
 
 
-def locate_values(file: BinaryIO, offset: int, length: int) -> Values | None:
+def find_tensor_bytes(file: BinaryIO, offset: int, length: int) -> TensorBytes | None:
     """Find the values of a tensor that ``torch.save`` wrote into a part of a file.
 
     Args:
-        file: The file.
         offset: Position of the part's first byte.
         length: Number of its bytes.
 
     Returns:
-        Their place; None if the part holds no tensor, or not its values in their order, uncompressed.
+        Their place; None if the part contains no tensor, or one that is compressed or not contiguous.
 
     Raises:
-        Exception: If the part is damaged.
+        Exception: If the part is corrupt.
     """
     part = open_part(file, offset, length)
     with zipfile.ZipFile(part) as archive:
-        pickled, value = _unpickled(part, archive)
+        pickled, value = _read_pickle(part, archive)
         if type(value).__name__ != "_rebuild_tensor_v2":
             return None
         (_, storage, key, _, numbers), begin, shape, strides = value.arguments[:4]
         member = archive.getinfo(f"{pickled.removesuffix('.pkl')}/{key}")
     expected = [prod(shape[at + 1 :]) for at in range(len(shape))]
-    follow = all(size == 1 or one == other for size, one, other in zip(shape, strides, expected))
-    if begin or not follow or numbers != prod(shape) or member.compress_type != zipfile.ZIP_STORED:
+    is_contiguous = all(size == 1 or found == stride for size, found, stride in zip(shape, strides, expected))
+    if begin or not is_contiguous or numbers != prod(shape) or member.compress_type != zipfile.ZIP_STORED:
         return None
-    return Values(storage.__name__, tuple(shape), offset + _begin(part, member), member.file_size)
+    return TensorBytes(storage.__name__, tuple(shape), offset + _data_offset(part, member), member.file_size)
 
 
 def read_archive(file: BinaryIO) -> Any:
     """Read the content of a file that ``torch.save`` wrote.
 
-    Args:
-        file: The file.
-
     Returns:
-        Its content: plain values, integer tensors of one value as that value, and stand-ins for the rest.
+        Plain values, dtypes as their names, integer tensors of one value as that value, and placeholders for the rest.
 
     Raises:
-        Exception: If it is damaged, or names what torch does not load with ``weights_only=True``.
+        Exception: If it is corrupt, or names a class that torch does not load with ``weights_only=True``.
     """
     with zipfile.ZipFile(file) as archive:
-        pickled, state = _unpickled(file, archive)
+        pickled, state = _read_pickle(file, archive)
         values = state if isinstance(state, dict) else {}
         for key, value in values.items():
             if type(value).__name__ == "_rebuild_tensor_v2":
@@ -173,9 +162,9 @@ def read_archive(file: BinaryIO) -> Any:
         return state
 
 
-def _unpickled(file: BinaryIO, archive: zipfile.ZipFile) -> tuple[str, Any]:
+def _read_pickle(file: BinaryIO, archive: zipfile.ZipFile) -> tuple[str, Any]:
     """Return the name of an archive's pickle, and its content."""
-    # Beside each other: archive/data.pkl, archive/data/0, archive/data/1, ...
+    # The archive contains NAME/data.pkl, NAME/data/0, NAME/data/1, ...
     pickled = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
     return pickled, Unpickler(io.BytesIO(_read(file, archive, pickled)), _STATE_CLASSES).load()
 
@@ -184,29 +173,20 @@ def _read(file: BinaryIO, archive: zipfile.ZipFile, name: str) -> bytes:
     member = archive.getinfo(name)
     if member.CRC or member.compress_type != zipfile.ZIP_STORED:
         return archive.read(member)
-    # If torch was told to write no checksum, it is 0, which zipfile would take for a wrong one.
-    file.seek(_begin(file, member))
+    # torch can omit the checksum: it is 0 then, which zipfile would report as a mismatch.
+    file.seek(_data_offset(file, member))
     return file.read(member.file_size)
 
 
-def _begin(file: BinaryIO, member: zipfile.ZipInfo) -> int:
-    """Return the position of a member's first byte, which the directory at the archive's end does not give."""
+def _data_offset(file: BinaryIO, member: zipfile.ZipInfo) -> int:
+    """Return the position of a member's data, which the central directory does not contain."""
     file.seek(member.header_offset + _NAME_LENGTH)
     name, padding = (int.from_bytes(file.read(2), "little") for _ in range(2))
     return member.header_offset + _NAME_LENGTH + 4 + name + padding
 
 
 def open_part(file: BinaryIO, offset: int, length: int) -> BinaryIO:
-    """Open a part of a file as a file.
-
-    Args:
-        file: The file.
-        offset: Position of the part's first byte.
-        length: Number of its bytes.
-
-    Returns:
-        A file of its own, which is read through the other one.
-    """
+    """Return a part of a file as a file, given the position of its first byte and the number of its bytes."""
     return io.BufferedReader(_Part(file, offset, length), 1 << 20)
 
 

@@ -31,49 +31,55 @@ from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignor
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
 from megatron.bridge.release.provenance import recorded_revision
 from megatron.bridge.release.source.safetensors_index import read_headers
-from megatron.bridge.release.text import grouped
 from megatron.bridge.release.validation.fidelity import settle_dtype
 from megatron.bridge.release.validation.meta_model import build_on_meta
 from megatron.bridge.release.validation.preflight import check_model
 from megatron.bridge.release.validation.tensors import is_ignored, model_bridge_of
 from megatron.bridge.release.verify.args import EMBEDDING
+from megatron.bridge.release.verify.comparison_findings import (
+    DifferentShape,
+    DifferentTensor,
+    DifferentTensors,
+    UnmatchedParameters,
+    UnmatchedTensors,
+)
 from megatron.bridge.release.verify.dcp_metadata import read_metadata
-from megatron.bridge.release.verify.partial_load import load_part
+from megatron.bridge.release.verify.errors import MissingParametersError, ParameterShapesError, UnreadableTensorsError
+from megatron.bridge.release.verify.findings import Finding
+from megatron.bridge.release.verify.partial_load import load_partial
 from megatron.bridge.release.verify.streamed_weights import bits, find_equal
 from megatron.bridge.release.write.streaming import entries_of
 from megatron.bridge.training.model_load_save import temporary_distributed_context
 
 
-# Parameters with a row for each token, and after these perhaps rows that pad the vocabulary.
+# Parameters with a row for each token, which may end in padding.
 _PADDED = (EMBEDDING, "output_layer.weight")
 
-# How many bytes of the checkpoint are loaded at a time; at least one tensor is.
+# Bytes of the checkpoint that are loaded at a time, unless one tensor is larger.
 _BATCH = 1 << 28
 
-# How many differing tensors are a problem each. More of them are one problem.
+# Number of differing tensors up to which each is a problem of its own.
 _MOST_PROBLEMS = 8
 
 
-def compare(folder: Path, hf_model: str, revision: str | None = None) -> tuple[int, list[str]]:
-    """Compare every tensor of a checkpoint with its source.
+def compare(folder: Path, hf_model: str, revision: str | None = None) -> tuple[int, list[Finding]]:
+    """Compare every tensor of a checkpoint with its source model, except for rows that pad the vocabulary.
 
-    The model is built from the Hugging Face config, not from what the checkpoint says, and has no weights of its own.
-    Rows that pad the vocabulary are no part of it.
+    The model is built from the Hugging Face config, without weights.
 
     Args:
-        folder: Checkpoint folder, which `megatron.bridge.release.verify.check.check` has found to load.
-        hf_model: Hugging Face model ID, or folder of a model.
+        folder: Checkpoint that `megatron.bridge.release.verify.check.check` has found to load.
+        hf_model: Hugging Face model ID, or directory of a model.
         revision: Revision of a model ID; None for the commit that the release records.
 
     Returns:
-        The number of tensors that are equal to the source's; and the problems: which of the source's tensors differ or
-        are missing, and which of the checkpoint's have no source. An output layer that is tied to the embedding needs
-        none, and tensors that the import ignores in every model, such as rotary tables, are not missing.
+        The number of equal tensors, and the differences. An output layer that is tied to the embedding need not be in
+        the source model, and tensors that every import ignores, such as rotary tables, need not be in the checkpoint.
 
     Raises:
-        ValueError: If the model cannot be read, or if the checkpoint is of another one: one line.
+        ReleaseError: If the model cannot be read, or if its parameters are not the checkpoint's.
         OSError: If a file cannot be read.
-        MemoryError: If there is not enough of it.
+        MemoryError: If memory runs out.
     """
     model_source = check_model(hf_model, {"revision": revision or recorded_revision(folder.parent, hf_model)})
     hf_model = model_source.name
@@ -82,8 +88,8 @@ def compare(folder: Path, hf_model: str, revision: str | None = None) -> tuple[i
     if isinstance(source.source, SafeTensorsStateSource):
         settle_dtype(bridge.hf_pretrained, read_headers(source.source.path))
     provider = _make_provider(bridge, folder)
-    lacking = {name for name in source.keys() if not is_ignored(name, bridge.hf_pretrained.config)}
-    problems = []
+    unmatched = {name for name in source.keys() if not is_ignored(name, bridge.hf_pretrained.config)}
+    problems: list[Finding] = []
     with temporary_distributed_context(backend="gloo"):
         model = build_on_meta(provider)
         _require_same_shapes(model[0], folder, hf_model)
@@ -93,16 +99,14 @@ def compare(folder: Path, hf_model: str, revision: str | None = None) -> tuple[i
         parameters = {name.removeprefix("module.") for name, _ in model[0].named_parameters()}
         without = parameters - {task.param_name for task in tasks}
         if without:
-            problems.append(
-                f"Parameters of the checkpoint without a tensor in {hf_model}: {grouped(sorted(without))}."
-            )
-        if lacking - equal:
+            problems.append(UnmatchedParameters(tuple(sorted(without)), hf_model))
+        if unmatched - equal:
             # The files may hold a copy of a tied output layer, which is compared with the embedding.
             found.parameters -= {task.param_name for task in tasks if task.param_name.endswith(EMBEDDING)}
         loaded = _Loaded(model[0], folder, [task for task in tasks if task.param_name not in found.parameters])
-        differing: dict[str, str] = {}
+        differing: dict[str, Finding] = {}
         for name, difference in _find_differences(bridge, model, loaded, hf_model):
-            lacking.discard(name)
+            unmatched.discard(name)
             equal.discard(name)
             if difference is None:
                 equal.add(name)
@@ -110,37 +114,27 @@ def compare(folder: Path, hf_model: str, revision: str | None = None) -> tuple[i
                 differing[name] = difference
         if len(differing) > _MOST_PROBLEMS:
             total = len(differing) + len(equal)
-            problems.append(f"{len(differing)} of {total} tensors differ from {hf_model}: {grouped(differing)}.")
+            problems.append(DifferentTensors(tuple(differing), total, hf_model))
         else:
             problems += differing.values()
-    if lacking - equal:
-        problems.append(_describe_lacking(lacking - equal, hf_model, mapped=not without))
+    if unmatched - equal:
+        problems.append(UnmatchedTensors(tuple(sorted(unmatched - equal)), hf_model, not without))
     return len(equal), problems
 
 
 def _require_same_shapes(model: Any, folder: Path, hf_model: str) -> None:
-    """Require that a checkpoint contains the parameters of a model, before values are compared.
-
-    Raises:
-        ValueError: If a parameter is missing or has another shape.
-    """
+    """Require that a checkpoint contains the parameters of a model, before values are compared."""
     stored = read_metadata(folder).tensors
     expected = {entry.key: tuple(entry.global_shape) for entry in entries_of(model)}
     if missing := sorted(expected.keys() - stored.keys()):
-        raise ValueError(
-            f"Different architecture: {folder} does not contain the parameters {grouped(missing)}. Pass the source model."
-        )
-    differing = [name for name, shape in expected.items() if tuple(stored[name].shape) != shape]
-    if differing:
-        name = differing[0]
-        raise ValueError(
-            f"Shape mismatch in {len(differing)} of {len(expected)} parameters: {name} is {list(stored[name].shape)} in "
-            f"{folder}, {hf_model} implies {list(expected[name])}. Pass the source model."
-        )
+        raise MissingParametersError(folder, tuple(missing))
+    shapes = {name: (tuple(stored[name].shape), shape) for name, shape in expected.items()}
+    if differing := {name: pair for name, pair in shapes.items() if pair[0] != pair[1]}:
+        raise ParameterShapesError(folder, hf_model, differing, len(expected))
 
 
 def _make_provider(bridge: AutoBridge[Any], folder: Path) -> Any:
-    """Make the provider of a model with as many rows for the vocabulary as the checkpoint has."""
+    """Make the provider of a model with the checkpoint's number of vocabulary rows."""
     provider = bridge.to_megatron_provider(load_weights=False)
     embedding = read_metadata(folder).tensors.get(EMBEDDING)
     if embedding is not None:
@@ -150,26 +144,16 @@ def _make_provider(bridge: AutoBridge[Any], folder: Path) -> Any:
 
 
 def _tasks_with_weights(bridge: AutoBridge[Any], model: list[Any]) -> list[Any]:
-    """Return a model's conversion tasks whose parameters have a source."""
-    # A parameter that nothing maps has no task, and a task whose source is missing has no weight.
+    """Return the conversion tasks of the parameters that have a tensor in the source model."""
+    # An unmapped parameter has no task, and a task without a source tensor has no weight.
     tasks = [task for task in bridge.get_conversion_tasks(model) if task is not None]
     return [task for task in tasks if task.param_weight is not None]
 
 
 def _find_differences(
     bridge: AutoBridge[Any], model: list[Any], tasks: "_Loaded", hf_model: str
-) -> Iterator[tuple[str, str | None]]:
-    """Convert a checkpoint's parameters and compare them with the tensors of its source model.
-
-    Args:
-        bridge: The `AutoBridge` of the Hugging Face model.
-        model: Megatron's model.
-        tasks: The conversion tasks of the parameters, with their weights.
-        hf_model: The Hugging Face model, for the messages.
-
-    Yields:
-        Name of each of the source's tensors, and how it differs; None if it does not.
-    """
+) -> Iterator[tuple[str, Finding | None]]:
+    """Convert a checkpoint's parameters, and yield the name of each tensor of the source model and its difference."""
     source = bridge.hf_pretrained.state
     registry = model_bridge_of(bridge).mapping_registry()
     mappings = [registry.megatron_to_hf_lookup(name) for name in _PADDED]
@@ -180,26 +164,18 @@ def _find_differences(
         expected = source[name].to(tensor.dtype)  # type: ignore[union-attr,unused-ignore]
         if name in padded:
             tensor = tensor[: expected.shape[0]]
-        difference = None
+        difference: Finding | None = None
         if tensor.shape != expected.shape:
-            difference = f"{name} is {tuple(tensor.shape)}, and {tuple(expected.shape)} in {hf_model}"
+            difference = DifferentShape(name, hf_model, tuple(tensor.shape), tuple(expected.shape))
         elif count := int((bits(tensor) != bits(expected)).sum()):
-            difference = f"{name} differs from {hf_model} in {count} of {tensor.numel()} values"
-        # The next tensor is read before these names are bound to it.
+            difference = DifferentTensor(name, hf_model, count, tensor.numel())
+        # Free the tensors before the next ones are loaded.
         del tensor, expected
         yield name, difference
 
 
-def _describe_lacking(names: set[str], hf_model: str, *, mapped: bool) -> str:
-    """Return what to say of tensors that the checkpoint lacks, given whether all of its parameters have a source."""
-    why = (
-        " No parameter corresponds to them; the import may have skipped them (allow_unused_tensors)." if mapped else ""
-    )
-    return f"Tensors of {hf_model} that the checkpoint does not contain: {grouped(sorted(names))}.{why}"
-
-
 class _Loaded:
-    """The conversion tasks of a model without weights, each with its weight when its turn comes."""
+    """The conversion tasks of a model without weights, which are loaded a few layers at a time."""
 
     def __init__(self, model: Any, folder: Path, tasks: list[Any]) -> None:
         self._sharded, self._folder, self._tasks = model.sharded_state_dict(), folder, tasks
@@ -215,7 +191,7 @@ class _Loaded:
             for batch in self._batches():
                 weights = self._load([task.param_name for task in batch])
                 for task in batch:
-                    # The weight is released when the next one is asked for.
+                    # The weight is freed before the next one.
                     yield replace(task, param_weight=weights.pop(task.param_name))
                     progress.update(_size(task.param_weight))
 
@@ -237,9 +213,9 @@ class _Loaded:
             entry = self._sharded[name]
             wanted[name] = replace(entry, data=torch.empty(entry.data.shape, dtype=entry.data.dtype))
         try:
-            return load_part(wanted, self._folder)
+            return load_partial(wanted, self._folder)
         except ValueError as error:
-            raise ValueError(f"{self._folder} cannot be read: {error}") from error
+            raise UnreadableTensorsError(self._folder, str(error)) from error
 
 
 def _size(tensor: torch.Tensor) -> int:

@@ -12,38 +12,23 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""``repair`` and ``revert``: turn what is there into a release, and back."""
+"""``repair``: converts an import to a release, or completes a release."""
 
 import argparse
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 from megatron.bridge.release.cli.own_words import own_words
 
 
 def run_repair(options: argparse.Namespace) -> int:
-    """Repair a root, and print the steps."""
+    """Repair a checkpoint directory, and print the steps."""
     from megatron.bridge.release.repair.run import repair
 
-    return _run(options, repair)
-
-
-def run_revert(options: argparse.Namespace) -> int:
-    """Give a release upstream's layout back, and print the steps."""
-    from megatron.bridge.release.repair.run import revert
-
-    return _run(options, revert)
-
-
-def _run(options: argparse.Namespace, work: Callable[..., list[str]]) -> int:
     with own_words(verbose=options.verbose) as (out, _):
-        steps = work(Path(options.path), dry_run=options.dry_run)
+        steps = repair(options.path, dry_run=options.dry_run)
         if options.json:
-            print(
-                json.dumps({"root": str(options.path), "steps": steps, "done": not options.dry_run}, indent=2),
-                file=out,
-            )
+            values = {"root": str(options.path), "steps": steps, "done": not options.dry_run}
+            print(json.dumps(values, indent=2), file=out)
         else:
             print("\n".join(steps or ["nothing to do"]), file=out)
     return 0

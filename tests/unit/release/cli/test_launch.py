@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""`launch` prints what starts Megatron-LM from a root, or says why nothing does."""
+"""`launch` prints the command that starts Megatron-LM from a checkpoint directory, or refuses it."""
 
 import json
 import shlex
@@ -25,8 +25,8 @@ import pytest
 import yaml
 
 from megatron.bridge.release.__main__ import main
-from megatron.bridge.release.cli.launching import _model_args
-from megatron.bridge.release.verify.launch_flags import RUN_FLAGS
+from megatron.bridge.release.cli.launch import _model_args
+from megatron.bridge.release.verify.launch import RUN_FLAGS
 
 
 def _flags(release) -> list[str]:
@@ -183,7 +183,7 @@ def test_a_training_continues_with_the_factor_that_it_applied(release, recorded,
         ({"rotary_base": 10000.5}, "rotary_base=10000.5 (release: 10000)"),
         ({"group_query_attention": True, "num_query_groups": 1}, "num_query_groups=1 (release: 2)"),
         ({"use_rope_scaling": True, "rope_scaling_factor": 32.0}, "do not record which factor"),
-        ({"num_layers": None}, "args.num_layers is None"),
+        ({"num_layers": None}, "args.num_layers must be an integer, got None"),
         ({"layernorm_epsilon": "1e-3"}, "args contain layernorm_epsilon='1e-3', which is not a number"),
         ({"layernorm_epsilon": float("nan")}, "args contain layernorm_epsilon=nan, which is not finite"),
         (
@@ -228,7 +228,7 @@ def test_a_training_without_args_is_refused(release, capsys):
     step.write_state("common.pt", {"iteration": 5})
     assert f"{step.folder}: args that Megatron-LM needs are missing" in _error(capsys, str(release.root))
     (step.folder / "common.pt").write_bytes(b"PK")
-    assert f"{step.folder}: common.pt cannot be read" in _error(capsys, str(release.root))
+    assert f"{step.folder}: common.pt is corrupt" in _error(capsys, str(release.root))
 
 
 def test_the_args_are_read_from_where_later_cores_store_them(release, args, capsys):
@@ -284,7 +284,7 @@ def test_a_factor_that_megatron_lm_ignores_is_launched_by_the_entry_point(releas
 
 def test_a_path_with_a_space_is_not_for_a_shell_that_takes_words_apart(release, capsys):
     release.root = release.root.rename(release.root.with_name("a root"))
-    assert "has a character in it, such as a space" in _error(capsys, str(release.root))
+    assert "needs shell quoting" in _error(capsys, str(release.root))
     assert main(["launch", str(release.root), "--format", "yaml"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["MODEL_ARGS"]["--load"] == str(release.root)
 
@@ -299,13 +299,13 @@ def test_the_path_of_another_release_is_refused_as_well(release, tmp_path, capsy
     assert main(["launch", str(trained), "--release", str(release.root)]) == 0
     capsys.readouterr()
     spaced = release.root.rename(release.root.with_name("a root"))
-    assert f"'{spaced}/release' has a character" in _error(capsys, str(trained), "--release", str(spaced))
+    assert f"'{spaced}/release' needs shell quoting" in _error(capsys, str(trained), "--release", str(spaced))
 
 
 def test_a_path_that_a_shell_would_fill_in_is_refused(release, capsys):
     for name in ("root[1]", "root;x", "$HOME"):
         release.root = release.root.rename(release.root.with_name(name))
-        assert "has a character in it, such as a space" in _error(capsys, str(release.root))
+        assert "needs shell quoting" in _error(capsys, str(release.root))
     release.root = release.root.rename(release.root.with_name("ünï-1.2"))
     assert main(["launch", str(release.root)]) == 0
 
@@ -354,12 +354,12 @@ def _torn_manifest(release) -> None:
         (_no_tracker, "has no latest_checkpointed_iteration.txt", "check"),
         (_torn_tracker, "latest_checkpointed_iteration.txt", ""),
         (_missing_folder, "names iter_0000007, which contains no checkpoint", "check"),
-        (_import_of_upstreams, "holds upstream's import", "repair"),
+        (_import_of_upstreams, "contains an import of iteration 0", "repair"),
         (_no_args, "args that Megatron-LM needs are missing: num_layers", "repair"),
         (_linked_release, "contains no release/", ""),
-        (_other_args, "common.pt has another checksum than integrity.json says", "check"),
+        (_other_args, "common.pt is corrupt (checksum mismatch)", "check"),
         (_no_tokenizer, "tokenizer/tokenizer.json is missing", "check"),
-        (_torn_manifest, "integrity.json is damaged", "check"),
+        (_torn_manifest, "integrity.json is corrupt", "check"),
     ],
 )
 def test_where_megatron_lm_does_not_start_it_is_said_with_what_to_do(release, spoil, says, advises, capsys):
