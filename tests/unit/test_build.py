@@ -147,7 +147,7 @@ def test_another_version_is_refused(copy, upstream, tmp_path):
 def test_a_missing_added_file_is_refused(copy, upstream_wheel, tmp_path):
     (copy / "src/megatron/bridge/added.py").unlink()
     assert refused(copy, tmp_path, upstream_wheel) == (
-        "error: patches/series.toml names the added file 'megatron/bridge/added.py', which is not in src/"
+        "error: patches/series.toml lists the added file 'megatron/bridge/added.py', which is not in src/"
     )
 
 

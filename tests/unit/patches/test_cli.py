@@ -67,8 +67,8 @@ def test_apply_writes_nothing_where_an_edit_does_not_match(project, upstream, tm
     assert main(["apply", "--upstream", str(upstream), "--to", str(tmp_path / "tree")], project) == 1
     assert capsys.readouterr().err == (
         "error: megatron/bridge/package.py: edit 'argument' of save: expected one call of 'write', found none "
-        "(upstream 0.6.2 given, 0.6.2 pinned). Look at megatron/bridge/package.py in the given upstream and mend "
-        "patches/edits/package.py; `python -m patches status --upstream PATH` shows every edit.\n"
+        "(upstream 0.6.2, pinned 0.6.2). Read megatron/bridge/package.py in this upstream. Correct "
+        "patches/edits/package.py. To list all edits, run: python -m patches status --upstream PATH\n"
     )
     assert sorted(os.listdir(tmp_path)) == ["project", "upstream"]
 
@@ -90,7 +90,9 @@ def test_apply_names_a_file_that_upstream_no_longer_has(project, upstream, tmp_p
 def test_apply_refuses_an_added_file_that_upstream_has(project, upstream, tmp_path, capsys):
     (upstream / "megatron/bridge/added.py").touch()
     assert main(["apply", "--upstream", str(upstream), "--to", str(tmp_path / "tree")], project) == 1
-    assert capsys.readouterr().err == "error: upstream 0.6.2 has the added file megatron/bridge/added.py already\n"
+    assert (
+        capsys.readouterr().err == "error: upstream 0.6.2 already contains the added file megatron/bridge/added.py\n"
+    )
 
 
 def test_a_missing_series_is_one_line(tmp_path, upstream, capsys):
@@ -181,13 +183,13 @@ def test_each_refusal_names_the_edit_both_versions_and_what_to_do(project, upstr
     several = "def save(path):\n    write(1)\n    write(2)\n"
     assert refusal(project, upstream, several, capsys) == (
         "error: megatron/bridge/package.py: edit 'argument' of save: expected one call of 'write', found 2 in lines 2, 3 "
-        "(upstream 0.6.2 given, 0.6.2 pinned). Look at megatron/bridge/package.py in the given upstream and mend "
-        "patches/edits/package.py; `python -m patches status --upstream PATH` shows every edit.\n"
+        "(upstream 0.6.2, pinned 0.6.2). Read megatron/bridge/package.py in this upstream. Correct "
+        "patches/edits/package.py. To list all edits, run: python -m patches status --upstream PATH\n"
     )
     there = "def save(path, release=False):\n    pass\n"
     assert refusal(project, upstream, there, capsys) == (
         "error: megatron/bridge/package.py: edit 'parameter' of save: expected no such change yet, found it "
-        "(upstream 0.6.2 given, 0.6.2 pinned). Upstream has it: remove the edit from patches/series.toml and "
+        "(upstream 0.6.2, pinned 0.6.2). Upstream already contains the change: remove the edit from patches/series.toml and "
         "patches/edits/package.py.\n"
     )
     edits = project / "patches/edits/package.py"
@@ -200,7 +202,7 @@ def test_each_refusal_names_the_edit_both_versions_and_what_to_do(project, upstr
     assert changed.startswith(
         "error: megatron/bridge/package.py: edit 'parameter' of save: expected the body of 0123456789ab, found that of "
     )
-    assert "see whether the edit is still right; if so, change its digest in patches/edits/package.py" in changed
+    assert "If the edit is still right, replace its digest in patches/edits/package.py. " in changed
 
 
 def test_what_is_not_python_is_a_refusal_too(project, upstream, capsys):

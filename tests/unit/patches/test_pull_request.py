@@ -94,7 +94,7 @@ def test_pr_refuses_a_branch_that_is_there(project, checkout, tmp_path, capsys):
     git(checkout, "branch", "release-checkpoints")
     assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 1
     assert capsys.readouterr().err == (
-        f"error: the pull request is there already: {checkout} has a branch 'release-checkpoints'; rename it or delete it\n"
+        f"error: {checkout} already has the branch 'release-checkpoints'. Rename it or delete it\n"
     )
 
 
@@ -102,11 +102,13 @@ def test_pr_refuses_what_is_no_checkout(project, checkout, tmp_path, capsys):
     upstream = tmp_path / "unpacked"
     shutil.copytree(checkout / "src", upstream)
     assert main(["pr", "--upstream", str(upstream), "--to", str(tmp_path / "pr")], project) == 1
-    assert capsys.readouterr().err == f"error: {upstream} is no git checkout\n"
+    assert capsys.readouterr().err == f"error: {upstream} is not a git checkout\n"
     git(checkout, "rm", "-rq", "src")
     git(checkout, "commit", "--quiet", "--message", "gone")
     assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 1
-    assert capsys.readouterr().err.endswith("is no checkout of Megatron-Bridge, nor of Megatron-LM with it\n")
+    assert capsys.readouterr().err.endswith(
+        "is not a checkout of Megatron-Bridge, or of Megatron-LM with Megatron-Bridge\n"
+    )
 
 
 def test_pr_leaves_nothing_where_an_edit_does_not_match(project, checkout, tmp_path, capsys):
@@ -144,7 +146,7 @@ def test_a_checkout_with_changes_is_refused(project, checkout, capsys):
     (checkout / "new").touch()
     assert make(project, checkout) == 1
     assert capsys.readouterr().err == (
-        f"error: {checkout} has changes that no commit has: README.md, new. Commit, stash or remove them\n"
+        f"error: {checkout} has uncommitted changes: README.md, new. Commit, stash or remove them\n"
     )
     assert (checkout / "README.md").read_text() == "My own\n" and not (project / "pr").exists()
 
@@ -153,7 +155,7 @@ def test_a_checkout_with_changes_is_refused(project, checkout, capsys):
 def test_nobody_signs_nothing_off(project, checkout, capsys, name):
     git(checkout, "config", "--unset", name)
     assert make(project, checkout) == 1
-    assert f"git knows no {name} to sign off with" in capsys.readouterr().err
+    assert f"git has no {name} for the sign-off" in capsys.readouterr().err
     assert git(checkout, "branch", "--format=%(refname:short)") == "main"
 
 
@@ -175,7 +177,7 @@ def test_a_change_of_which_nothing_is_left_is_no_commit(project, checkout, capsy
     assert make(project, checkout) == 0
     assert capsys.readouterr().err.splitlines() == [
         "left out: feat: write a release: patches/edits/package.py, argument: not for this upstream",
-        "left out: feat: write a release: nothing of it is left",
+        "left out: feat: write a release: no edit is left",
     ]
     assert git(checkout, "log", "--format=%s", f"main..{BRANCH}") == "feat: save a release"
     assert not list((project / "pr").glob("*-b.md"))
@@ -228,8 +230,9 @@ def test_tests_are_marked_and_import_their_support_from_where_it_is(project, che
         "import models\nfrom models import TINY\n\n\ndef test_added():\n    assert models.TINY == TINY\n"
     )
     assert make(project, checkout) == 1
-    assert "tests/test_added.py imports tests/support/models.py, which no change up to this one carries" in (
-        capsys.readouterr().err
+    assert (
+        "tests/test_added.py imports tests/support/models.py, which neither its change nor an earlier one lists under tests"
+        in (capsys.readouterr().err)
     )
     replace(
         project / "patches/series.toml",
@@ -255,9 +258,7 @@ def test_a_test_that_comes_before_what_it_tests_is_refused(project, checkout, ca
     (project / "src/megatron/bridge/later.py").write_text("LATER = 1\n")
     (project / "tests/test_added.py").write_text("from megatron.bridge.later import LATER\n")
     assert make(project, checkout) == 1
-    assert "tests/test_added.py imports megatron.bridge.later, which no change up to this one adds" in (
-        capsys.readouterr().err
-    )
+    assert "tests/test_added.py imports megatron.bridge.later, which a later change adds" in (capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +290,7 @@ def test_another_repository_in_the_environment_is_not_asked(project, checkout, m
 
 def test_a_destination_in_the_checkout_or_below_a_file_leaves_no_branch(project, checkout, tmp_path, capsys):
     assert main(["pr", "--upstream", str(checkout), "--to", str(checkout / "pr")], project) == 1
-    assert "is in the checkout, which stays as it is" in capsys.readouterr().err
+    assert "which must not change. Name a folder outside of it" in capsys.readouterr().err
     (tmp_path / "file").touch()
     assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "file/pr")], project) == 1
     assert not git(checkout, "branch", "--list", BRANCH)
@@ -304,4 +305,4 @@ def test_one_change_says_what_it_builds_on(project, checkout, capsys):
         '"kept", "Because.", "Never.", Pass',
     )
     assert main(["pr", "--upstream", str(checkout), "--to", str(checkout.parent / "one"), "--only", "b"], project) == 1
-    assert "'b' builds on a, which the checkout must have" in capsys.readouterr().err
+    assert "'b' requires a: apply them to the checkout first" in capsys.readouterr().err

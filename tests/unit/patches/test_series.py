@@ -69,12 +69,12 @@ def test_an_edit_in_no_change_is_named(project):
 
 def test_an_edit_that_does_not_exist_is_named(project):
     replace(project / "patches/series.toml", '"package:argument"', '"package:argument", "package:lost"')
-    assert refused(project) == ("patches/series.toml names the edit 'package:lost', which is not in patches/edits/")
+    assert refused(project) == ("patches/series.toml lists the edit 'package:lost', which is not in patches/edits/")
 
 
 def test_an_edit_in_two_changes_is_named(project):
     replace(project / "patches/series.toml", '"package:argument"', '"package:argument", "package:parameter"')
-    assert refused(project) == "the edit 'package:parameter' stands 2 times in patches/series.toml"
+    assert refused(project) == "the edit 'package:parameter' is listed 2 times in patches/series.toml"
 
 
 def test_an_added_file_in_no_change_is_named(project):
@@ -87,7 +87,7 @@ def test_an_added_file_in_no_change_is_named(project):
 def test_an_added_file_that_does_not_exist_is_named(project):
     (project / "src/megatron/bridge/added.py").unlink()
     assert refused(project) == (
-        "patches/series.toml names the added file 'megatron/bridge/added.py', which is not in src/"
+        "patches/series.toml lists the added file 'megatron/bridge/added.py', which is not in src/"
     )
 
 
@@ -99,7 +99,7 @@ def test_compiled_files_are_no_added_files(project):
 
 def test_a_test_that_is_brought_must_exist(project):
     (project / "tests/test_added.py").unlink()
-    assert refused(project) == "patches/series.toml brings the test 'tests/test_added.py', which does not exist"
+    assert refused(project) == "patches/series.toml lists the test 'tests/test_added.py', which does not exist"
 
 
 @pytest.mark.parametrize("key", ["why", "drop_when"])
@@ -107,13 +107,13 @@ def test_an_edit_says_why_it_is_there_and_when_to_drop_it(project, key):
     old = {"why": '"Because."', "drop_when": '"Never."'}[key]
     replace(project / "patches/edits/package.py", old, '" "')
     assert refused(project) == (
-        "patches/edits/package.py: the edit 'parameter' does not say why it is there and when to drop it"
+        "patches/edits/package.py: the edit 'parameter' needs a text in both why and drop_when"
     )
 
 
 def test_a_name_stands_for_one_edit(project):
     replace(project / "patches/edits/package.py", '"argument"', '"parameter"')
-    assert refused(project) == "patches/edits/package.py: the name 'parameter' stands for 2 edits"
+    assert refused(project) == "patches/edits/package.py: 2 edits have the name 'parameter'"
 
 
 def test_an_edit_file_that_cannot_be_read_is_named(project):
