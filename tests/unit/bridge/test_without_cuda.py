@@ -72,7 +72,7 @@ def test_the_stand_ins_for_cuda_are_gone_afterwards(monkeypatch):
         # A queue of this process: what is put there is what is got, by its identity.
         thing = object()
         filesystem_async._results_queue.put(thing)
-        assert filesystem_async._results_queue.get(timeout=5) is thing
+        assert filesystem_async._results_queue.get(timeout=100) is thing
     assert (torch.cuda.synchronize, torch.cuda.current_device, filesystem_async._results_queue) == before
 
 
