@@ -50,11 +50,11 @@ lint: $(VENV)/installed  ## ruff and mypy
 	$(VENV)/bin/mypy
 
 pr: $(VENV)/installed  ## write the upstream pull requests: make pr UPSTREAM=path/to/Megatron-Bridge [ONLY=key]
-	@test -n "$(UPSTREAM)" || { echo "error: give the upstream checkout: make pr UPSTREAM=path/to/Megatron-Bridge" >&2; exit 1; }
+	@test -n "$(UPSTREAM)" || { echo "error: pass the upstream checkout: make pr UPSTREAM=path/to/Megatron-Bridge" >&2; exit 1; }
 	$(PYTHON) -m patches pr --upstream "$(UPSTREAM)" --to build/pr $(if $(ONLY),--only $(ONLY))
 
 upstream-tests: $(VENV)/installed  ## run upstream's checks on each change: make upstream-tests UPSTREAM=path/to/Megatron-Bridge [ONLY=key]
-	@test -n "$(UPSTREAM)" || { echo "error: give the upstream checkout: make upstream-tests UPSTREAM=path/to/Megatron-Bridge" >&2; exit 1; }
+	@test -n "$(UPSTREAM)" || { echo "error: pass the upstream checkout: make upstream-tests UPSTREAM=path/to/Megatron-Bridge" >&2; exit 1; }
 	$(PYTHON) -m patches upstream-tests --upstream "$(UPSTREAM)" $(if $(ONLY),--only $(ONLY))
 
 clean:  ## remove what the other targets made here

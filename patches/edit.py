@@ -1,7 +1,7 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""An edit to a file of upstream, and what it says where it does not fit."""
+"""An edit to a Python file of upstream, and the errors if it does not fit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +16,16 @@ from patches.syntax import AlreadyApplied, Changed, EditError, OtherPath, add_im
 
 @dataclass(frozen=True)
 class Edit:
-    """One edit to one file of upstream, with a name of its own there, why it is there, and when it can go.
+    """One edit to one file of upstream: its name in that file, why it exists, and when to remove it.
 
     Args:
-        symbol: The function or class in question, "" for the module.
-        do: What it does, one thing after the other.
-        imports: What it needs, as in `from a.b import c`.
-        without: A name of a second path beside the one that the edit changes: where the file has it, the edit is not enough.
-        versions: The upstreams that it is for, as in `<0.7`; "" for all. Where the place differs between them, another form
-            of the edit, of the same name, stands beside it.
+        symbol: The function or class to edit, "" for the module.
+        do: One operation, or several that are applied in order.
+        imports: The imports that the new code needs, as in `from a.b import c`.
+        without: The name of a second implementation that the edit does not change. If the file contains it, the edit is
+            refused.
+        versions: The versions of upstream to edit, as in `<0.7`; "" for all. An edit of the same name for other versions
+            is another form of it.
     """
 
     name: str
@@ -53,7 +54,7 @@ class Edit:
         changes, meant = [], meaning(scope)
         for operation in self.do if isinstance(self.do, Sequence) else [self.do]:
             scope = operation(scope)
-            # A SyntaxError, where an operation and its place do not make Python together.
+            # Raises SyntaxError if the operation's code is not valid at its place.
             changes.append(meant != (meant := meaning(scope)))
         if not any(changes):
             raise AlreadyApplied("no such change yet", "it")

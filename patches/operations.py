@@ -3,9 +3,9 @@
 
 """The vocabulary in which edits to upstream's files are written.
 
-An operation takes the syntax tree of a function, a class or a module, and returns the edited tree. If the change is
-already there, the result means the same as the input. Layout is left to a formatter. `was` is the digest of what an
-operation replaces: if something else stands there, the operation raises `Changed`.
+An operation takes the syntax tree of a function, a class or a module, and returns the edited tree. If the tree already
+contains the change, its meaning stays the same. A formatter lays out the result. `was` is the digest of the code that an
+operation replaces: if that code differs, the operation raises `Changed`.
 """
 
 import inspect
@@ -54,7 +54,7 @@ class AddParameter:
             star = params.star_arg if isinstance(params.star_arg, cst.Param | cst.ParamStar) else cst.ParamStar()
             params = params.with_changes(star_arg=star, kwonly_params=[*params.kwonly_params, new])
         else:
-            # With a comma where the others have one: there, a line each.
+            # A trailing comma makes the formatter keep one parameter a line.
             comma = params.params[-1].comma if params.params else cst.MaybeSentinel.DEFAULT
             params = params.with_changes(params=[*params.params, new.with_changes(comma=comma)])
         scope = scope.with_changes(params=params)
@@ -69,7 +69,7 @@ class AddParameter:
 
 @dataclass(frozen=True)
 class ExtendDocstring:
-    """Append lines to a section of the docstring, by its title with the colon, or begin it at the end."""
+    """Append lines to a section of the docstring, by its title with the colon. Add the section if it is missing."""
 
     section: str
     code: str
@@ -115,10 +115,10 @@ _STATEMENTS = (cst.SimpleStatementLine, cst.If, cst.Try)
 
 @dataclass(frozen=True)
 class ReplaceStatement:
-    """Replace a statement and the comment above it; by nothing where there is no new code.
+    """Replace a statement and the comment above it. Remove them if there is no new code.
 
-    It is found by what it assigns to, by its test if it is an `if`, by what its body calls if it is a `try`, or by the
-    module that it imports.
+    The statement is the one that assigns to a name, the `if` with a test, the `try` whose body calls a function, or the
+    import of a module.
     """
 
     code: str
@@ -132,7 +132,7 @@ class ReplaceStatement:
         found = [node for node in find(scope, *_STATEMENTS) if self._fits(node)]
         new, digests = statements(self.code), [digest(meaning([node])) for node in found]
         old = [node for node, each in zip(found, digests) if each == self.was]
-        # What is new may hold what it replaces.
+        # The new code may contain the old statement.
         kept = [node for each in new for node in find(each, *_STATEMENTS) if digest(meaning([node])) == self.was]
         if (kept or not old) and (holds(scope, new) if new else not found):
             return scope
@@ -158,9 +158,10 @@ class ReplaceStatement:
 
 @dataclass(frozen=True)
 class InsertStatements:
-    """Insert statements before or after the statement that calls a function, as in `f`, or `f(a, ...)` by its first arguments.
+    """Insert statements before or after the statement that calls a function: `f`, or `f(a, ...)` with its first arguments.
 
-    Or below a function or a class, or at the end, before a last `return`; below the docstring where none of these is named.
+    Or insert them below a function or a class, or at the end, before a last `return`. By default, insert them below the
+    docstring.
     """
 
     code: str
@@ -201,7 +202,7 @@ def _begins(call: cst.Call, first: Sequence[cst.Arg]) -> bool:
 
 @dataclass(frozen=True)
 class PassArgument:
-    """Pass an argument, as in `name=value`, to as many calls of a function as there must be, or change its value there."""
+    """Pass an argument, as in `name=value`, to the expected number of calls of a function, or change its value."""
 
     call: str
     argument: str
@@ -225,9 +226,9 @@ class PassArgument:
 
 @dataclass(frozen=True)
 class ReplaceExpression:
-    """Replace as many expressions as there must be by another one, in which `__old__` stands for the old one.
+    """Replace the expected number of expressions by another one, in which `__old__` is the old one.
 
-    `f(...)` stands for a call of f. With `guarding`, it is the test of an `if` under which that function is called.
+    `f(...)` is any call of f. With `guarding`, the expression is the test of an `if` whose body calls that function.
     """
 
     code: str
@@ -244,7 +245,7 @@ class ReplaceExpression:
         if any(self._find(scope, node) for node in (brought if found else [m.replace(template, hole, old)])):
             return scope
         one(found, f"{self.count} of '{self.code}'" if self.count > 1 else f"one '{self.code}'", self.count)
-        # Where the parentheses say nothing, they are left out.
+        # Leave out the parentheses if the meaning does not need them.
         plain = replace(scope, found, lambda _, node: m.replace(template, hole, node))
         template = template.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
         safe = replace(scope, found, lambda _, node: m.replace(template, hole, node))
@@ -278,7 +279,7 @@ def _docstring(scope: Any) -> Any:
 
 
 def _parted(scope: Any) -> tuple[Sequence[Any], Sequence[Any]]:
-    """Return a body's docstring, and what is below it."""
+    """Return the docstring of a body, and the other statements."""
     if not isinstance(scope.body, cst.IndentedBlock):
         raise NoMatch("a body of lines", "none")
     first = _docstring(scope) is not None
@@ -299,7 +300,7 @@ def _change_docstring(scope: Any, change: Callable[[list[str]], list[str]]) -> A
 
 
 def _add_to_section(lines: Sequence[str], title: str, entry: Sequence[str]) -> list[str]:
-    """Put an entry at the end of a section, before that of a `**` parameter."""
+    """Add an entry at the end of a section, before the entry of a `**` parameter."""
     new = [f"    {line}" if line else "" for line in entry]
     if any(lines[at : at + len(new)] == new for at in range(len(lines))):
         return list(lines)

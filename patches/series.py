@@ -24,40 +24,36 @@ SERIES, EDITS, ADDED = Path("patches", "series.toml"), Path("patches", "edits"),
 
 
 class SeriesError(Exception):
-    """The series and the files that it names do not agree."""
+    """The series does not match the files of the repository."""
 
 
 @dataclass(frozen=True)
 class PlacedEdit:
-    """An edit, the file of upstream that it edits, and the file that holds it."""
+    """An edit, the file of upstream that it edits, and the file that contains it."""
 
     edit: Edit | TextEdit
     target: str
     home: str
 
-    def explain(self, error: EditError, given: str) -> None:
-        """Make an error say which edit of which file it comes from, where that is, and what to do about it."""
+    def explain(self, error: EditError, version: str) -> None:
+        """Add the edit, its file and the next step to an error."""
         error.context = f"{self.target}: edit '{self.edit.name}' of {self.edit.symbol or 'the module'}: "
-        error.advice = f" (upstream {given} given, {VERSION} pinned). "
+        error.advice = f" (upstream {version}, pinned {VERSION}). "
         if isinstance(error, AlreadyApplied):
-            error.advice += f"Upstream has it: remove the edit from patches/series.toml and {self.home}."
+            error.advice += f"Upstream already contains the change: remove the edit from {SERIES} and {self.home}."
             return
-        do = (
-            "see whether the edit is still right; if so, change its digest in"
-            if isinstance(error, Changed)
-            else "mend"
-        )
-        error.advice += f"Look at {self.target} in the given upstream and {do} {self.home}; "
-        error.advice += "`python -m patches status --upstream PATH` shows every edit."
+        digest = "If the edit is still right, replace its digest in" if isinstance(error, Changed) else "Correct"
+        error.advice += f"Read {self.target} in this upstream. {digest} {self.home}. "
+        error.advice += "To list all edits, run: python -m patches status --upstream PATH"
 
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes one commit of a pull request, with a `key` to name it by.
+    """One commit and one pull request, by its `key`.
 
-    It `adds` files of `src/` to upstream, has `edits`, named `module:name`, in their order, and brings `tests`: their paths
-    here, and in upstream's repository. Its pull request says, beside the body, which issues it `closes`, what was `before`
-    and is `after` it, how it was `tested`, and what was `untested`.
+    A change `adds` files of `src/`, has `edits`, named `module:name`, in order, and `tests`: their paths here, mapped to
+    those in upstream's repository. The other fields are for the text of the pull request: the issues that it `closes`, the
+    behavior `before` and `after` it, what was `tested`, and what was `untested`.
     """
 
     key: str
@@ -75,14 +71,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Series:
-    """All changes, in order, and the forms of each edit, by its name; and the folder of this repository."""
+    """All changes in order, the forms of each edit by its name, and the folder of this repository."""
 
     root: Path
     changes: list[Change]
     edits: dict[str, list[PlacedEdit]]
 
     def form(self, name: str, version: str) -> PlacedEdit | None:
-        """Return the form of an edit that is for a version of upstream; None where there is none."""
+        """Return the form of an edit for a version of upstream, or None."""
         forms = [placed for placed in self.edits[name] if is_for(placed.edit.versions, version)]
         if len(forms) > 1:
             raise SeriesError(f"{forms[0].home}: {len(forms)} forms of the edit '{name}' are for upstream {version}")
@@ -90,12 +86,12 @@ class Series:
 
 
 def is_for(versions: str, version: str) -> bool:
-    """Return whether a version of upstream is among those of a specifier, as in `<0.7`; every one is of an empty one."""
+    """Return whether a version of upstream matches a specifier, as in `<0.7`. An empty one matches every version."""
     return SpecifierSet(versions).contains(Version(version).base_version, prereleases=True)
 
 
 def load_series(root: Path) -> Series:
-    """Read the series of a repository, or raise a SeriesError where it and the files do not agree both ways."""
+    """Read the series of a repository. Raise a SeriesError if it does not list exactly the existing files."""
     try:
         changes = [_load_change(table) for table in tomllib.loads((root / SERIES).read_text()).get("change", [])]
     except tomllib.TOMLDecodeError as error:
@@ -108,7 +104,7 @@ def load_series(root: Path) -> Series:
     added = [path.as_posix() for path in files if "__pycache__" not in path.parts]
     _require_all("added file", (path for change in changes for path in change.adds), added, ADDED)
     for name in (path for change in changes for path in change.tests if not (root / path).is_file()):
-        raise SeriesError(f"{SERIES} brings the test '{name}', which does not exist")
+        raise SeriesError(f"{SERIES} lists the test '{name}', which does not exist")
     for key, count in Counter(change.key for change in changes).items():
         if count > 1:
             raise SeriesError(f"{SERIES}: {count} changes have the key '{key}'")
@@ -127,11 +123,11 @@ def _load_change(table: dict[str, Any]) -> Change:
 def _require_all(kind: str, named: Iterable[str], existing: Iterable[str], folder: Path) -> None:
     counts, there = Counter(named), set(existing)
     for name in sorted(counts.keys() - there):
-        raise SeriesError(f"{SERIES} names the {kind} '{name}', which is not in {folder}/")
+        raise SeriesError(f"{SERIES} lists the {kind} '{name}', which is not in {folder}/")
     for name in sorted(there - counts.keys()):
         raise SeriesError(f"the {kind} '{name}' is in {folder}/ but in no change of {SERIES}")
     for name in (name for name, count in counts.items() if count > 1):
-        raise SeriesError(f"the {kind} '{name}' stands {counts[name]} times in {SERIES}")
+        raise SeriesError(f"the {kind} '{name}' is listed {counts[name]} times in {SERIES}")
 
 
 def _load_edits(path: Path) -> dict[str, list[PlacedEdit]]:
@@ -146,12 +142,10 @@ def _load_edits(path: Path) -> dict[str, list[PlacedEdit]]:
         raise SeriesError(f"{home}: {type(error).__name__}: {error}") from error
     for (name, versions), count in Counter((edit.name, edit.versions) for edit in edits).items():
         if count > 1:
-            raise SeriesError(
-                f"{home}: the name '{name}' stands for {count} edits{f' for {versions}' * bool(versions)}"
-            )
+            raise SeriesError(f"{home}: {count} edits{f' for {versions}' * bool(versions)} have the name '{name}'")
     for edit in edits:
         if not (edit.why.strip() and edit.drop_when.strip()):
-            raise SeriesError(f"{home}: the edit '{edit.name}' does not say why it is there and when to drop it")
+            raise SeriesError(f"{home}: the edit '{edit.name}' needs a text in both why and drop_when")
     forms: dict[str, list[PlacedEdit]] = {}
     for edit in edits:
         forms.setdefault(f"{path.stem}:{edit.name}", []).append(PlacedEdit(edit, target, home))

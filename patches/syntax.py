@@ -1,7 +1,7 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Finding, comparing and replacing parts of a syntax tree, and what is raised where that cannot be."""
+"""Finds, compares and replaces parts of a syntax tree. Contains the errors of edits."""
 
 import ast
 import hashlib
@@ -19,7 +19,7 @@ _STATEMENTS = (cst.SimpleStatementLine, cst.If, cst.For, cst.While, cst.With, cs
 
 
 class EditError(Exception):
-    """An edit does not fit its file: what it expected, what is found instead, and the nodes where that is."""
+    """An edit does not fit its file: what it expects, what the file contains instead, and the nodes of that."""
 
     def __init__(self, expected: str, found: str, nodes: Sequence[Any] = ()) -> None:
         super().__init__(expected, found)
@@ -31,23 +31,23 @@ class EditError(Exception):
 
 
 class NoMatch(EditError):
-    """The place that the edit names is gone."""
+    """The file does not contain the place of the edit."""
 
 
 class SeveralMatches(EditError):
-    """The place that the edit names is not unique."""
+    """The file contains the place of the edit more than once."""
 
 
 class Changed(EditError):
-    """What stands in the place is not what the edit was written for."""
+    """The code at the place is not the code that the edit was written for."""
 
 
 class AlreadyApplied(EditError):
-    """The file has what the edit would bring."""
+    """The file already contains the change."""
 
 
 class OtherPath(EditError):
-    """The file has a second path beside the one that the edit changes, which would go on without it."""
+    """The file contains a second implementation, which the edit does not change."""
 
 
 class NotForIt(EditError):
@@ -55,11 +55,11 @@ class NotForIt(EditError):
 
 
 class NotHere(EditError):
-    """What is given of upstream has no such files: a wheel no scripts, say."""
+    """This form of upstream has no such files. For example, a wheel has no scripts."""
 
 
 def statements(code: str) -> list[Any]:
-    """Parse statements; a comment above them is the first one's."""
+    """Parse statements. A comment above them belongs to the first one."""
     module = cst.parse_module(textwrap.dedent(code).strip("\n") + "\n")
     if not module.body:
         if code.strip():
@@ -70,7 +70,7 @@ def statements(code: str) -> list[Any]:
 
 
 def meaning(code: Any) -> str:
-    """Return what an expression, a node or its code, a symbol or statements mean, whatever their layout is."""
+    """Return the syntax tree of an expression, a node or statements as text, without their layout."""
     if isinstance(code, cst.Module | cst.BaseStatement):
         code = code.body if isinstance(code, cst.Module) else [code]
     if isinstance(code, cst.CSTNode):
@@ -79,12 +79,12 @@ def meaning(code: Any) -> str:
 
 
 def digest(text: str) -> str:
-    """Return what stands in an edit for a text that it replaces."""
+    """Return the digest by which an edit names the text that it replaces."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def one(nodes: Sequence[Any], expected: str, count: int = 1) -> Any:
-    """Return the first of as many nodes as there must be; raise NoMatch or SeveralMatches for another number."""
+    """Return the first of an expected number of nodes. Raise NoMatch or SeveralMatches for another number."""
     if len(nodes) != count:
         raise (NoMatch if len(nodes) < count else SeveralMatches)(expected, str(len(nodes) or "none"), nodes)
     return nodes[0]
@@ -115,12 +115,12 @@ def equal(scope: cst.CSTNode, code: cst.CSTNode) -> list[Any]:
 
 
 def calls(scope: cst.CSTNode, name: str) -> list[Any]:
-    """Find the calls of a function, by its name as it is written there."""
+    """Find the calls of a function, by its name as the file writes it."""
     return [call for call in find(scope, cst.Call) if full_name(call.func) == name]
 
 
 def holds(scope: cst.CSTNode, code: Sequence[Any]) -> bool:
-    """Return whether statements stand somewhere in a symbol, one after the other."""
+    """Return whether a symbol contains statements, one after the other."""
     bodies = [block.body for block in find(scope, cst.IndentedBlock, cst.Module)]
     runs = [body[at : at + len(code)] for body in bodies for at in range(len(body) - len(code) + 1)]
     kinds, wanted = [type(node) for node in code], meaning(code)
@@ -128,15 +128,15 @@ def holds(scope: cst.CSTNode, code: Sequence[Any]) -> bool:
 
 
 def statement_around(scope: cst.CSTNode, node: cst.CSTNode) -> Any:
-    """Return the innermost statement that holds a node."""
+    """Return the innermost statement that contains a node."""
     around = [each for each in find(scope, *_STATEMENTS) if any(other is node for other in find(each, type(node)))]
     return around[-1]
 
 
 def replace(scope: Any, nodes: Sequence[cst.CSTNode], change: Callable[[Any, Any], Any]) -> Any:
-    """Replace nodes, one of which may hold another, by what is made of each, as it was and with the changes in it.
+    """Replace nodes, which may contain each other, by the result of a function.
 
-    In a body, that may be several nodes, or none.
+    It gets a node before and after the changes inside it. It returns a node or, in a body, a list of nodes.
     """
     changes: dict[str, Any] = {}
     for name, value in _children(scope):
@@ -151,7 +151,7 @@ def replace(scope: Any, nodes: Sequence[cst.CSTNode], change: Callable[[Any, Any
 
 
 def put(scope: Any, new: Sequence[Any], where: Literal["before", "after", "instead of"], old: Any) -> Any:
-    """Put statements beside or in place of another one. Comments stay, but for those of what nothing replaces."""
+    """Put statements next to another one, or in its place. Keep its comments, unless nothing replaces it."""
     lines = list(old.leading_lines)
     if where == "before":
         lines = lines[: next((at for at, line in enumerate(lines) if line.comment), len(lines))]
@@ -161,13 +161,13 @@ def put(scope: Any, new: Sequence[Any], where: Literal["before", "after", "inste
     if nodes:
         return replace(scope, [old], lambda *_: nodes)
     body = next(block.body for block in find(scope, cst.IndentedBlock, cst.Module) if old in block.body)
-    # A comment right below belongs to what goes, as `# else: ...` does.
+    # A comment right below belongs to the removed statement, as in `# else: ...`.
     below = [node for node in body[body.index(old) + 1 :][:1] if any(line.comment for line in node.leading_lines[:1])]
     return replace(scope, [old, *below], lambda node, now: [] if node is old else now.with_changes(leading_lines=[]))
 
 
 def change_symbol(scope: Any, names: Sequence[str], change: Callable[[Any], Any]) -> Any:
-    """Change a function or a class that stands in a scope, by the names that lead to it; none for the scope."""
+    """Change a function or a class in a scope, by the names that lead to it. Without names, change the scope."""
     if not names:
         return change(scope)
     block = scope if isinstance(scope, cst.Module) else scope.body

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""An edit to a file of upstream that is no Python: documentation, settings, a shell script."""
+"""An edit to a file of upstream that is not Python, such as a page or a shell script."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ TextOperation = Callable[[str], str]
 
 @dataclass(frozen=True)
 class TextEdit:
-    """One edit to such a file; as `patches.edit.Edit`, but that `symbol` only tells where it is."""
+    """One edit to such a file. As `patches.edit.Edit`, but `symbol` is only for messages."""
 
     name: str
     symbol: str
@@ -33,7 +33,7 @@ class TextEdit:
 
 @dataclass(frozen=True)
 class AppendToSection:
-    """Append a text to the section of a Markdown heading, as in `## Title`, that has it not yet."""
+    """Append a text to the section of a Markdown heading, as in `## Title`, if it is not there yet."""
 
     heading: str
     text: str
@@ -55,7 +55,7 @@ class AppendToSection:
 
 @dataclass(frozen=True)
 class AppendLines:
-    """Append lines to a file that has them not yet."""
+    """Append lines to a file that does not contain them yet."""
 
     text: str
 
@@ -69,7 +69,7 @@ def _level(heading: str) -> int:
 
 
 def _levels(lines: list[str]) -> list[int]:
-    """Return the level of the heading that each line is; 0 for others, and in blocks of code."""
+    """Return the heading level of each line; 0 for lines of text and of code blocks."""
     levels, in_code = [], False
     for line in lines:
         in_code ^= line.lstrip().startswith("```")

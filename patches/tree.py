@@ -81,14 +81,12 @@ def patch(series: Series, upstream: Upstream, changes: Sequence[Change] = (), ha
     """Apply changes, or all of them, in memory.
 
     Args:
-        series: The series.
-        upstream: What it is applied to.
-        changes: The changes; all where there is none.
-        has_some: Whether upstream may have some of the edits already.
+        changes: The changes; () for all.
+        has_some: Whether upstream may already contain some of the edits.
 
     Raises:
-        EditError: The first of an edit that does not fit.
-        SeriesError: Where upstream has it all, or a file that is added.
+        EditError: The first error of an edit that does not fit.
+        SeriesError: Upstream already contains the series, or a file that it adds.
     """
     patched = attempt(series, upstream, changes)
     errors = [error for each in patched for _, error in each.attempts]
@@ -98,7 +96,7 @@ def patch(series: Series, upstream: Upstream, changes: Sequence[Change] = (), ha
     for error in (error for error in errors if error and not isinstance(error, passing)):
         raise error
     for path in (path for each in patched for path in each.change.adds if (upstream.root / path).exists()):
-        raise SeriesError(f"upstream {upstream.version} has the added file {path} already")
+        raise SeriesError(f"upstream {upstream.version} already contains the added file {path}")
     return patched
 
 

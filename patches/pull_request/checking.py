@@ -1,7 +1,7 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The checks that upstream would run, on each change of the series, against upstream as it is."""
+"""Runs upstream's checks on each change of the series, and compares them with unpatched upstream."""
 
 import os
 import sys
@@ -21,17 +21,17 @@ from patches.tree import attempt, changed_files
 from patches.upstream import PACKAGE, open_upstream
 
 
-# Upstream's own unit tests of all that a change may touch.
+# Upstream's unit tests of the code that a change may touch.
 TESTS = ("training", "models", "utils", "peft", "conversion", "scripts", "diffusion", "doc_consistency", "inference")
 UNIT_TESTS = Path("tests/unit_tests")
 LEAST_COVERAGE = 80  # per cent
-# Without it, upstream cannot be imported on a host without Transformer Engine.
+# Without this edit, upstream cannot be imported on a host without Transformer Engine.
 _IMPORTABLE = "peft_lora_layers:transformer-engine"
 
 
 @dataclass(frozen=True)
 class Row:
-    """What the checks say of a change."""
+    """The results of the checks of a change."""
 
     key: str
     upstream_lines: str
@@ -50,7 +50,7 @@ class Row:
 
 
 def check_pull_request(series: Series, checkout: Path, only: str = "") -> int:
-    """Check each change, or one, on an upstream checkout, which stays as it is; print a table, return the exit status."""
+    """Check each change, or one, on an upstream checkout. Print a table and return the exit status."""
     require_clean(checkout)
     require_identity(checkout)
     with tempfile.TemporaryDirectory() as work:
@@ -58,7 +58,7 @@ def check_pull_request(series: Series, checkout: Path, only: str = "") -> int:
             commits, _ = commit_changes(series, tree, only)
             with worktree(checkout, Path(work, "before")) as unpatched:
                 _make_importable(series, unpatched)
-                _say("upstream's tests, on upstream as it is")
+                _report("upstream's tests, unpatched")
                 before = run_tests(unpatched, _tests(unpatched))
             rows = []
             for key, commit in commits.items():
@@ -72,7 +72,7 @@ def _make_importable(series: Series, tree: Path) -> None:
     upstream = open_upstream(tree, tree)
     (patched,) = attempt(series, upstream, [Change("", "importable", "", edits=[_IMPORTABLE])])
     for _, error in patched.attempts:
-        # A checkout may have earlier changes, this edit among them.
+        # The checkout may already contain earlier changes.
         if error and not isinstance(error, AlreadyApplied):
             raise error
     write_files(changed_files([patched]), upstream.root)
@@ -90,14 +90,14 @@ def _check(key: str, tree: Path, before: Outcomes, work: Path) -> Row:
     added = [name for name, kind in kinds.items() if kind == "A"]
     own = [name for name in added if Path(name).name.startswith("test_")]
     modules = [name for name in added if name.endswith(".py") and not name.startswith("tests/")]
-    _say(f"{key}: upstream's tests and the change's own")
+    _report(f"{key}: upstream's tests and those of the change")
     data = work / f"coverage-{key}"
     folders = _tests(tree)
     after = run_tests(
         tree, [*folders, *(name for name in own if not name.startswith(tuple(f"{each}/" for each in folders)))], data
     )
     newly = newly_failing(before, after, tree)
-    _say(f"{key}: ruff, mypy, the wheel")
+    _report(f"{key}: ruff, mypy, the wheel")
     edited = [name for name, kind in kinds.items() if kind == "M" and name.startswith(f"{package}/")]
     numbers = [line.split("\t") for line in git(tree, "diff", "--numstat", "HEAD~").splitlines()]
     counts = [(int(more), int(less)) for more, less, name in numbers if name in edited]
@@ -118,7 +118,7 @@ def _check(key: str, tree: Path, before: Outcomes, work: Path) -> Row:
 
 
 def print_table(rows: list[Row]) -> None:
-    """Print what the checks say of the changes so far."""
+    """Print the results so far."""
     head = ("change", "upstream's files", "new lines", "passed", "failed before", "after", "newly", "ruff", "mypy")
     table: list[tuple[object, ...]] = [(*head, "wheel imports", "coverage")]
     for row in rows:
@@ -133,6 +133,6 @@ def print_table(rows: list[Row]) -> None:
     sys.stdout.flush()
 
 
-def _say(what: str) -> None:
+def _report(step: str) -> None:
     if os.isatty(sys.stderr.fileno()):
-        print(what, file=sys.stderr)
+        print(step, file=sys.stderr)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""How much of a change its tests run."""
+"""The share of a change that the tests run."""
 
 import json
 import re
@@ -17,7 +17,7 @@ Lines = Mapping[str, tuple[set[int], set[int]]]
 
 
 def covered_lines(data: Path, tree: Path) -> Lines:
-    """Return the lines that were run, and those that were not, of each file, from a run's coverage."""
+    """Return the executed and the missed lines of each file, from the coverage data of a run."""
     settings, report = data.with_suffix(".toml"), data.with_suffix(".json")
     for words in (["combine", "--quiet"], ["json", "--quiet", "-i", "-o", str(report)]):
         command = [sys.executable, "-m", "coverage", words[0], f"--rcfile={settings}", *words[1:]]
@@ -40,13 +40,13 @@ def changed_lines(diff: str) -> dict[str, set[int]]:
 
 
 def coverage_of(tree: Path, lines: Lines, package: Path) -> int:
-    """Return how many per cent of the newest commit's lines in a package were run."""
+    """Return the percentage of executed lines among the newest commit's lines in a package."""
     changed = changed_lines(git(tree, "diff", "-U0", "HEAD~", "--", str(package)))
     return per_cent(changed, lines)
 
 
 def per_cent(changed: Mapping[str, set[int]], lines: Lines) -> int:
-    """Return how many per cent were run of the changed lines that can be."""
+    """Return the percentage of executed lines among the changed lines that contain code."""
     run = sum(len(numbers & lines[name][0]) for name, numbers in changed.items() if name in lines)
     missed = sum(len(numbers & lines[name][1]) for name, numbers in changed.items() if name in lines)
     return 100 * run // (run + missed) if run + missed else 100

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""What upstream's linter and type checker find in a change, and whether its wheel can be imported."""
+"""The findings of upstream's linter and of mypy in a change, and the import of upstream's wheel."""
 
 import os
 import re
@@ -18,7 +18,7 @@ _RUFF = re.compile(r"""ruff-pre-commit\s+rev:\s*["']?v([0-9.]+)""")
 
 
 def ruff_findings(tree: Path, files: Sequence[str]) -> list[str]:
-    """Return what upstream's own version of ruff finds in files, by upstream's settings."""
+    """Return the findings in files of upstream's version of ruff, with upstream's settings."""
     match = _RUFF.search((tree / ".pre-commit-config.yaml").read_text())
     if match is None:
         raise UpstreamError(f"{tree}/.pre-commit-config.yaml names no version of ruff")
@@ -37,7 +37,7 @@ def ruff_findings(tree: Path, files: Sequence[str]) -> list[str]:
 
 
 def mypy_findings(tree: Path, root: Path, modules: Sequence[str]) -> list[str]:
-    """Return what mypy finds in new modules, strictly."""
+    """Return the findings of `mypy --strict` in new modules."""
     if not modules:
         return []
     options = ["--strict", "--follow-imports=silent", "--ignore-missing-imports", "--explicit-package-bases"]
@@ -60,12 +60,12 @@ def mypy_findings(tree: Path, root: Path, modules: Sequence[str]) -> list[str]:
 
 
 def imports_from_wheel(tree: Path, folder: Path) -> str:
-    """Build upstream's wheel with its own packaging and import it; return what stands against it, in a few words."""
+    """Build upstream's wheel with its own packaging and import it. Return the problem in a few words, or ""."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(tree)]
     done = subprocess.run(command, capture_output=True, text=True)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
-        return "no: it is not built"
+        return "no: the build failed"
     with zipfile.ZipFile(wheels[0]) as archive:
         archive.extractall(folder / "site")
     tops = sorted(path.name for path in (folder / "site/megatron").iterdir() if (path / "__init__.py").is_file())
@@ -76,5 +76,5 @@ def imports_from_wheel(tree: Path, folder: Path) -> str:
     )
     places = [line for line in done.stdout.splitlines() if line.startswith(str(folder))]
     if done.returncode or len(places) != len(tops) or "bridge" not in tops:
-        return f"no: {(done.stderr.strip().splitlines() or ['from elsewhere'])[-1]}"
+        return f"no: {(done.stderr.strip().splitlines() or ['imported from another place'])[-1]}"
     return ""

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""What is done with git, and with other programs, in an upstream checkout."""
+"""Runs git in an upstream checkout."""
 
 import os
 import subprocess
@@ -11,10 +11,10 @@ from pathlib import Path
 
 
 class GitError(Exception):
-    """git refuses, or has nothing to work on."""
+    """A git command failed, or the folder is not a suitable checkout."""
 
 
-# A user's settings that would make other commits, files or patches of the same changes.
+# Override user settings that change commits, files or patches.
 _SETTINGS = (
     "core.autocrlf=false",
     "core.commentChar=#",
@@ -44,27 +44,27 @@ def run(command: Sequence[str | Path], folder: Path) -> str:
 
 
 def require_clean(checkout: Path) -> None:
-    """Refuse what is no checkout, or has changes that no commit has."""
+    """Raise GitError for a folder that is not a checkout, or has uncommitted changes."""
     if not (checkout / ".git").exists():
-        raise GitError(f"{checkout} is no git checkout")
+        raise GitError(f"{checkout} is not a git checkout")
     if changed := git(checkout, "status", "--porcelain").splitlines():
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         names = ", ".join(line[2:].strip() for line in changed[:3])
-        raise GitError(f"{checkout} has changes that no commit has: {names}{more}. Commit, stash or remove them")
+        raise GitError(f"{checkout} has uncommitted changes: {names}{more}. Commit, stash or remove them")
 
 
 def require_identity(checkout: Path) -> None:
-    """Refuse to sign off commits for nobody: git would make a name of the host's."""
+    """Raise GitError if git has no name or address for the sign-off. By default, git uses the host's."""
     for name in ("user.name", "user.email"):
         try:
             git(checkout, "config", name)
         except GitError:
-            raise GitError(f"git knows no {name} to sign off with: git config --global {name} ...") from None
+            raise GitError(f"git has no {name} for the sign-off. Run: git config --global {name} VALUE") from None
 
 
 @contextmanager
 def worktree(checkout: Path, at: Path, commit: str = "HEAD") -> Iterator[Path]:
-    """Check a commit out beside a checkout, meanwhile."""
+    """Check out a commit in a temporary worktree of a checkout."""
     try:
         git(checkout, "worktree", "add", "--quiet", "--detach", str(at), commit)
         yield at

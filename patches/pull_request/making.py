@@ -1,7 +1,7 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""The series as commits on an upstream checkout, and as the pull requests' patches and texts."""
+"""Turns the series into commits on an upstream checkout, and into patches and texts of pull requests."""
 
 import tempfile
 from collections.abc import Sequence
@@ -23,27 +23,28 @@ _TYPE_LABELS = {"fix": "bug", "docs": "docs", "ci": "ci"}
 
 @dataclass(frozen=True)
 class Made:
-    """A pull request: what was left out of it, in words, and the files written."""
+    """The files written, and a line for each omitted edit."""
 
     left_out: list[str]
     files: list[Path]
 
 
 def make_pull_request(series: Series, checkout: Path, to: Path, only: str = "") -> Made:
-    """Commit each change, or one, to a new branch of a checkout, and write the commits as patches, with their texts.
+    """Commit each change, or one, to a new branch of a checkout, and write the commits as patches with their texts.
 
-    The branch starts from the checkout's HEAD; its work tree and its current branch stay as they are. Raises GitError.
+    The branch starts from the checkout's HEAD. The work tree and the current branch do not change.
+
+    Raises:
+        GitError: The checkout is not clean or has the branch already, or git failed.
     """
     require_empty(to)
     if to.resolve().is_relative_to(checkout.resolve()):
-        raise GitError(f"{to} is in the checkout, which stays as it is: name a folder outside of {checkout}")
+        raise GitError(f"{to} is inside the checkout {checkout}, which must not change. Name a folder outside of it")
     require_clean(checkout)
     require_identity(checkout)
     branch = f"{BRANCH}-{only}" if only else BRANCH
     if git(checkout, "branch", "--list", branch):
-        raise GitError(
-            f"the pull request is there already: {checkout} has a branch '{branch}'; rename it or delete it"
-        )
+        raise GitError(f"{checkout} already has the branch '{branch}'. Rename it or delete it")
     base = git(checkout, "rev-parse", "HEAD")
     with tempfile.TemporaryDirectory() as work, worktree(checkout, Path(work, "tree"), base) as tree:
         commits, left_out = commit_changes(series, tree, only)
@@ -51,7 +52,7 @@ def make_pull_request(series: Series, checkout: Path, to: Path, only: str = "") 
         plain = ("--no-cover-letter", "--no-attach", "--no-base", "--suffix=.patch", "--unified=3")
         range_ = f"{base}..{head}"
         lines = git(tree, "format-patch", *plain, "--output-directory", str(to.absolute()), range_).splitlines()
-    # The branch comes last: it says that the pull request is there.
+    # Create the branch last: it marks a complete pull request.
     git(checkout, "branch", branch, head)
     patches = [Path(line) for line in lines]
     texts = []
@@ -63,7 +64,7 @@ def make_pull_request(series: Series, checkout: Path, to: Path, only: str = "") 
 
 
 def commit_changes(series: Series, tree: Path, only: str = "") -> tuple[dict[str, str], list[str]]:
-    """Commit each change, or one, in a work tree; return the commits, by their keys, and what is left out."""
+    """Commit each change, or one, in a work tree. Return the commits by key, and a line for each omitted edit."""
     changes = [change for change in series.changes if only in ("", change.key)]
     if not changes:
         raise SeriesError(
@@ -72,7 +73,9 @@ def commit_changes(series: Series, tree: Path, only: str = "") -> tuple[dict[str
     try:
         upstream = open_upstream(tree, tree)
     except UpstreamError:
-        raise GitError(f"{tree} is no checkout of Megatron-Bridge, nor of Megatron-LM with it") from None
+        raise GitError(
+            f"{tree} is not a checkout of Megatron-Bridge, or of Megatron-LM with Megatron-Bridge"
+        ) from None
     prefix = upstream.root.relative_to(tree)
     commits, left_out = {}, []
     try:
@@ -81,7 +84,7 @@ def commit_changes(series: Series, tree: Path, only: str = "") -> tuple[dict[str
         before = [each.key for each in series.changes[: series.changes.index(changes[0])]]
         if not only or not before:
             raise
-        raise GitError(f"{error}; '{only}' builds on {', '.join(before)}, which the checkout must have") from None
+        raise GitError(f"{error}. '{only}' requires {', '.join(before)}: apply them to the checkout first") from None
     for patched in all_patched:
         left_out += _left_out(patched)
         files = {
@@ -89,7 +92,7 @@ def commit_changes(series: Series, tree: Path, only: str = "") -> tuple[dict[str
             for path, content in changed_files([patched]).items()
         }
         if not files:
-            left_out.append(f"{patched.change.title}: nothing of it is left")
+            left_out.append(f"{patched.change.title}: no edit is left")
             continue
         write_files(files | carried_tests(series, patched.change), tree)
         commits[patched.change.key] = _commit(tree, patched.change)
@@ -106,7 +109,7 @@ def _left_out(patched: Patched) -> list[str]:
 
 
 def _commit(tree: Path, change: Change) -> str:
-    # Also what a user's own gitignore leaves out elsewhere.
+    # --force adds files that a user's gitignore excludes.
     git(tree, "add", "--all", "--force")
     git(
         tree,
@@ -123,12 +126,10 @@ def _commit(tree: Path, change: Change) -> str:
 def pull_request_text(change: Change, earlier: Sequence[Change] = ()) -> str:
     """Return the text of a change's pull request, in Markdown.
 
-    Args:
-        change: The change; its title is ``type(scope): description`` with one of upstream's types and scopes.
-        earlier: The changes before it, on which it builds.
+    Its first line is the title, ``type(scope): description``, with one of upstream's types and scopes.
 
-    Returns:
-        The text, whose first line is the title.
+    Args:
+        earlier: The changes that it builds on.
     """
     kind, _, scope = change.title.partition(":")[0].partition("(")
     labels = [_TYPE_LABELS.get(kind, "feature"), f"area:{scope.rstrip(')')}" if scope else "area:misc", "needs-review"]

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Upstream's tests on a tree, and what became of each."""
+"""Runs upstream's tests on a tree, and collects their outcomes."""
 
 import os
 import re
@@ -15,37 +15,37 @@ from zlib import crc32
 
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
-# What torch says of a port that another process has.
+# torch's message if another process uses the port.
 _PORT_TAKEN = "failed to listen on any local network address"
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What became of tests, by their names: why each failed, None where it did not; and in which file each is."""
+    """The outcomes of tests by name: the reason of a failure, or None."""
 
     failures: dict[str, str | None]
 
     @property
     def passed(self) -> int:
-        """How many did not fail."""
+        """The number of tests that did not fail."""
         return sum(failure is None for failure in self.failures.values())
 
     @property
     def failed(self) -> int:
-        """How many failed."""
+        """The number of tests that failed."""
         return len(self.failures) - self.passed
 
 
 def environment(source: Path) -> dict[str, str]:
-    """Return an environment that imports a tree's package, and does not contact the Hub."""
+    """Return an environment that imports the package of a tree, and does not contact the Hub."""
     return os.environ | {"PYTHONPATH": str(source), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 
 def run_tests(tree: Path, tests: Sequence[str], coverage: Path | None = None, processes: int = 2) -> Outcomes:
-    """Run tests of a tree, in as many processes; with the coverage of its package, into files, where they are named.
+    """Run tests of a tree in several processes. Write the coverage of its package if a path is set.
 
-    Each process takes its files, always the same ones: some of upstream's tests are named by what differs from process to
-    process, which pytest-xdist refuses. Files whose tests found a port taken, by the process beside them, run again alone.
+    Each process always runs the same files. pytest-xdist does not work: some of upstream's test names differ between
+    processes. Files in which a test found its port in use run again, alone.
     """
     source = tree / "src" if (tree / "src/megatron").is_dir() else tree
     variables = environment(source)
@@ -86,7 +86,7 @@ def run_tests(tree: Path, tests: Sequence[str], coverage: Path | None = None, pr
 
 
 def _run_alone(tree: Path, names: Iterable[str]) -> dict[str, str | None]:
-    """Run the files of tests again, one at a time; return why each test of them failed."""
+    """Run the files of tests again, one at a time. Return the reason of each failure."""
     failures: dict[str, str | None] = {}
     for file in sorted({file for name in names if (file := _file(name, tree))}):
         failures |= run_tests(tree, [file], processes=1).failures
@@ -108,16 +108,16 @@ def read_report(report: Path) -> Outcomes:
     for case in ElementTree.parse(report).iter("testcase"):
         failed = [child for child in case if child.tag in ("failure", "error")]
         reason = (failed[0].get("message") or "failed").splitlines()[0] if failed else None
-        # A name may hold an object's address.
+        # A name may contain the address of an object.
         failures[_ADDRESS.sub("0x", f"{case.get('classname')}::{case.get('name')}")] = reason
     return Outcomes(failures)
 
 
 def newly_failing(before: Outcomes, after: Outcomes, tree: Path) -> list[str]:
-    """Return the tests that fail, and did not before, also when they run alone."""
+    """Return the tests that fail now, also when they run alone, and did not fail before."""
     failing = {name for name, failure in after.failures.items() if failure and not before.failures.get(name)}
     again = _run_alone(tree, failing)
-    # What does not run again, a process that crashed for one, failed as it did.
+    # If a test does not run again, for example after a crash, keep its first reason.
     reasons = {name: again.get(name, after.failures[name]) for name in failing}
     return sorted(f"{name}: {reason}" for name, reason in reasons.items() if reason)
 

@@ -27,6 +27,7 @@ from megatron.core.models.gpt import gpt_layer_specs
 from models import DENSE, save_random_model
 from transformers import Gemma2Config, Gemma3TextConfig, GemmaConfig
 from warm import python
+from workers import TIMEOUT
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
@@ -212,7 +213,7 @@ def test_a_plain_script_without_a_main_guard_imports(tiny, tmp_path):
         f"AutoBridge.import_ckpt({str(tiny.hf)!r}, {str(tmp_path / 'root')!r}, release=True)\n"
         "print('once')\n"
     )
-    run = subprocess.run([python(), script], capture_output=True, text=True, timeout=300)
+    run = subprocess.run([python(), script], capture_output=True, text=True, timeout=TIMEOUT)
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("once") == 1
     assert (tmp_path / "root" / TRACKER).read_text() == "release"

@@ -31,7 +31,7 @@ from roots import shard, tree
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 from warm import python
-from workers import WITHOUT_CUDA
+from workers import TIMEOUT, WITHOUT_CUDA
 
 from megatron.bridge.release.__main__ import main
 from megatron.bridge.release.cli import export, importing
@@ -48,7 +48,7 @@ def _run(*words: object, program: str | None = None, **environment: str) -> subp
         env=os.environ | WITHOUT_CUDA | environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=TIMEOUT,
     )
 
 
@@ -97,7 +97,7 @@ def test_interrupted_in_the_proof_it_says_that_the_release_is_there(tiny, tmp_pa
 
 def test_whoever_reads_only_the_beginning_gets_no_traceback(tiny):
     command = f"{python()} -m megatron.bridge.release check {tiny.root} | true; echo ${{PIPESTATUS[0]}}"
-    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=100)
+    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=TIMEOUT)
     assert (run.stdout, run.stderr) == ("141\n", "")
 
 

@@ -39,6 +39,7 @@ from roots import tree, visible_contents
 from torch.distributed import checkpoint
 from torch.distributed.checkpoint import FileSystemWriter
 from warm import python
+from workers import TIMEOUT
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.__main__ import main
@@ -251,7 +252,7 @@ def test_a_signal_while_it_writes_ends_it_in_one_line_and_leaves_nothing(number,
         while not any(file.stat().st_size for file in root.glob(".release-staging-*/release/*.distcp")):
             assert process.poll() is None, process.stderr.read()
         process.send_signal(number)
-        _, error = process.communicate(timeout=120)
+        _, error = process.communicate(timeout=TIMEOUT)
     assert process.returncode == status
     assert error.splitlines() == [f"Importing {other.hf} into {root}", said.format(root=root)]
     assert visible_contents(root) == before and not list(root.glob(".release-*"))

@@ -32,7 +32,7 @@ from roots import tree
 from safetensors.torch import load_file
 from training_runs import CPU_FLAGS
 from warm import programs
-from workers import SUPPORT, WITHOUT_CUDA
+from workers import SUPPORT, TIMEOUT, WITHOUT_CUDA
 
 from megatron.bridge.release.layout import TRACKER
 
@@ -105,7 +105,7 @@ def _shell(script: str, folder: Path, path: str | None = None, **variables: str)
         env=os.environ | WITHOUT_CUDA | {"PATH": path} | variables,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=TIMEOUT,
     )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     return run.stdout

@@ -25,6 +25,7 @@ import pytest
 from hf_tensors import assert_same_tensors
 from roots import visible_contents
 from warm import python
+from workers import TIMEOUT
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.export import run as exporting
@@ -73,7 +74,7 @@ def test_a_disk_that_is_full_half_way_is_the_error_and_the_old_stays(small_disk,
         [python(), "-m", "megatron.bridge.release", "import", other.hf, root, "--overwrite"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=TIMEOUT,
     )
     assert run.returncode == 1
     file = rf"{re.escape(str(root))}/\.release-staging-\w{{8}}/release/__0_\d_[0-9a-f]{{8}}\.distcp"

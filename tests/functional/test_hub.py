@@ -28,7 +28,7 @@ from hub_server import HubServer, Repository, environment, serve, use
 from models import make_tiny_llama
 from safetensors import safe_open
 from transformers import AutoTokenizer
-from workers import run_worker
+from workers import TIMEOUT, run_worker
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.__main__ import main
@@ -194,7 +194,7 @@ def test_the_shell_imports_a_revision_quietly(server, models, tmp_path):
         env=os.environ | environment(server, tmp_path / "cache"),
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=TIMEOUT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Fetching" not in done.stderr and "%|" not in done.stderr

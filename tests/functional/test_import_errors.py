@@ -26,6 +26,7 @@ from types import SimpleNamespace
 import pytest
 from odd_models import change_config
 from roots import contents, of_any_import, tree
+from workers import TIMEOUT
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
@@ -239,7 +240,7 @@ def refused(tiny, other, tmp_path_factory) -> dict[str, tuple[Path, dict[str, by
         [*command, "-W", "ignore", "-c", code, other.hf, base / "errors.json", *roots.values()],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=TIMEOUT,
     )
     assert run.returncode == 0, run.stderr[-2000:]
     errors = json.loads((base / "errors.json").read_text())

@@ -41,7 +41,7 @@ from torch.nn.functional import cross_entropy
 from training_runs import losses, run
 from transformers import AutoTokenizer
 from warm import programs
-from workers import EXAMPLES, SUPPORT
+from workers import EXAMPLES, SUPPORT, TIMEOUT
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.layout import TRACKER
@@ -263,7 +263,11 @@ def test_the_hook_does_not_start_from_another_models_release(tiny, other, tmp_pa
 def _error(name: str, *words: str | Path, **environment: str) -> str:
     command = ["bash", str(EXAMPLES / name), *(str(word) for word in words)]
     done = subprocess.run(
-        command, env=os.environ | {"MEGATRON_LM": "none"} | environment, capture_output=True, text=True, timeout=100
+        command,
+        env=os.environ | {"MEGATRON_LM": "none"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
     )
     assert done.returncode == 1, done.stdout + done.stderr
     return done.stderr

@@ -27,7 +27,7 @@ from megatron_lm import load, logits, megatron_lm
 from roots import tree
 from training_runs import CPU_FLAGS
 from warm import programs
-from workers import EXAMPLES, SUPPORT, WITHOUT_CUDA
+from workers import EXAMPLES, SUPPORT, TIMEOUT, WITHOUT_CUDA
 
 from megatron.bridge.release.layout import TRACKER
 from megatron.bridge.release.verify.launch import launch_flags
@@ -74,7 +74,7 @@ def batch(tmp_path):
             env=os.environ | WITHOUT_CUDA | variables,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=TIMEOUT,
         )
         assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout + done.stderr

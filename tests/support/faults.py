@@ -144,13 +144,13 @@ def killed_at(step: int, publish: Callable[[Stepping], None], exchanges: bool = 
 
 
 def run_forked(action: Callable[[], object]) -> int:
-    """Run something in a process of its own, which has a minute for it; give its exit status, or minus its signal."""
+    """Run something in a process of its own, which has ten minutes for it; give its exit status, or minus its signal."""
     child = os.fork()
     if not child:
         try:
             # Garbage may own threads, which a fork has not: to collect it is to crash.
             gc.disable()
-            signal.alarm(60)
+            signal.alarm(600)
             action()
         finally:
             os._exit(0)

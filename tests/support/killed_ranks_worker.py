@@ -44,7 +44,7 @@ from megatron.bridge.release.write.publish import Publication
 from megatron.bridge.release.write.writer import ReleaseSaveStrategy
 
 
-TIMEOUT = 60
+TIMEOUT = 600
 
 
 def kill(*_: Any, **__: Any) -> None:

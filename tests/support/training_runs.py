@@ -27,6 +27,7 @@ from model_record import TOKENS
 from models import FAMILIES, megatron_tensors, save_random_model
 from transformers import AutoConfig, AutoModelForCausalLM
 from warm import programs
+from workers import TIMEOUT
 
 
 SUPPORT = Path(__file__).parent
@@ -84,7 +85,7 @@ def run(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=TIMEOUT,
     )
 
 

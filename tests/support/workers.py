@@ -38,6 +38,8 @@ from warm import python
 
 SUPPORT = Path(__file__).parent
 WITHOUT_CUDA = {"CUDA_VISIBLE_DEVICES": ""}
+# Only a process that hangs takes so many seconds, even on a slow host under load.
+TIMEOUT = 1800
 EXAMPLES = SUPPORT.parents[1] / "examples"
 
 
@@ -67,6 +69,6 @@ def run_worker(name: str, *words: object, ranks: int = 0, anew: bool = False, **
         env=os.environ | WITHOUT_CUDA | environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=TIMEOUT,
     )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]

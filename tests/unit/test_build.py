@@ -75,7 +75,7 @@ def refused(source: Path, tmp_path: Path, upstream: Path | str) -> str:
     return line
 
 
-def test_the_wheel_holds_upstream_with_the_changes_and_nothing_else(wheel, upstream_wheel):
+def test_the_wheel_contains_upstream_and_the_changes_only(wheel, upstream_wheel):
     info = f"{NAME}.dist-info/"
     built, upstream = contents(wheel), contents(upstream_wheel)
     package = {name for name in upstream if name.startswith("megatron/")}
@@ -102,7 +102,7 @@ def test_the_installed_package_has_its_edited_files_formatted():
     assert {arg.col_offset for arg in [*save.args.args, *save.args.kwonlyargs]} == {4}
 
 
-def test_the_wheel_takes_upstreams_place(wheel):
+def test_the_wheel_replaces_upstream(wheel):
     with zipfile.ZipFile(wheel) as archive:
         metadata = archive.read(f"{NAME}.dist-info/METADATA").decode()
         entry_points = archive.read(f"{NAME}.dist-info/entry_points.txt").decode()
@@ -147,7 +147,7 @@ def test_another_version_is_refused(copy, upstream, tmp_path):
 def test_a_missing_added_file_is_refused(copy, upstream_wheel, tmp_path):
     (copy / "src/megatron/bridge/added.py").unlink()
     assert refused(copy, tmp_path, upstream_wheel) == (
-        "error: patches/series.toml names the added file 'megatron/bridge/added.py', which is not in src/"
+        "error: patches/series.toml lists the added file 'megatron/bridge/added.py', which is not in src/"
     )
 
 

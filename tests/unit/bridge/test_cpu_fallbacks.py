@@ -73,7 +73,7 @@ def test_checkpointing_replacements_are_restored(monkeypatch):
         # A queue of this process returns the same object.
         item = object()
         filesystem_async._results_queue.put(item)
-        assert filesystem_async._results_queue.get(timeout=5) is item
+        assert filesystem_async._results_queue.get(timeout=100) is item
     assert (torch.cuda.synchronize, torch.cuda.current_device, filesystem_async._results_queue) == before
 
 

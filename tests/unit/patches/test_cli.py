@@ -43,7 +43,7 @@ def test_apply_writes_the_patched_tree(project, upstream, tmp_path):
     assert os.listdir(to.parent) == ["tree"]
 
 
-def test_apply_writes_into_an_empty_folder_alone(project, upstream, tmp_path, capsys):
+def test_apply_refuses_a_folder_that_is_not_empty(project, upstream, tmp_path, capsys):
     to = tmp_path / "tree"
     to.mkdir()
     assert main(["apply", "--upstream", str(upstream), "--to", str(to)], project) == 0
@@ -54,7 +54,7 @@ def test_apply_writes_into_an_empty_folder_alone(project, upstream, tmp_path, ca
     )
 
 
-def test_apply_twice_says_that_it_is_applied(project, upstream, tmp_path, capsys):
+def test_apply_refuses_a_patched_tree(project, upstream, tmp_path, capsys):
     once, twice = tmp_path / "once", tmp_path / "twice"
     main(["apply", "--upstream", str(upstream), "--to", str(once)], project)
     assert main(["apply", "--upstream", str(once), "--to", str(twice)], project) == 1
@@ -62,24 +62,24 @@ def test_apply_twice_says_that_it_is_applied(project, upstream, tmp_path, capsys
     assert not twice.exists()
 
 
-def test_apply_writes_nothing_where_an_edit_does_not_match(project, upstream, tmp_path, capsys):
+def test_apply_writes_nothing_if_an_edit_does_not_match(project, upstream, tmp_path, capsys):
     (upstream / "megatron/bridge/package.py").write_text("def save(path):\n    pass\n")
     assert main(["apply", "--upstream", str(upstream), "--to", str(tmp_path / "tree")], project) == 1
     assert capsys.readouterr().err == (
         "error: megatron/bridge/package.py: edit 'argument' of save: expected one call of 'write', found none "
-        "(upstream 0.6.2 given, 0.6.2 pinned). Look at megatron/bridge/package.py in the given upstream and mend "
-        "patches/edits/package.py; `python -m patches status --upstream PATH` shows every edit.\n"
+        "(upstream 0.6.2, pinned 0.6.2). Read megatron/bridge/package.py in this upstream. Correct "
+        "patches/edits/package.py. To list all edits, run: python -m patches status --upstream PATH\n"
     )
     assert sorted(os.listdir(tmp_path)) == ["project", "upstream"]
 
 
-def test_apply_names_what_upstream_has_of_an_edit(project, upstream, tmp_path, capsys):
+def test_apply_refuses_an_edit_that_upstream_contains(project, upstream, tmp_path, capsys):
     (upstream / "megatron/bridge/package.py").write_text("def save(path, release=False):\n    write(path)\n")
     assert main(["apply", "--upstream", str(upstream), "--to", str(tmp_path / "tree")], project) == 1
     assert "edit 'parameter' of save: expected no such change yet, found it" in capsys.readouterr().err
 
 
-def test_apply_names_a_file_that_upstream_no_longer_has(project, upstream, tmp_path, capsys):
+def test_apply_names_a_missing_file_of_upstream(project, upstream, tmp_path, capsys):
     (upstream / "megatron/bridge/package.py").unlink()
     assert main(["apply", "--upstream", str(upstream), "--to", str(tmp_path / "tree")], project) == 1
     assert "megatron/bridge/package.py: edit 'parameter' of save: expected this file, found none" in (
@@ -87,13 +87,15 @@ def test_apply_names_a_file_that_upstream_no_longer_has(project, upstream, tmp_p
     )
 
 
-def test_apply_refuses_an_added_file_that_upstream_has(project, upstream, tmp_path, capsys):
+def test_apply_refuses_an_added_file_that_upstream_contains(project, upstream, tmp_path, capsys):
     (upstream / "megatron/bridge/added.py").touch()
     assert main(["apply", "--upstream", str(upstream), "--to", str(tmp_path / "tree")], project) == 1
-    assert capsys.readouterr().err == "error: upstream 0.6.2 has the added file megatron/bridge/added.py already\n"
+    assert (
+        capsys.readouterr().err == "error: upstream 0.6.2 already contains the added file megatron/bridge/added.py\n"
+    )
 
 
-def test_a_missing_series_is_one_line(tmp_path, upstream, capsys):
+def test_status_reports_a_missing_series_in_one_line(tmp_path, upstream, capsys):
     assert main(["status", "--upstream", str(upstream)], tmp_path) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -126,7 +128,7 @@ def test_status_has_a_column_for_each_upstream(project, upstream, tmp_path, caps
     )
 
 
-def test_what_is_no_part_of_the_package_is_left_to_a_pull_request(scripted, upstream, capsys):
+def test_apply_skips_files_outside_the_package(scripted, upstream, capsys):
     assert main(["status", "--upstream", str(upstream)], scripted) == 0
     assert capsys.readouterr().out.count("no such files here") == 2
     assert main(["apply", "--upstream", str(upstream), "--to", str(scripted / "tree")], scripted) == 0
@@ -143,14 +145,14 @@ def test_what_is_no_part_of_the_package_is_left_to_a_pull_request(scripted, upst
         ("", ["no match", "no match"]),
     ],
 )
-def test_status_shows_what_does_not_apply(project, upstream, capsys, code, states):
+def test_status_shows_edits_that_do_not_apply(project, upstream, capsys, code, states):
     (upstream / "megatron/bridge/package.py").write_text(code)
     assert main(["status", "--upstream", str(upstream)], project) == 1
     rows = capsys.readouterr().out.splitlines()[1:]
     assert [row.rpartition("  ")[2] for row in rows] == states
 
 
-def test_status_shows_that_upstream_has_a_path_that_an_edit_misses(project, upstream, capsys):
+def test_status_shows_another_path(project, upstream, capsys):
     """Such as the builders of later versions, beside the providers."""
     edits = project / "patches/edits/package.py"
     replace(
@@ -177,17 +179,17 @@ def refusal(project: Path, upstream: Path, code: str, capsys) -> str:
     return capsys.readouterr().err
 
 
-def test_each_refusal_names_the_edit_both_versions_and_what_to_do(project, upstream, capsys):
+def test_errors_name_the_edit_both_versions_and_the_next_step(project, upstream, capsys):
     several = "def save(path):\n    write(1)\n    write(2)\n"
     assert refusal(project, upstream, several, capsys) == (
         "error: megatron/bridge/package.py: edit 'argument' of save: expected one call of 'write', found 2 in lines 2, 3 "
-        "(upstream 0.6.2 given, 0.6.2 pinned). Look at megatron/bridge/package.py in the given upstream and mend "
-        "patches/edits/package.py; `python -m patches status --upstream PATH` shows every edit.\n"
+        "(upstream 0.6.2, pinned 0.6.2). Read megatron/bridge/package.py in this upstream. Correct "
+        "patches/edits/package.py. To list all edits, run: python -m patches status --upstream PATH\n"
     )
     there = "def save(path, release=False):\n    pass\n"
     assert refusal(project, upstream, there, capsys) == (
         "error: megatron/bridge/package.py: edit 'parameter' of save: expected no such change yet, found it "
-        "(upstream 0.6.2 given, 0.6.2 pinned). Upstream has it: remove the edit from patches/series.toml and "
+        "(upstream 0.6.2, pinned 0.6.2). Upstream already contains the change: remove the edit from patches/series.toml and "
         "patches/edits/package.py.\n"
     )
     edits = project / "patches/edits/package.py"
@@ -200,10 +202,10 @@ def test_each_refusal_names_the_edit_both_versions_and_what_to_do(project, upstr
     assert changed.startswith(
         "error: megatron/bridge/package.py: edit 'parameter' of save: expected the body of 0123456789ab, found that of "
     )
-    assert "see whether the edit is still right; if so, change its digest in patches/edits/package.py" in changed
+    assert "If the edit is still right, replace its digest in patches/edits/package.py. " in changed
 
 
-def test_what_is_not_python_is_a_refusal_too(project, upstream, capsys):
+def test_invalid_python_is_refused(project, upstream, capsys):
     assert "expected valid Python in the edit and in the file" in refusal(project, upstream, "def save(:\n", capsys)
     assert main(["status", "--upstream", str(upstream)], project) == 1
     assert capsys.readouterr().out.count("no valid Python") == 2

@@ -26,7 +26,7 @@ def _name(target: str) -> str:
     return "_".join(part for part, after in zip(parts, [*parts[1:], ""]) if not after.startswith(f"{part}_"))
 
 
-def test_every_file_of_edits_has_a_file_of_tests_and_every_file_of_tests_its_edits():
+def test_edit_files_and_their_tests_match():
     edits = {path.stem for path in (ROOT / EDITS).glob("[!_]*.py")}
     tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests/unit/patches/edits").glob("test_*.py")}
     assert edits - tests == set(), "write tests/unit/patches/edits/test_<name>.py for these"
@@ -34,5 +34,5 @@ def test_every_file_of_edits_has_a_file_of_tests_and_every_file_of_tests_its_edi
 
 
 @pytest.mark.parametrize("home", sorted(TARGETS))
-def test_a_file_of_edits_is_named_as_what_it_edits(home):
+def test_an_edit_file_is_named_after_its_target(home):
     assert home == f"{EDITS.as_posix()}/{_name(TARGETS[home])}.py"

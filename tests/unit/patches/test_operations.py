@@ -24,7 +24,7 @@ from patches.syntax import AlreadyApplied, Changed, NoMatch, SeveralMatches
 NESTED = "class Outer:\n    def method(self):\n        return 1\n\n\ndef twice(): ...\ndef twice(): ...\n"
 
 
-def test_a_symbol_is_found_by_the_names_that_lead_to_it():
+def test_a_symbol_is_found_by_its_qualified_name():
     check(AddDecorator("@a"), NESTED, NESTED.replace("    def", "    @a\n    def"), "Outer.method")
     check(AddDecorator("@a"), NESTED, NESTED.replace("class", "@a\nclass"), "Outer")
 
@@ -74,7 +74,7 @@ def test_a_keyword_only_parameter_goes_after_the_star(before, after):
     check(AddParameter("c=0", "", keyword_only=True), before + "\n", after + "\n", "f")
 
 
-def test_a_parameter_is_documented_after_the_others_and_before_the_keywords():
+def test_a_parameter_is_documented_before_the_keywords():
     before = '''\
 class A:
     def f(self, a, **kwargs):
@@ -103,7 +103,7 @@ class A:
 
 
 @pytest.mark.parametrize("docstring", ["", '"""Do."""', '"""Do.\n\n    Returns:\n        It.\n    """'])
-def test_a_parameter_needs_a_section_to_be_documented_in(docstring):
+def test_a_documented_parameter_needs_a_section_args(docstring):
     assert "found none" in refused(NoMatch, AddParameter("b=1", "b: B."), f"def f(a):\n    {docstring}\n    a\n", "f")
 
 
@@ -132,7 +132,7 @@ def f():
     ],
     ids=lambda value: getattr(value, "section", ""),
 )
-def test_a_section_is_extended_or_begun(do, old, new):
+def test_a_section_is_extended_or_added(do, old, new):
     check(do, DOCUMENTED, DOCUMENTED.replace(old, new), "f")
 
 
@@ -170,7 +170,7 @@ def test_a_keyword_argument_is_passed(before, after):
     check(PassArgument("a.g", "r=r"), before + "\n", after + "\n")
 
 
-def test_as_many_calls_are_given_it_as_are_expected():
+def test_an_argument_is_passed_to_the_expected_number_of_calls():
     check(PassArgument("g", "r=r", count=2), "g(1, r=1)\ng(g)\n", "g(1, r=r)\ng(g, r=r)\n")
     assert refused(NoMatch, PassArgument("g", "r=r", count=2), "g(1)\n") == (
         "expected 2 calls of 'g', found 1 in line 1"
@@ -213,22 +213,22 @@ def test_a_call_is_replaced(before, with_, after):
         ("z = 1 if a( b ) else 2\n", "z = 1 if a(b) and y else 2\n"),
     ],
 )
-def test_an_expression_is_replaced_whatever_its_layout_is(before, after):
+def test_an_expression_is_replaced_in_any_layout(before, after):
     check(ReplaceExpression("a(b)", "__old__ and y"), before, after)
 
 
-def test_a_call_in_another_one_is_changed_too():
+def test_a_nested_call_is_changed():
     check(ReplaceExpression("g(...)", "h(__old__)", count=2), "g(g(1), 2)\n", "h(g(h(g(1)), 2))\n")
     check(PassArgument("g", "r=r", count=2), "g(g(1, r=1), 2)\n", "g(g(1, r=r), 2, r=r)\n")
 
 
-def test_an_expression_is_chosen_by_what_it_guards():
+def test_an_expression_is_selected_by_the_call_it_guards():
     before = "if x:\n    a()\nif x:\n    b()\nif x and z:\n    b()\n"
     check(ReplaceExpression("x", "y", guarding="b"), before, before.replace("if x:\n    b", "if y:\n    b"))
     refused(NoMatch, ReplaceExpression("x", "y", guarding="c"), before)
 
 
-def test_an_expression_must_be_there_as_often_as_is_expected():
+def test_an_expression_must_occur_as_often_as_expected():
     check(ReplaceExpression("g(...)", "h(__old__)", count=2), "g(1)\ng(2)\n", "h(g(1))\nh(g(2))\n")
     do = ReplaceExpression("g(...)", "h()", count=2)
     assert refused(NoMatch, do, "g(1)\n") == "expected 2 of 'g(...)', found 1 in line 1"
@@ -239,7 +239,7 @@ def test_an_expression_must_be_there_as_often_as_is_expected():
 # AddDecorator
 
 
-def test_a_decorator_goes_outside_or_inside_of_the_others():
+def test_a_decorator_goes_above_or_below_the_others():
     before = "class A:\n    # Why.\n    @b\n    async def f(self):\n        pass\n"
     check(AddDecorator("@c(1)"), before, before.replace("@b", "@c(1)\n    @b"), "A.f")
     check(AddDecorator("@c(1)", innermost=True), before, before.replace("@b", "@b\n    @c(1)"), "A.f")
@@ -248,7 +248,7 @@ def test_a_decorator_goes_outside_or_inside_of_the_others():
 # Several operations, and imports
 
 
-def test_an_edit_is_there_whole_or_not_at_all():
+def test_a_partly_applied_edit_is_refused():
     both = edit((PassArgument("g", "r=r"), PassArgument("h", "r=r")))
     assert apply(both, "g()\nh()\n") == "g(r=r)\nh(r=r)\n"
     with pytest.raises(AlreadyApplied, match="expected no such change yet, found it"):
@@ -273,7 +273,7 @@ def test_imports_from_the_future_come_first():
     )
 
 
-def test_lines_are_counted_in_the_file_past_letters_of_two_bytes():
+def test_error_lines_are_correct_after_non_ascii_text():
     text = '"""Ä."""\n\n\nclass A:\n    """Ö."""\n\n    def f(self):\n        "ü"\n        g("ß")\n        g("é")\n'
     assert refused(SeveralMatches, PassArgument("g", "r=r"), text, "A.f").endswith("found 2 in lines 9, 10")
 
@@ -281,7 +281,7 @@ def test_lines_are_counted_in_the_file_past_letters_of_two_bytes():
 # Code that does not parse
 
 
-def test_what_would_not_be_python_is_refused():
+def test_code_that_does_not_parse_is_refused():
     for do in (PassArgument("g", "r=1 2"), ReplaceExpression("g()", "(")):
         with pytest.raises(cst.ParserSyntaxError):
             apply(edit(do), "g()\n")

@@ -90,26 +90,28 @@ def test_the_patches_apply_with_git_am(project, checkout, tmp_path):
     assert (checkout / "src/megatron/bridge/package.py").read_text() == EDITED
 
 
-def test_pr_refuses_a_branch_that_is_there(project, checkout, tmp_path, capsys):
+def test_pr_refuses_an_existing_branch(project, checkout, tmp_path, capsys):
     git(checkout, "branch", "release-checkpoints")
     assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 1
     assert capsys.readouterr().err == (
-        f"error: the pull request is there already: {checkout} has a branch 'release-checkpoints'; rename it or delete it\n"
+        f"error: {checkout} already has the branch 'release-checkpoints'. Rename it or delete it\n"
     )
 
 
-def test_pr_refuses_what_is_no_checkout(project, checkout, tmp_path, capsys):
+def test_pr_refuses_a_folder_that_is_not_a_checkout(project, checkout, tmp_path, capsys):
     upstream = tmp_path / "unpacked"
     shutil.copytree(checkout / "src", upstream)
     assert main(["pr", "--upstream", str(upstream), "--to", str(tmp_path / "pr")], project) == 1
-    assert capsys.readouterr().err == f"error: {upstream} is no git checkout\n"
+    assert capsys.readouterr().err == f"error: {upstream} is not a git checkout\n"
     git(checkout, "rm", "-rq", "src")
     git(checkout, "commit", "--quiet", "--message", "gone")
     assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 1
-    assert capsys.readouterr().err.endswith("is no checkout of Megatron-Bridge, nor of Megatron-LM with it\n")
+    assert capsys.readouterr().err.endswith(
+        "is not a checkout of Megatron-Bridge, or of Megatron-LM with Megatron-Bridge\n"
+    )
 
 
-def test_pr_leaves_nothing_where_an_edit_does_not_match(project, checkout, tmp_path, capsys):
+def test_pr_leaves_nothing_if_an_edit_does_not_match(project, checkout, tmp_path, capsys):
     (checkout / "src/megatron/bridge/package.py").write_text("")
     git(checkout, "commit", "--quiet", "--all", "--message", "gone")
     assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 1
@@ -119,7 +121,7 @@ def test_pr_leaves_nothing_where_an_edit_does_not_match(project, checkout, tmp_p
     assert not (tmp_path / "pr").exists()
 
 
-def test_pr_says_in_a_line_what_git_says(project, checkout, tmp_path, capsys):
+def test_pr_reports_an_error_of_git_in_one_line(project, checkout, tmp_path, capsys):
     hook = checkout / ".git/hooks/pre-commit"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\necho no such luck >&2\nexit 1\n")
@@ -130,7 +132,7 @@ def test_pr_says_in_a_line_what_git_says(project, checkout, tmp_path, capsys):
     assert git(checkout, "branch", "--format=%(refname:short)") == "main"
 
 
-def test_one_change_alone(project, checkout, capsys):
+def test_pr_writes_only_the_selected_change(project, checkout, capsys):
     assert make(project, checkout, "--only", "a") == 0
     assert git(checkout, "log", "--format=%s", f"main..{BRANCH}-a") == "feat: save a release"
     assert sorted(path.name for path in (project / "pr").iterdir()) == ["0001-a.md", "0001-feat-save-a-release.patch"]
@@ -139,25 +141,25 @@ def test_one_change_alone(project, checkout, capsys):
     assert capsys.readouterr().err == "error: no change has the key 'z': there are a, b\n"
 
 
-def test_a_checkout_with_changes_is_refused(project, checkout, capsys):
+def test_pr_refuses_uncommitted_changes(project, checkout, capsys):
     (checkout / "README.md").write_text("My own\n")
     (checkout / "new").touch()
     assert make(project, checkout) == 1
     assert capsys.readouterr().err == (
-        f"error: {checkout} has changes that no commit has: README.md, new. Commit, stash or remove them\n"
+        f"error: {checkout} has uncommitted changes: README.md, new. Commit, stash or remove them\n"
     )
     assert (checkout / "README.md").read_text() == "My own\n" and not (project / "pr").exists()
 
 
 @pytest.mark.parametrize("name", ["user.name", "user.email"])
-def test_nobody_signs_nothing_off(project, checkout, capsys, name):
+def test_pr_requires_a_name_and_an_address_for_the_sign_off(project, checkout, capsys, name):
     git(checkout, "config", "--unset", name)
     assert make(project, checkout) == 1
-    assert f"git knows no {name} to sign off with" in capsys.readouterr().err
+    assert f"git has no {name} for the sign-off" in capsys.readouterr().err
     assert git(checkout, "branch", "--format=%(refname:short)") == "main"
 
 
-def test_what_upstream_has_already_is_left_out_and_said(project, checkout, capsys):
+def test_pr_omits_and_lists_edits_that_upstream_contains(project, checkout, capsys):
     (checkout / "src/megatron/bridge/package.py").write_text("def save(path, release=False):\n    write(path)\n")
     git(checkout, "commit", "--quiet", "--all", "--message", "it has it")
     assert make(project, checkout) == 0
@@ -167,7 +169,7 @@ def test_what_upstream_has_already_is_left_out_and_said(project, checkout, capsy
     assert git(checkout, "show", f"{BRANCH}:src/megatron/bridge/package.py") == EDITED.strip()
 
 
-def test_a_change_of_which_nothing_is_left_is_no_commit(project, checkout, capsys):
+def test_pr_omits_a_change_without_edits_left(project, checkout, capsys):
     edits = project / "patches/edits/package.py"
     replace(
         edits, 'PassArgument("write", "release=release")', 'PassArgument("write", "release=release"), versions="<0.6"'
@@ -175,13 +177,13 @@ def test_a_change_of_which_nothing_is_left_is_no_commit(project, checkout, capsy
     assert make(project, checkout) == 0
     assert capsys.readouterr().err.splitlines() == [
         "left out: feat: write a release: patches/edits/package.py, argument: not for this upstream",
-        "left out: feat: write a release: nothing of it is left",
+        "left out: feat: write a release: no edit is left",
     ]
     assert git(checkout, "log", "--format=%s", f"main..{BRANCH}") == "feat: save a release"
     assert not list((project / "pr").glob("*-b.md"))
 
 
-def test_an_edit_has_one_form_for_an_upstream(project, checkout, capsys):
+def test_pr_refuses_two_forms_for_one_version(project, checkout, capsys):
     edits = project / "patches/edits/package.py"
     line = '    Edit("argument", "save", "Because.", "Never.", PassArgument("write", "release=release")),\n'
     other = line.replace("release=release", "release=True")
@@ -199,7 +201,7 @@ def test_an_edit_has_one_form_for_an_upstream(project, checkout, capsys):
 
 
 @pytest.mark.parametrize("at", [".", "src"])
-def test_both_layouts_are_taken(scripted, checkout, capsys, at):
+def test_pr_supports_both_layouts(scripted, checkout, capsys, at):
     if at == ".":
         git(checkout, "mv", "src/megatron", "megatron")
     else:
@@ -216,20 +218,21 @@ def test_both_layouts_are_taken(scripted, checkout, capsys, at):
         assert git(checkout, "show", f"{BRANCH}:scripts/script.py") == EDITED.strip()
 
 
-def test_a_file_that_a_checkout_should_have_is_missed(scripted, checkout, capsys):
+def test_pr_refuses_a_checkout_without_an_edited_file(scripted, checkout, capsys):
     assert make(scripted, checkout) == 1
     assert "scripts/script.py: edit 'parameter' of save: expected this file, found none" in capsys.readouterr().err
 
 
-def test_tests_are_marked_and_import_their_support_from_where_it_is(project, checkout, capsys):
+def test_pr_marks_tests_and_adapts_their_imports(project, checkout, capsys):
     (project / "tests/support").mkdir()
     (project / "tests/support/models.py").write_text("TINY = 1\n")
     (project / "tests/test_added.py").write_text(
         "import models\nfrom models import TINY\n\n\ndef test_added():\n    assert models.TINY == TINY\n"
     )
     assert make(project, checkout) == 1
-    assert "tests/test_added.py imports tests/support/models.py, which no change up to this one carries" in (
-        capsys.readouterr().err
+    assert (
+        "tests/test_added.py imports tests/support/models.py, which neither its change nor an earlier one lists under tests"
+        in (capsys.readouterr().err)
     )
     replace(
         project / "patches/series.toml",
@@ -247,7 +250,7 @@ def test_tests_are_marked_and_import_their_support_from_where_it_is(project, che
     assert git(checkout, "show", f"{BRANCH}:tests/unit_tests/added/support/__init__.py") == ""
 
 
-def test_a_test_that_comes_before_what_it_tests_is_refused(project, checkout, capsys):
+def test_pr_refuses_a_test_of_a_later_module(project, checkout, capsys):
     with (project / "patches/series.toml").open("a") as series:
         series.write(
             '\n[[change]]\nkey = "c"\ntitle = "feat: more"\nbody = "More."\nadds = ["megatron/bridge/later.py"]\n'
@@ -255,15 +258,13 @@ def test_a_test_that_comes_before_what_it_tests_is_refused(project, checkout, ca
     (project / "src/megatron/bridge/later.py").write_text("LATER = 1\n")
     (project / "tests/test_added.py").write_text("from megatron.bridge.later import LATER\n")
     assert make(project, checkout) == 1
-    assert "tests/test_added.py imports megatron.bridge.later, which no change up to this one adds" in (
-        capsys.readouterr().err
-    )
+    assert "tests/test_added.py imports megatron.bridge.later, which a later change adds" in (capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
     "setting", ["format.noprefix=true", "diff.noprefix=true", "format.coverLetter=true", "core.commentChar=f"]
 )
-def test_a_users_settings_change_nothing(project, checkout, capsys, setting):
+def test_pr_ignores_user_settings_of_git(project, checkout, capsys, setting):
     git(checkout, "config", *setting.split("="))
     assert make(project, checkout) == 0
     names = [Path(line).name for line in capsys.readouterr().out.splitlines()]
@@ -272,13 +273,13 @@ def test_a_users_settings_change_nothing(project, checkout, capsys, setting):
     assert "--- a/src/megatron/bridge/package.py\n" in patch and "Subject: [PATCH 1/2] feat: save a release\n" in patch
 
 
-def test_what_a_user_ignores_is_committed(project, checkout):
+def test_pr_commits_files_that_the_user_ignores(project, checkout):
     (checkout / ".git/info/exclude").write_text("added.py\n")
     assert make(project, checkout) == 0
     assert git(checkout, "show", f"{BRANCH}:src/megatron/bridge/added.py") == "ADDED = True"
 
 
-def test_another_repository_in_the_environment_is_not_asked(project, checkout, monkeypatch):
+def test_pr_ignores_a_repository_in_the_environment(project, checkout, monkeypatch):
     head = git(checkout, "rev-parse", "HEAD")
     monkeypatch.setenv("GIT_DIR", str(checkout / ".git"))
     assert make(project, checkout) == 0
@@ -287,15 +288,15 @@ def test_another_repository_in_the_environment_is_not_asked(project, checkout, m
     assert len(list((project / "pr").glob("*.patch"))) == 2
 
 
-def test_a_destination_in_the_checkout_or_below_a_file_leaves_no_branch(project, checkout, tmp_path, capsys):
+def test_pr_leaves_no_branch_if_it_cannot_write(project, checkout, tmp_path, capsys):
     assert main(["pr", "--upstream", str(checkout), "--to", str(checkout / "pr")], project) == 1
-    assert "is in the checkout, which stays as it is" in capsys.readouterr().err
+    assert "which must not change. Name a folder outside of it" in capsys.readouterr().err
     (tmp_path / "file").touch()
     assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "file/pr")], project) == 1
     assert not git(checkout, "branch", "--list", BRANCH)
 
 
-def test_one_change_says_what_it_builds_on(project, checkout, capsys):
+def test_pr_names_the_changes_that_a_change_requires(project, checkout, capsys):
     replace(project / "patches/series.toml", '"package:argument"', '"package:parameter", "package:argument"')
     replace(project / "patches/series.toml", 'edits = ["package:parameter"]', "edits = []")
     replace(
@@ -304,4 +305,4 @@ def test_one_change_says_what_it_builds_on(project, checkout, capsys):
         '"kept", "Because.", "Never.", Pass',
     )
     assert main(["pr", "--upstream", str(checkout), "--to", str(checkout.parent / "one"), "--only", "b"], project) == 1
-    assert "'b' builds on a, which the checkout must have" in capsys.readouterr().err
+    assert "'b' requires a: apply them to the checkout first" in capsys.readouterr().err

@@ -47,7 +47,7 @@ def refused(project: Path) -> str:
     return str(caught.value)
 
 
-def test_a_series_holds_its_changes_in_order(project):
+def test_a_series_contains_its_changes_in_order(project):
     first, second = load_series(project).changes
     assert (first.title, first.body, first.adds) == (
         "feat: save a release",
@@ -67,14 +67,14 @@ def test_an_edit_in_no_change_is_named(project):
     )
 
 
-def test_an_edit_that_does_not_exist_is_named(project):
+def test_a_listed_edit_must_exist(project):
     replace(project / "patches/series.toml", '"package:argument"', '"package:argument", "package:lost"')
-    assert refused(project) == ("patches/series.toml names the edit 'package:lost', which is not in patches/edits/")
+    assert refused(project) == ("patches/series.toml lists the edit 'package:lost', which is not in patches/edits/")
 
 
 def test_an_edit_in_two_changes_is_named(project):
     replace(project / "patches/series.toml", '"package:argument"', '"package:argument", "package:parameter"')
-    assert refused(project) == "the edit 'package:parameter' stands 2 times in patches/series.toml"
+    assert refused(project) == "the edit 'package:parameter' is listed 2 times in patches/series.toml"
 
 
 def test_an_added_file_in_no_change_is_named(project):
@@ -84,36 +84,36 @@ def test_an_added_file_in_no_change_is_named(project):
     )
 
 
-def test_an_added_file_that_does_not_exist_is_named(project):
+def test_a_listed_file_must_exist(project):
     (project / "src/megatron/bridge/added.py").unlink()
     assert refused(project) == (
-        "patches/series.toml names the added file 'megatron/bridge/added.py', which is not in src/"
+        "patches/series.toml lists the added file 'megatron/bridge/added.py', which is not in src/"
     )
 
 
-def test_compiled_files_are_no_added_files(project):
+def test_compiled_files_are_not_added(project):
     (project / "src/megatron/__pycache__").mkdir()
     (project / "src/megatron/__pycache__/x.pyc").touch()
     assert [path for change in load_series(project).changes for path in change.adds] == ["megatron/bridge/added.py"]
 
 
-def test_a_test_that_is_brought_must_exist(project):
+def test_a_listed_test_must_exist(project):
     (project / "tests/test_added.py").unlink()
-    assert refused(project) == "patches/series.toml brings the test 'tests/test_added.py', which does not exist"
+    assert refused(project) == "patches/series.toml lists the test 'tests/test_added.py', which does not exist"
 
 
 @pytest.mark.parametrize("key", ["why", "drop_when"])
-def test_an_edit_says_why_it_is_there_and_when_to_drop_it(project, key):
+def test_an_edit_has_why_and_drop_when(project, key):
     old = {"why": '"Because."', "drop_when": '"Never."'}[key]
     replace(project / "patches/edits/package.py", old, '" "')
     assert refused(project) == (
-        "patches/edits/package.py: the edit 'parameter' does not say why it is there and when to drop it"
+        "patches/edits/package.py: the edit 'parameter' needs a text in both why and drop_when"
     )
 
 
-def test_a_name_stands_for_one_edit(project):
+def test_edit_names_are_unique(project):
     replace(project / "patches/edits/package.py", '"argument"', '"parameter"')
-    assert refused(project) == "patches/edits/package.py: the name 'parameter' stands for 2 edits"
+    assert refused(project) == "patches/edits/package.py: 2 edits have the name 'parameter'"
 
 
 def test_an_edit_file_that_cannot_be_read_is_named(project):
@@ -177,11 +177,11 @@ def test_every_edit_of_the_package_applies(built):
     assert built.formatted.keys() == {path for path in targets if is_packaged(path)}
 
 
-def test_upstream_files_are_as_the_formatter_leaves_them(built):
+def test_formatting_does_not_change_upstream_files(built):
     assert format_files(built.upstream) == built.upstream
 
 
-def test_edited_files_are_as_the_formatter_leaves_them(built):
+def test_edited_files_are_formatted(built):
     assert format_files(built.formatted) == built.formatted
 
 
@@ -199,7 +199,7 @@ def _replaced(old: bytes, new: bytes) -> set[bytes]:
     return {line for tag, begin, end, _, _ in changes if tag != "equal" for line in lines[begin:end]}
 
 
-def test_formatting_changes_no_line_that_no_edit_touches(built):
+def test_formatting_changes_only_edited_lines_and_imports(built):
     for path, upstream in built.upstream.items():
         formatted = _replaced(upstream, built.formatted[path]) - _replaced(upstream, built.edited[path])
         assert [line for line in formatted if not line.startswith((b"from ", b"import "))] == []

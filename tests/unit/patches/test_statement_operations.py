@@ -48,7 +48,7 @@ def test_statements_are_inserted_in_the_innermost_block(place, old, new):
     check(InsertStatements("# Why.\nb()  # now\n", **place), BODY, BODY.replace(old, new), "f")
 
 
-def test_statements_go_first_where_there_is_no_docstring():
+def test_statements_go_first_without_a_docstring():
     check(
         InsertStatements("if a:\n    b()"),
         "def f():\n    c()\n",
@@ -57,7 +57,7 @@ def test_statements_go_first_where_there_is_no_docstring():
     )
 
 
-def test_the_call_to_insert_at_must_be_there_once():
+def test_the_call_to_insert_at_must_occur_once():
     do = InsertStatements("b()", before_call="g")
     assert refused(NoMatch, do, "f(1)\n") == "expected one call of 'g', found none"
     assert refused(SeveralMatches, do, "g(1)\ng(1)\n") == "expected one call of 'g', found 2 in lines 1, 2"
@@ -93,7 +93,7 @@ def test_a_statement_is_removed_with_the_comments_around_it():
     )
 
 
-def test_of_several_statements_it_is_the_one_that_was_there():
+def test_the_statement_with_the_digest_is_replaced():
     before = "x = 1\nx = 2\n"
     was = "no digest"
     with pytest.raises(Changed) as caught:
@@ -120,7 +120,7 @@ def test_of_several_statements_it_is_the_one_that_was_there():
         (ReplaceStatement("x = 2", "000000000000", assigns="x"), "x = 1\n", "", "statement"),
     ],
 )
-def test_another_one_than_was_there_is_refused_with_its_digest(do, before, symbol, what):
+def test_a_changed_statement_is_refused_with_its_digest(do, before, symbol, what):
     assert refused(Changed, do, before, symbol).startswith(f"expected the {what} of 000000000000, found that of ")
 
 
@@ -134,7 +134,7 @@ def test_a_digest_does_not_depend_on_layout_and_comments():
 
 
 @pytest.mark.parametrize("do", [InsertStatements("if a:\n    b()"), ReplaceBody("a()", "?")])
-def test_a_body_must_be_there(do):
+def test_a_body_must_exist(do):
     assert refused(NoMatch, do, "def f(): pass\n", "f") == "expected a body of lines, found none"
     refused(NoMatch, do, "x = 1\n")
 

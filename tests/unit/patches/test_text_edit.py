@@ -39,7 +39,7 @@ def test_a_section_ends_where_the_next_one_of_its_level_begins():
     check(AppendToSection("## Load", "New."), PAGE, f"{PAGE}\nNew.\n")
 
 
-def test_a_heading_must_be_there_once():
+def test_a_heading_must_occur_once():
     with pytest.raises(NoMatch):
         apply(AppendToSection("## Export", "New."), PAGE)
     with pytest.raises(SeveralMatches):

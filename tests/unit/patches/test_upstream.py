@@ -61,7 +61,7 @@ def test_a_checkout_is_opened(upstream, tmp_path):
     assert open_upstream(tmp_path / "checkout", tmp_path).root == tmp_path / "checkout" / "src"
 
 
-def test_a_wheel_is_unpacked_without_what_is_not_the_package(wheel, tmp_path):
+def test_only_the_package_of_a_wheel_is_unpacked(wheel, tmp_path):
     opened = open_upstream(wheel, tmp_path / "work")
     assert opened.version == VERSION
     assert (opened.root / "megatron/bridge/package.py").is_file()
@@ -89,13 +89,13 @@ def test_a_build_refuses_another_version(upstream, tmp_path):
     assert open_upstream(upstream, tmp_path).version == "0.7.2"
 
 
-def test_a_version_must_be_there(upstream, tmp_path):
+def test_a_version_must_exist(upstream, tmp_path):
     path = upstream / "megatron/bridge/package_info.py"
     path.write_text("MAJOR = 0\n")
     assert refused(upstream, tmp_path) == f"{path} has no MINOR"
 
 
-def test_what_is_no_upstream_is_refused(tmp_path):
+def test_a_path_without_upstream_is_refused(tmp_path):
     text = tmp_path / "a.txt"
     text.touch()
     assert refused(text, tmp_path) == f"{text} is neither a wheel nor a folder with megatron/bridge in it"
@@ -122,7 +122,7 @@ def test_another_projects_wheel_is_refused(tmp_path):
         ("", "exit status 1"),
     ],
 )
-def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch, stderr, reason):
+def test_a_failed_download_names_the_next_step(tmp_path, monkeypatch, stderr, reason):
     failed = subprocess.CompletedProcess([], 1, "", stderr)
     monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: failed)
     assert refused(None, tmp_path) == (

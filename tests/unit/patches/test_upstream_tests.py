@@ -30,7 +30,7 @@ REPORT = """<testsuites><testsuite>
 </testsuite></testsuites>"""
 
 
-def test_a_report_says_what_failed_and_why(tmp_path):
+def test_a_report_contains_the_reasons_of_failures(tmp_path):
     (tmp_path / "report.xml").write_text(REPORT)
     outcomes = read_report(tmp_path / "report.xml")
     assert outcomes.failures == {
@@ -42,7 +42,7 @@ def test_a_report_says_what_failed_and_why(tmp_path):
     assert (outcomes.passed, outcomes.failed) == (2, 2)
 
 
-def test_newly_failing_is_what_passed_before_or_was_not_there_and_fails_alone_too(tmp_path):
+def test_newly_failing_tests_fail_alone_and_not_before(tmp_path):
     tests = tmp_path / "tree/tests"
     tests.mkdir(parents=True)
     (tests / "__init__.py").touch()
@@ -60,7 +60,7 @@ def test_newly_failing_is_what_passed_before_or_was_not_there_and_fails_alone_to
     ]
 
 
-def test_a_file_that_found_a_port_taken_runs_again_alone(tmp_path):
+def test_a_file_with_a_port_in_use_runs_again_alone(tmp_path):
     tests = tmp_path / "tree/tests"
     tests.mkdir(parents=True)
     (tests / "__init__.py").touch()
@@ -74,7 +74,7 @@ def test_a_file_that_found_a_port_taken_runs_again_alone(tmp_path):
     assert str(failures["tests.test_b::test_it"]).startswith("AssertionError: another reason")
 
 
-def test_the_lines_of_a_diff(tmp_path):
+def test_changed_lines_come_from_the_diff(tmp_path):
     def git(*arguments: str) -> str:
         command = ["git", "-c", "user.name=T", "-c", "user.email=t@example.org", *arguments]
         return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
@@ -93,7 +93,7 @@ def test_the_lines_of_a_diff(tmp_path):
     assert per_cent(changed, {}) == 100
 
 
-def test_the_table_names_what_stands_against_a_change(capsys):
+def test_the_table_lists_the_findings_of_a_change(capsys):
     good = Row("a", "+1 -1 in 1", 0, 10, (1, 1), [], ([], []), "", 92)
     bad = Row("b", "+1 -1 in 1", 9, 9, (1, 2), ["tests::test_x: why"], ([], ["m.py:1: error: x"]), "no: why", 79)
     print_table([good, bad])

@@ -72,7 +72,7 @@ def _write_script(path: Path, before: str = "", teacher: str = "") -> None:
 def _run(cwd: Path, *words: str, **variables: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "megatron.bridge.release.megatron_lm", *words]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"} | variables
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def _lines(run: subprocess.CompletedProcess) -> list[str]:
