@@ -51,7 +51,7 @@ def test_a_release_loads_where_it_should_and_the_flags_to_start_with_are_its_own
     report = json.loads(capsys.readouterr().out)
     assert report["loadable"] and not report["problems"] and not report["notes"]
     assert (report["layout"], report["tracker"], report["folder"]) == ("release", "release", "release")
-    assert report["made_of"] == str(tiny.hf)
+    assert report["source_model"] == str(tiny.hf)
     assert {file["name"] for file in report["files"]} == {*contents(tiny.root / "release")}
     assert all(file["verified"] for file in report["files"] if file["name"] != INTEGRITY_FILE)
     loads = {reader["name"]: reader["loads"] for reader in report["readers"]}

@@ -17,7 +17,6 @@
 import io
 import shutil
 import struct
-import subprocess
 import zipfile
 from pathlib import Path
 
@@ -27,8 +26,7 @@ from megatron.core.dist_checkpointing.validation import save_integrity_manifest,
 from megatron_lm import load, megatron_lm, release_flags
 from roots import contents, shard
 
-from megatron.bridge.release.__main__ import main
-from megatron.bridge.release.layout import INTEGRITY_FILE, SUMS_FILE, TRACKER
+from megatron.bridge.release.layout import INTEGRITY_FILE, TRACKER
 from megatron.bridge.release.repair.run import repair
 from megatron.bridge.release.verify.check import check
 from megatron.bridge.release.verify.dcp_metadata import Entry, read_metadata
@@ -95,35 +93,6 @@ def test_megatron_lm_loads_it_with_verify_integrity_and_refuses_it_after_a_flipp
                 load(args)
             file.write_bytes(data)
         assert load(args)[1] == 0
-
-
-def _as_before_the_manifest(root: Path) -> None:
-    """Give a release the checksums that it had before."""
-    folder = root / "release"
-    (folder / INTEGRITY_FILE).unlink()
-    command = ["sha256sum", *contents(folder)]
-    sums = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
-    (folder / SUMS_FILE).write_text(sums)
-
-
-def test_a_release_with_the_checksums_of_before_is_read_and_repaired(tiny, root, capsys):
-    _as_before_the_manifest(root)
-    report = check(root)
-    assert report.passed and all(file.verified for file in report.files if file.name != SUMS_FILE)
-    (note,) = report.notes
-    assert "--verify-integrity" in note and note.endswith(f"python -m megatron.bridge.release repair {root}")
-    for file in (root / "release").glob("*.distcp"):
-        data = file.read_bytes()
-        file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-        assert f"{file.name} has another checksum than when it was written" in check(root).problems[0]
-        file.write_bytes(data)
-    assert main(["repair", str(root)]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        "write release/integrity.json",
-        "remove release/SHA256SUMS, whose place integrity.json takes",
-    ]
-    assert contents(root).keys() == contents(tiny.root).keys() and check(root).passed and not check(root).notes
-    verify_integrity_manifest(str(root / "release"))
 
 
 @pytest.mark.parametrize(

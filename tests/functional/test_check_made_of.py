@@ -48,7 +48,7 @@ def test_a_release_that_does_not_say_what_it_was_made_of_is_noted_and_repair_ask
     (root / "release/source.json").unlink()
     write_manifest(root / "release")
     report = check(root)
-    assert report.passed and report.made_of is None
+    assert report.passed and report.source_model is None
     assert report.notes == [
         f"{root}/release does not record its source model. python -m megatron.bridge.release repair {root}"
     ]
@@ -66,4 +66,4 @@ def test_a_damaged_record_of_the_model_is_written_anew(tiny, root):
     (problem,) = check(root).problems
     assert problem.startswith(f"{root}/release/source.json cannot be read: ")
     repair(root)
-    assert check(root).passed and check(root).made_of == str(tiny.hf)
+    assert check(root).passed and check(root).source_model == str(tiny.hf)

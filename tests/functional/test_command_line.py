@@ -237,7 +237,7 @@ def test_an_export_that_cannot_read_the_checkpoint_says_so_in_one_line(tiny, tmp
 def test_overwrite_replaces_the_release(tiny, other, tmp_path, capfd):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
     assert main(["import", str(other.hf), str(root), "--overwrite", "--json"]) == 0
-    assert json.loads(capfd.readouterr().out)["made_of"] == str(other.hf)
+    assert json.loads(capfd.readouterr().out)["source_model"] == str(other.hf)
     assert tree(root) == tree(other.root) and (root / TRACKER).read_text() == "release"
 
 

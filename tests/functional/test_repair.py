@@ -103,7 +103,7 @@ def test_a_tokenizer_that_was_given_relative_to_another_folder_is_the_copy_in_th
     root = tmp_path / "here/root"
     args = stored_args(root)
     assert os.path.isabs(args.tokenizer_model) and os.path.samefile(args.tokenizer_model, root / "release/tokenizer")
-    assert check(root).passed and check(root).made_of == "hf"
+    assert check(root).passed and check(root).source_model == "hf"
 
 
 def test_a_vocabulary_that_upstream_does_not_pad_is_recorded_as_it_is(tmp_path):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import megatron.bridge.release
-from megatron.bridge.release.errors import Message, ReleaseError, ReleaseWarning, python_option, shell_option
+from megatron.bridge.release.errors import Message, python_option, shell_option
 
 
 _PACKAGE = megatron.bridge.release.__name__
@@ -35,9 +35,8 @@ def classes() -> list[type[Message]]:
     while remaining:
         found |= dict.fromkeys(remaining)
         remaining = [sub for cls in remaining for sub in cls.__subclasses__()]
-    bases = (Message, ReleaseError, ReleaseWarning)
     return sorted(
-        (cls for cls in found if cls not in bases and cls.__module__.startswith(_PACKAGE)),
+        (cls for cls in found if cls.text is not Message.text and cls.__module__.startswith(_PACKAGE)),
         key=lambda cls: (cls.__module__, cls.__qualname__),
     )
 

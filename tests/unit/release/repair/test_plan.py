@@ -20,7 +20,7 @@ from argparse import Namespace
 
 import pytest
 
-from megatron.bridge.release.checkpoint_dir import read_root
+from megatron.bridge.release.checkpoint_dir import read_checkpoint_dir
 from megatron.bridge.release.layout import TRAIN_STATE_TRACKER
 from megatron.bridge.release.repair.plan import Plan, plan_repair, plan_revert
 
@@ -30,11 +30,11 @@ GETS_FILES = "release/ gets the files of iter_0000000/, as hard links"
 
 
 def _plan_repair(release) -> Plan:
-    return plan_repair(read_root(release.root))
+    return plan_repair(read_checkpoint_dir(release.root))
 
 
 def _plan_revert(release) -> Plan:
-    return plan_revert(read_root(release.root))
+    return plan_revert(read_checkpoint_dir(release.root))
 
 
 def _refusal(release, plan=_plan_repair) -> str:
@@ -63,7 +63,7 @@ def test_an_import_gets_all_that_a_release_has(release):
     plan = _plan_repair(release)
     assert (plan.source, plan.publish, plan.retire) == (IMPORT, True, [IMPORT])
     assert plan.write == ["common.pt", "megatron_lm_args.txt", "source.json", "integrity.json"]
-    assert plan.derive and not plan.reads_common_state and plan.record.made_of == "org/name"
+    assert plan.derive and not plan.reads_common_state and plan.record.model == "org/name"
     assert plan.steps == [
         GETS_FILES,
         "write release/common.pt, with args from run_config.yaml",
@@ -135,17 +135,6 @@ def test_a_tracker_that_is_torn_or_absent_is_written(release, text):
 def test_spaces_around_the_trackers_word_are_left(release):
     release.tracker.write_text(" release\n")
     assert _plan_repair(release).steps == []
-
-
-def test_the_checksums_of_before_make_way_for_the_manifest_and_stay_beside_one(release):
-    (release.folder / "SHA256SUMS").write_text("mine\n")
-    assert _plan_repair(release).steps == []
-    (release.folder / "integrity.json").unlink()
-    plan = _plan_repair(release)
-    assert plan.drop_sums and plan.steps == [
-        "write release/integrity.json",
-        "remove release/SHA256SUMS, whose place integrity.json takes",
-    ]
 
 
 def test_a_tokenizer_that_has_moved_gets_its_new_place_and_the_args_stay(release):

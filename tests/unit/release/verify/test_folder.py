@@ -14,7 +14,6 @@
 
 """What a check finds in a checkpoint folder: files, formats, checksums, args, and how to start from it."""
 
-import json
 import os
 import subprocess
 import sys
@@ -23,11 +22,11 @@ from argparse import Namespace
 import pytest
 from roots import SHARD
 
+from megatron.bridge.release.checkpoint_dir import read_run_config
 from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.layout import FLAGS_FILE, TRAIN_STATE_TRACKER
 from megatron.bridge.release.manifest import files_of
-from megatron.bridge.release.provenance import Source, write_source
-from megatron.bridge.release.run_config import read_run_config
+from megatron.bridge.release.source.provenance import SourceRecord, write_source
 from megatron.bridge.release.verify.check import check
 from megatron.bridge.release.verify.launch_flags import RUN_FLAGS
 from megatron.bridge.release.verify.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
@@ -137,18 +136,6 @@ def test_without_checksums_a_shard_of_another_size_is_found_and_none_of_its_tens
     size = shard.stat().st_size
     os.truncate(shard, size - 1)
     assert _problem(release) == f"{SHARD} has {size - 1} bytes and should have {size}."
-
-
-def test_the_checksums_of_before_are_read_and_noted(release):
-    digests = json.loads((release.folder / "integrity.json").read_text())["files"]
-    (release.folder / "integrity.json").unlink()
-    (release.folder / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()))
-    report = check(release.root)
-    assert report.passed and all(file.verified for file in report.files if file.name != "SHA256SUMS")
-    assert report.notes == [
-        f"{release.folder}/SHA256SUMS replaces integrity.json, which Megatron-LM's --verify-integrity requires. "
-        f"python -m megatron.bridge.release repair {release.root}"
-    ]
 
 
 @pytest.mark.parametrize("name", ["release", "iter_0000005"])
@@ -334,10 +321,10 @@ def test_bridges_tracker_is_the_releases_train_state(release):
 
 
 def test_what_was_let_through_is_repeated_and_a_release_that_does_not_say_its_model_is_noted(release):
-    write_source(Source("org/other", let_through=("A tensor was left out.",)), release.folder)
+    write_source(SourceRecord("org/other", waived=("A tensor was left out.",)), release.folder)
     release.seal()
     report = check(release.root)
-    assert report.made_of == "org/other"
+    assert report.source_model == "org/other"
     assert report.notes == ["Allowed at the import: A tensor was left out."]
     (release.folder / "source.json").unlink()
     release.seal()
@@ -346,7 +333,7 @@ def test_what_was_let_through_is_repeated_and_a_release_that_does_not_say_its_mo
     (release.folder / "run_config.yaml").write_text("model: {}\n")
     release.seal()
     report = check(release.root)
-    assert report.made_of is None and report.notes == [says_not]
+    assert report.source_model is None and report.notes == [says_not]
 
 
 def test_the_launch_has_the_flags_the_tokenizer_and_the_root(release):
@@ -430,10 +417,10 @@ def test_a_damaged_file_of_a_training_is_not_for_repair_to_write(release):
 
 def test_a_training_has_the_source_model_of_the_release_next_to_it(release):
     release.rename("iter_0000005", "5")
-    assert check(release.root).made_of is None
+    assert check(release.root).source_model is None
     (release.root / "release").mkdir()
-    write_source(Source("org/model"), release.root / "release")
-    assert check(release.root).made_of == "org/model"
+    write_source(SourceRecord("org/model"), release.root / "release")
+    assert check(release.root).source_model == "org/model"
     (release.root / "release/source.json").write_text("{")
     report = check(release.root)
-    assert report.made_of is None and report.passed
+    assert report.source_model is None and report.passed

@@ -37,7 +37,9 @@ def print_report(report: Report, out: TextIO) -> None:
     console = _console(out)
     console.print(escape(f"{report.root}: {report.layout or 'no checkpoint'}"))
     console.print(f"tracker: {escape(repr(report.tracker)) if report.tracker is not None else 'none'}")
-    console.print(f"source model: {escape(report.made_of) if report.made_of is not None else 'not recorded'}")
+    console.print(
+        f"source model: {escape(report.source_model) if report.source_model is not None else 'not recorded'}"
+    )
     console.print(f"args: {report.args or 'none'}")
     if report.files:
         files = Table("file", "bytes", "by the metadata", "state")

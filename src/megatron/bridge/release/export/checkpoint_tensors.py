@@ -26,9 +26,9 @@ from megatron.core.dist_checkpointing.serialization import load_content_metadata
 from megatron.core.utils import unwrap_model
 from torch.distributed.checkpoint.api import CheckpointException
 
-from megatron.bridge.release.checkpoint_dir import directory_of
+from megatron.bridge.release.checkpoint_dir import checkpoint_dir_of
 from megatron.bridge.release.errors import one_line
-from megatron.bridge.release.text import grouped
+from megatron.bridge.release.text import summarize_names
 from megatron.bridge.release.validation.meta_model import build_on_meta
 from megatron.bridge.release.validation.tensors import explained, sources_of
 from megatron.bridge.release.write.streaming import entries_of
@@ -53,7 +53,7 @@ def readable(folder: str, *errors: type[BaseException]) -> Iterator[None]:
         # CheckpointException is not an Exception. It has the cause of each rank; here there is one rank.
         causes = [cause for cause, _ in getattr(error, "failures", {}).values()]
         reason = one_line(causes[0] if causes else error)
-        raise ValueError(f"{directory_of(Path(folder))} cannot be read ({reason}).") from error
+        raise ValueError(f"{checkpoint_dir_of(Path(folder))} cannot be read ({reason}).") from error
 
 
 def model_tensors(folder: str) -> dict[str, ShardedTensor]:
@@ -93,7 +93,7 @@ def check_tensors(bridge: Any, folder: str) -> torch.dtype:
         model = unwrap_model(build_on_meta(provider))
     unmapped = sorted(name for name, source in sources_of(bridge._model_bridge, model[0]).items() if source is None)
     if unmapped:
-        raise ValueError(f"{type(bridge._model_bridge).__name__} exports no tensor of {grouped(unmapped)}.")
+        raise ValueError(f"{type(bridge._model_bridge).__name__} exports no tensor of {summarize_names(unmapped)}.")
     stored = model_tensors(folder)
     with readable(folder):
         metadata = load_content_metadata(folder)
@@ -105,7 +105,7 @@ def check_tensors(bridge: Any, folder: str) -> torch.dtype:
     ]
     if unread:
         raise ValueError(
-            f"Unexpected tensors: {grouped(unread)}. {folder} contains them, and a model of the source's config has no "
+            f"Unexpected tensors: {summarize_names(unread)}. {folder} contains them, and a model of the source's config has no "
             "place for them: an export would leave them out. Export with the model that the training started from."
         )
     rows = {}

@@ -34,8 +34,8 @@ from megatron.bridge.release.export.publish import FolderPublication
 from megatron.bridge.release.export.trained_model import TrainedModel
 from megatron.bridge.release.export.weight_shards import WeightShards
 from megatron.bridge.release.layout import METADATA, RELEASE
-from megatron.bridge.release.provenance import require_source
-from megatron.bridge.release.text import grouped
+from megatron.bridge.release.source.provenance import require_source
+from megatron.bridge.release.text import summarize_names
 from megatron.bridge.release.validation.finite import require_numbers
 from megatron.bridge.release.validation.output_dir import check_root
 from megatron.bridge.release.validation.tensors import is_ignored
@@ -216,7 +216,7 @@ def _write_weights(
 def _report_missing(names: list[str], strict: bool) -> None:
     if not names:
         return
-    problem = f"Missing tensors: {grouped(names)}. The source model contains them, the checkpoint does not."
+    problem = f"Missing tensors: {summarize_names(names)}. The source model contains them, the checkpoint does not."
     if strict:
         raise ValueError(f"{problem} Export with the model that the checkpoint was imported from.")
     warn(problem)

@@ -17,9 +17,9 @@
 
 from pathlib import Path
 
-from megatron.bridge.release.checkpoint_dir import Root, read_root
+from megatron.bridge.release.checkpoint_dir import CheckpointDir, read_checkpoint_dir
 from megatron.bridge.release.errors import command_line
-from megatron.bridge.release.layout import RELEASE, TRACKER, parse_tracker
+from megatron.bridge.release.layout import TRACKER, tracked_directory
 from megatron.bridge.release.verify.folder import FolderCheck
 from megatron.bridge.release.verify.report import Report
 
@@ -38,7 +38,7 @@ def check(path: Path, release: Path | None = None) -> Report:
     """
     report = Report(str(path))
     try:
-        root = read_root(path)
+        root = read_checkpoint_dir(path)
         report.tracker = root.tracker
         report.folder = _choose_folder(report, root)
         if report.folder is not None:
@@ -48,7 +48,7 @@ def check(path: Path, release: Path | None = None) -> Report:
     return report
 
 
-def check_folder(root: Root, name: str, release: Path | None = None) -> Report:
+def check_folder(root: CheckpointDir, name: str, release: Path | None = None) -> Report:
     """Check one of a root's checkpoint folders, whatever the tracker says.
 
     Args:
@@ -67,7 +67,7 @@ def check_folder(root: Root, name: str, release: Path | None = None) -> Report:
     return report
 
 
-def _choose_folder(report: Report, root: Root) -> str | None:
+def _choose_folder(report: Report, root: CheckpointDir) -> str | None:
     """Choose the folder to check, and report what is wrong with the way to it.
 
     Returns:
@@ -84,8 +84,10 @@ def _choose_folder(report: Report, root: Root) -> str | None:
             + command_line("repair", root.path)
         )
         return None
-    if root.writer is not None:
-        report.notes.append(f"An import is writing into it now ({root.writer}): this report may be out of date soon.")
+    if root.lock_owner is not None:
+        report.notes.append(
+            f"An import is writing into it now ({root.lock_owner}): this report may be out of date soon."
+        )
     elif root.leftovers:
         report.notes.append(
             f"An import died, and left {', '.join(root.leftovers)}. The next import or repair clears it."
@@ -102,11 +104,10 @@ def _choose_folder(report: Report, root: Root) -> str | None:
         )
         return root.checkpoints[-1] if root.checkpoints else None
     try:
-        iteration, release = parse_tracker(root.tracker, str(root.path / TRACKER))
+        name = tracked_directory(root.tracker, str(root.path / TRACKER))
     except ValueError as error:
         report.add_problem(f"{error} Checkpoints there: {there}. Or: {command_line('repair', root.path)}")
         return root.checkpoints[-1] if len(root.checkpoints) == 1 else None
-    name = RELEASE if release else f"iter_{iteration:07d}"
     if name in root.checkpoints or name in root.empty:
         return name
     report.add_problem(

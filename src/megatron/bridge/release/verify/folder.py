@@ -22,8 +22,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from megatron.bridge.release.checkpoint_dir import Root
-from megatron.bridge.release.errors import CorruptFileError, command_line
+from megatron.bridge.release.checkpoint_dir import CheckpointDir, read_run_config
+from megatron.bridge.release.errors import CorruptFileError, MissingReleaseError, command_line, shell_option
 from megatron.bridge.release.layout import (
     ADDED_FILES,
     COMMON_STATE,
@@ -35,17 +35,14 @@ from megatron.bridge.release.layout import (
     RELEASE,
     RUN_CONFIG,
     SOURCE_FILE,
-    SUMS_FILE,
     TOKENIZER,
     TRAIN_STATE,
     TRAIN_STATE_TRACKER,
     UPSTREAM_FILES,
 )
-from megatron.bridge.release.manifest import digests, files_of, read_manifest, read_sums
-from megatron.bridge.release.provenance import describe_run_config, read_source
-from megatron.bridge.release.release_location import name_release
+from megatron.bridge.release.manifest import digests, files_of, read_manifest
 from megatron.bridge.release.rope_factor import BUILT_IN_ROPE_SCALING_FACTOR, ENTRY_POINT, is_factor_ignored
-from megatron.bridge.release.run_config import read_run_config
+from megatron.bridge.release.source.provenance import read_source, source_from_run_config
 from megatron.bridge.release.verify.args import describe_training, find_args_problem
 from megatron.bridge.release.verify.dcp_metadata import (
     Metadata,
@@ -60,7 +57,7 @@ from megatron.bridge.release.verify.report import BRIDGE, MEGATRON_LM, OLDER_MEG
 
 
 # The files that a repair writes anew.
-WRITTEN_BY_REPAIR = (COMMON_STATE, *ADDED_FILES, SUMS_FILE)
+WRITTEN_BY_REPAIR = (COMMON_STATE, *ADDED_FILES)
 
 
 class FolderCheck:
@@ -72,7 +69,7 @@ class FolderCheck:
         release: Folder of the release that the folder belongs to; None if it is in the root.
     """
 
-    def __init__(self, report: Report, root: Root, release: Path | None = None) -> None:
+    def __init__(self, report: Report, root: CheckpointDir, release: Path | None = None) -> None:
         assert report.folder is not None
         self._release = release or root.path / RELEASE
         self._report, self._root, self._name = report, root, report.folder
@@ -188,9 +185,8 @@ class FolderCheck:
         return metadata
 
     def _check_bytes(self, metadata: Metadata | None) -> None:
-        checksums = next((name for name in (INTEGRITY_FILE, SUMS_FILE) if name in self._files), None)
-        if checksums is not None:
-            digests_of = self._read_checksums(checksums, metadata)
+        if INTEGRITY_FILE in self._files:
+            digests_of = self._read_checksums(metadata)
             if digests_of is not None:
                 self._compare_checksums(digests_of)
                 return
@@ -208,30 +204,25 @@ class FolderCheck:
                 if damage is not None:
                     self._file_problem(entry.file, f"is damaged in {entry.key} ({damage})")
 
-    def _read_checksums(self, checksums: str, metadata: Metadata | None) -> dict[str, str] | None:
+    def _read_checksums(self, metadata: Metadata | None) -> dict[str, str] | None:
         try:
-            digests_of = (read_manifest if checksums == INTEGRITY_FILE else read_sums)(self._path)
+            digests_of = read_manifest(self._path)
         except (ValueError, OSError) as error:
-            self._file_problem(checksums, f"is damaged ({error})")
+            self._file_problem(INTEGRITY_FILE, f"is damaged ({error})")
             return None
-        if checksums == SUMS_FILE:
-            self._report.notes.append(
-                f"{self._path / SUMS_FILE} replaces {INTEGRITY_FILE}, which Megatron-LM's --verify-integrity "
-                f"requires. {self._repair}"
-            )
         own = {COMMON_STATE, *UPSTREAM_FILES, *ADDED_FILES}
         own |= metadata.sizes().keys() if metadata else set()
         foreign = []
-        for name in sorted(self._files.keys() - digests_of.keys() - {checksums}):
+        for name in sorted(self._files.keys() - digests_of.keys() - {INTEGRITY_FILE}):
             # The manifest that Megatron Core writes of a training's checkpoint names its own files alone.
             if self._report.layout != "training" and (name in own or name.startswith(f"{TOKENIZER}/")):
-                self._file_problem(checksums, f"does not name {name}")
+                self._file_problem(INTEGRITY_FILE, f"does not name {name}")
                 return None
             foreign.append(name)
         if foreign and self._report.layout != "training":
             shown = ", ".join(foreign[:3]) + (f", ... ({len(foreign)} files)" if len(foreign) > 3 else "")
             self._report.notes.append(
-                f"{self._path} holds files that {checksums} does not name, not the checkpoint's own: {shown}."
+                f"{self._path} holds files that {INTEGRITY_FILE} does not name, not the checkpoint's own: {shown}."
             )
         return digests_of
 
@@ -333,7 +324,10 @@ class FolderCheck:
             self._file_problem(RUN_CONFIG, "is missing", BRIDGE, UPSTREAM)
         else:
             if not self._release.is_dir():
-                report.stop(f"{RUN_CONFIG} is missing. {name_release(self._root.path)}", BRIDGE)
+                report.stop(
+                    f"{RUN_CONFIG} is missing. {MissingReleaseError(self._root.path, 'checkpoint').text(shell_option)}",
+                    BRIDGE,
+                )
             elif not (self._release / RUN_CONFIG).exists():
                 report.stop(f"{RUN_CONFIG} is missing, here and in {RELEASE}/", BRIDGE)
             report.stop(f"{RUN_CONFIG} is missing, which it reads", UPSTREAM)
@@ -364,10 +358,10 @@ class FolderCheck:
             self._file_problem(SOURCE_FILE, str(error).removeprefix(f"{SOURCE_FILE} "))
             return
         if source is not None:
-            self._report.made_of = source.made_of
-            self._report.notes += [f"Allowed at the import: {text}" for text in source.let_through]
+            self._report.source_model = source.model
+            self._report.notes += [f"Allowed at the import: {text}" for text in source.waived]
         else:
-            advice = "" if describe_run_config(self._path) is None else f" {self._repair}"
+            advice = "" if source_from_run_config(self._path) is None else f" {self._repair}"
             self._report.notes.append(f"{self._path} does not record its source model.{advice}")
 
     def _read_source_of_release(self) -> None:
@@ -377,7 +371,7 @@ class FolderCheck:
         except CorruptFileError:
             # A problem of the release, which this checkpoint does not need.
             return
-        self._report.made_of = None if source is None else source.made_of
+        self._report.source_model = None if source is None else source.model
 
     def _check_train_state_tracker(self) -> None:
         tracker = self._root.path / TRAIN_STATE_TRACKER

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from megatron.bridge.release.errors import CorruptFileError, command_line
+from megatron.bridge.release.errors import CorruptFileError, MissingReleaseError, command_line
 from megatron.bridge.release.layout import FLAGS_FILE, TOKENIZER
 from megatron.bridge.release.megatron_args.comparison import (
     ArgsError,
@@ -35,7 +35,6 @@ from megatron.bridge.release.megatron_args.comparison import (
 )
 from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
 from megatron.bridge.release.megatron_args.table import MODEL_ARGUMENTS, tables_of
-from megatron.bridge.release.release_location import name_release
 from megatron.bridge.release.rope_factor import ENTRY_POINT, ENTRY_POINT_FLAG
 from megatron.bridge.release.verify.args import find_args_problem, trained_differences
 from megatron.bridge.release.verify.dcp_metadata import read_args
@@ -82,7 +81,7 @@ def launch_flags(root: Path, folder: Path, release: Path) -> Launch:
     # Megatron-LM starts in its own folder.
     root, release = Path(os.path.abspath(root)), Path(os.path.abspath(release))
     if not release.is_dir() or not release.resolve().is_relative_to(release.parent.resolve()):
-        raise ValueError(name_release(root))
+        raise MissingReleaseError(root, "checkpoint")
     args = _read(release, command_line("repair", release.parent))
     differences: dict[str, tuple[Any, Any]] = {}
     if not folder.samefile(release):

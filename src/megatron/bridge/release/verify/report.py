@@ -68,7 +68,7 @@ class Report:
         tracker: Text of the tracker; None if there is none.
         folder: Path, in the root, of the checkpoint folder that was checked; None if there was none to check.
         files: Its files.
-        made_of: The source model; None if it is not recorded.
+        source_model: The source model; None if it is not recorded.
         args: Number of Megatron-LM's args in it; None if there are none.
         readers: Who can load it.
         launch: Words of the command line with which Megatron-LM starts from it; empty if there are no flags for it.
@@ -84,7 +84,7 @@ class Report:
     tracker: str | None = None
     folder: str | None = None
     files: list[File] = field(default_factory=list)
-    made_of: str | None = None
+    source_model: str | None = None
     args: int | None = None
     readers: list[Reader] = field(
         default_factory=lambda: [Reader(name) for name in (MEGATRON_LM, OLDER_MEGATRON_LM, BRIDGE, UPSTREAM)]
