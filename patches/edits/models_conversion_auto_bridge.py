@@ -170,7 +170,7 @@ EDITS = (
         ),
         imports=(
             "from megatron.bridge.release.validation.preflight import check_import, keywords_of_files",
-            "from megatron.bridge.release.source_model import SourceModel",
+            "from megatron.bridge.release.source.provenance import SourceModel",
         ),
     ),
     Edit(
@@ -179,7 +179,7 @@ EDITS = (
         why="An import reads one snapshot of a model of the Hub, and records its ID and commit.",
         drop_when=_REVISIONS,
         do=InsertStatements("self.source_model: SourceModel | None = None", at_end=True),
-        imports=("from megatron.bridge.release.source_model import SourceModel",),
+        imports=("from megatron.bridge.release.source.provenance import SourceModel",),
     ),
     Edit(
         name="provider-source",
@@ -264,19 +264,19 @@ EDITS = (
         do=(
             InsertStatements(
                 """
-                let_through: tuple[str, ...] = ()
+                waived: tuple[str, ...] = ()
                 if release:
                     # The training package imports this module's package.
                     from megatron.bridge.release.validation.fidelity import require_faithful
                     from megatron.bridge.release.validation.provider import config_of, require_own_config
 
-                    let_through = require_faithful(
+                    waived = require_faithful(
                         self, allow_unused_tensors, allow_config_fields, hf_tokenizer_path, hf_tokenizer_kwargs
-                    ).let_through
+                    ).waived
                     require_own_config(self, config_of(model))
                 """
             ),
-            PassArgument("save_megatron_model", "let_through=let_through"),
+            PassArgument("save_megatron_model", "waived=waived"),
         ),
     ),
     Edit(

@@ -17,6 +17,6 @@ EDITS = (
         "and the last one's tensors won. transformers reads model.safetensors alone.",
         drop_when="upstream reads model.safetensors alone where there is no index.",
         do=InsertStatements("safetensor_files = weight_files(safetensor_files)", after_call="file_glob"),
-        imports=("from megatron.bridge.models.hf_pretrained.weight_files import weight_files",),
+        imports=("from megatron.bridge.release.source.safetensors_index import weight_files",),
     ),
 )

@@ -40,6 +40,6 @@ EDITS = (
     *_expect("release", "release=False"),
     *_expect("overwrite", "overwrite=False"),
     *_expect("allow", "allow_unused_tensors=()", "allow_config_fields=()", saves=False),
-    *_expect("let-through", "let_through=()", imports=False),
+    *_expect("let-through", "waived=()", imports=False),
     *_expect("source-model", "source_model=None", imports=False),
 )

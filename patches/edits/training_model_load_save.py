@@ -152,12 +152,12 @@ EDITS = (
         drop_when="upstream accounts for tensors and config fields.",
         do=(
             AddParameter(
-                "let_through: Sequence[str] = ()",
-                doc="let_through: With ``release=True``, differences from the source model that the user allowed, a sentence\n"
+                "waived: Sequence[str] = ()",
+                doc="waived: With ``release=True``, differences from the source model that the user allowed, a sentence\n"
                 "each, which the release records.",
             ),
-            PassArgument("describe_release", "let_through=let_through"),
-            InsertStatements("note(*let_through)", before_call="GlobalState"),
+            PassArgument("describe_release", "waived=waived"),
+            InsertStatements("note(*waived)", before_call="GlobalState"),
         ),
         imports=("from collections.abc import Sequence",),
     ),
@@ -174,7 +174,7 @@ EDITS = (
             ),
             PassArgument("describe_release", "source_model=source_model"),
         ),
-        imports=("from megatron.bridge.release.source_model import SourceModel",),
+        imports=("from megatron.bridge.release.source.provenance import SourceModel",),
     ),
     Edit(
         name="cpu-load",

@@ -32,7 +32,7 @@ from workers import TIMEOUT, run_worker
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.__main__ import main
-from megatron.bridge.release.provenance import read_source, require_source
+from megatron.bridge.release.source.provenance import read_source, require_source
 from megatron.bridge.release.verify.dcp_metadata import read_state
 from megatron.bridge.release.verify.weights import compare
 from megatron.bridge.training.model_load_save import temporary_distributed_context
@@ -90,7 +90,7 @@ def test_an_import_is_of_one_revision(server, models, tmp_path):
     assert len(downloads) == len(set(downloads)) and "model.safetensors" in downloads
     assert not any("consolidated" in name for name in downloads)
     source = read_source(root / "release")
-    assert (source.made_of, source.revision, source.commit) == ("org/m", "v1", _commit(server, "v1"))
+    assert (source.model, source.revision, source.commit) == ("org/m", "v1", _commit(server, "v1"))
     run_config = yaml.safe_load((root / "release/run_config.yaml").read_text())
     assert run_config["model"]["hf_model_id"] == "org/m"
     assert run_config["model"]["hf_model_revision"] == _commit(server, "v1")
@@ -145,7 +145,7 @@ def test_a_model_that_the_caller_saves_claims_no_weights(server, models, tmp_pat
         bridge.save_megatron_model(model, tmp_path / "root", release=True, hf_tokenizer_path=models["v1"])
     _require_release_of(tmp_path / "root", models["v1"])
     source = read_source(tmp_path / "root/release")
-    assert (source.made_of, source.revision, source.commit) == ("org/m", "v1", _commit(server, "v1"))
+    assert (source.model, source.revision, source.commit) == ("org/m", "v1", _commit(server, "v1"))
     assert source.config_sha256 is not None and source.tensors_sha256 is None
 
 

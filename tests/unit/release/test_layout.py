@@ -21,8 +21,14 @@ from pathlib import Path
 
 import pytest
 
-from megatron.bridge.release.checkpoint_dir import find_writer, left_folders, read_root
-from megatron.bridge.release.errors import command_line
+from megatron.bridge.release.checkpoint_dir import find_lock_owner, list_leftovers, read_checkpoint_dir
+from megatron.bridge.release.errors import (
+    InvalidTrackerError,
+    IterationDirError,
+    NotCheckpointDirError,
+    NotRegularFileError,
+    command_line,
+)
 from megatron.bridge.release.layout import (
     TRACKER,
     TRAIN_STATE,
@@ -64,12 +70,29 @@ def test_a_tracker_holds_one_word_among_spaces(text, expected):
 
 @pytest.mark.parametrize("text", ["", " ", "-1", "+1", "1 2", "re lease", "releases", "0x1", "1.0", "9" * 19])
 def test_another_text_is_an_error_that_shows_it_and_says_what_to_write(text):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(InvalidTrackerError) as raised:
         parse_tracker(text, "root/t")
-    assert str(error.value) == (
-        f"The tracker root/t contains {text!r}, neither 'release' nor an iteration number. "
-        "Write into it the checkpoint to load: 'release', or the number of an iter_* folder beside it."
-    )
+    assert (raised.value.file, raised.value.content) == ("root/t", text)
+
+
+@pytest.mark.parametrize(
+    ("tracker", "expected"),
+    [
+        (None, None),
+        ("release\n", "release"),
+        ("0", "iter_0000000"),
+        (" 12", "iter_0000012"),
+        ("10000000", "iter_10000000"),
+    ],
+)
+def test_tracker_refers_to_an_iteration_directory(tmp_path, tracker, expected):
+    assert read_checkpoint_dir(_root(tmp_path, tracker=tracker)).tracked == expected
+
+
+def test_invalid_tracker_refers_to_nothing(tmp_path):
+    with pytest.raises(InvalidTrackerError) as raised:
+        read_checkpoint_dir(_root(tmp_path, tracker="x")).tracked
+    assert (raised.value.file, raised.value.content) == (str(tmp_path / TRACKER), "x")
 
 
 @pytest.mark.parametrize("name", ["release", "iter_0000000", "iter_0000100", "iter_9999999", "iter_10000000"])
@@ -89,27 +112,27 @@ def test_the_name_of_no_checkpoint_folder(name):
 def test_a_root_tells_checkpoints_from_folders_without_one_and_from_files(tmp_path):
     root = _root(tmp_path, "release", "iter_0000000", "iter_0000100/iter_0000001", "other")
     (root / "iter_0000005").write_text("a file")
-    found = read_root(root)
+    found = read_checkpoint_dir(root)
     assert found.path == root and found.tracker == "release" and not found.has_train_state
     assert found.checkpoints == ("iter_0000000", "release", "iter_0000100/iter_0000001")
     assert found.empty == ("iter_0000100",)
-    assert (found.leftovers, found.writer, found.replaced) == ((), None, None)
+    assert (found.leftovers, found.lock_owner, found.replaced) == ((), None, None)
 
 
 @pytest.mark.parametrize("tracker", [None, "", " 100 \n", "\N{SNOWMAN}"])
 def test_a_tracker_is_read_as_it_is(tmp_path, tracker):
-    assert read_root(_root(tmp_path, tracker=tracker)).tracker == tracker
+    assert read_checkpoint_dir(_root(tmp_path, tracker=tracker)).tracker == tracker
 
 
 def test_of_a_long_tracker_the_beginning_is_read_and_of_a_binary_one_what_is_text(tmp_path):
-    assert read_root(_root(tmp_path, tracker="1" * 1000)).tracker == "1" * 100
+    assert read_checkpoint_dir(_root(tmp_path, tracker="1" * 1000)).tracker == "1" * 100
     (tmp_path / TRACKER).write_bytes(b"re\xff")
-    assert read_root(tmp_path).tracker == "re\N{REPLACEMENT CHARACTER}"
+    assert read_checkpoint_dir(tmp_path).tracker == "re\N{REPLACEMENT CHARACTER}"
 
 
 def test_bridges_own_tracker_is_seen(tmp_path):
     (_root(tmp_path) / TRAIN_STATE_TRACKER).touch()
-    assert read_root(tmp_path).has_train_state
+    assert read_checkpoint_dir(tmp_path).has_train_state
 
 
 @pytest.mark.parametrize("name", [TRACKER, TRAIN_STATE_TRACKER])
@@ -118,34 +141,31 @@ def test_a_tracker_that_is_a_link_or_a_folder_is_refused(tmp_path, name):
     (root / name).unlink(missing_ok=True)
     (tmp_path / "elsewhere").write_text("release")
     (root / name).symlink_to(tmp_path / "elsewhere")
-    expected = f"{root / name} is a link, or no file: it is not followed. Put the file itself there."
-    with pytest.raises(ValueError) as error:
-        read_root(root)
-    assert str(error.value) == expected
-    (root / name).unlink()
-    (root / name).mkdir()
-    with pytest.raises(ValueError) as error:
-        read_root(root)
-    assert str(error.value) == expected
+    for _ in range(2):
+        with pytest.raises(NotRegularFileError) as raised:
+            read_checkpoint_dir(root)
+        assert raised.value.path == root / name
+        if (root / name).is_symlink():
+            (root / name).unlink()
+            (root / name).mkdir()
 
 
 def test_what_is_no_folder_is_refused_with_what_it_is(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("nowhere")
-    for name, what in {"file": "is a file", "link": "is a dangling link", "gone": "does not exist"}.items():
-        with pytest.raises(ValueError) as error:
-            read_root(tmp_path / name)
-        assert (
-            str(error.value) == f"{tmp_path / name} {what}. Pass the checkpoint directory, which contains {TRACKER}."
-        )
+    for name, kind in {"file": "file", "link": "dangling symlink", "gone": "missing"}.items():
+        with pytest.raises(NotCheckpointDirError) as raised:
+            read_checkpoint_dir(tmp_path / name)
+        assert (raised.value.path, raised.value.kind) == (tmp_path / name, kind)
 
 
 def test_a_checkpoint_folder_is_no_root_unless_a_tracker_is_in_it(tmp_path):
     root = _root(tmp_path, "release")
-    with pytest.raises(ValueError, match=f"release is an iteration directory. Pass the checkpoint directory: {root}$"):
-        read_root(root / "release")
+    with pytest.raises(IterationDirError) as raised:
+        read_checkpoint_dir(root / "release")
+    assert (raised.value.path, raised.value.checkpoint_dir) == (root / "release", root)
     (root / "release" / TRACKER).write_text("0")
-    assert read_root(root / "release").checkpoints == ()
+    assert read_checkpoint_dir(root / "release").checkpoints == ()
 
 
 def test_what_a_dead_import_left_is_listed_and_a_link_of_such_a_name_is_not(tmp_path):
@@ -155,32 +175,32 @@ def test_what_a_dead_import_left_is_listed_and_a_link_of_such_a_name_is_not(tmp_
     (root / ".release-staging-link").symlink_to(".release-staging-a")
     (root / ".release-staging-file").touch()
     (root / ".release-lock").touch()
-    assert read_root(root).leftovers == (".release-lock", ".release-replaced-b", ".release-staging-a")
-    assert left_folders(root, ".release-staging-") == [root / ".release-staging-a"]
-    assert left_folders(root / "gone", ".release-staging-") == []
+    assert read_checkpoint_dir(root).leftovers == (".release-lock", ".release-replaced-b", ".release-staging-a")
+    assert list_leftovers(root, ".release-staging-") == [root / ".release-staging-a"]
+    assert list_leftovers(root / "gone", ".release-staging-") == []
 
 
 def test_a_release_that_an_overwrite_put_aside_is_found_only_where_its_place_is_empty(tmp_path):
     root = _root(tmp_path, ".release-replaced-b/release")
-    assert read_root(root).replaced == ".release-replaced-b"
+    assert read_checkpoint_dir(root).replaced == ".release-replaced-b"
     (root / ".release-replaced-b/release/.metadata").unlink()
-    assert read_root(root).replaced is None
+    assert read_checkpoint_dir(root).replaced is None
     (root / ".release-replaced-b/release/.metadata").touch()
     (root / "release").mkdir()
-    assert read_root(root).replaced is None
+    assert read_checkpoint_dir(root).replaced is None
 
 
 def test_who_has_the_lock_is_the_writer_and_nobody_else(tmp_path):
     lock = _root(tmp_path) / ".release-lock"
-    assert find_writer(tmp_path) is None
+    assert find_lock_owner(tmp_path) is None
     lock.write_text("process 5 on here\n")
-    assert find_writer(tmp_path) is None
+    assert find_lock_owner(tmp_path) is None
     with open(lock) as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert find_writer(tmp_path) == "process 5 on here" == read_root(tmp_path).writer
+        assert find_lock_owner(tmp_path) == "process 5 on here" == read_checkpoint_dir(tmp_path).lock_owner
         os.truncate(lock, 0)
-        assert find_writer(tmp_path) == "no more is known of it"
-    assert find_writer(tmp_path) is None
+        assert find_lock_owner(tmp_path) == "unknown process"
+    assert find_lock_owner(tmp_path) is None
 
 
 @pytest.mark.parametrize("root", ["ckpt", "my ckpt", "a;b", "it's"])

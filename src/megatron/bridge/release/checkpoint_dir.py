@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Reads what a checkpoint root holds, and who is writing into it.
+"""Reads what a checkpoint directory contains, and who has it locked.
 
 Importing this module imports neither torch nor Megatron Core.
 """
@@ -21,33 +21,47 @@ import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import yaml
+
+from megatron.bridge.release.errors import (
+    CorruptFileError,
+    IterationDirError,
+    MissingReleaseError,
+    NotCheckpointDirError,
+    NotRegularFileError,
+    TwoReleasesError,
+    one_line,
+)
 from megatron.bridge.release.layout import (
     LOCK,
     METADATA,
     RELEASE,
     REPLACED_PREFIX,
+    RUN_CONFIG,
     STAGING_PREFIX,
     TRACKER,
     TRAIN_STATE_TRACKER,
     is_checkpoint_folder,
+    tracked_directory,
 )
 
 
 @dataclass(frozen=True)
-class Root:
-    """What is in a checkpoint root.
+class CheckpointDir:
+    """What a checkpoint directory contains.
 
     Attributes:
-        path: The root.
-        tracker: Text of the tracker; None where there is none.
-        has_train_state: Whether Bridge's own tracker is there.
-        checkpoints: Checkpoint folders with a checkpoint in them, by their paths in the root, those of them that a
-            second run has nested in another (``release/iter_0000001``) too.
-        empty: Checkpoint folders without one.
-        leftovers: What an import wrote that is still at work, or died.
-        writer: Who is writing into it now, in words; None where nobody has it locked.
-        replaced: Name of the leftover that holds the old release after an overwrite was cut short; else None.
+        path: The checkpoint directory.
+        tracker: Content of the tracker; None if there is no tracker.
+        has_train_state: Whether Bridge's own tracker exists.
+        checkpoints: Relative paths of the directories that contain a checkpoint, those nested in another one
+            (``release/iter_0000001``) included.
+        empty: Names of the iteration directories without a checkpoint.
+        leftovers: Names of what an import that is running or was interrupted has written.
+        lock_owner: Process that has it locked; None if no process has.
+        replaced: Name of the leftover that contains the old release after an interrupted overwrite; else None.
     """
 
     path: Path
@@ -56,32 +70,35 @@ class Root:
     checkpoints: tuple[str, ...]
     empty: tuple[str, ...]
     leftovers: tuple[str, ...]
-    writer: str | None
+    lock_owner: str | None
     replaced: str | None
 
+    @property
+    def tracked(self) -> str | None:
+        """Name of the iteration directory that the tracker refers to; None without a tracker.
 
-def read_root(path: Path) -> Root:
-    """Look at what is in a checkpoint root.
+        Raises:
+            InvalidTrackerError: If the tracker contains anything else.
+        """
+        return None if self.tracker is None else tracked_directory(self.tracker, str(self.path / TRACKER))
 
-    Args:
-        path: Checkpoint root.
 
-    Returns:
-        What is in it.
+def read_checkpoint_dir(path: Path) -> CheckpointDir:
+    """Read what a checkpoint directory contains.
 
     Raises:
-        ValueError: If it is no folder, or a checkpoint folder itself, or if a tracker is no file.
+        ReleaseError: If it is not a checkpoint directory, or if a tracker is not a regular file.
         OSError: If it cannot be read.
     """
     if not path.is_dir():
-        there = "is a file" if path.exists() else "is a dangling link" if path.is_symlink() else "does not exist"
-        raise ValueError(f"{path} {there}. Pass the checkpoint directory, which contains {TRACKER}.")
+        is_link = path.is_symlink() and not path.exists()
+        raise NotCheckpointDirError(path, "dangling symlink" if is_link else "file" if path.exists() else "missing")
     tracker = path / TRACKER
     if (path / METADATA).exists() and not tracker.exists():
-        raise ValueError(f"{path} is an iteration directory. Pass the checkpoint directory: {path.absolute().parent}")
+        raise IterationDirError(path, path.absolute().parent)
     for file in (tracker, path / TRAIN_STATE_TRACKER):
         if file.is_symlink() or (file.exists() and not file.is_file()):
-            raise ValueError(f"{file} is a link, or no file: it is not followed. Put the file itself there.")
+            raise NotRegularFileError(file)
     names = sorted(child.name for child in path.iterdir())
     folders = [name for name in names if is_checkpoint_folder(name) and (path / name).is_dir()]
     nested = [
@@ -90,26 +107,33 @@ def read_root(path: Path) -> Root:
         for child in sorted((path / name).iterdir())
         if is_checkpoint_folder(child.name) and (child / METADATA).exists()
     ]
-    replaced = left_folders(path, REPLACED_PREFIX)
-    leftovers = [file for file in (path / LOCK,) if file.name in names] + replaced + left_folders(path, STAGING_PREFIX)
-    whole = [name for name in folders if (path / name / METADATA).exists()]
-    return Root(
+    replaced = list_leftovers(path, REPLACED_PREFIX)
+    leftovers = [file for file in (path / LOCK,) if file.name in names] + replaced
+    leftovers += list_leftovers(path, STAGING_PREFIX)
+    complete = [name for name in folders if (path / name / METADATA).exists()]
+    return CheckpointDir(
         path,
-        _beginning(tracker) if tracker.exists() else None,
+        _read_start(tracker) if tracker.exists() else None,
         (path / TRAIN_STATE_TRACKER).exists(),
-        tuple(whole + nested),
-        tuple(name for name in folders if name not in whole),
-        tuple(left.name for left in leftovers),
-        find_writer(path),
-        next((left.name for left in replaced if RELEASE not in names and (left / RELEASE / METADATA).exists()), None),
+        tuple(complete + nested),
+        tuple(name for name in folders if name not in complete),
+        tuple(leftover.name for leftover in leftovers),
+        find_lock_owner(path),
+        next((old.name for old in replaced if RELEASE not in names and (old / RELEASE / METADATA).exists()), None),
     )
 
 
-def directory_of(checkpoint: Path) -> Path:
-    """Return the checkpoint directory of a checkpoint folder, which may be nested in another.
+def _read_start(tracker: Path) -> str:
+    # A valid tracker is a few bytes long. Anything longer is not read whole.
+    with open(tracker, "rb") as file:
+        return file.read(100).decode(errors="replace")
+
+
+def checkpoint_dir_of(checkpoint: Path) -> Path:
+    """Return the checkpoint directory of an iteration directory, which may be nested in another one.
 
     Args:
-        checkpoint: Checkpoint folder, or the checkpoint directory itself.
+        checkpoint: Iteration directory, or the checkpoint directory itself.
     """
     directory = checkpoint.absolute()
     while is_checkpoint_folder(directory.name) and (directory / METADATA).exists():
@@ -117,24 +141,24 @@ def directory_of(checkpoint: Path) -> Path:
     return directory
 
 
-def find_writer(root: Path) -> str | None:
-    """Return who is writing into a root.
+def find_lock_owner(root: Path) -> str | None:
+    """Return the process that has a checkpoint directory locked, as it describes itself.
 
     Args:
-        root: Checkpoint root; it need not exist.
+        root: Checkpoint directory; it need not exist.
 
     Returns:
-        The one who has the lock, as it names itself; None where nobody has it, or where the filesystem has no locks.
+        The process; None if there is none, or if the filesystem does not support locks.
     """
     try:
-        # Not through a link; and a pipe would wait for its other end.
+        # O_NOFOLLOW refuses a symlink; O_NONBLOCK does not wait if the file is a pipe.
         descriptor = os.open(root / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return os.read(descriptor, 200).decode(errors="replace").strip() or "no more is known of it"
+        return os.read(descriptor, 200).decode(errors="replace").strip() or "unknown process"
     except OSError:
         return None
     finally:
@@ -142,30 +166,57 @@ def find_writer(root: Path) -> str | None:
     return None
 
 
-def busy_message(root: Path, writer: str) -> str:
-    """Return the message that a root has a writer, with what to do."""
-    return f"Another process is writing into {root} ({writer}). Wait for it to end, or give another folder."
-
-
-def left_folders(root: Path, prefix: str) -> list[Path]:
-    """List the folders that publications have in a root; a link or a file of such a name is no publication's.
+def list_leftovers(root: Path, prefix: str) -> list[Path]:
+    """List the directories that publications have created in a checkpoint directory, sorted.
 
     Args:
-        root: Checkpoint root; it need not exist.
-        prefix: What their names begin with, `STAGING_PREFIX` or `REPLACED_PREFIX`.
-
-    Returns:
-        Their paths, sorted.
+        root: Checkpoint directory; it need not exist.
+        prefix: `STAGING_PREFIX` or `REPLACED_PREFIX`.
     """
     return [path for path in sorted(root.glob(f"{prefix}*")) if path.is_dir() and not path.is_symlink()]
 
 
-def _beginning(tracker: Path) -> str:
-    # A tracker has a word in it; whatever else is there need not be read whole.
-    with open(tracker, "rb") as file:
-        return file.read(100).decode(errors="replace")
+def find_release(root: Path, named: Path | None = None) -> Path:
+    """Return the release that the checkpoints of a checkpoint directory were trained from.
+
+    Args:
+        root: Checkpoint directory.
+        named: Checkpoint directory that the training started from, if it saved to another one.
+
+    Returns:
+        The release. Without ``named`` it need not exist.
+
+    Raises:
+        ReleaseError: If ``named`` contains no release, or if both contain one.
+    """
+    if named is None:
+        return root / RELEASE
+    release = named / RELEASE
+    if not release.is_dir():
+        raise MissingReleaseError(named, "named")
+    if (root / RELEASE).is_dir() and not (root / RELEASE).samefile(release):
+        raise TwoReleasesError(root)
+    return release
 
 
-def nearest(root: Path) -> Path:
-    """Return the root, or the nearest of the folders above it that is there."""
-    return next(path for path in (root, *root.absolute().parents) if path.exists())
+def read_run_config(folder: Path) -> Any:
+    """Read ``run_config.yaml`` as plain values.
+
+    Args:
+        folder: Iteration directory.
+
+    Raises:
+        CorruptFileError: If it is not valid YAML.
+        OSError: If it cannot be read.
+    """
+    file = folder / RUN_CONFIG
+    try:
+        # The loader written in C, which not every build of PyYAML has, is twenty times as fast.
+        return yaml.load(file.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise CorruptFileError(file, one_line(error)) from error
+
+
+def nearest_existing(path: Path) -> Path:
+    """Return a path, or the nearest of its parents that exists."""
+    return next(existing for existing in (path, *path.absolute().parents) if existing.exists())

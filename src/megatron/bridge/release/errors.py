@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 # Formats the name of an option, such as ``overwrite``, for the reader of a message.
@@ -81,7 +81,6 @@ class NotComputableError(ReleaseError):
     reason: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return self.reason
 
 
@@ -94,7 +93,6 @@ class OptionError(ReleaseError):
     advice: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"{self.problem} {self.advice.format(option=option(self.option))}"
 
 
@@ -111,8 +109,100 @@ class CorruptFileError(ReleaseError):
     reason: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"{self.file} is corrupt: {self.reason}"
+
+
+@dataclass(eq=False)
+class InvalidTrackerError(ReleaseError):
+    """A tracker contains neither ``release`` nor an iteration number."""
+
+    file: str
+    content: str
+
+    def text(self, option: OptionFormat) -> str:
+        return (
+            f"The tracker {self.file} contains {self.content!r}, neither 'release' nor an iteration number. Write "
+            "'release' into it, or the number of the iter_* directory to load."
+        )
+
+
+@dataclass(eq=False)
+class NotCheckpointDirError(ReleaseError):
+    """A path is not a directory."""
+
+    path: Path
+    kind: Literal["missing", "file", "dangling symlink"]
+
+    def text(self, option: OptionFormat) -> str:
+        state = "does not exist" if self.kind == "missing" else f"is a {self.kind}"
+        return f"{self.path} {state}. Pass the checkpoint directory, which contains latest_checkpointed_iteration.txt."
+
+
+@dataclass(eq=False)
+class IterationDirError(ReleaseError):
+    """An iteration directory was passed instead of its checkpoint directory."""
+
+    path: Path
+    checkpoint_dir: Path
+
+    def text(self, option: OptionFormat) -> str:
+        return f"{self.path} is an iteration directory. Pass the checkpoint directory: {self.checkpoint_dir}"
+
+
+@dataclass(eq=False)
+class NotRegularFileError(ReleaseError):
+    """A file that must be a regular file is a symlink or something else."""
+
+    path: Path
+
+    def text(self, option: OptionFormat) -> str:
+        return f"{self.path} is a symlink or not a regular file. Replace it with a regular file."
+
+
+@dataclass(eq=False)
+class MissingReleaseError(ReleaseError):
+    """A checkpoint directory contains no release.
+
+    Attributes:
+        root: The checkpoint directory.
+        role: Whether the user named it as that of the release, whether it is that of the checkpoint, or neither.
+    """
+
+    root: Path
+    role: Literal["named", "checkpoint", "other"]
+
+    def text(self, option: OptionFormat) -> str:
+        advice = {
+            "named": "Pass the checkpoint directory that the training started from.",
+            # Only the command has this option.
+            "checkpoint": "If the training started from another checkpoint directory, pass it with --release CKPT.",
+            "other": "Pass another checkpoint directory.",
+        }[self.role]
+        return f"{self.root} contains no release. {advice}"
+
+
+@dataclass(eq=False)
+class TwoReleasesError(ReleaseError):
+    """A checkpoint directory contains a release, and another one was named."""
+
+    root: Path
+
+    def text(self, option: OptionFormat) -> str:
+        return f"{self.root} contains a release, to which its checkpoints belong. Remove --release."
+
+
+@dataclass(eq=False)
+class CheckpointDirBusyError(ReleaseError, RuntimeError):
+    """Another process is writing into a checkpoint directory."""
+
+    root: Path
+    lock_owner: str
+
+    def text(self, option: OptionFormat) -> str:
+        return (
+            f"{self.root} is locked by another process ({self.lock_owner}). Wait until it has finished, or use another "
+            "checkpoint directory."
+        )
 
 
 def warn(warning: ReleaseWarning | str) -> None:

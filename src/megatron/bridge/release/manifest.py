@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The checksums of a checkpoint folder, as Megatron Core writes and checks them (``--verify-integrity``).
+"""Reads and writes ``integrity.json``, Megatron Core's manifest of checksums (``--verify-integrity``).
 
 Importing this module imports neither torch nor Megatron Core.
 """
@@ -29,34 +29,29 @@ from typing import Any
 
 from tqdm import tqdm
 
-from megatron.bridge.release.layout import INTEGRITY_FILE, SUMS_FILE
+from megatron.bridge.release.layout import INTEGRITY_FILE
 
 
 _ALGORITHM = "sha256"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_LINE = re.compile(rf"({_DIGEST.pattern})  (.+)")
 
 
 class _CountedFile(io.FileIO):
-    """A file that reports how many bytes are read, piece by piece."""
+    """A file that reports the size of each read."""
 
     def __init__(self, path: Path, report: Callable[[int], object]) -> None:
         super().__init__(path)
         self._report = report
 
     def readinto(self, buffer: Any) -> int:
-        """Read into a buffer."""
+        """See `io.FileIO`."""
         count = super().readinto(buffer)
         self._report(count)
         return count
 
 
 def files_of(folder: Path) -> list[str]:
-    """List the files of a checkpoint folder by their paths in it, without links and what they lead to.
-
-    Raises:
-        OSError: If a folder in it cannot be read.
-    """
+    """List the relative paths of all regular files in a directory. Raise OSError if a subdirectory cannot be read."""
 
     def refuse(error: OSError) -> None:
         raise error
@@ -66,14 +61,14 @@ def files_of(folder: Path) -> list[str]:
 
 
 def digests(folder: Path, names: Iterable[str]) -> dict[str, str | OSError]:
-    """Compute the SHA-256 of files, several at a time; shows the progress on a terminal.
+    """Compute the SHA-256 of files in parallel, with a progress bar on a terminal.
 
     Args:
-        folder: Checkpoint folder.
-        names: Paths in it.
+        folder: Iteration directory.
+        names: Relative paths.
 
     Returns:
-        Each file's digest, 64 hexadecimal digits, or why it cannot be read.
+        By relative path, 64 hexadecimal digits, or the error if the file cannot be read.
     """
     names = list(names)
     total = sum((folder / name).stat().st_size for name in names if (folder / name).is_file())
@@ -91,40 +86,34 @@ def digests(folder: Path, names: Iterable[str]) -> dict[str, str | OSError]:
 
 
 def write_manifest(folder: Path, known: Mapping[str, str] = {}) -> None:
-    """Write the checksums of all files of a checkpoint folder into it, those of its subfolders too.
+    """Write the manifest of an iteration directory. Raise OSError if a file cannot be read or written.
 
     Args:
-        folder: Checkpoint folder.
-        known: Digests of files that need not be read, by their paths in the folder.
-
-    Raises:
-        OSError: If a file cannot be read or written.
+        folder: Iteration directory.
+        known: Digests that need not be computed, by relative path.
     """
     names = [name for name in files_of(folder) if name != INTEGRITY_FILE]
-    read = digests(folder, [name for name in names if name not in known])
-    found = {name: read.get(name, known.get(name, "")) for name in names}
-    for digest in found.values():
+    computed = digests(folder, [name for name in names if name not in known])
+    files = {name: computed.get(name, known.get(name, "")) for name in names}
+    for digest in files.values():
         if isinstance(digest, OSError):
             raise digest
-    # A new file, never the old one's bytes: another checkpoint folder may have those under a second name.
+    # Unlink first: the old file may be hard-linked into another checkpoint.
     (folder / INTEGRITY_FILE).unlink(missing_ok=True)
     (folder / INTEGRITY_FILE).write_text(
-        json.dumps({"algorithm": _ALGORITHM, "files": found}, indent=2), encoding="utf-8"
+        json.dumps({"algorithm": _ALGORITHM, "files": files}, indent=2), encoding="utf-8"
     )
 
 
 def read_manifest(folder: Path) -> dict[str, str]:
-    """Read the checksums of a checkpoint folder.
-
-    Args:
-        folder: Checkpoint folder.
+    """Read the manifest of an iteration directory.
 
     Returns:
-        Each file's digest, by its path in the folder.
+        Digests by relative path.
 
     Raises:
-        OSError: If they cannot be read.
-        ValueError: If they are damaged.
+        OSError: If it cannot be read.
+        ValueError: If it is invalid. The text is the reason, without the name of the file.
     """
     try:
         manifest = json.loads((folder / INTEGRITY_FILE).read_text(encoding="utf-8"))
@@ -132,36 +121,11 @@ def read_manifest(folder: Path) -> dict[str, str]:
         raise ValueError(str(error)) from error
     files = manifest.get("files") if isinstance(manifest, dict) else None
     if not isinstance(files, dict):
-        raise ValueError("it names no files")
-    # Where it names none, Megatron Core takes this one.
+        raise ValueError('no "files" entry')
+    # Megatron Core uses SHA-256 too if the manifest declares no algorithm.
     if manifest.get("algorithm", _ALGORITHM) != _ALGORITHM:
-        raise ValueError(f"its algorithm is {manifest['algorithm']!r}, not {_ALGORITHM!r}")
+        raise ValueError(f"unsupported algorithm {manifest['algorithm']!r}")
     for name, digest in files.items():
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-            raise ValueError(f"it has no digest of {name!r}")
+            raise ValueError(f"no SHA-256 for {name!r}")
     return files
-
-
-def read_sums(folder: Path) -> dict[str, str]:
-    """Read the checksums that releases had before the manifest, as ``sha256sum`` writes them.
-
-    Args:
-        folder: Checkpoint folder.
-
-    Returns:
-        Each file's digest, by its path in the folder.
-
-    Raises:
-        OSError: If they cannot be read.
-        ValueError: If they are damaged.
-    """
-    sums: dict[str, str] = {}
-    text = (folder / SUMS_FILE).read_text(encoding="utf-8")
-    if not text.endswith("\n"):
-        raise ValueError("its last line has no end")
-    for line in text.removesuffix("\n").split("\n"):
-        match = _LINE.fullmatch(line)
-        if match is None or match[2] in sums:
-            raise ValueError(f"it has the line {line!r}")
-        sums[match[2]] = match[1]
-    return sums

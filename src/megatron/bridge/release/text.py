@@ -12,61 +12,46 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Lists names of tensors for a person: those that differ by their numbers alone are one group.
+"""Lists tensor names in messages. Names that differ only in their numbers form one group.
 
 Importing this module imports neither torch nor Megatron Core.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
-# As a name of a tensor has it: 007 and digits of other scripts are words.
+# A decimal number between dots, without leading zeros or Unicode digits.
 _NUMBER = re.compile(r"(?<=\.)(?:0|[1-9][0-9]{0,17})(?=\.|$)")
 
 
-def readable(name: str) -> str:
-    """Return a name as it can stand in a line: in quotes where it is empty or has line breaks and their like.
-
-    Args:
-        name: Name of a tensor or a file.
-
-    Returns:
-        The name, or its `repr`.
-    """
+def quote_if_unprintable(name: str) -> str:
+    """Return a name, or its `repr` if it is empty or contains line breaks or other unprintable characters."""
     return name if name and name.isprintable() else repr(name)
 
 
-def first_names(names: Iterable[str]) -> str:
-    """List the first three names, and how many more there are."""
-    listed = list(names)
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return ", ".join(map(readable, listed[:3])) + more
+def list_first(names: Sequence[str], most: int = 3) -> str:
+    """List the first names and the number of the others, such as ``a, b, c and 5 more``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(quote_if_unprintable, names[:most])) + more
 
 
-def grouped(names: Iterable[str]) -> str:
-    """List names, those that differ by their numbers alone as one.
-
-    Args:
-        names: Names of tensors.
-
-    Returns:
-        The groups, such as ``model.layers.0…31.self_attn.q_proj.bias (32)``, in the order of their first names.
-    """
+def summarize_names(names: Iterable[str]) -> str:
+    """List names in groups, such as ``model.layers.0…31.self_attn.q_proj.bias (32)``, ordered by first occurrence."""
     groups: dict[str, list[list[int]]] = {}
-    for name in map(readable, names):
+    for name in map(quote_if_unprintable, names):
         groups.setdefault(_NUMBER.sub("*", name), []).append([int(number) for number in _NUMBER.findall(name)])
-    return ", ".join(_group(pattern, numbers) for pattern, numbers in groups.items())
+    return ", ".join(_format_group(pattern, numbers) for pattern, numbers in groups.items())
 
 
-def _group(pattern: str, numbers: list[list[int]]) -> str:
-    ranges = [_range(sorted(set(position))) for position in zip(*numbers)]
+def _format_group(pattern: str, numbers: list[list[int]]) -> str:
+    ranges = [_format_range(sorted(set(position))) for position in zip(*numbers)]
     parts = pattern.split("*")
     name = parts[0] + "".join(number + part for number, part in zip(ranges, parts[1:]))
     return f"{name} ({len(numbers)})" if len(numbers) > 1 else name
 
 
-def _range(numbers: list[int]) -> str:
+def _format_range(numbers: list[int]) -> str:
     if len(numbers) == 1:
         return str(numbers[0])
     if numbers[-1] - numbers[0] == len(numbers) - 1:

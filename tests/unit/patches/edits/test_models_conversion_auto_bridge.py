@@ -150,7 +150,7 @@ class TestEdits(EditSnippets):
         ),
         "import-checks": Snippet(
             """
-+from megatron.bridge.release.source_model import SourceModel
++from megatron.bridge.release.source.provenance import SourceModel
 +from megatron.bridge.release.validation.preflight import check_import, keywords_of_files
 +
 +
@@ -172,7 +172,7 @@ class TestEdits(EditSnippets):
         ),
         "source-model": Snippet(
             """
-+from megatron.bridge.release.source_model import SourceModel
++from megatron.bridge.release.source.provenance import SourceModel
 +
 +
  class AutoBridge:
@@ -321,17 +321,17 @@ class TestEdits(EditSnippets):
      def save_megatron_model(self):
          """Save it."""
 -        save_megatron_model(1)
-+        let_through: tuple[str, ...] = ()
++        waived: tuple[str, ...] = ()
 +        if release:
 +            # The training package imports this module's package.
 +            from megatron.bridge.release.validation.fidelity import require_faithful
 +            from megatron.bridge.release.validation.provider import config_of, require_own_config
 +
-+            let_through = require_faithful(
++            waived = require_faithful(
 +                self, allow_unused_tensors, allow_config_fields, hf_tokenizer_path, hf_tokenizer_kwargs
-+            ).let_through
++            ).waived
 +            require_own_config(self, config_of(model))
-+        save_megatron_model(1, let_through=let_through)
++        save_megatron_model(1, waived=waived)
 ''',
             ("save_megatron_model(1)", "save(1)"),
             "        save_megatron_model(1)\n",

@@ -11,7 +11,7 @@ class TestEdits(EditSnippets):
     SNIPPETS = {
         "whole-model-alone": Snippet(
             """
-+from megatron.bridge.models.hf_pretrained.weight_files import weight_files
++from megatron.bridge.release.source.safetensors_index import weight_files
 +
 +
  class SafeTensorsStateSource:

@@ -12,7 +12,7 @@ _CALLS = {
     "release": ("release=False", (*_IMPORTS, *_SAVES)),
     "overwrite": ("overwrite=False", (*_IMPORTS, *_SAVES)),
     "allow": ("allow_unused_tensors=(), allow_config_fields=()", _IMPORTS),
-    "let-through": ("let_through=()", _SAVES),
+    "let-through": ("waived=()", _SAVES),
     "source-model": ("source_model=None", _SAVES),
 }
 

@@ -98,17 +98,17 @@ class TestEdits(EditSnippets):
 +from collections.abc import Sequence
 +
 +
-+def save_megatron_model(model, let_through: Sequence[str] = ()):
++def save_megatron_model(model, waived: Sequence[str] = ()):
      """Save it.
 
      Args:
          model: It.
-+        let_through: With ``release=True``, differences from the source model that the user allowed, a sentence
++        waived: With ``release=True``, differences from the source model that the user allowed, a sentence
 +            each, which the release records.
      """
 -    describe_release(1)
-+    describe_release(1, let_through=let_through)
-+    note(*let_through)
++    describe_release(1, waived=waived)
++    note(*waived)
      state = GlobalState()
 ''',
             ("describe_release", "describe"),
@@ -117,7 +117,7 @@ class TestEdits(EditSnippets):
         "save-source-model": Snippet(
             '''
 -def save_megatron_model(model):
-+from megatron.bridge.release.source_model import SourceModel
++from megatron.bridge.release.source.provenance import SourceModel
 +
 +
 +def save_megatron_model(model, source_model: SourceModel | None = None):

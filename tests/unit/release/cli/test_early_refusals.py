@@ -242,11 +242,11 @@ def test_an_export_is_refused_where_there_is_no_checkpoint_or_the_folder_is_in_u
     (release.folder / "source.json").write_text(
         json.dumps(
             {
-                "made_of": str(hf),
+                "model": str(hf),
                 "config_sha256": None,
                 "weights_sha256": None,
                 "megatron_bridge": "",
-                "let_through": [],
+                "waived": [],
             }
         )
     )

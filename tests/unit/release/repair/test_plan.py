@@ -20,7 +20,7 @@ from argparse import Namespace
 
 import pytest
 
-from megatron.bridge.release.checkpoint_dir import read_root
+from megatron.bridge.release.checkpoint_dir import read_checkpoint_dir
 from megatron.bridge.release.layout import TRAIN_STATE_TRACKER
 from megatron.bridge.release.repair.errors import (
     LostTrainingError,
@@ -39,7 +39,7 @@ HARD_LINKS = "hard-link the files of iter_0000000/ into release/"
 
 
 def _plan_repair(release) -> RepairPlan:
-    return plan_repair(read_root(release.root))
+    return plan_repair(read_checkpoint_dir(release.root))
 
 
 def _refusal(release, kind):
@@ -66,7 +66,7 @@ def test_an_import_gets_all_that_a_release_has(release):
     plan = _plan_repair(release)
     assert (plan.source, plan.publish, plan.retire) == (IMPORT, True, [IMPORT])
     assert plan.write == ["common.pt", "megatron_lm_args.txt", "source.json", "integrity.json"]
-    assert plan.derive_args and not plan.reads_common_state and plan.source_model.made_of == "org/name"
+    assert plan.derive_args and not plan.reads_common_state and plan.source_model.model == "org/name"
     assert plan.steps == [
         HARD_LINKS,
         "write release/common.pt (args from run_config.yaml)",

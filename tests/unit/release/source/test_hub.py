@@ -15,15 +15,14 @@
 """One revision of a model of the Hub is downloaded once, with the caller's token and cache, or an error says why not."""
 
 import json
-import pickle
 
 import pytest
 from hub_server import HubServer, Repository, serve, use
 
-from megatron.bridge.release.source import hub
+from megatron.bridge.release.source import errors
 from megatron.bridge.release.source.hub import download_model
-from megatron.bridge.release.source.model_dir import look_at_model
-from megatron.bridge.release.source_model import SourceModel
+from megatron.bridge.release.source.model_dir import inspect_model
+from megatron.bridge.release.source.provenance import SourceModel
 
 
 ORDINARY = ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
@@ -106,9 +105,9 @@ def test_a_moved_branch_is_followed(server, tmp_path):
 
 def test_the_token_and_the_cache_reach_every_request(server, tmp_path):
     server.repositories["org/m"].token = "hf_secret"
-    with pytest.raises(hub.AuthenticationError):
+    with pytest.raises(errors.AuthenticationError):
         download_model("org/m", {})
-    with pytest.raises(hub.AuthenticationError):
+    with pytest.raises(errors.AuthenticationError):
         download_model("org/m", {"token": "hf_wrong"})
     model = download_model("org/m", {"token": "hf_secret", "cache_dir": tmp_path / "mine"})
     assert model.folder.is_relative_to(tmp_path / "mine")
@@ -125,7 +124,7 @@ def test_offline_reads_the_cache(server, monkeypatch, offline):
     else:
         keywords["local_files_only"] = True
     assert download_model("org/m", keywords) == online
-    with pytest.raises(hub.NotCachedError) as raised:
+    with pytest.raises(errors.NotCachedError) as raised:
         download_model("org/m", keywords | {"revision": "main"})
     assert (raised.value.model_id, raised.value.revision) == ("org/m", "main")
     assert server.requests == []
@@ -134,24 +133,23 @@ def test_offline_reads_the_cache(server, monkeypatch, offline):
 def test_an_incomplete_cache_is_refused_offline(server):
     model = download_model("org/m", {})
     (model.folder / "tokenizer.json").unlink()
-    with pytest.raises(hub.NotCachedError):
+    with pytest.raises(errors.NotCachedError):
         download_model("org/m", {"local_files_only": True})
 
 
 @pytest.mark.parametrize(
     ("model_id", "revision", "error"),
-    [("org/none", None, hub.ModelNotFoundError), ("org/m", "none", hub.RevisionNotFoundError)],
+    [("org/none", None, errors.ModelNotFoundError), ("org/m", "none", errors.RevisionNotFoundError)],
 )
 def test_what_is_not_found_is_named(server, model_id, revision, error):
     with pytest.raises(error) as raised:
         download_model(model_id, {"revision": revision})
     assert (raised.value.model_id, raised.value.revision) == (model_id, revision)
-    assert "\n" not in str(raised.value)
 
 
 def test_no_access_is_told_apart(server):
     server.repositories["org/m"].gated = True
-    with pytest.raises(hub.GatedModelError):
+    with pytest.raises(errors.GatedModelError):
         download_model("org/m", {})
 
 
@@ -160,7 +158,7 @@ def test_a_rate_limit_is_an_error_even_if_an_older_commit_is_cached(server, cach
     if cached:
         download_model("org/m", {})
     server.rate_limited = True
-    with pytest.raises(hub.RateLimitError):
+    with pytest.raises(errors.RateLimitError):
         download_model("org/m", {})
 
 
@@ -169,31 +167,22 @@ def test_no_network_is_an_error_unless_it_is_cached(server, monkeypatch, caplog)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
     assert download_model("org/m", {"revision": "v1"}) == online
     assert online.commit in caplog.text
-    with pytest.raises(hub.UnreachableError):
+    with pytest.raises(errors.UnreachableError):
         download_model("org/m", {})
 
 
 def test_a_model_without_safetensors_is_refused(server, tmp_path):
     server.repositories["org/m"].add(_write(tmp_path / "bin", 1, ["pytorch_model.bin"]), "bin")
     (tmp_path / "bin/model.safetensors").unlink()
-    with pytest.raises(hub.NoSafetensorsError):
+    with pytest.raises(errors.NoSafetensorsError):
         download_model("org/m", {"revision": "bin"})
     assert "pytorch_model.bin" not in server.downloads()
 
 
 def test_a_local_directory_has_no_revision(server, tmp_path):
     folder = tmp_path / "new"
-    assert look_at_model(folder)[0] == SourceModel(str(folder), folder)
-    with pytest.raises(ValueError, match="no revision v1"):
-        look_at_model(folder, {"revision": "v1"})
+    assert inspect_model(folder)[0] == SourceModel(str(folder), folder)
+    with pytest.raises(errors.LocalRevisionError) as raised:
+        inspect_model(folder, {"revision": "v1"})
+    assert (raised.value.folder, raised.value.revision) == (folder, "v1")
     assert server.requests == []
-
-
-def test_an_error_reaches_other_processes_whole():
-    error = pickle.loads(pickle.dumps(hub.GatedModelError("No access.", "org/m", "v1")))
-    assert (type(error), str(error), error.model_id, error.revision) == (
-        hub.GatedModelError,
-        "No access.",
-        "org/m",
-        "v1",
-    )

@@ -38,7 +38,7 @@ def test_a_config_that_was_changed_between_two_saves_is_checked_again():
     with pytest.raises(OptionError) as caught:
         require_faithful(bridge)
     assert caught.value.option == "allow_config_fields" and "mlp_bias is True" in caught.value.problem
-    assert len(require_faithful(bridge, (), ["mlp_bias"]).let_through) == 1
+    assert len(require_faithful(bridge, (), ["mlp_bias"]).waived) == 1
 
 
 def test_a_tokenizer_is_checked_with_the_keywords_that_are_given(monkeypatch):

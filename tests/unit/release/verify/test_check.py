@@ -19,7 +19,7 @@ import shutil
 
 import pytest
 
-from megatron.bridge.release.checkpoint_dir import read_root
+from megatron.bridge.release.checkpoint_dir import read_checkpoint_dir
 from megatron.bridge.release.layout import TRACKER
 from megatron.bridge.release.verify.check import check, check_folder
 from megatron.bridge.release.verify.findings import (
@@ -178,7 +178,7 @@ def test_unreadable_directory_is_a_problem_and_no_error(tmp_path):
 
 def test_named_checkpoint_is_examined_whatever_the_tracker_contains(release):
     release.tracker.write_text("5")
-    report = check_folder(read_root(release.root), "release")
+    report = check_folder(read_checkpoint_dir(release.root), "release")
     assert (report.tracker, report.folder, report.layout, report.problems) == ("5", "release", "release", [])
     (release.folder / "common.pt").write_bytes(b"")
-    assert check_folder(read_root(release.root), "release").files["common.pt"].status == "corrupt"
+    assert check_folder(read_checkpoint_dir(release.root), "release").files["common.pt"].status == "corrupt"

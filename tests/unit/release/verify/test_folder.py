@@ -23,12 +23,11 @@ from argparse import Namespace
 import pytest
 from roots import SHARD
 
+from megatron.bridge.release.checkpoint_dir import name_release, read_run_config
 from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.layout import FLAGS_FILE, TRAIN_STATE_TRACKER
 from megatron.bridge.release.manifest import files_of
-from megatron.bridge.release.provenance import Source, write_source
-from megatron.bridge.release.release_location import name_release
-from megatron.bridge.release.run_config import read_run_config
+from megatron.bridge.release.source.provenance import SourceRecord, write_source
 from megatron.bridge.release.verify.args import NEEDED_ARGS
 from megatron.bridge.release.verify.check import check
 from megatron.bridge.release.verify.errors import ArgsShapeMismatch, MissingArgs
@@ -330,7 +329,7 @@ def test_bridges_tracker_must_be_the_train_state_of_the_release(release):
 
 
 def test_waived_losses_and_an_unknown_source_model_are_notes(release):
-    write_source(Source("org/other", let_through=("A tensor was left out.",)), release.folder)
+    write_source(SourceRecord("org/other", waived=("A tensor was left out.",)), release.folder)
     release.seal()
     report = check(release.root)
     assert report.source_model == "org/other"
@@ -430,7 +429,7 @@ def test_training_has_the_source_model_of_the_sibling_release(release):
     release.rename("iter_0000005", "5")
     assert check(release.root).source_model is None
     (release.root / "release").mkdir()
-    write_source(Source("org/model"), release.root / "release")
+    write_source(SourceRecord("org/model"), release.root / "release")
     assert check(release.root).source_model == "org/model"
     (release.root / "release/source.json").write_text("{")
     report = check(release.root)

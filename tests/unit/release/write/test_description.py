@@ -42,7 +42,7 @@ def test_a_release_has_flags_source_and_checksums(root):
     folder = root / "release"
     assert "--num-layers=" in (folder / "megatron_lm_args.txt").read_text()
     source = json.loads((folder / "source.json").read_text())
-    assert source["made_of"] == "org/model" and source["let_through"] == ["A tensor was left out."]
+    assert source["model"] == "org/model" and source["waived"] == ["A tensor was left out."]
     files = json.loads((folder / "integrity.json").read_text())["files"]
     assert sorted(files) == ["megatron_lm_args.txt", "metadata.json", "run_config.yaml", "source.json"]
 

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from megatron.bridge.models.conversion.utils import persistent_buffers
-from megatron.bridge.release.text import grouped
+from megatron.bridge.release.text import summarize_names
 from megatron.bridge.utils.common_utils import warn_rank_0
 
 
@@ -45,7 +45,7 @@ def warn_without_source(model_bridge: Any, models: Sequence[torch.nn.Module], ta
         if not model_bridge._is_adapter_param_name(name) and not _is_tied(model, name)
     ]
     if names:
-        warn_rank_0(f"No Hugging Face tensor is loaded into {grouped(names)}: they stay uninitialized.")  # type: ignore[no-untyped-call,unused-ignore]
+        warn_rank_0(f"No Hugging Face tensor is loaded into {summarize_names(names)}: they stay uninitialized.")  # type: ignore[no-untyped-call,unused-ignore]
 
 
 def _is_tied(model: torch.nn.Module, name: str) -> bool:

@@ -23,10 +23,10 @@ from dataclasses import asdict
 from typing import Any
 
 from megatron.bridge.release.cli.output import print_report, text_of
-from megatron.bridge.release.cli.own_words import own_words, progress
+from megatron.bridge.release.cli.quiet import capture_library_output, show_progress
 from megatron.bridge.release.layout import COMMON_STATE, RELEASE
-from megatron.bridge.release.provenance import recorded_revision, require_same_config, require_source
-from megatron.bridge.release.source.model_dir import look_at_model
+from megatron.bridge.release.source.model_dir import inspect_model
+from megatron.bridge.release.source.provenance import recorded_revision, require_same_config, require_source
 from megatron.bridge.release.verify.check import check
 from megatron.bridge.release.verify.comparison_findings import (
     EqualTensors,
@@ -41,14 +41,14 @@ from megatron.bridge.release.verify.report import Report
 
 def run_check(options: argparse.Namespace) -> int:
     """Check a checkpoint directory, print the report, and return the exit status."""
-    if options.revision is not None and not any((options.made_of, options.deep, options.compute)):
+    if options.revision is not None and not any((options.model, options.deep, options.compute)):
         raise RevisionWithoutModelError()
     report = check(options.path)
-    if options.made_of is not None:
-        _check_source(report, options.made_of, options.revision)
+    if options.model is not None:
+        _check_source(report, options.model, options.revision)
     comparison = None
     if options.deep is not None or options.compute is not None:
-        with own_words(verbose=options.verbose) as (_, err), progress(err):
+        with capture_library_output(verbose=options.verbose) as (_, err), show_progress(err):
             if options.deep is not None:
                 _compare_tensors(report, options.deep, options.revision)
             if options.compute is not None:
@@ -96,7 +96,7 @@ def _check_source(report: Report, hf_model: str, revision: str | None) -> None:
         report.notes.append(SkippedComparison("made_of", hf_model))
         return
     try:
-        model = hf_model if revision is None else look_at_model(hf_model, {"revision": revision})[0]
+        model = hf_model if revision is None else inspect_model(hf_model, {"revision": revision})[0]
         require_source(report.root, model)
     except (ValueError, OSError) as error:
         report.problems.append(FailedStep(None, error))
@@ -110,7 +110,7 @@ def _compare_tensors(report: Report, hf_model: str, revision: str | None) -> Non
         return
     with _reporting(report, f"The comparison with {hf_model} failed"):
         root = report.root
-        _, config = look_at_model(hf_model, {"revision": revision or recorded_revision(root, hf_model)})
+        _, config = inspect_model(hf_model, {"revision": revision or recorded_revision(root, hf_model)})
         require_same_config(root, hf_model, config)
         # It imports torch and all of Bridge, which takes many seconds.
         from megatron.bridge.release.verify.weights import compare

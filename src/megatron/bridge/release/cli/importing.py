@@ -25,15 +25,15 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from megatron.bridge.release.checkpoint_dir import read_root
+from megatron.bridge.release.checkpoint_dir import read_checkpoint_dir
 from megatron.bridge.release.cli.check import json_values, run_logit_check
 from megatron.bridge.release.cli.output import print_release
-from megatron.bridge.release.cli.own_words import own_words, progress, release_warnings
+from megatron.bridge.release.cli.quiet import capture_library_output, show_progress, show_release_warnings
 from megatron.bridge.release.errors import command_line
 from megatron.bridge.release.layout import RELEASE, STAGING_PREFIX
-from megatron.bridge.release.source.model_dir import check_room, look_at_model
-from megatron.bridge.release.source.safetensors_index import read_headers, require_matches
-from megatron.bridge.release.source_model import SourceModel
+from megatron.bridge.release.source.model_dir import check_free_space, inspect_model
+from megatron.bridge.release.source.provenance import SourceModel
+from megatron.bridge.release.source.safetensors_index import read_index, require_matches
 from megatron.bridge.release.validation.output_dir import check_root, destination, refuse_checkpoint
 from megatron.bridge.release.verify.check import check
 
@@ -55,7 +55,7 @@ def run_import(options: argparse.Namespace) -> int:
     # Several ranks check together, in import_ckpt: one that ended here would leave the others waiting.
     is_alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
     downloaded = is_alone and _check_early(options, out).commit is not None
-    with own_words(verbose=options.verbose) as (stdout, err):
+    with capture_library_output(verbose=options.verbose) as (stdout, err):
         if first:
             print(f"Importing {options.hf_model} into {out}", file=err)
         seconds = _import(options, out, err, downloaded=downloaded)
@@ -65,7 +65,7 @@ def run_import(options: argparse.Namespace) -> int:
         print(f"Wrote {tqdm.format_sizeof(size, 'B')} in {seconds:.0f} s; reading it again", file=err)
         comparison = None
         try:
-            with progress(err):
+            with show_progress(err):
                 report = check(out)
                 if not options.no_logit_check:
                     comparison = run_logit_check(report, options.hf_model)
@@ -85,15 +85,15 @@ def _check_early(options: argparse.Namespace, out: Path) -> SourceModel:
     """Check what can be checked without torch, whose import takes seconds, and download the model. Raise ValueError."""
     check_root(out)
     if out.is_dir():
-        root = read_root(out)
+        root = read_checkpoint_dir(out)
         # What died before there was a tracker has left no checkpoint; the import clears it.
         if root.tracker is not None or not any(name.startswith(STAGING_PREFIX) for name in root.leftovers):
             folders = [name for name in (*root.checkpoints, *root.empty) if "/" not in name]
             tracked = None if root.tracker is None else root.tracker.strip()
             refuse_checkpoint(out, sorted(folders), tracked, root.has_train_state, options.overwrite)
-    model, _ = look_at_model(options.hf_model, {"revision": options.revision})
-    require_matches(options.allow_unused_tensors, read_headers(model.folder))
-    check_room(out, model.folder)
+    model, _ = inspect_model(options.hf_model, {"revision": options.revision})
+    require_matches(options.allow_unused_tensors, read_index(model.folder))
+    check_free_space(out, model.folder)
     return model
 
 
@@ -115,7 +115,7 @@ def _import(options: argparse.Namespace, out: Path, err: TextIO, *, downloaded: 
     if downloaded:
         keywords["local_files_only"] = True
     start = time.monotonic()
-    with release_warnings(err), progress(err):
+    with show_release_warnings(err), show_progress(err):
         AutoBridge.import_ckpt(
             options.hf_model,
             out,

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import yaml
 
+from megatron.bridge.release.checkpoint_dir import find_release
 from megatron.bridge.release.megatron_args.comparison import describe_differences
-from megatron.bridge.release.release_location import find_release
 from megatron.bridge.release.verify.errors import ShellPathError
 from megatron.bridge.release.verify.launch import find_launch, launch_command
 

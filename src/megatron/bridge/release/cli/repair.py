@@ -17,14 +17,14 @@
 import argparse
 import json
 
-from megatron.bridge.release.cli.own_words import own_words
+from megatron.bridge.release.cli.quiet import capture_library_output
 
 
 def run_repair(options: argparse.Namespace) -> int:
     """Repair a checkpoint directory, and print the steps."""
     from megatron.bridge.release.repair.run import repair
 
-    with own_words(verbose=options.verbose) as (out, _):
+    with capture_library_output(verbose=options.verbose) as (out, _):
         steps = repair(options.path, dry_run=options.dry_run)
         if options.json:
             values = {"root": str(options.path), "steps": steps, "done": not options.dry_run}

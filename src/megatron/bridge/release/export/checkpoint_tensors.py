@@ -25,7 +25,7 @@ from megatron.core.dist_checkpointing.mapping import ShardedTensor
 from megatron.core.dist_checkpointing.serialization import load_content_metadata, load_tensors_metadata
 from megatron.core.utils import unwrap_model
 
-from megatron.bridge.release.checkpoint_dir import directory_of
+from megatron.bridge.release.checkpoint_dir import checkpoint_dir_of
 from megatron.bridge.release.compat.bridge_api import model_bridge_of
 from megatron.bridge.release.compat.torch_api import CheckpointException, checkpoint_causes
 from megatron.bridge.release.errors import one_line
@@ -61,7 +61,7 @@ def reading(folder: str, *errors: type[BaseException]) -> Iterator[None]:
     except errors or (Exception, CheckpointException) as error:
         # There is one rank.
         reason = one_line(next(iter(checkpoint_causes(error)), error))
-        raise UnreadableCheckpointError(directory_of(Path(folder)), reason) from error
+        raise UnreadableCheckpointError(checkpoint_dir_of(Path(folder)), reason) from error
 
 
 def read_model_tensors(folder: str) -> dict[str, ShardedTensor]:

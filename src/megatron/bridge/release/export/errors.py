@@ -27,7 +27,7 @@ from tqdm import tqdm
 from megatron.bridge.release.errors import OptionFormat, ReleaseError, ReleaseWarning, command_line
 from megatron.bridge.release.layout import RELEASE
 from megatron.bridge.release.megatron_args.comparison import describe_differences
-from megatron.bridge.release.text import grouped
+from megatron.bridge.release.text import summarize_names
 
 
 _SOURCE = "Pass the model that the training started from."
@@ -114,7 +114,9 @@ class UnsupportedExportError(ReleaseError, NotImplementedError):
 
     def text(self, option: OptionFormat) -> str:
         """See `Message`."""
-        parameters = f" It does not convert these parameters: {grouped(list(self.names))}." if self.names else ""
+        parameters = (
+            f" It does not convert these parameters: {summarize_names(list(self.names))}." if self.names else ""
+        )
         return f"{self.bridge} does not support the export of a complete Hugging Face model.{parameters}"
 
 
@@ -128,7 +130,7 @@ class UnexpectedTensorsError(ReleaseError):
     def text(self, option: OptionFormat) -> str:
         """See `Message`."""
         return (
-            f"Unexpected tensors: {grouped(list(self.names))} in {self.folder}. A model of the source's config does not "
+            f"Unexpected tensors: {summarize_names(list(self.names))} in {self.folder}. A model of the source's config does not "
             f"have them. {_SOURCE}"
         )
 
@@ -142,7 +144,7 @@ class MissingTensorsError(ReleaseError):
     def text(self, option: OptionFormat) -> str:
         """See `Message`."""
         return (
-            f"Missing tensors: {grouped(list(self.names))}. The source model contains them, the checkpoint does not. Pass "
+            f"Missing tensors: {summarize_names(list(self.names))}. The source model contains them, the checkpoint does not. Pass "
             "the model that the checkpoint was imported from."
         )
 
@@ -155,9 +157,7 @@ class MissingTensorsWarning(ReleaseWarning):
 
     def text(self, option: OptionFormat) -> str:
         """See `Message`."""
-        return (
-            f"Missing tensors: {grouped(list(self.names))}. The source model contains them, the checkpoint does not."
-        )
+        return f"Missing tensors: {summarize_names(list(self.names))}. The source model contains them, the checkpoint does not."
 
 
 @dataclass(eq=False)

@@ -27,7 +27,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from megatron.bridge.release.checkpoint_dir import directory_of, left_folders, nearest
+from megatron.bridge.release.checkpoint_dir import checkpoint_dir_of, list_leftovers, nearest_existing
 from megatron.bridge.release.export.errors import (
     DiskSpaceError,
     FileSizeError,
@@ -70,7 +70,7 @@ def interrupted_files(folder: Path) -> list[Path]:
         return []
     paths = {
         folder / name
-        for staging in left_folders(folder, STAGING_PREFIX)
+        for staging in list_leftovers(folder, STAGING_PREFIX)
         for name in _moved(staging)
         if (folder / name).exists() and _is_moved(staging / name, folder / name)
     }
@@ -111,7 +111,7 @@ def check_location(folder: Path, checkpoints: Iterable[Path], model: Path | None
     # The path itself, and the target if it is a symlink.
     paths = (folder.absolute().parent.resolve() / folder.name, folder.resolve())
     for checkpoint in checkpoints:
-        for directory in (directory_of(checkpoint).resolve(), directory_of(checkpoint.resolve())):
+        for directory in (checkpoint_dir_of(checkpoint).resolve(), checkpoint_dir_of(checkpoint.resolve())):
             for path in paths:
                 _check_outside_checkpoints(folder, path, directory)
     if model is not None:
@@ -139,7 +139,7 @@ def check_empty(folder: Path) -> None:
     """
     if not folder.is_dir():
         return
-    remains = {folder / LOCK, *left_folders(folder, STAGING_PREFIX), *interrupted_files(folder)}
+    remains = {folder / LOCK, *list_leftovers(folder, STAGING_PREFIX), *interrupted_files(folder)}
     if found := sorted(path.name for path in folder.iterdir() if path not in remains):
         raise OutputNotEmptyError(folder, tuple(found))
 
@@ -150,7 +150,7 @@ def check_free_space(folder: Path, needed: int) -> None:
     Raises:
         DiskSpaceError: If it has not.
     """
-    free = shutil.disk_usage(nearest(folder)).free
+    free = shutil.disk_usage(nearest_existing(folder)).free
     if free < needed:
         raise DiskSpaceError(folder, free, needed)
 

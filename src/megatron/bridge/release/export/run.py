@@ -44,7 +44,7 @@ from megatron.bridge.release.export.publish import FolderPublication
 from megatron.bridge.release.export.trained_model import TrainedModel
 from megatron.bridge.release.export.weight_shards import WeightShards
 from megatron.bridge.release.layout import METADATA, RELEASE
-from megatron.bridge.release.provenance import require_source
+from megatron.bridge.release.source.provenance import require_source
 from megatron.bridge.release.validation.finite import require_numbers
 from megatron.bridge.release.validation.output_dir import check_root
 from megatron.bridge.release.validation.tensors import is_ignored

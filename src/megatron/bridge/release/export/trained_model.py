@@ -44,7 +44,7 @@ from megatron.bridge.release.megatron_args.comparison import (
     differing_arguments,
 )
 from megatron.bridge.release.rope_factor import BUILT_FACTOR
-from megatron.bridge.release.source.safetensors_index import read_headers
+from megatron.bridge.release.source.safetensors_index import read_index
 from megatron.bridge.release.validation.provider import args_of, config_of, imported_args
 from megatron.bridge.training.checkpointing import find_checkpoint_folder
 from megatron.bridge.training.model_load_save import load_model_config
@@ -247,7 +247,7 @@ def written_dtype(folder: Path) -> str:
         NoWeightsError: If no tensor has a dtype that a config names.
     """
     sizes: Counter[str] = Counter()
-    for header in read_headers(folder).values():
+    for header in read_index(folder).values():
         sizes[header.dtype] += prod(header.shape) if header.dtype in _DTYPES else 0
     if not any(sizes.values()):
         raise NoWeightsError(folder)

@@ -196,7 +196,7 @@ _EXPERTS = (
     Argument("moe_z_loss_coeff", "--moe-z-loss-coeff"),
     Argument("moe_shared_expert_intermediate_size", "--moe-shared-expert-intermediate-size"),
     Argument("moe_shared_expert_gate", "--moe-shared-expert-gate", False),
-    Argument("moe_grouped_gemm", "--moe-grouped-gemm", False),
+    Argument("moe_grouped_gemm", "--moe-summarize_names-gemm", False),
     Argument("moe_token_dispatcher_type", "--moe-token-dispatcher-type", "allgather"),
 )
 

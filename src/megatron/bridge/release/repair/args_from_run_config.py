@@ -20,10 +20,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from megatron.bridge.release.checkpoint_dir import read_run_config
 from megatron.bridge.release.errors import one_line
 from megatron.bridge.release.layout import RELEASE, RUN_CONFIG, TOKENIZER
 from megatron.bridge.release.repair.errors import RunConfigError
-from megatron.bridge.release.run_config import read_run_config
 from megatron.bridge.release.verify.args import EMBEDDING, find_args_problem
 from megatron.bridge.release.verify.dcp_metadata import Tensor, read_metadata
 

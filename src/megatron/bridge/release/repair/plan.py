@@ -17,7 +17,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from megatron.bridge.release.checkpoint_dir import Root
+from megatron.bridge.release.checkpoint_dir import CheckpointDir
 from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.layout import (
     COMMON_STATE,
@@ -33,7 +33,6 @@ from megatron.bridge.release.layout import (
     parse_tracker,
 )
 from megatron.bridge.release.manifest import files_of
-from megatron.bridge.release.provenance import Source, describe_run_config
 from megatron.bridge.release.repair.errors import (
     LostTrainingError,
     NothingToRepairError,
@@ -42,6 +41,7 @@ from megatron.bridge.release.repair.errors import (
     TrainedCheckpointError,
     TrainingError,
 )
+from megatron.bridge.release.source.provenance import SourceRecord, source_from_run_config
 from megatron.bridge.release.verify.check import check_folder
 from megatron.bridge.release.verify.dcp_metadata import read_embedded_common_state, read_metadata, read_state
 from megatron.bridge.release.verify.errors import DamagedCheckpointError
@@ -69,13 +69,13 @@ class RepairPlan:
     write: list[str] = field(default_factory=list)
     reads_common_state: bool = False
     move_tokenizer: bool = False
-    source_model: Source | None = None
+    source_model: SourceRecord | None = None
     derive_args: bool = False
     retire: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
 
 
-def plan_repair(root: Root) -> RepairPlan:
+def plan_repair(root: CheckpointDir) -> RepairPlan:
     """Plan how to convert an import to a release; the plan for a complete release has no steps.
 
     Raises:
@@ -96,7 +96,7 @@ def plan_repair(root: Root) -> RepairPlan:
         source,
         reads_common_state=COMMON_STATE in undamaged,
         move_tokenizer=report.has_moved_tokenizer,
-        source_model=describe_run_config(root.path / source),
+        source_model=source_from_run_config(root.path / source),
         derive_args=report.args_problem is not None,
         retire=sorted(linked - {RELEASE}),
     )
@@ -117,7 +117,7 @@ def _add_step(plan: RepairPlan, text: str) -> None:
 def _plan_files(plan: RepairPlan, existing: set[str], undamaged: set[str]) -> None:
     """Plan which files to write, given the names of those that the source has."""
     changed = f"args from {RUN_CONFIG}" if plan.derive_args else "new path of the tokenizer"
-    origin = "" if plan.source_model is None else f": imported from {plan.source_model.made_of}"
+    origin = "" if plan.source_model is None else f": imported from {plan.source_model.model}"
     new_args = plan.derive_args or plan.move_tokenizer
     # A corrupt record of the source model is removed even if there is nothing to write instead.
     is_unknown = SOURCE_FILE not in existing and plan.source_model is not None
@@ -135,7 +135,7 @@ def _plan_files(plan: RepairPlan, existing: set[str], undamaged: set[str]) -> No
         _add_step(plan, f"write {RELEASE}/{INTEGRITY_FILE}")
 
 
-def _plan_trackers(plan: RepairPlan, root: Root, existing: set[str]) -> None:
+def _plan_trackers(plan: RepairPlan, root: CheckpointDir, existing: set[str]) -> None:
     if (root.tracker or "").strip() != RELEASE:
         before = "missing" if root.tracker is None else f"was {root.tracker!r}"
         _add_step(plan, f"set {TRACKER} to {RELEASE!r} ({before})")
@@ -144,7 +144,7 @@ def _plan_trackers(plan: RepairPlan, root: Root, existing: set[str]) -> None:
         _add_step(plan, f"write {TRAIN_STATE_TRACKER}")
 
 
-def _refuse_other_files(root: Root, source: str) -> None:
+def _refuse_other_files(root: CheckpointDir, source: str) -> None:
     """Refuse a checkpoint directory in which a repair would remove files of no checkpoint."""
     folder = root.path / source
     for empty in root.empty:
@@ -154,7 +154,7 @@ def _refuse_other_files(root: Root, source: str) -> None:
         raise OtherFilesError(folder.parent, tuple(names))
 
 
-def _refuse_training(root: Root) -> None:
+def _refuse_training(root: CheckpointDir) -> None:
     """Refuse a checkpoint directory in which training has continued, by the names of its checkpoints and its tracker."""
     trained = tuple(
         name
@@ -172,7 +172,7 @@ def _refuse_training(root: Root) -> None:
         raise LostTrainingError(root.path, iteration)
 
 
-def _choose_source(root: Root) -> str:
+def _choose_source(root: CheckpointDir) -> str:
     """Return the path, in the checkpoint directory, of the import. Refuse none and several."""
     if not root.checkpoints:
         raise NothingToRepairError(root.path, root.leftovers)
@@ -186,7 +186,7 @@ def _choose_source(root: Root) -> str:
     raise SeveralCheckpointsError(root.path, root.checkpoints)
 
 
-def _is_linked(root: Root, name: str, kept: str) -> bool:
+def _is_linked(root: CheckpointDir, name: str, kept: str) -> bool:
     """Return whether all files of a checkpoint are hard links of another one's, as an interrupted repair leaves them.
 
     Files that a repair writes do not count.

@@ -25,7 +25,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from megatron.bridge.release.checkpoint_dir import Root, busy_message, read_root
+from megatron.bridge.release.checkpoint_dir import CheckpointDir, read_checkpoint_dir
+from megatron.bridge.release.errors import CheckpointDirBusyError
 from megatron.bridge.release.layout import (
     COMMON_STATE,
     FLAGS_FILE,
@@ -36,10 +37,10 @@ from megatron.bridge.release.layout import (
     TRAIN_STATE_TRACKER,
 )
 from megatron.bridge.release.manifest import files_of
-from megatron.bridge.release.provenance import write_source
 from megatron.bridge.release.repair.args_from_run_config import derive_args, tokenizer_dir
 from megatron.bridge.release.repair.errors import UnloadableCommonStateError
 from megatron.bridge.release.repair.plan import RepairPlan, plan_repair
+from megatron.bridge.release.source.provenance import write_source
 from megatron.bridge.release.verify.dcp_metadata import read_metadata
 
 
@@ -58,9 +59,9 @@ def repair(path: Path, *, dry_run: bool = False) -> list[str]:
         RuntimeError: If another process is writing into the directory.
         OSError: If the filesystem refuses.
     """
-    root = read_root(path)
-    if root.writer is not None:
-        raise RuntimeError(busy_message(path, root.writer))
+    root = read_checkpoint_dir(path)
+    if root.lock_owner is not None:
+        raise CheckpointDirBusyError(path, root.lock_owner)
     clearing = _clearing_steps(root)
     if dry_run and root.replaced is not None:
         # The other steps depend on the restored release.
@@ -72,7 +73,7 @@ def repair(path: Path, *, dry_run: bool = False) -> list[str]:
     return _execute(path, plan, stamps).steps + clearing
 
 
-def _clearing_steps(root: Root) -> list[str]:
+def _clearing_steps(root: CheckpointDir) -> list[str]:
     """Return what a publication does first with the leftovers of interrupted runs, in words."""
     steps = [f"remove {name} (left by an interrupted run)" for name in root.leftovers if name != root.replaced]
     if root.replaced is None:
@@ -97,7 +98,7 @@ def _execute(path: Path, plan: RepairPlan | None, stamps: dict[Path, tuple[int, 
     staging = publication.begin()
     try:
         # A plan reads all files, so it is made again only if they have changed before the lock.
-        root = read_root(path)
+        root = read_checkpoint_dir(path)
         if plan is None or _stamps(root) != stamps:
             plan = plan_repair(root)
         for name in plan.retire:
@@ -118,7 +119,7 @@ def _execute(path: Path, plan: RepairPlan | None, stamps: dict[Path, tuple[int, 
     return plan
 
 
-def _stamps(root: Root) -> dict[Path, tuple[int, int, int]]:
+def _stamps(root: CheckpointDir) -> dict[Path, tuple[int, int, int]]:
     """Return inode, size and modification time of every file of the checkpoints, and of the trackers."""
     folders = [root.path / name for name in (*root.checkpoints, *root.empty)]
     files = [folder / name for folder in folders for name in files_of(folder)]

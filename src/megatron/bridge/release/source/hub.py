@@ -25,14 +25,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from megatron.bridge.release.source.errors import (
+    AuthenticationError,
+    GatedModelError,
+    HubError,
+    ModelChangedError,
+    ModelNotFoundError,
+    NoSafetensorsError,
+    NotCachedError,
+    RateLimitError,
+    RevisionNotFoundError,
+    UnreachableError,
+)
+from megatron.bridge.release.source.provenance import SourceModel
 from megatron.bridge.release.source.safetensors_index import INDEX, WEIGHTS
-from megatron.bridge.release.source_model import SourceModel
 
 
 # Keywords of `from_pretrained` that determine which files of the Hub are read, and from where.
 HUB_KEYWORDS = frozenset({"cache_dir", "force_download", "local_files_only", "revision", "token"})
 # Those that also determine which tokenizer is loaded.
-PLACE = frozenset({"cache_dir", "local_files_only", "revision", "subfolder", "token"})
+TOKENIZER_KEYWORDS = frozenset({"cache_dir", "local_files_only", "revision", "subfolder", "token"})
 
 # The files that a conversion reads. In a pattern, * also matches slashes.
 _FILES = ("*.jinja", "*.json", "*.model", "*.py", "*.safetensors", "*.tiktoken", "*.txt", "LICENSE*", "NOTICE*")
@@ -40,54 +52,8 @@ _OTHER_FORMATS = ("consolidated*", "*/*.json", "*/*.model", "*/*.safetensors", "
 
 _COMMIT = re.compile("[0-9a-f]{40}")
 _TIMEOUT = 10  # seconds
-_LOG_IN = "Log in (hf auth login), set HF_TOKEN, or pass a token"
 
 logger = logging.getLogger(__name__)
-
-
-class HubError(ValueError):
-    """A model cannot be downloaded from the Hugging Face Hub.
-
-    Attributes:
-        model_id: Model ID.
-        revision: Requested revision; None for the default branch.
-    """
-
-    def __init__(self, message: str, model_id: str = "", revision: str | None = None) -> None:
-        super().__init__(message)
-        self.model_id, self.revision = model_id, revision
-
-
-class ModelNotFoundError(HubError):
-    """The Hub has no such model."""
-
-
-class RevisionNotFoundError(HubError):
-    """The model has no such revision."""
-
-
-class AuthenticationError(HubError):
-    """The Hub accepts only users that are logged in."""
-
-
-class GatedModelError(HubError):
-    """The user has no access to the model."""
-
-
-class RateLimitError(HubError):
-    """The Hub refuses further requests for some time."""
-
-
-class UnreachableError(HubError):
-    """The Hub did not answer, and the model is not in the cache."""
-
-
-class NotCachedError(HubError):
-    """The model is not in the cache, and requests are disabled."""
-
-
-class NoSafetensorsError(HubError):
-    """The model has no weights that can be converted."""
 
 
 def download_model(model_id: str, keywords: Mapping[str, Any]) -> SourceModel:
@@ -101,10 +67,10 @@ def download_model(model_id: str, keywords: Mapping[str, Any]) -> SourceModel:
         The model. If the Hub cannot be reached, or must not be, its last known commit in the cache.
 
     Raises:
-        HubError: If it cannot be downloaded, and is not complete in the cache. One line.
+        HubError: If it cannot be downloaded, and is not complete in the cache.
         OSError: If the cache cannot be written.
     """
-    # Slow to import, and a local directory does not need it.
+    # Imported here because they are slow, and a local directory does not need them.
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
@@ -128,7 +94,7 @@ def download_model(model_id: str, keywords: Mapping[str, Any]) -> SourceModel:
     commit = None
     try:
         if not keywords.get("local_files_only"):
-            # snapshot_download resolves it too, but if the Hub refuses, it takes what is in the cache without notice.
+            # snapshot_download resolves it too, but falls back to the cache silently if the Hub refuses.
             commit = (
                 revision
                 if revision and _COMMIT.fullmatch(revision)
@@ -145,19 +111,14 @@ def download_model(model_id: str, keywords: Mapping[str, Any]) -> SourceModel:
         if not isinstance(error, OfflineModeIsEnabled):
             logger.warning("%s: using commit %s of the cache (%s).", model_id, folder.name, _first_line(error))
     if commit not in (None, folder.name):
-        raise HubError(f"{model_id} changed during the download. Start again.", model_id, revision)
+        raise ModelChangedError(model_id, revision)
     if not any((folder / name).is_file() for name in (WEIGHTS, INDEX)):
-        raise NoSafetensorsError(
-            f"{model_id} has no safetensors weights: neither {WEIGHTS} nor {INDEX} is in {folder}. Choose a revision "
-            "that has them, or load the model with transformers and write it with save_pretrained.",
-            model_id,
-            revision,
-        )
+        raise NoSafetensorsError(model_id, revision)
     return SourceModel(model_id, folder, revision, folder.name)
 
 
 def weights_folder(hf_model: str | Path, keywords: Mapping[str, Any]) -> str | Path:
-    """Return where the weights of a model are, at the revision that its config is read at.
+    """Return the directory with the weights of a model, at the revision of its config.
 
     Args:
         hf_model: Hugging Face model ID, or local directory of a model.
@@ -174,16 +135,15 @@ def weights_folder(hf_model: str | Path, keywords: Mapping[str, Any]) -> str | P
     return download_model(str(hf_model), keywords).folder
 
 
-def why_not_on_the_hub(repository: str, file: str, keywords: Mapping[str, Any]) -> str:
-    """Request a file from the Hub, once: `from_pretrained` retries for a long time.
+def find_hub_problem(repository: str, file: str, keywords: Mapping[str, Any]) -> str:
+    """Return why a file of a model is not available; empty if it is.
+
+    It sends one request. `from_pretrained` would retry for a long time.
 
     Args:
         repository: Model ID.
         file: Path in the repository.
         keywords: As of `download_model`.
-
-    Returns:
-        Why it is not available; empty if it is, or if it is in the cache.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 
@@ -205,68 +165,23 @@ def _explain(error: BaseException, model_id: str, revision: str | None) -> HubEr
     from huggingface_hub import errors
 
     status = getattr(getattr(error, "response", None), "status_code", None)
-    named = f"{model_id} at revision {revision}" if revision else model_id
-    kind: type[HubError]
     if isinstance(error, errors.RevisionNotFoundError):
-        kind, message = (
-            RevisionNotFoundError,
-            (
-                f"Revision not found: {model_id} has no revision {revision} (404). Give a branch, a tag or a commit hash "
-                f"of https://huggingface.co/{model_id}."
-            ),
-        )
-    elif isinstance(error, errors.GatedRepoError) or status == 403:
-        kind, message = (
-            GatedModelError,
-            (
-                f"No access to {model_id} ({status}). Request access at https://huggingface.co/{model_id}. {_LOG_IN} of "
-                "an account that has it."
-            ),
-        )
-    elif status == 401 or isinstance(error, errors.LocalTokenNotFoundError):
-        kind, message = (
-            AuthenticationError,
-            (
-                f"The Hugging Face Hub requires a valid login for {model_id} (401): the model does not exist, is private, "
-                f"or the token is invalid. Check the name. {_LOG_IN}."
-            ),
-        )
-    elif isinstance(error, errors.RepositoryNotFoundError):
-        kind, message = (
-            ModelNotFoundError,
-            (
-                f"Model not found: {model_id} is neither a local directory nor on the Hugging Face Hub (404). Check the name."
-            ),
-        )
-    elif status == 429:
-        kind, message = (
-            RateLimitError,
-            (
-                f"The Hugging Face Hub refuses more requests for now, at {named} (429). Wait, or pass a token: the limit "
-                "is higher for users that are logged in."
-            ),
-        )
-    elif isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
+        return RevisionNotFoundError(model_id, revision)
+    if isinstance(error, errors.GatedRepoError) or status == 403:
+        return GatedModelError(model_id, revision)
+    if status == 401 or isinstance(error, errors.LocalTokenNotFoundError):
+        return AuthenticationError(model_id, revision)
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return ModelNotFoundError(model_id, revision)
+    if status == 429:
+        return RateLimitError(model_id, revision)
+    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
         return _explain(error.__cause__, model_id, revision)
-    elif isinstance(error, (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError)):
-        kind, message = (
-            NotCachedError,
-            (
-                f"Not in the cache, or incomplete: {named}, and requests are disabled (HF_HUB_OFFLINE or "
-                "local_files_only). Download it on a host with network access, or give a local directory."
-            ),
-        )
-    elif _is_unreachable(error):
-        kind, message = (
-            UnreachableError,
-            (
-                f"The Hugging Face Hub cannot be reached ({_first_line(error)}), and {named} is neither in the cache nor "
-                "a local directory. Check the network and HTTPS_PROXY, or pass a local directory that exists."
-            ),
-        )
-    else:
-        return None
-    return kind(message, model_id, revision)
+    if isinstance(error, (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError)):
+        return NotCachedError(model_id, revision)
+    if _is_unreachable(error):
+        return UnreachableError(model_id, revision, _first_line(error))
+    return None
 
 
 def _is_unreachable(error: BaseException) -> bool:

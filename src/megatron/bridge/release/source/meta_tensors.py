@@ -12,66 +12,36 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Stands for the tensors of a Hugging Face model where only what their headers say is needed."""
+"""Stands in for the tensors of a Hugging Face model if only their dtypes and shapes matter."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from megatron.bridge.models.hf_pretrained.state import StateSource
-from megatron.bridge.release.source.safetensors_index import Header
+from megatron.bridge.release.source.dtypes import TORCH_DTYPES
+from megatron.bridge.release.source.safetensors_index import TensorInfo
 
 
-# By safetensors' words.
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "F8_E8M0": torch.float8_e8m0fnu,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
-# Those that hold a weight as it is.
-PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-
-
-class Names(list[str]):
-    """A list of names that is looked into as fast as a set: a state dict looks for each name that it is asked for."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        super().__init__(names)
-        self._set = set(self)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._set
-
-
-class MetaSource(StateSource):
-    """A model's tensors without their values, on the meta device.
+class MetaTensorSource(StateSource):
+    """The tensors of a model, on the meta device.
 
     Attributes:
-        read: What has been read, by name, in order.
+        read: The tensors that were loaded, with their names, in order.
     """
 
-    def __init__(self, headers: Mapping[str, Header]) -> None:
-        self._headers, self._names = headers, Names(headers)
+    def __init__(self, tensors: Mapping[str, TensorInfo]) -> None:
+        self._tensors = tensors
         self.read: list[tuple[str, torch.Tensor]] = []
 
-    def get_all_keys(self) -> list[str]:
-        """See StateSource."""
-        return self._names
+    def get_all_keys(self) -> Any:
+        # Not a list: StateDict searches it for each tensor.
+        return self._tensors.keys()
 
     def load_tensors(self, keys: list[str]) -> dict[str, torch.Tensor]:
-        """See StateSource."""
         tensors = {
-            key: torch.empty(self._headers[key].shape, dtype=DTYPES[self._headers[key].dtype], device="meta")
+            key: torch.empty(self._tensors[key].shape, dtype=TORCH_DTYPES[self._tensors[key].dtype], device="meta")
             for key in keys
         }
         self.read += tensors.items()

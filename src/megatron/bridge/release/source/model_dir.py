@@ -12,13 +12,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Finds, before anything is imported that takes seconds, why a Hugging Face model cannot be converted.
+"""Finds a Hugging Face model, and checks that it is complete.
 
 Importing this module imports neither torch nor Megatron Core.
 """
 
 import glob
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -28,16 +27,23 @@ from typing import Any
 
 from tqdm import tqdm
 
-from megatron.bridge.release.checkpoint_dir import nearest
+from megatron.bridge.release.checkpoint_dir import nearest_existing
+from megatron.bridge.release.source.config_file import read_model_config
+from megatron.bridge.release.source.errors import (
+    FreeSpaceError,
+    GlobCharactersError,
+    InvalidModelNameError,
+    LocalRevisionError,
+    ModelDirNotFoundError,
+    NotModelDirError,
+    OutputInModelError,
+)
 from megatron.bridge.release.source.hub import download_model
-from megatron.bridge.release.source.safetensors_index import read_headers, refuse_adapter, require_usual_weights
-from megatron.bridge.release.source_model import SourceModel, is_path
+from megatron.bridge.release.source.provenance import SourceModel, is_path
+from megatron.bridge.release.source.safetensors_index import read_index, refuse_adapter, require_usual_weights
 
 
-_DEEPEST = 50
-
-
-def look_at_model(
+def inspect_model(
     hf_model_id: str | Path, keywords: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[SourceModel, dict[str, Any]]:
     """Find a Hugging Face model, and check that it is complete: its config, and the headers of its weights.
@@ -52,27 +58,23 @@ def look_at_model(
         The model, and its config.
 
     Raises:
-        ValueError: If it is a directory that does not exist or does not contain a complete model, or if a revision of a
-            directory is requested. One line, which says what to do.
-        HubError: If it cannot be downloaded.
+        ReleaseError: If the directory does not exist or does not contain a complete model, if a revision of a directory is
+            requested, or (`HubError`) if the model cannot be downloaded.
     """
     if not str(hf_model_id) or "\0" in str(hf_model_id):
-        raise ValueError(f"{str(hf_model_id)!r} names no model. Give a Hugging Face model ID or a model's folder.")
+        raise InvalidModelNameError(str(hf_model_id))
     folder = Path(os.path.expanduser(hf_model_id))
     if os.path.exists(folder) or _is_local(str(hf_model_id), keywords.get("cache_dir")):
         if (revision := keywords.get("revision")) is not None:
-            raise ValueError(
-                f"{folder} is a local directory, which has no revision {revision}. Leave the revision out, or give a model "
-                "ID of the Hugging Face Hub."
-            )
+            raise LocalRevisionError(folder, revision)
         model = SourceModel(str(folder), folder)
     else:
         model = download_model(str(hf_model_id), keywords)
-    return model, _look_at_folder(model.folder)
+    return model, _inspect_folder(model.folder)
 
 
 def _is_local(name: str, cache_dir: str | Path | None) -> bool:
-    """Return whether a name is a path, and no model ID.
+    """Return whether a name is a path, and not a model ID.
 
     Args:
         name: The name. There is no such directory.
@@ -80,7 +82,7 @@ def _is_local(name: str, cache_dir: str | Path | None) -> bool:
     """
     if is_path(name):
         return True
-    # Slow to import, and a path does not need it.
+    # Imported here because they are slow, and a path does not need them.
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined,unused-ignore]
 
@@ -93,90 +95,44 @@ def _is_local(name: str, cache_dir: str | Path | None) -> bool:
     return "/" in name and Path(name).parent.is_dir() and not cached.is_dir()
 
 
-def _look_at_folder(model: Path) -> dict[str, Any]:
+def _inspect_folder(model: Path) -> dict[str, Any]:
     if not os.path.exists(model):
-        reason = ""
-        if not is_path(str(model)) and model.parent != Path() and model.parent.is_dir():
-            reason = f"{model.parent}/ exists here, so it is not taken for a model ID. "
-        raise ValueError(f"No such directory: {model}. {reason}Pass a Hugging Face model ID or a local directory.")
+        is_ambiguous = not is_path(str(model)) and model.parent != Path() and model.parent.is_dir()
+        raise ModelDirNotFoundError(model, model.parent if is_ambiguous else None)
     if model.is_file():
-        raise ValueError(f"{model} is a file. Pass the directory of the model.")
+        raise NotModelDirError(model, "file")
     config_file = model / "config.json"
     if not config_file.is_file():
         refuse_adapter(model)
-        raise ValueError(
-            f"The model {model} is not a Hugging Face model: it has no config.json. "
-            "Give the folder that `save_pretrained` wrote."
-        )
+        raise NotModelDirError(model, "directory")
     if glob.escape(str(model)) != str(model):
-        raise ValueError(
-            f"The name of the model's folder, {model}, has one of *, ? and [ in it, which Megatron-Bridge takes for a pattern. "
-            "Rename it, or give a link to it."
-        )
-    values = _read_config(config_file)
-    require_usual_weights(config_file, values.get("transformers_weights"))
-    read_headers(model)
-    return values
-
-
-def _read_config(file: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{file} cannot be read ({reason}). Restore it from the model.") from None
-    architectures = values.get("architectures") if isinstance(values, dict) else None
-    if not (isinstance(architectures, list) and architectures and all(isinstance(one, str) for one in architectures)):
-        raise ValueError(f"{file} names no architecture. Restore it from the model.")
-    if not isinstance(values.get("auto_map") or {}, dict):
-        raise ValueError(f"{file} has an auto_map that is no table of classes. Restore it from the model.")
-    if _is_deeper(values, _DEEPEST):
-        raise ValueError(f"{file} has values in values, more than {_DEEPEST} deep. Restore it from the model.")
-    return dict(values)
-
-
-def _is_deeper(value: Any, most: int) -> bool:
-    level = [value]
-    for _ in range(most):
-        level = [
-            inner
-            for one in level
-            if isinstance(one, (dict, list))
-            for inner in (one.values() if isinstance(one, dict) else one)
-        ]
-    return bool(level)
+        raise GlobCharactersError(model)
+    config = read_model_config(config_file)
+    require_usual_weights(config_file, config.get("transformers_weights"))
+    read_index(model)
+    return config
 
 
 def check_outside(path: Path, model: Path) -> None:
-    """Check that nothing is written into a model.
-
-    Args:
-        path: Where something is to be written; it need not exist.
-        model: Folder of the Hugging Face model.
-
-    Raises:
-        ValueError: If the path is in the model's folder, or is that.
-    """
+    """Raise `OutputInModelError` if an output path, which need not exist, is a model's directory or inside it."""
     if path.resolve().is_relative_to(model.resolve()):
-        raise ValueError(f"The output path {path} is inside the model's own folder {model}. Give another folder.")
+        raise OutputInModelError(path, model)
 
 
-def check_room(root: Path, model: Path) -> None:
-    """Check that a checkpoint of a model's folder has room at the root, and is not written into the model.
+def check_free_space(root: Path, model: Path) -> None:
+    """Check that there is space for a checkpoint of a model, and that it is not written into the model.
 
     Args:
-        root: Checkpoint root; it need not exist.
-        model: Folder of the Hugging Face model.
+        root: Checkpoint directory; it need not exist.
+        model: Directory of the Hugging Face model.
 
     Raises:
-        ValueError: If there are fewer bytes free than the model's files have, or if the root is in the model's folder.
+        FreeSpaceError: If there is less free space than the model's weight files take.
+        OutputInModelError: See `check_outside`.
     """
     check_outside(root, model)
-    files = {header.file for header in read_headers(model).values()}
+    files = {tensor.file for tensor in read_index(model).values()}
     needed = sum((model / file).stat().st_size for file in files)
-    free = shutil.disk_usage(nearest(root)).free
+    free = shutil.disk_usage(nearest_existing(root)).free
     if free < needed:
-        raise ValueError(
-            f"The output path {root} has {tqdm.format_sizeof(free, 'B')} free and the checkpoint needs "
-            f"{tqdm.format_sizeof(needed, 'B')}. Free some space or give a folder on another disk."
-        )
+        raise FreeSpaceError(root, tqdm.format_sizeof(free, "B"), tqdm.format_sizeof(needed, "B"))

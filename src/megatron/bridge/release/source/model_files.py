@@ -12,9 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The files of a Hugging Face model that are copied unchanged: those of its tokenizer, and those beside its weights.
+"""Copies files of a Hugging Face model: tokenizer, licenses, code.
 
-What transformers writes anew differs: its version 5 names classes that version 4 does not have, and leaves out files.
+They are copied, not saved again: transformers 5 writes class names that version 4 does not have, and leaves out files.
 
 Importing this module imports neither torch nor Megatron Core.
 """
@@ -23,8 +23,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from megatron.bridge.release.source.errors import NotModelFileError
 
-# The vocabularies have the names that the tokenizer classes of transformers give them (`vocab_files_names`).
+
+# Vocabularies: `vocab_files_names` of the tokenizer classes of transformers.
 TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"),
     *("*.spm", "*.tiktoken", "bpe.codes", "dict.txt", "merges.txt", "sentencepiece.bpe.model", "spiece.model"),
@@ -32,48 +34,37 @@ TOKENIZER_FILES = (
     *("vocab-*", "vocab.*"),
     *("chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja"),
 )
-# The licenses of most models must stay with them.
+# Most licenses require that a copy contains them.
 MODEL_FILES = (
     *("generation_config.json", "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"),
     *("*LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*"),
 )
-# Code runs only if the user trusts it, and then the tokenizer or the model needs it.
+# The Python code of the tokenizer and the model, which runs only with trust_remote_code.
 CODE_FILES = ("*.py",)
 
 
 def find_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
-    """Find the files of a model.
-
-    Args:
-        folder: The model's folder, or a snapshot in the cache of the Hugging Face Hub, which consists of symlinks.
-        patterns: Patterns of their paths in the folder, as of `Path.glob`.
-
-    Returns:
-        Their paths, sorted; folders of such a name are left out.
-
-    Raises:
-        ValueError: If one is not a file, such as a dangling symlink.
-    """
+    """Find the files of a model that match glob patterns, sorted. Raise `NotModelFileError` for a dangling symlink."""
     paths = sorted({path for pattern in patterns for path in folder.glob(pattern) if not path.is_dir()})
     for path in paths:
         if not path.is_file():
-            raise ValueError(f"{path} is a dangling symlink or not a regular file. Restore it from the model.")
+            raise NotModelFileError(path)
     return paths
 
 
 def copy_files(folder: Path, patterns: Sequence[str], target: Path) -> list[str]:
-    """Copy files of a model, the content of symlinks too.
+    """Copy the files of a model that match glob patterns, with the content of symlinks.
 
     Args:
-        folder: The model's folder.
-        patterns: Patterns of their paths in the folder.
-        target: Folder to write.
+        folder: Directory of the model.
+        patterns: Patterns of relative paths.
+        target: Directory to copy to.
 
     Returns:
-        Their paths in the folder.
+        Their relative paths.
 
     Raises:
-        ValueError: If one is not a file.
+        NotModelFileError: If one is a dangling symlink or not a regular file.
         OSError: If one cannot be read or written.
     """
     names = [path.relative_to(folder) for path in find_files(folder, patterns)]

@@ -12,177 +12,162 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Reads the tensors of safetensors files, whole or in parts, in a way that gives an error where a file changes meanwhile.
+"""Reads tensors from safetensors files, and notices if a file changes meanwhile.
 
-A mapped file that is truncated kills the process that reads it. The format is safetensors': the length of a header,
-eight bytes, little-endian; the header, in JSON; the tensors' bytes, at ``data_offsets`` from its end.
+Not mmap: truncating a mapped file raises SIGBUS in the process that reads it.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import torch
 
 from megatron.bridge.models.hf_pretrained.state import StateSource
-from megatron.bridge.release.source.meta_tensors import DTYPES, Names
-from megatron.bridge.release.source.safetensors_index import Header
+from megatron.bridge.release.source.dtypes import TORCH_DTYPES
+from megatron.bridge.release.source.errors import CorruptWeightsError, FileChangedError, GitLfsPointerError
+from megatron.bridge.release.source.safetensors_index import TensorInfo, parse_header
 
 
 @dataclass(frozen=True)
-class FileRange:
+class ByteRange:
     """A part of a file that must not change.
 
     Attributes:
         path: The file.
-        stamp: What the file system says of it: see `stamp`.
-        offset: Where the part begins, in bytes.
+        fingerprint: See `file_fingerprint`.
+        offset: Start of the part, in bytes.
         length: Its length, in bytes.
     """
 
     path: Path
-    stamp: tuple[int, ...]
+    fingerprint: tuple[int, ...]
     offset: int
     length: int
 
-    def cut(self, offset: int, length: int) -> "FileRange":
+    def cut(self, offset: int, length: int) -> "ByteRange":
         """Return a part of this part."""
         return replace(self, offset=self.offset + offset, length=length)
 
     def read(self) -> bytearray:
-        """Read it whole; see `chunks`."""
+        """Read all bytes; see `chunks`."""
         data = bytearray(self.length)
         for _ in self.chunks(memoryview(data)):
-            # One piece, as long as the buffer.
             pass
         return data
 
     def chunks(self, buffer: memoryview) -> Iterator[memoryview]:
-        """Read it piece by piece.
+        """Read chunk by chunk.
 
         Args:
-            buffer: Where to read it to; each piece overwrites the one before.
-
-        Yields:
-            The pieces, in order.
+            buffer: Buffer of one chunk, which each chunk overwrites.
 
         Raises:
             OSError: If the file cannot be read.
-            ValueError: If it has changed since its stamp was taken.
+            FileChangedError: If it has changed since its fingerprint was taken.
         """
         with self._opened() as descriptor:
-            for at in range(0, self.length, len(buffer) or 1):
-                piece = buffer[: min(len(buffer), self.length - at)]
+            for start in range(0, self.length, len(buffer) or 1):
+                chunk = buffer[: min(len(buffer), self.length - start)]
                 done = 0
-                while done < len(piece):
-                    count = os.preadv(descriptor, [piece[done:]], self.offset + at + done)
+                while done < len(chunk):
+                    count = os.preadv(descriptor, [chunk[done:]], self.offset + start + done)
                     if not count:
-                        raise _changed(self.path)
+                        raise FileChangedError(self.path)
                     done += count
-                yield piece
+                yield chunk
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
-        """Open it for a moment: of a thousand shards, not all need to be open at once."""
+        """Open the file for one read, to limit the number of open descriptors."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY)
             try:
-                if stamp(os.fstat(descriptor)) != self.stamp:
-                    raise _changed(self.path)
+                if file_fingerprint(os.fstat(descriptor)) != self.fingerprint:
+                    raise FileChangedError(self.path)
                 yield descriptor
             finally:
                 os.close(descriptor)
         except OSError as error:
+            # Errors of reads have no file name.
             error.filename = error.filename or str(self.path)
             raise
 
 
-def stamp(status: os.stat_result) -> tuple[int, ...]:
-    """Return what distinguishes a file from any other, and from itself before it was written to."""
+def file_fingerprint(status: os.stat_result) -> tuple[int, ...]:
+    """Return values that differ between two files, and between two states of one file."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-class HuggingFaceFiles(StateSource):
-    """The tensors of a model's folder, for several threads at a time.
+class SafetensorsReader(StateSource):
+    """The tensors of a model's directory. Several threads may use it.
 
-    Unlike `SafeTensorsStateSource`, it maps nothing, and what it has opened must stay as its headers were.
+    Args:
+        folder: The directory.
+        tensors: What `read_index` returned for it. The files must not change from then on.
     """
 
-    def __init__(self, folder: Path, headers: Mapping[str, Header]) -> None:
-        self._folder, self._headers, self._names = folder, headers, Names(headers)
-        self._stamps = {name: stamp(os.stat(folder / name)) for name in {header.file for header in headers.values()}}
-        self._places: dict[str, dict[str, tuple[int, int]]] = {}
+    def __init__(self, folder: Path, tensors: Mapping[str, TensorInfo]) -> None:
+        self._folder, self._tensors = folder, tensors
+        files = {tensor.file for tensor in tensors.values()}
+        self._fingerprints = {name: file_fingerprint(os.stat(folder / name)) for name in files}
+        self._unchecked = files
         self._lock = Lock()
 
-    def get_all_keys(self) -> list[str]:
-        """See StateSource."""
-        return self._names
+    def get_all_keys(self) -> Any:
+        # Not a list: StateDict searches it for each tensor.
+        return self._tensors.keys()
 
-    def place(self, name: str) -> FileRange:
-        """Return where the bytes of a tensor are.
-
-        Args:
-            name: Name of the tensor.
-
-        Returns:
-            The part of a file.
+    def place(self, name: str) -> ByteRange:
+        """Return the bytes of a tensor.
 
         Raises:
             OSError: If the file cannot be read.
-            ValueError: If it is not what its header was.
+            FileChangedError: If it has changed since the index was read.
         """
-        file = self._headers[name].file
+        tensor = self._tensors[name]
         with self._lock:
-            if file not in self._places:
-                self._places[file] = self._read_places(file)
-            begin, end = self._places[file][name]
-        return FileRange(self._folder / file, self._stamps[file], begin, end - begin)
+            if tensor.file in self._unchecked:
+                self._require_same_header(tensor.file)
+                self._unchecked.remove(tensor.file)
+        path = self._folder / tensor.file
+        return ByteRange(path, self._fingerprints[tensor.file], tensor.begin, tensor.end - tensor.begin)
 
     def load_tensors(self, keys: list[str]) -> dict[str, torch.Tensor]:
-        """See StateSource."""
         return {key: self._load(key) for key in keys}
 
     def require_unchanged(self) -> None:
-        """Require that the files are those that were read.
+        """Require that no file has changed since the reader was created.
 
         Raises:
-            OSError: If one is gone.
-            ValueError: If one has changed.
+            OSError: If one does not exist any more.
+            FileChangedError: If one has changed.
         """
-        for name, stamped in self._stamps.items():
-            if stamp(os.stat(self._folder / name)) != stamped:
-                raise _changed(self._folder / name)
+        for name, fingerprint in self._fingerprints.items():
+            if file_fingerprint(os.stat(self._folder / name)) != fingerprint:
+                raise FileChangedError(self._folder / name)
 
     def _load(self, name: str) -> torch.Tensor:
-        header, place = self._headers[name], self.place(name)
-        tensor = torch.empty(header.shape, dtype=DTYPES[header.dtype])
+        info, place = self._tensors[name], self.place(name)
+        tensor = torch.empty(info.shape, dtype=TORCH_DTYPES[info.dtype])
         if place.length:
             for _ in place.chunks(memoryview(tensor.flatten().view(torch.uint8).numpy())):
                 pass
         return tensor
 
-    def _read_places(self, file: str) -> dict[str, tuple[int, int]]:
+    def _require_same_header(self, file: str) -> None:
+        """Require that a file did not change between the reading of the index and its fingerprint."""
         path = self._folder / file
-        whole = FileRange(path, self._stamps[file], 0, self._stamps[file][2])
-        begin = 8 + int.from_bytes(whole.cut(0, 8).read(), "little")
-        try:
-            entries = json.loads(whole.cut(8, begin - 8).read())
-            found = {
-                name: Header(entry["dtype"], tuple(entry["shape"]), file)
-                for name, entry in entries.items()
-                if name != "__metadata__"
-            }
-        except (ValueError, KeyError, TypeError, AttributeError, MemoryError, OverflowError) as error:
-            raise _changed(path) from error
-        if found != {name: header for name, header in self._headers.items() if header.file == file}:
-            raise _changed(path)
-        offsets = {name: entries[name]["data_offsets"] for name in found}
-        return {name: (begin + first, begin + last) for name, (first, last) in offsets.items()}
-
-
-def _changed(path: Path) -> ValueError:
-    return ValueError(f"{path} has changed while it was read. Import the model again when nobody writes to it.")
+        with open(path, "rb") as opened:
+            try:
+                found = parse_header(opened, path)
+            except (CorruptWeightsError, GitLfsPointerError) as error:
+                raise FileChangedError(path) from error
+            fingerprint = file_fingerprint(os.fstat(opened.fileno()))
+        expected = {name: tensor for name, tensor in self._tensors.items() if tensor.file == file}
+        if found != expected or fingerprint != self._fingerprints[file]:
+            raise FileChangedError(path)

@@ -37,13 +37,13 @@ class Fields:
 
     Attributes:
         refused: What is not carried, a sentence or two each; a release can be made where there is none.
-        let_through: The same of fields that the caller lets through.
+        waived: The same of fields that the caller lets through.
         unknown: Fields that the table does not know, with their values, where these are not their class's defaults.
         proven: Whether the model's family is one of the table's.
     """
 
     refused: list[str] = field(default_factory=list)
-    let_through: list[str] = field(default_factory=list)
+    waived: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     proven: bool = True
 
@@ -81,7 +81,7 @@ def account_for_config(config: Any, allow: Sequence[str] = ()) -> Fields:
             if not _carries(rule, value, config):
                 text = f"{name} is {value!r}, and a release carries {rule.values}. {_instead(rule, value, config)}"
                 allowed = name in allow or (name.startswith(f"{_ROPE}.") and _ROPE in allow)
-                (fields.let_through if allowed else fields.refused).append(text)
+                (fields.waived if allowed else fields.refused).append(text)
         elif name not in defaults and name in _READ_BY_BRIDGE and value:
             fields.refused.append(f"{name} is {value!r}, which Megatron-Bridge reads, and transformers does not.")
         elif not is_computed(name):

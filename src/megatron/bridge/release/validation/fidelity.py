@@ -26,9 +26,9 @@ from transformers import PretrainedConfig
 
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
 from megatron.bridge.release.errors import OptionError, warn
-from megatron.bridge.release.source.meta_tensors import DTYPES, PLAIN
-from megatron.bridge.release.source.safetensors_index import Header, read_headers, require_matches
-from megatron.bridge.release.text import grouped
+from megatron.bridge.release.source.dtypes import FLOAT_DTYPES, TORCH_DTYPES
+from megatron.bridge.release.source.safetensors_index import TensorInfo, read_index, require_matches
+from megatron.bridge.release.text import summarize_names
 from megatron.bridge.release.validation.config import Fields, account_for_config
 from megatron.bridge.release.validation.tensors import Account, account_for_tensors
 from megatron.bridge.release.validation.tied_output import tied_problems
@@ -46,13 +46,13 @@ class Accounted:
     """A Hugging Face model that was checked and can be imported.
 
     Attributes:
-        let_through: Differences from it that the caller allowed, a sentence each.
+        waived: Differences from it that the caller allowed, a sentence each.
         headers: What its files say of each tensor; none of a config alone.
         account: How each tensor is converted.
     """
 
-    let_through: tuple[str, ...]
-    headers: Mapping[str, Header]
+    waived: tuple[str, ...]
+    headers: Mapping[str, TensorInfo]
     account: Account
 
 
@@ -116,8 +116,8 @@ def require_faithful(
         _warn_of_rounding(config, account, headers)
     if tokenizer_path is not None:
         check_tokenizer(tokenizer_path, tokenizer_kwargs or {}, config)
-    let_through = _warn_of_what_is_lost(name, config, fields, account)
-    _ACCOUNTED[bridge] = (*asked, config.to_dict()), Accounted(let_through, headers, account)
+    waived = _warn_of_what_is_lost(name, config, fields, account)
+    _ACCOUNTED[bridge] = (*asked, config.to_dict()), Accounted(waived, headers, account)
     return _ACCOUNTED[bridge][1]
 
 
@@ -133,21 +133,23 @@ def _require_lists(**keywords: Any) -> None:
 
 def _warn_of_what_is_lost(name: str, config: Any, fields: Fields, account: Account) -> tuple[str, ...]:
     """Warn of what the caller lets through and of what is not proven; return what is let through."""
-    let_through = []
-    if fields.let_through:
-        let_through.append(f"Megatron-LM computes another function than {name}: {' '.join(fields.let_through)}")
+    waived = []
+    if fields.waived:
+        waived.append(f"Megatron-LM computes another function than {name}: {' '.join(fields.waived)}")
     if account.left_out:
-        let_through.append(f"Tensors of {name} were left out: {grouped(account.left_out)}.")
-    for text in let_through:
+        waived.append(f"Tensors of {name} were left out: {summarize_names(account.left_out)}.")
+    for text in waived:
         warn(text)
     if fields.unknown:
         warn(f"Unknown fields of the config of {name}, which the release may not support: {', '.join(fields.unknown)}")
     if not fields.proven:
         warn(f"No logit check covers the config of {name}: {config.model_type} is not a tested family.")
-    return tuple(let_through)
+    return tuple(waived)
 
 
-def _account(bridge: Any, name: str, headers: Mapping[str, Header], allow_unused_tensors: Sequence[str]) -> Account:
+def _account(
+    bridge: Any, name: str, headers: Mapping[str, TensorInfo], allow_unused_tensors: Sequence[str]
+) -> Account:
     """Account for the tensors of a model with weights, or refuse it."""
     source = bridge.hf_pretrained.state.source
     settle_dtype(bridge.hf_pretrained, headers)
@@ -161,16 +163,16 @@ def _account(bridge: Any, name: str, headers: Mapping[str, Header], allow_unused
     return account
 
 
-def _headers(source: Any) -> dict[str, Header]:
+def _headers(source: Any) -> dict[str, TensorInfo]:
     if isinstance(source, SafeTensorsStateSource):
-        return read_headers(source.path)
+        return read_index(source.path)
     # A model in memory.
-    words = {dtype: word for word, dtype in DTYPES.items()}
+    words = {dtype: word for word, dtype in TORCH_DTYPES.items()}
     tensors = source.load_tensors(source.get_all_keys())
-    return {name: Header(words[tensor.dtype], tuple(tensor.shape), "memory") for name, tensor in tensors.items()}
+    return {name: TensorInfo(words[tensor.dtype], tuple(tensor.shape), "memory") for name, tensor in tensors.items()}
 
 
-def settle_dtype(hf_pretrained: Any, headers: Mapping[str, Header]) -> None:
+def settle_dtype(hf_pretrained: Any, headers: Mapping[str, TensorInfo]) -> None:
     """Set the dtype of the config, and of those in it, to the one asked for, else its own, else that of most weights."""
     config = hf_pretrained.config
     asked = getattr(hf_pretrained, "torch_dtype", None)
@@ -187,7 +189,7 @@ def settle_dtype(hf_pretrained: Any, headers: Mapping[str, Header]) -> None:
     if config.dtype is None:
         sizes: Counter[torch.dtype] = Counter()
         for header in headers.values():
-            if (dtype := DTYPES.get(header.dtype)) in PLAIN:
+            if (dtype := TORCH_DTYPES.get(header.dtype)) in FLOAT_DTYPES:
                 sizes[dtype] += torch.Size(header.shape).numel()
         if sizes:
             (most, _), *_ = sizes.most_common(1)
@@ -209,7 +211,7 @@ def _set_dtype(config: Any, dtype: torch.dtype) -> None:
             _set_dtype(inner, dtype)
 
 
-def _warn_of_rounding(config: Any, account: Account, headers: Mapping[str, Header]) -> None:
+def _warn_of_rounding(config: Any, account: Account, headers: Mapping[str, TensorInfo]) -> None:
     wider = {
         torch.float32: ("F64",),
         torch.bfloat16: ("F64", "F32", "F16"),
@@ -218,7 +220,7 @@ def _warn_of_rounding(config: Any, account: Account, headers: Mapping[str, Heade
     counts = Counter(headers[name].dtype for name in account.used if headers[name].dtype in wider)
     if counts:
         counted = " and ".join(
-            f"{count} of {len(account.used)} tensors are {DTYPES[dtype]}" for dtype, count in counts.items()
+            f"{count} of {len(account.used)} tensors are {TORCH_DTYPES[dtype]}" for dtype, count in counts.items()
         )
         text = f"{counted}: cast to {config.dtype}, the dtype of the release.".replace("torch.", "")
         warn(text)

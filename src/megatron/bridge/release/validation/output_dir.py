@@ -22,10 +22,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from megatron.bridge.release.checkpoint_dir import nearest
+from megatron.bridge.release.checkpoint_dir import nearest_existing
 from megatron.bridge.release.errors import CorruptFileError, OptionError, command_line
 from megatron.bridge.release.layout import RELEASE, TRAIN_STATE_TRACKER, parse_tracker
-from megatron.bridge.release.provenance import read_source
+from megatron.bridge.release.source.provenance import read_source
 
 
 # As long as a path within a release may be.
@@ -95,7 +95,7 @@ def check_root(megatron_path: str | Path) -> None:
         raise ValueError(
             f"The output path {root} goes through {absent[0]}, which is no folder. Leave out what '..' undoes."
         )
-    existing = nearest(root)
+    existing = nearest_existing(root)
     if not existing.is_dir():
         raise ValueError(f"The output path {root} cannot be made: {existing} is a file. Give a folder.")
     if os.access(existing, os.W_OK | os.X_OK):
@@ -154,4 +154,4 @@ def _source_model(root: Path) -> str:
         source = read_source(root / RELEASE)
     except CorruptFileError:
         return ""
-    return f" imported from {source.made_of}" if source is not None else ""
+    return f" imported from {source.model}" if source is not None else ""

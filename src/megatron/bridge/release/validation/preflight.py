@@ -25,9 +25,9 @@ from megatron.core._rank_utils import safe_get_rank
 
 from megatron.bridge.release.errors import OptionError
 from megatron.bridge.release.layout import DTYPES
-from megatron.bridge.release.source.hub import why_not_on_the_hub
-from megatron.bridge.release.source.model_dir import check_room, look_at_model
-from megatron.bridge.release.source_model import SourceModel
+from megatron.bridge.release.source.hub import find_hub_problem
+from megatron.bridge.release.source.model_dir import check_free_space, inspect_model
+from megatron.bridge.release.source.provenance import SourceModel
 from megatron.bridge.training.utils.all_ranks import on_rank_0, together
 
 
@@ -92,7 +92,7 @@ def check_import(
 
     def check() -> SourceModel:
         model = check_model(hf_model_id, keywords)
-        check_room(Path(megatron_path), model.folder)
+        check_free_space(Path(megatron_path), model.folder)
         return model
 
     model = on_rank_0(check)
@@ -101,9 +101,9 @@ def check_import(
         seen |= {"revision": model.commit, "force_download": False}
         # A node may have a cache of its own. Its other ranks find there what the first one downloads.
         first = int(os.environ.get("LOCAL_RANK", "0")) == 0 and safe_get_rank() != 0
-        together(lambda: look_at_model(hf_model_id, seen) if first else None)
+        together(lambda: inspect_model(hf_model_id, seen) if first else None)
         seen["local_files_only"] = True
-    folder = together(lambda: look_at_model(hf_model_id, seen)[0].folder if safe_get_rank() else model.folder)
+    folder = together(lambda: inspect_model(hf_model_id, seen)[0].folder if safe_get_rank() else model.folder)
     return replace(model, folder=folder)
 
 
@@ -125,9 +125,9 @@ def check_model(hf_model_id: str | Path, keywords: Mapping[str, Any] = MappingPr
         The model.
 
     Raises:
-        ValueError: As `look_at_model`, or if the architecture is not supported.
+        ValueError: As `inspect_model`, or if the architecture is not supported.
     """
-    model, config = look_at_model(hf_model_id, keywords)
+    model, config = inspect_model(hf_model_id, keywords)
     _check_architecture(model.folder, config, keywords)
     return model
 
@@ -188,7 +188,7 @@ def _check_config_code(model: Path, code: str, native: bool, keywords: Mapping[s
         return
     repository, elsewhere, name = code.rpartition("--")
     asked = {**keywords, "revision": keywords.get("code_revision")}
-    if elsewhere and (reason := why_not_on_the_hub(repository, f"{name.split('.')[0]}.py", asked)):
+    if elsewhere and (reason := find_hub_problem(repository, f"{name.split('.')[0]}.py", asked)):
         raise ValueError(
             f"The config of {model} requires Python code of {repository}, which cannot be downloaded "
             f"({reason}). Copy the code next to config.json, and remove '{repository}--' from the auto_map."

@@ -20,8 +20,8 @@ from typing import Any
 
 from transformers.quantizers.auto import AutoHfQuantizer
 
-from megatron.bridge.release.source.meta_tensors import DTYPES, PLAIN
-from megatron.bridge.release.source.safetensors_index import Header
+from megatron.bridge.release.source.dtypes import FLOAT_DTYPES, TORCH_DTYPES
+from megatron.bridge.release.source.safetensors_index import TensorInfo
 
 
 _LAYER = re.compile(r"(?:^|\.)layers\.(0|[1-9][0-9]{0,17})\.")
@@ -52,7 +52,7 @@ def quantization_method(config: Any) -> str | None:
     return str(getattr(method, "value", method))
 
 
-def plain_under_quantization(config: Any, headers: Iterable[Header]) -> str:
+def plain_under_quantization(config: Any, headers: Iterable[TensorInfo]) -> str:
     """Explain that a config names quantized weights and the files hold none, which transformers would not load.
 
     Args:
@@ -63,7 +63,7 @@ def plain_under_quantization(config: Any, headers: Iterable[Header]) -> str:
         A sentence or two, with what to do; empty where there is nothing to say.
     """
     quantization = getattr(config, "quantization_config", None)
-    if quantization is None or any(DTYPES.get(header.dtype) not in PLAIN for header in headers):
+    if quantization is None or any(TORCH_DTYPES.get(header.dtype) not in FLOAT_DTYPES for header in headers):
         return ""
     try:
         if not AutoHfQuantizer.supports_quant_method(quantization):  # type: ignore[no-untyped-call,unused-ignore]
@@ -78,7 +78,9 @@ def plain_under_quantization(config: Any, headers: Iterable[Header]) -> str:
     )
 
 
-def cause_of_missing(missing: Sequence[str], unused: Sequence[str], headers: Mapping[str, Header], config: Any) -> str:
+def cause_of_missing(
+    missing: Sequence[str], unused: Sequence[str], headers: Mapping[str, TensorInfo], config: Any
+) -> str:
     """Explain why tensors may be missing.
 
     Args:
@@ -111,7 +113,9 @@ def cause_of_missing(missing: Sequence[str], unused: Sequence[str], headers: Map
     return "A file may be missing, or config.json may belong to a different model. Download the model again."
 
 
-def cause_of_unused(unused: Sequence[str], missing: Sequence[str], headers: Mapping[str, Header], config: Any) -> str:
+def cause_of_unused(
+    unused: Sequence[str], missing: Sequence[str], headers: Mapping[str, TensorInfo], config: Any
+) -> str:
     """Explain why tensors may be unused.
 
     Args:
@@ -141,7 +145,7 @@ def cause_of_unused(unused: Sequence[str], missing: Sequence[str], headers: Mapp
 
 
 def cause_of_shapes(
-    names: Sequence[str], expected: Mapping[str, tuple[int, ...]], headers: Mapping[str, Header], config: Any
+    names: Sequence[str], expected: Mapping[str, tuple[int, ...]], headers: Mapping[str, TensorInfo], config: Any
 ) -> str:
     """Explain why tensors may have other shapes than the config implies.
 

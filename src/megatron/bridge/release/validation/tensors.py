@@ -36,9 +36,10 @@ from megatron.core.utils import unwrap_model
 from megatron.bridge.models.conversion.param_mapping import GatedMLPMapping
 from megatron.bridge.models.conversion.utils import persistent_buffers
 from megatron.bridge.models.hf_pretrained.state import StateDict
-from megatron.bridge.release.source.meta_tensors import DTYPES, PLAIN, MetaSource
-from megatron.bridge.release.source.safetensors_index import Header
-from megatron.bridge.release.text import grouped
+from megatron.bridge.release.source.dtypes import FLOAT_DTYPES, TORCH_DTYPES
+from megatron.bridge.release.source.meta_tensors import MetaTensorSource
+from megatron.bridge.release.source.safetensors_index import TensorInfo
+from megatron.bridge.release.text import summarize_names
 from megatron.bridge.release.validation.meta_model import build_on_meta
 from megatron.bridge.release.validation.tensor_hints import (
     cause_of_missing,
@@ -88,7 +89,7 @@ class Account:
     left_out: list[str] = field(default_factory=list)
 
 
-def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused: Sequence[str] = ()) -> Account:
+def account_for_tensors(bridge: Any, headers: Mapping[str, TensorInfo], allow_unused: Sequence[str] = ()) -> Account:
     """Account for the tensors of a Hugging Face model.
 
     Works in any process, whatever its process groups: what it builds is for one rank, and has no memory of its own.
@@ -128,7 +129,7 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
     account.unused = unused = [name for name in unused if name not in left_out]
     if unmapped:
         account.problems.append(
-            f"Megatron-Bridge maps no tensor to Megatron's parameters {grouped(unmapped)}, which the config requires."
+            f"Megatron-Bridge maps no tensor to Megatron's parameters {summarize_names(unmapped)}, which the config requires."
             + (
                 ""
                 if has_transformer_engine()
@@ -139,11 +140,11 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
         account.problems.append(quantized)
     if missing:
         account.problems.append(
-            f"Missing tensors: {grouped(missing)}. {cause_of_missing(missing, unused, headers, config)}"
+            f"Missing tensors: {summarize_names(missing)}. {cause_of_missing(missing, unused, headers, config)}"
         )
     if unused:
         cause = cause_of_unused(unused, missing, headers, config)
-        account.problems.append(f"Unexpected tensors: {grouped(unused)}. {cause}".rstrip())
+        account.problems.append(f"Unexpected tensors: {summarize_names(unused)}. {cause}".rstrip())
     return account
 
 
@@ -218,7 +219,7 @@ def group_of(mapping: Any) -> str:
     return str(mapping.hf_param) if getattr(mapping, "is_grouped_export", False) else ""
 
 
-def _tied_names(model_bridge: Any, provider: Any, headers: Mapping[str, Header]) -> dict[str, str]:
+def _tied_names(model_bridge: Any, provider: Any, headers: Mapping[str, TensorInfo]) -> dict[str, str]:
     """Return the output layer's tensor, where the embedding stands for it and the files hold both."""
     if not model_bridge._share_embeddings_and_output_weights(provider):
         return {}
@@ -253,9 +254,9 @@ def is_ignored(name: str, config: Any) -> bool:
 class _Conversions:
     """Runs the conversions of a model's parameters on headers."""
 
-    def __init__(self, model_bridge: Any, headers: Mapping[str, Header], account: Account) -> None:
+    def __init__(self, model_bridge: Any, headers: Mapping[str, TensorInfo], account: Account) -> None:
         self._bridge, self._headers, self._account = model_bridge, headers, account
-        self._source = MetaSource(headers)
+        self._source = MetaTensorSource(headers)
         self._state = StateDict(self._source)
         self._misshapen: dict[str, list[str]] = {}
         self._expected: dict[str, tuple[int, ...]] = {}
@@ -264,10 +265,10 @@ class _Conversions:
 
     def check(self, tasks: list[Any], wanted: set[str]) -> None:
         """Run them; add what is read, and what is wrong, to the account."""
-        unreadable = sorted(name for name in wanted if self._headers[name].dtype not in DTYPES)
+        unreadable = sorted(name for name in wanted if self._headers[name].dtype not in TORCH_DTYPES)
         if unreadable:
             kinds = ", ".join(sorted({self._headers[name].dtype for name in unreadable}))
-            self._account.problems.append(f"Unsupported dtype ({kinds}): {grouped(unreadable)}.")
+            self._account.problems.append(f"Unsupported dtype ({kinds}): {summarize_names(unreadable)}.")
             self._account.used.update(wanted)
             return
         for task in tasks:
@@ -275,7 +276,7 @@ class _Conversions:
                 self._check_task(task)
         problems = self._account.problems
         if self._misshapen:
-            mismatches = "; ".join(f"{grouped(names)} {what}" for what, names in self._misshapen.items())
+            mismatches = "; ".join(f"{summarize_names(names)} {what}" for what, names in self._misshapen.items())
             misshapen = [name for names in self._misshapen.values() for name in names]
             cause = cause_of_shapes(misshapen, self._expected, self._headers, self._bridge.hf_config)
             problems.append(f"Shape mismatch: {mismatches}. {cause}")
@@ -283,7 +284,7 @@ class _Conversions:
             method = quantization_method(self._bridge.hf_config)
             problems.append(
                 f"Quantized{f' ({method})' if method else ''} in a way that Megatron-Bridge does not undo for this model: "
-                f"{grouped(self._raw)}. Import the model's unquantized weights."
+                f"{summarize_names(self._raw)}. Import the model's unquantized weights."
             )
 
     def _check_task(self, task: Any) -> None:
@@ -316,9 +317,10 @@ class _Conversions:
             self._account.reads.update(read)
         self._groups.update([group] if group else [])
         if any(not self._is_dequantized(name, read) for name in read) or any(
-            weight.dtype not in PLAIN for weight in (weights.values() if isinstance(weights, dict) else [weights])
+            weight.dtype not in FLOAT_DTYPES
+            for weight in (weights.values() if isinstance(weights, dict) else [weights])
         ):
-            self._raw.extend(name for name in read if DTYPES[self._headers[name].dtype] not in PLAIN)
+            self._raw.extend(name for name in read if TORCH_DTYPES[self._headers[name].dtype] not in FLOAT_DTYPES)
         elif converted.shape != task.param_weight.shape:
             what = f"make {list(converted.shape)}, {task.param_name} is {list(task.param_weight.shape)}"
             self._misshapen.setdefault(what, []).extend(names)
@@ -342,7 +344,11 @@ class _Conversions:
         other = False
         for name, tensor in exported.items():
             header = self._headers.get(name)
-            if header is not None and DTYPES[header.dtype] in PLAIN and header.shape != tuple(tensor.shape):
+            if (
+                header is not None
+                and TORCH_DTYPES[header.dtype] in FLOAT_DTYPES
+                and header.shape != tuple(tensor.shape)
+            ):
                 what = f"is {list(header.shape)}, config.json implies {list(tensor.shape)}"
                 self._misshapen.setdefault(what, []).append(name)
                 self._expected[name] = tuple(tensor.shape)
@@ -352,7 +358,7 @@ class _Conversions:
     def _is_dequantized(self, name: str, read: list[str]) -> bool:
         """Return whether a tensor is plain, or was read together with the scales that it needs."""
         header = self._headers[name]
-        if DTYPES[header.dtype] in PLAIN or "scale" in name:
+        if TORCH_DTYPES[header.dtype] in FLOAT_DTYPES or "scale" in name:
             return True
         module = name.rpartition(".")[0]
         scales = [other for other in read if other.startswith(f"{module}.") and "scale" in other]

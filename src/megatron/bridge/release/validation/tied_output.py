@@ -22,15 +22,15 @@ import torch
 from safetensors import safe_open
 
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
-from megatron.bridge.release.source.meta_tensors import DTYPES, PLAIN
-from megatron.bridge.release.source.safetensors_index import Header
+from megatron.bridge.release.source.dtypes import FLOAT_DTYPES, TORCH_DTYPES
+from megatron.bridge.release.source.safetensors_index import TensorInfo
 from megatron.bridge.release.validation.tensors import Account
 
 
 _ROWS = 4096
 
 
-def tied_problems(source: Any, account: Account, headers: Mapping[str, Header]) -> list[str]:
+def tied_problems(source: Any, account: Account, headers: Mapping[str, TensorInfo]) -> list[str]:
     """Compare what the files hold of a tied output layer with the embedding, byte by byte, in the wider dtype.
 
     Args:
@@ -59,7 +59,7 @@ def tied_problems(source: Any, account: Account, headers: Mapping[str, Header]) 
     return problems
 
 
-def _equal_rows(folder: Path, headers: Mapping[str, Header], one: str, other: str) -> bool:
+def _equal_rows(folder: Path, headers: Mapping[str, TensorInfo], one: str, other: str) -> bool:
     with (
         safe_open(folder / headers[one].file, framework="pt") as first,
         safe_open(folder / headers[other].file, framework="pt") as second,
@@ -73,8 +73,8 @@ def _equal_rows(folder: Path, headers: Mapping[str, Header], one: str, other: st
     return True
 
 
-def _are_plain(*headers: Header) -> bool:
-    return all(DTYPES.get(header.dtype) in PLAIN for header in headers)
+def _are_plain(*headers: TensorInfo) -> bool:
+    return all(TORCH_DTYPES.get(header.dtype) in FLOAT_DTYPES for header in headers)
 
 
 def _are_equal(one: torch.Tensor, other: torch.Tensor) -> bool:

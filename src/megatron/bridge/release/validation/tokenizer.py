@@ -24,7 +24,7 @@ from transformers import AutoTokenizer, TokenizersBackend
 from transformers.utils.hub import cached_file
 
 from megatron.bridge.release.errors import warn
-from megatron.bridge.release.source.hub import PLACE
+from megatron.bridge.release.source.hub import TOKENIZER_KEYWORDS
 
 
 # Where the normalizers and pre-tokenizers of families differ.
@@ -105,7 +105,9 @@ def check_tokenizer(path: str | Path, keywords: Mapping[str, Any], config: Any) 
 def _written(path: str | Path, keywords: Mapping[str, Any]) -> Path | None:
     """Find the model's tokenizer.json, as transformers does; None where it has none."""
     try:
-        file = cached_file(path, "tokenizer.json", **{name: keywords[name] for name in PLACE & keywords.keys()})
+        file = cached_file(
+            path, "tokenizer.json", **{name: keywords[name] for name in TOKENIZER_KEYWORDS & keywords.keys()}
+        )
     except OSError:
         return None
     return Path(file) if file is not None else None

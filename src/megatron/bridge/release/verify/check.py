@@ -16,8 +16,8 @@
 
 from pathlib import Path
 
-from megatron.bridge.release.checkpoint_dir import Root, read_root
-from megatron.bridge.release.layout import RELEASE, TRACKER, parse_tracker
+from megatron.bridge.release.checkpoint_dir import CheckpointDir, read_checkpoint_dir
+from megatron.bridge.release.layout import TRACKER, tracked_directory
 from megatron.bridge.release.verify.findings import (
     ActiveWriter,
     FailedStep,
@@ -43,7 +43,7 @@ def check(path: Path, release: Path | None = None) -> Report:
     """
     report = Report(path)
     try:
-        root = read_root(path)
+        root = read_checkpoint_dir(path)
         report.tracker = root.tracker
         report.folder = _choose_folder(report, root)
         if report.folder is not None:
@@ -53,14 +53,14 @@ def check(path: Path, release: Path | None = None) -> Report:
     return report
 
 
-def check_folder(root: Root, name: str, release: Path | None = None) -> Report:
+def check_folder(root: CheckpointDir, name: str, release: Path | None = None) -> Report:
     """Check the checkpoint of a name, whatever the tracker contains. Raise OSError if it cannot be read."""
     report = Report(root.path, tracker=root.tracker, folder=name)
     check_files(report, root, release)
     return report
 
 
-def _choose_folder(report: Report, root: Root) -> str | None:
+def _choose_folder(report: Report, root: CheckpointDir) -> str | None:
     """Return the name of the checkpoint to check, and report the problems of the checkpoint directory."""
     for name in root.checkpoints:
         if "/" in name:
@@ -68,19 +68,18 @@ def _choose_folder(report: Report, root: Root) -> str | None:
     if root.replaced is not None:
         report.add_problem(InterruptedOverwrite(root.path, root.replaced))
         return None
-    if root.writer is not None:
-        report.notes.append(ActiveWriter(root.writer))
+    if root.lock_owner is not None:
+        report.notes.append(ActiveWriter(root.lock_owner))
     elif root.leftovers:
         report.notes.append(Leftovers(root.leftovers))
     if root.tracker is None:
         report.add_problem(MissingTracker(root.path, root.checkpoints))
         return root.checkpoints[-1] if root.checkpoints else None
     try:
-        iteration, release = parse_tracker(root.tracker, str(root.path / TRACKER))
+        name = tracked_directory(root.tracker, str(root.path / TRACKER))
     except ValueError as error:
         report.add_problem(InvalidTracker(root.path, error, root.checkpoints))
         return root.checkpoints[-1] if len(root.checkpoints) == 1 else None
-    name = RELEASE if release else f"iter_{iteration:07d}"
     if name in root.checkpoints or name in root.empty:
         return name
     report.add_problem(MissingCheckpoint(root.path, name, root.checkpoints))

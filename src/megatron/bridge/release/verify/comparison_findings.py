@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from megatron.bridge.release.errors import OptionFormat
-from megatron.bridge.release.text import grouped
+from megatron.bridge.release.text import summarize_names
 from megatron.bridge.release.verify.findings import Finding
 
 
@@ -97,7 +97,7 @@ class DifferentTensors(Finding):
     hf_model: str
 
     def text(self, option: OptionFormat) -> str:
-        return f"{len(self.names)} of {self.total} tensors differ from {self.hf_model}: {grouped(self.names)}."
+        return f"{len(self.names)} of {self.total} tensors differ from {self.hf_model}: {summarize_names(self.names)}."
 
 
 @dataclass(eq=False)
@@ -108,7 +108,7 @@ class UnmatchedParameters(Finding):
     hf_model: str
 
     def text(self, option: OptionFormat) -> str:
-        return f"Parameters of the checkpoint without a tensor in {self.hf_model}: {grouped(self.names)}."
+        return f"Parameters of the checkpoint without a tensor in {self.hf_model}: {summarize_names(self.names)}."
 
 
 @dataclass(eq=False)
@@ -125,7 +125,9 @@ class UnmatchedTensors(Finding):
 
     def text(self, option: OptionFormat) -> str:
         waived = f" The import may have skipped them ({option('allow_unused_tensors')})." if self.may_be_waived else ""
-        return f"Tensors of {self.hf_model} that the checkpoint does not contain: {grouped(self.names)}.{waived}"
+        return (
+            f"Tensors of {self.hf_model} that the checkpoint does not contain: {summarize_names(self.names)}.{waived}"
+        )
 
 
 @dataclass(eq=False)

@@ -23,7 +23,7 @@ from typing import Any, Literal
 from megatron.bridge.release.errors import Message, OptionFormat, ReleaseError, command_line, join_sentences
 from megatron.bridge.release.layout import COMMON_STATE, FLAGS_FILE, TRACKER
 from megatron.bridge.release.megatron_args.comparison import describe_differences
-from megatron.bridge.release.text import first_names, grouped
+from megatron.bridge.release.text import list_first, summarize_names
 
 
 class ArgsProblem(Message):
@@ -37,7 +37,7 @@ class MissingArgs(ArgsProblem):
     names: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        return f"args that Megatron-LM needs are missing: {first_names(self.names)}"
+        return f"args that Megatron-LM needs are missing: {list_first(self.names)}"
 
 
 @dataclass
@@ -294,7 +294,7 @@ class ModelTensorsError(ReleaseError):
 
     def text(self, option: OptionFormat) -> str:
         problem = "Missing tensors" if self.kind == "missing" else "Shape mismatch with config.json"
-        return f"{problem} in {self.hf_model}: {first_names(self.names)}. Pass the source model of the release."
+        return f"{problem} in {self.hf_model}: {list_first(self.names)}. Pass the source model of the release."
 
 
 @dataclass(eq=False)
@@ -316,7 +316,7 @@ class MissingParametersError(ReleaseError):
 
     def text(self, option: OptionFormat) -> str:
         return (
-            f"Different architecture: {self.folder} does not contain the parameters {grouped(self.names)}. Pass the "
+            f"Different architecture: {self.folder} does not contain the parameters {summarize_names(self.names)}. Pass the "
             "source model."
         )
 

@@ -26,7 +26,7 @@ from megatron.bridge.release.errors import Message, OptionFormat, command_line, 
 from megatron.bridge.release.layout import INTEGRITY_FILE, RELEASE, TRACKER, TRAIN_STATE
 from megatron.bridge.release.megatron_args.comparison import describe_differences
 from megatron.bridge.release.rope_factor import BUILT_IN_ROPE_SCALING_FACTOR, ENTRY_POINT
-from megatron.bridge.release.text import first_names
+from megatron.bridge.release.text import list_first
 from megatron.bridge.release.verify.errors import ArgsProblem
 
 
@@ -159,7 +159,7 @@ class SpecialFiles(Finding):
 
     def text(self, option: OptionFormat) -> str:
         return (
-            f"Symlinks or special files in {self.folder}: {first_names(self.names)}. Replace them with regular files."
+            f"Symlinks or special files in {self.folder}: {list_first(self.names)}. Replace them with regular files."
         )
 
 
@@ -302,7 +302,7 @@ class UnlistedFiles(Finding):
     names: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        return f"Files of {self.folder} that {INTEGRITY_FILE} does not list: {first_names(self.names)}."
+        return f"Files of {self.folder} that {INTEGRITY_FILE} does not list: {list_first(self.names)}."
 
 
 @dataclass(eq=False)

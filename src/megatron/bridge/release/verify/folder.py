@@ -22,8 +22,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from megatron.bridge.release.checkpoint_dir import Root
-from megatron.bridge.release.errors import CorruptFileError, one_line
+from megatron.bridge.release.checkpoint_dir import CheckpointDir, read_run_config
+from megatron.bridge.release.errors import CorruptFileError, MissingReleaseError, one_line, shell_option
 from megatron.bridge.release.layout import (
     ADDED_FILES,
     COMMON_STATE,
@@ -41,10 +41,8 @@ from megatron.bridge.release.layout import (
     UPSTREAM_FILES,
 )
 from megatron.bridge.release.manifest import digests, files_of, read_manifest
-from megatron.bridge.release.provenance import describe_run_config, read_source
-from megatron.bridge.release.release_location import name_release
 from megatron.bridge.release.rope_factor import is_factor_ignored
-from megatron.bridge.release.run_config import read_run_config
+from megatron.bridge.release.source.provenance import read_source, source_from_run_config
 from megatron.bridge.release.verify.args import describe_training, find_args_problem
 from megatron.bridge.release.verify.dcp_metadata import (
     Metadata,
@@ -79,7 +77,7 @@ from megatron.bridge.release.verify.report import BRIDGE, MEGATRON_LM, OLDER_MEG
 WRITTEN_BY_REPAIR = (COMMON_STATE, *ADDED_FILES)
 
 
-def check_files(report: Report, root: Root, release: Path | None = None) -> None:
+def check_files(report: Report, root: CheckpointDir, release: Path | None = None) -> None:
     """Check the checkpoint that a report names. Raise OSError if it cannot be read.
 
     Args:
@@ -269,12 +267,16 @@ def _describe_training(report: Report, args: dict[str, Any], metadata: Metadata 
     # Problems of the release are none of this checkpoint.
     with suppress(CorruptFileError):
         source = read_source(report.root / RELEASE)
-        report.source_model = None if source is None else source.made_of
+        report.source_model = None if source is None else source.model
     if _exists(report, RUN_CONFIG):
         _check_run_config(report)
         return
     if not (release / RUN_CONFIG).exists():
-        advice = f"{RELEASE}/ contains none." if release.is_dir() else name_release(report.root)
+        advice = (
+            f"{RELEASE}/ contains none."
+            if release.is_dir()
+            else MissingReleaseError(report.root, "checkpoint").text(shell_option)
+        )
         report.mark_unreadable(UnsupportedByReader(RUN_CONFIG, advice), BRIDGE)
     report.mark_unreadable(UnsupportedByReader(RUN_CONFIG, None), UPSTREAM)
 
@@ -312,7 +314,7 @@ def _check_run_config(report: Report) -> None:
         report.add_file_problem(RUN_CONFIG, "corrupt", error.reason, BRIDGE, UPSTREAM)
 
 
-def _check_release_files(report: Report, root: Root) -> None:
+def _check_release_files(report: Report, root: CheckpointDir) -> None:
     """Check the files that a release adds to an import."""
     if not _exists(report, FLAGS_FILE):
         report.add_file_problem(FLAGS_FILE, "missing", None, MEGATRON_LM, repairable=True)
@@ -327,8 +329,8 @@ def _check_release_files(report: Report, root: Root) -> None:
         report.add_file_problem(SOURCE_FILE, "corrupt", error.reason, repairable=True)
         return
     if source is not None:
-        report.source_model = source.made_of
-        report.notes += [WaivedLoss(text) for text in source.let_through]
+        report.source_model = source.model
+        report.notes += [WaivedLoss(text) for text in source.waived]
     else:
-        is_recorded = describe_run_config(report.path) is not None
+        is_recorded = source_from_run_config(report.path) is not None
         report.notes.append(UnknownSourceModel(report.path, root.path if is_recorded else None))

@@ -51,8 +51,8 @@ class HuggingFaceModel:
 
     def __init__(self, name: str, revision: str | None = None) -> None:
         # megatron.bridge takes many seconds to import.
-        from megatron.bridge.release.source.meta_tensors import DTYPES
-        from megatron.bridge.release.source.safetensors_index import read_headers
+        from megatron.bridge.release.source.dtypes import TORCH_DTYPES
+        from megatron.bridge.release.source.safetensors_index import read_index
         from megatron.bridge.release.validation.preflight import NeedsOwnCode, check_model
 
         self._name = name
@@ -60,9 +60,9 @@ class HuggingFaceModel:
             self._folder = check_model(name, {"revision": revision}).folder
         except NeedsOwnCode as error:
             raise NotComputableError("it needs trust_remote_code, which the logit check does not run") from error
-        headers = read_headers(self._folder)
+        headers = read_index(self._folder)
         self._shapes = {tensor: header.shape for tensor, header in headers.items()}
-        self._dtypes = {DTYPES.get(header.dtype) for header in headers.values()}
+        self._dtypes = {TORCH_DTYPES.get(header.dtype) for header in headers.values()}
         _check_index(self._folder)
         try:
             self.config: PretrainedConfig = AutoConfig.from_pretrained(self._folder, trust_remote_code=False)
@@ -153,7 +153,7 @@ class HuggingFaceModel:
 
 
 def _check_index(folder: Path) -> None:
-    """Require what transformers requires of an index, and `read_headers` does not."""
+    """Require what transformers requires of an index, and `read_index` does not."""
     from megatron.bridge.release.source.safetensors_index import INDEX, WEIGHTS
 
     index = folder / INDEX

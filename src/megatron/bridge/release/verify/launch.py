@@ -22,8 +22,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from megatron.bridge.release.checkpoint_dir import read_root
-from megatron.bridge.release.errors import CorruptFileError
+from megatron.bridge.release.checkpoint_dir import read_checkpoint_dir
+from megatron.bridge.release.errors import CorruptFileError, MissingReleaseError
 from megatron.bridge.release.layout import COMMON_STATE, INTEGRITY_FILE, RELEASE, TOKENIZER, TRACKER, parse_tracker
 from megatron.bridge.release.manifest import digests, read_manifest
 from megatron.bridge.release.megatron_args.comparison import (
@@ -34,7 +34,6 @@ from megatron.bridge.release.megatron_args.comparison import (
 from megatron.bridge.release.megatron_args.errors import ArgsError, UnknownRopeFactorError
 from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
 from megatron.bridge.release.megatron_args.table import MODEL_ARGUMENTS, tables_of
-from megatron.bridge.release.release_location import name_release
 from megatron.bridge.release.rope_factor import ENTRY_POINT, ENTRY_POINT_FLAG
 from megatron.bridge.release.verify.args import find_args_problem, trained_differences
 from megatron.bridge.release.verify.dcp_metadata import read_args
@@ -82,7 +81,7 @@ def find_launch(root: Path, release: Path) -> Launch:
     Raises:
         ReleaseError: If Megatron-LM cannot start from it.
     """
-    found = read_root(root)
+    found = read_checkpoint_dir(root)
     if found.tracker is None:
         raise NothingToLaunchError(root, None)
     iteration, is_release = parse_tracker(found.tracker, str(root / TRACKER))
@@ -112,7 +111,7 @@ def launch_flags(root: Path, folder: Path, release: Path) -> Launch:
     # Megatron-LM starts in its own directory.
     root, release = Path(os.path.abspath(root)), Path(os.path.abspath(release))
     if not release.is_dir() or not release.resolve().is_relative_to(release.parent.resolve()):
-        raise ValueError(name_release(root))
+        raise MissingReleaseError(root, "checkpoint")
     args = _read(release, None)
     differences: dict[str, tuple[Any, Any]] = {}
     if not folder.samefile(release):

@@ -31,10 +31,10 @@ import torch
 from transformers import PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
-from megatron.bridge.release.checkpoint_dir import read_root
+from megatron.bridge.release.checkpoint_dir import read_checkpoint_dir
 from megatron.bridge.release.errors import CorruptFileError, NotComputableError, is_out_of_memory, one_line
 from megatron.bridge.release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, parse_tracker
-from megatron.bridge.release.provenance import recorded_revision
+from megatron.bridge.release.source.provenance import recorded_revision
 from megatron.bridge.release.verify.args import NEEDED_ARGS
 from megatron.bridge.release.verify.available_memory import available_memory
 from megatron.bridge.release.verify.comparison_findings import CastWeights, LogitComparison, UntestedPositions
@@ -215,7 +215,7 @@ def _estimate_memory(hf: HuggingFaceModel, layers: int, positions: int) -> int:
 
 def _find_release(root: Path) -> Path:
     """Return the release that the tracker of a checkpoint directory names."""
-    tracker = read_root(root).tracker
+    tracker = read_checkpoint_dir(root).tracker
     if not tracker or not parse_tracker(tracker, str(root))[1] or not (root / RELEASE / FLAGS_FILE).is_file():
         raise NoReleaseError(root)
     return root / RELEASE

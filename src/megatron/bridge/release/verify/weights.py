@@ -29,8 +29,8 @@ from tqdm import tqdm
 
 from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
-from megatron.bridge.release.provenance import recorded_revision
-from megatron.bridge.release.source.safetensors_index import read_headers
+from megatron.bridge.release.source.provenance import recorded_revision
+from megatron.bridge.release.source.safetensors_index import read_index
 from megatron.bridge.release.validation.fidelity import settle_dtype
 from megatron.bridge.release.validation.meta_model import build_on_meta
 from megatron.bridge.release.validation.preflight import check_model
@@ -86,7 +86,7 @@ def compare(folder: Path, hf_model: str, revision: str | None = None) -> tuple[i
     bridge = AutoBridge.from_hf_pretrained(model_source.folder)
     source = bridge.hf_pretrained.state
     if isinstance(source.source, SafeTensorsStateSource):
-        settle_dtype(bridge.hf_pretrained, read_headers(source.source.path))
+        settle_dtype(bridge.hf_pretrained, read_index(source.source.path))
     provider = _make_provider(bridge, folder)
     unmatched = {name for name in source.keys() if not is_ignored(name, bridge.hf_pretrained.config)}
     problems: list[Finding] = []

@@ -28,8 +28,7 @@ from megatron.bridge.release.layout import FLAGS_FILE, INTEGRITY_FILE
 from megatron.bridge.release.manifest import read_manifest, write_manifest
 from megatron.bridge.release.megatron_args.args import unsupported_fields
 from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
-from megatron.bridge.release.provenance import describe, describe_run_config, write_source
-from megatron.bridge.release.source_model import SourceModel
+from megatron.bridge.release.source.provenance import SourceModel, describe_model, source_from_run_config, write_source
 from megatron.bridge.training.utils.all_ranks import on_rank_0
 from megatron.bridge.training.utils.checkpoint_utils import get_checkpoint_name
 
@@ -54,32 +53,30 @@ def warn_of_what_no_flag_gives(model: Any) -> str:
     return text
 
 
-def describe_release(
-    path: str | Path, let_through: Sequence[str] = (), source_model: SourceModel | None = None
-) -> None:
+def describe_release(path: str | Path, waived: Sequence[str] = (), source_model: SourceModel | None = None) -> None:
     """Add to a release the files that tell of it: flags, source and checksums, these last. Collective.
 
     On an object store (MultiStorageClient) there are none.
 
     Args:
         path: Checkpoint root that holds the release.
-        let_through: Differences from the source model that the user of the import allowed, a sentence each.
+        waived: Differences from the source model that the user of the import allowed, a sentence each.
         source_model: The model whose weights it contains, unchanged; None if the caller may have trained them.
     """
     if not MultiStorageClientFeature.is_enabled():
         folder = Path(get_checkpoint_name(str(path), 0, release=True))
-        on_rank_0(lambda: _describe(folder, let_through, source_model))
+        on_rank_0(lambda: _describe(folder, waived, source_model))
 
 
-def _describe(folder: Path, let_through: Sequence[str], source_model: SourceModel | None) -> None:
+def _describe(folder: Path, waived: Sequence[str], source_model: SourceModel | None) -> None:
     write_flags(_load_args(folder), folder)
     source = None
     if source_model is not None:
-        source = describe(source_model)
-    elif (named := describe_run_config(folder)) is not None:
-        source = replace(describe(named.made_of, named.revision), tensors_sha256=None)
+        source = describe_model(source_model)
+    elif (named := source_from_run_config(folder)) is not None:
+        source = replace(describe_model(named.model, named.revision), tensors_sha256=None)
     if source is not None:
-        write_source(replace(source, let_through=tuple(let_through)), folder)
+        write_source(replace(source, waived=tuple(waived)), folder)
     write_manifest(folder, read_manifest(folder) if (folder / INTEGRITY_FILE).is_file() else {})
 
 

@@ -33,7 +33,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable
 
-from megatron.bridge.release.checkpoint_dir import busy_message, find_writer, left_folders
+from megatron.bridge.release.checkpoint_dir import find_lock_owner, list_leftovers
+from megatron.bridge.release.errors import CheckpointDirBusyError
 from megatron.bridge.release.layout import LOCK, RELEASE, REPLACED_PREFIX, STAGING_PREFIX
 from megatron.bridge.release.manifest import files_of
 from megatron.bridge.release.validation.output_dir import check_root, refuse_checkpoint
@@ -241,8 +242,8 @@ class Publication:
         try:
             self._lock = self._lock_patiently(file)
         except BlockingIOError:
-            writer = find_writer(self._root) or "it has ended just now"
-            raise RuntimeError(busy_message(self._root, writer)) from None
+            writer = find_lock_owner(self._root) or "it has ended just now"
+            raise CheckpointDirBusyError(self._root, writer) from None
         except OSError as error:
             if error.errno not in _NOT_SUPPORTED:
                 raise
@@ -258,7 +259,7 @@ class Publication:
             self._filesystem.make_folder(staging / _FIRST)
 
     def _lock_patiently(self, file: Path) -> int:
-        """Lock a file; `find_writer`, which looks for a lock, has it for a moment itself."""
+        """Lock a file; `find_lock_owner`, which looks for a lock, has it for a moment itself."""
         deadline = time.monotonic() + _LOCK_SECONDS
         while True:
             try:
@@ -271,13 +272,13 @@ class Publication:
     def _recover(self) -> None:
         """Clear what processes left that died while they wrote into this root."""
         train_state, tracker = _trackers(self._root)
-        for replaced in left_folders(self._root, REPLACED_PREFIX):
+        for replaced in list_leftovers(self._root, REPLACED_PREFIX):
             if (replaced / RELEASE).exists() and not self._folder.exists():
                 # It died between the two renames of a filesystem that cannot exchange.
                 self._filesystem.rename(replaced / RELEASE, self._folder)
                 self._filesystem.sync(self._root)
             self._filesystem.remove(replaced)
-        for staging in left_folders(self._root, STAGING_PREFIX):
+        for staging in list_leftovers(self._root, STAGING_PREFIX):
             moved = (staging / tracker.name).exists() and not (staging / RELEASE).exists()
             if (staging / _FIRST).exists() and moved and not tracker.exists() and self._folder.exists():
                 # It died between the folder and the tracker, in a root that had neither: no reader has seen them.
@@ -369,7 +370,7 @@ def was_interrupted(root: Path) -> bool:
     Returns:
         Whether what is there is no checkpoint yet, which the next publication clears.
     """
-    return bool(left_folders(root, STAGING_PREFIX)) and not _trackers(root)[1].exists()
+    return bool(list_leftovers(root, STAGING_PREFIX)) and not _trackers(root)[1].exists()
 
 
 def _identity(folder: Path) -> int | None:

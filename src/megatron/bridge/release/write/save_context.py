@@ -21,7 +21,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from megatron.bridge.release.source_model import SourceModel
+from megatron.bridge.release.source.provenance import SourceModel
 from megatron.bridge.training.config import ConfigContainer
 
 

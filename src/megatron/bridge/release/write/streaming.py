@@ -39,8 +39,8 @@ from megatron.core.utils import unwrap_model
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
 from megatron.bridge.models.conversion.utils import get_module_and_param_from_name
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource, StateDict, StateSource
-from megatron.bridge.release.source.meta_tensors import DTYPES
-from megatron.bridge.release.source.safetensors_reader import FileRange, HuggingFaceFiles
+from megatron.bridge.release.source.dtypes import TORCH_DTYPES
+from megatron.bridge.release.source.safetensors_reader import ByteRange, SafetensorsReader
 from megatron.bridge.release.validation.fidelity import Accounted
 from megatron.bridge.release.validation.meta_model import build_on_meta, cpu_twin
 from megatron.bridge.release.validation.tensors import group_of, model_bridge_of, tensors_of
@@ -182,7 +182,7 @@ class StreamedWeights:
     def __init__(self, bridge: Any, accounted: Accounted, parameters: Sequence[_Parameter]) -> None:
         self._bridge, self._accounted, self._parameters = model_bridge_of(bridge), accounted, parameters
         self.folder = Path(bridge.hf_pretrained.state.source.path)
-        self.files = HuggingFaceFiles(self.folder, accounted.headers)
+        self.files = SafetensorsReader(self.folder, accounted.headers)
         self.read: Counter[str] = Counter()
         self._lock = Lock()
         self._by_storage: dict[int, _Parameter] = {}
@@ -234,7 +234,7 @@ class StreamedWeights:
         largest = max((parameter.weight for parameter in distinct), key=lambda weight: weight.nbytes)
         # A mapping converts in the source's dtype, which may be wider; what it makes is rounded then.
         headers = [self._accounted.headers[name] for name in names if name in self._accounted.headers]
-        width = max([largest.element_size(), *(DTYPES[header.dtype].itemsize for header in headers)])
+        width = max([largest.element_size(), *(TORCH_DTYPES[header.dtype].itemsize for header in headers)])
         return Unit(
             [entry for entry, _ in entries],
             _size(entries),
@@ -267,13 +267,13 @@ class StreamedWeights:
     def _bytes(self, name: str) -> int:
         return self.files.place(name).length if name in self._accounted.headers else 0
 
-    def _ranges(self, parameter: _Parameter) -> list[FileRange]:
+    def _ranges(self, parameter: _Parameter) -> list[ByteRange]:
         """Return the parts of the source's files that make a parameter, in order; none where it is converted."""
         names = self._accounted.account.copied.get(parameter.task.param_name, [])
-        dtypes = {parameter.dtype, *(DTYPES[self._accounted.headers[name].dtype] for name in names)}
+        dtypes = {parameter.dtype, *(TORCH_DTYPES[self._accounted.headers[name].dtype] for name in names)}
         return [self.files.place(name) for name in names] if dtypes == {parameter.weight.dtype} else []
 
-    def _cut(self, ranges: Sequence[FileRange], tensor: torch.Tensor) -> list[FileRange] | None:
+    def _cut(self, ranges: Sequence[ByteRange], tensor: torch.Tensor) -> list[ByteRange] | None:
         """Return the parts of files that make a view; None where its bytes are not contiguous."""
         if not tensor.is_contiguous():
             return None

@@ -24,7 +24,7 @@ from huggingface_hub import snapshot_download
 from megatron.core.msc_utils import MultiStorageClientFeature
 
 from megatron.bridge.release.layout import TOKENIZER
-from megatron.bridge.release.source.hub import PLACE
+from megatron.bridge.release.source.hub import TOKENIZER_KEYWORDS
 from megatron.bridge.release.source.model_files import CODE_FILES, TOKENIZER_FILES, copy_files
 from megatron.bridge.training.utils.all_ranks import on_rank_0
 
@@ -81,7 +81,7 @@ def local_folder(model: str | Path, keywords: Mapping[str, Any], patterns: Seque
     Raises:
         OSError: If the files of a model of the Hub cannot be downloaded.
     """
-    place = {name: keywords[name] for name in PLACE & keywords.keys()}
+    place = {name: keywords[name] for name in TOKENIZER_KEYWORDS & keywords.keys()}
     subfolder = place.pop("subfolder", "")
     folder = os.path.expanduser(model)
     if not os.path.isdir(folder):

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from megatron.bridge.release.source.safetensors_reader import FileRange
+from megatron.bridge.release.source.safetensors_reader import ByteRange
 
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class Content:
     """
 
     entry: Any
-    source: torch.Tensor | Sequence[FileRange]
+    source: torch.Tensor | Sequence[ByteRange]
 
     def chunks(self, buffer: memoryview) -> Iterator[memoryview]:
         """Return its bytes.

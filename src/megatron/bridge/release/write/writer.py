@@ -55,7 +55,7 @@ from torch.futures import Future
 from tqdm import tqdm
 
 from megatron.bridge.release.manifest import write_manifest
-from megatron.bridge.release.provenance import describe
+from megatron.bridge.release.source.provenance import describe_model
 from megatron.bridge.release.write.entry_file import EntryFile
 from megatron.bridge.release.write.streaming import StreamedWeights, weights_of
 from megatron.bridge.release.write.units import Content, Unit, share
@@ -166,11 +166,11 @@ def _require_one_source(weights: StreamedWeights) -> None:
     """Refuse ranks that read different models, each from its own disk perhaps."""
     if dist.get_world_size() == 1:
         return
-    sources = gather(together(lambda: describe(weights.folder)))
+    sources = gather(together(lambda: describe_model(weights.folder)))
     for rank, source in enumerate(sources):
         if (source.config_sha256, source.tensors_sha256) != (sources[0].config_sha256, sources[0].tensors_sha256):
             raise ValueError(
-                f"Rank {rank} reads another model than rank 0, from {source.made_of}. Give all ranks the same files."
+                f"Rank {rank} reads another model than rank 0, from {source.model}. Give all ranks the same files."
             )
 
 

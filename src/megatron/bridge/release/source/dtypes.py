@@ -12,23 +12,26 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Which safetensors files of a folder without an index hold a model's weights."""
+"""The torch dtypes that safetensors files may contain."""
 
-import os
-from collections.abc import Sequence
-
-
-WEIGHTS = "model.safetensors"
+import torch
 
 
-def weight_files(found: Sequence[str]) -> Sequence[str]:
-    """Leave those files that hold the model.
-
-    Args:
-        found: Paths of the safetensors files of a folder.
-
-    Returns:
-        ``model.safetensors`` alone where it is one of them, for transformers reads no other then; else all of them.
-    """
-    whole = [file for file in found if os.path.basename(file) == WEIGHTS and os.path.isfile(file)]
-    return whole or found
+# By their names in safetensors files.
+TORCH_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "F8_E8M0": torch.float8_e8m0fnu,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+# Those of unquantized weights.
+FLOAT_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)

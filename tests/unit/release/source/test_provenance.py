@@ -15,7 +15,6 @@
 
 """The record of a release's source model, and the models that it matches."""
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -27,16 +26,24 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from megatron.bridge.release.errors import CorruptFileError, command_line
-from megatron.bridge.release.provenance import (
-    Source,
-    describe,
-    describe_run_config,
+from megatron.bridge.release.errors import CorruptFileError, MissingReleaseError, ReleaseError
+from megatron.bridge.release.source.config_file import differing_fields
+from megatron.bridge.release.source.errors import (
+    CorruptWeightsError,
+    GitLfsPointerError,
+    SourceChangedError,
+    SourceMismatchError,
+    UnknownSourceError,
+)
+from megatron.bridge.release.source.provenance import (
+    SourceRecord,
+    describe_model,
     read_source,
     require_source,
+    source_from_run_config,
     write_source,
 )
-from megatron.bridge.release.source_content import differing_fields, digest_tensors, digest_weight_files
+from megatron.bridge.release.source.safetensors_index import digest_tensors
 
 
 CONFIG = {
@@ -63,74 +70,74 @@ def hf(tmp_path) -> Path:
     return _model(tmp_path / "hf")
 
 
-def _release(root: Path, source: Source | None) -> Path:
+def _release(root: Path, source: SourceRecord | None) -> Path:
     (root / "release").mkdir(parents=True)
     if source is not None:
         write_source(source, root / "release")
     return root
 
 
-def _refuses(root: Path, hf_model: Path | str) -> str:
-    with pytest.raises(ValueError) as error:
+def _refusal(root: Path, hf_model: Path | str) -> ReleaseError:
+    with pytest.raises(ReleaseError) as error:
         require_source(root, hf_model)
-    assert "\n" not in str(error.value) and str(root) in str(error.value)
-    return str(error.value)
+    assert error.value.root == root
+    return error.value
+
+
+def _changed(root: Path, hf_model: Path) -> tuple[str, ...]:
+    """Return the differences of a model that has changed since the import."""
+    error = _refusal(root, hf_model)
+    assert type(error) is SourceChangedError and error.model == str(hf_model)
+    return error.differences
+
+
+def _mismatch(root: Path, hf_model: Path | str) -> tuple[str, str, tuple[str, ...]]:
+    """Return the source model, the model that was passed instead, and the differences."""
+    error = _refusal(root, hf_model)
+    assert type(error) is SourceMismatchError
+    return error.recorded, error.model, error.differences
 
 
 def test_what_is_written_is_what_is_read(hf, tmp_path):
-    source = replace(describe(hf), let_through=("A tensor was left out.",))
-    assert source.made_of == str(hf) and len(source.config_sha256) == len(source.tensors_sha256) == 64
+    source = replace(describe_model(hf), waived=("A tensor was left out.",))
+    assert source.model == str(hf) and len(source.config_sha256) == len(source.tensors_sha256) == 64
     root = _release(tmp_path / "root", source)
     assert read_source(root / "release") == source
     assert json.loads((root / "release/source.json").read_text()).keys() == {
-        *("made_of", "config_sha256", "weights_sha256", "megatron_bridge", "let_through", "config", "tensors_sha256"),
+        *("model", "config_sha256", "megatron_bridge", "waived", "config", "tensors_sha256"),
         *("revision", "commit"),
     }
 
 
-def test_a_record_of_the_first_versions_is_read(hf, tmp_path):
-    root = _release(tmp_path / "root", describe(hf))
-    file = root / "release/source.json"
-    record = {
-        "made_of": str(hf),
-        "config_sha256": describe(hf).config_sha256,
-        "weights_sha256": digest_weight_files(hf),
-        "megatron_bridge": "0.6.2",
-    }
-    for let_through in ({}, {"let_through": ["A tensor."]}):
-        file.write_text(json.dumps(record | let_through))
-        assert read_source(root / "release") == Source(**record, let_through=(*let_through.get("let_through", ()),))
-        require_source(root, hf)
-    hf.rename(tmp_path / "moved")
-    require_source(root, tmp_path / "moved")
-    save_file({"a": torch.ones(2)}, tmp_path / "moved/model.safetensors")
-    assert f"was imported from {hf}, not from {tmp_path / 'moved'}" in _refuses(root, tmp_path / "moved")
-
-
-def test_the_digest_of_the_first_versions_is_what_it_was(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    save_file({"a": torch.arange(600.0), "b": torch.zeros(0)}, tmp_path / "model.safetensors")
-    file = (tmp_path / "model.safetensors").read_bytes()
-    header = file[8 : 8 + int.from_bytes(file[:8], "little")]
-    places = sorted(entry["data_offsets"] for entry in json.loads(header).values())
-    parts = [len(file).to_bytes(8, "little"), header]
-    values = file[8 + len(header) :]
-    for begin, end in places:
-        parts += [values[begin:end][:1024], values[begin:end][-1024:]]
-    sha256 = hashlib.sha256(b"".join(len(part).to_bytes(8, "little") + part for part in parts))
-    assert digest_weight_files(tmp_path) == sha256.hexdigest()
-
-
-@pytest.mark.parametrize("let_through", ["a text", [1], None, {"a": "b"}])
-def test_a_record_of_no_texts_is_damaged(hf, tmp_path, let_through):
-    root = _release(tmp_path / "root", describe(hf))
-    (root / "release/source.json").write_text(json.dumps(vars(describe(hf)) | {"let_through": let_through}))
-    with pytest.raises(CorruptFileError, match="let_through is not a list of strings"):
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("waived", value) for value in ("a text", [1], None, {"a": "b"})),
+        *((name, 1) for name in ("model", "config_sha256", "tensors_sha256", "revision", "commit", "megatron_bridge")),
+        *(("config", value) for value in ([], "{}")),
+        *((name, None) for name in ("model", "megatron_bridge")),
+    ],
+)
+def test_record_is_corrupt_if_a_field_has_the_wrong_type(hf, tmp_path, field, value):
+    root = _release(tmp_path / "root", describe_model(hf))
+    (root / "release/source.json").write_text(json.dumps(vars(describe_model(hf)) | {field: value}))
+    with pytest.raises(CorruptFileError) as raised:
         read_source(root / "release")
+    assert (raised.value.file, raised.value.reason) == ("source.json", f"{field} has the wrong type")
+
+
+@pytest.mark.parametrize("change", [lambda record: record.pop("commit"), lambda record: record.update(other=1)])
+def test_record_is_corrupt_if_its_fields_are_others(hf, tmp_path, change):
+    root, record = _release(tmp_path / "root", describe_model(hf)), dict(vars(describe_model(hf)))
+    change(record)
+    (root / "release/source.json").write_text(json.dumps(record))
+    with pytest.raises(CorruptFileError) as raised:
+        read_source(root / "release")
+    assert raised.value.reason == "missing or unknown fields"
 
 
 def test_the_model_itself_passes_from_wherever_it_is_named(hf, tmp_path, monkeypatch):
-    root = _release(tmp_path / "root", describe(hf))
+    root = _release(tmp_path / "root", describe_model(hf))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in (hf, str(hf), "hf", "./hf", "../" + tmp_path.name + "/hf", "~/hf", f"{hf}/"):
@@ -138,44 +145,39 @@ def test_the_model_itself_passes_from_wherever_it_is_named(hf, tmp_path, monkeyp
 
 
 def test_a_folder_that_has_moved_is_the_same_model_and_one_that_is_gone_goes_by_its_path(hf, tmp_path):
-    root = _release(tmp_path / "root", describe(hf))
+    root = _release(tmp_path / "root", describe_model(hf))
     hf.rename(tmp_path / "moved")
     require_source(root, tmp_path / "moved")
     require_source(root, hf)
-    assert f"was imported from {hf}, not from {tmp_path / 'gone'}." in _refuses(root, tmp_path / "gone")
+    assert _mismatch(root, tmp_path / "gone") == (str(hf), str(tmp_path / "gone"), ())
 
 
 def test_a_config_that_transformers_has_written_anew_is_the_same(hf, tmp_path):
-    root = _release(tmp_path / "root", describe(hf))
+    root = _release(tmp_path / "root", describe_model(hf))
     changed = dict(reversed(CONFIG.items())) | {"transformers_version": "5.1", "_name_or_path": "b"}
     (hf / "config.json").write_text(json.dumps(changed, indent=4))
     require_source(root, hf)
 
 
 def test_another_model_is_refused_by_both_names(hf, tmp_path):
-    root = _release(tmp_path / "root", describe(hf))
+    root = _release(tmp_path / "root", describe_model(hf))
     other = _model(tmp_path / "other", seed=1)
-    assert _refuses(root, other) == (
-        f"{root} was imported from {hf}, not from {other} (different weights). Pass the source model, or another checkpoint "
-        "directory."
-    )
-    assert f"was imported from {hf}, not from meta-llama/Llama-3.2-1B." in _refuses(root, "meta-llama/Llama-3.2-1B")
-    root = _release(tmp_path / "hub", Source("meta-llama/Llama-3.2-1B"))
+    assert _mismatch(root, other) == (str(hf), str(other), ("weights",))
+    assert _mismatch(root, "meta-llama/Llama-3.2-1B") == (str(hf), "meta-llama/Llama-3.2-1B", ())
+    root = _release(tmp_path / "hub", SourceRecord("meta-llama/Llama-3.2-1B"))
     require_source(root, "meta-llama/Llama-3.2-1B")
-    assert "from meta-llama/Llama-3.2-1B, not from meta-llama/Llama-3.2-3B." in _refuses(
-        root, "meta-llama/Llama-3.2-3B"
-    )
-    assert f"from meta-llama/Llama-3.2-1B, not from {hf}." in _refuses(root, hf)
+    assert _mismatch(root, "meta-llama/Llama-3.2-3B")[:2] == ("meta-llama/Llama-3.2-1B", "meta-llama/Llama-3.2-3B")
+    assert _mismatch(root, hf) == ("meta-llama/Llama-3.2-1B", str(hf), ())
 
 
 @pytest.mark.parametrize("name", ["a", "b", "c", "small"])
 @pytest.mark.parametrize("at", [0, -1])
 def test_the_first_and_the_last_value_of_every_tensor_count(hf, tmp_path, name, at):
-    root = _release(tmp_path / "root", describe(hf))
+    root = _release(tmp_path / "root", describe_model(hf))
     tensors = load_file(hf / "model.safetensors")
     tensors[name].view(-1)[at] += 1
     save_file(tensors, hf / "model.safetensors")
-    assert f"{hf} has changed since {root} was imported from it (different weights). " in _refuses(root, hf)
+    assert _changed(root, hf) == ("weights",)
 
 
 def _another_value(hf: Path) -> None:
@@ -198,39 +200,39 @@ def _a_file_more(hf: Path) -> None:
 
 @pytest.mark.parametrize("change", [_another_value, _another_name, _another_shape])
 def test_a_model_that_has_changed_in_its_place_is_another_one(hf, tmp_path, change):
-    root = _release(tmp_path / "root", describe(hf))
+    root = _release(tmp_path / "root", describe_model(hf))
     change(hf)
-    what = "config fields: rope_theta" if change is _another_value else "weights"
-    assert f"{hf} has changed since {root} was imported from it (different {what}). " in _refuses(root, hf)
+    assert _changed(root, hf) == ("config fields: rope_theta" if change is _another_value else "weights",)
 
 
 def test_files_beside_the_whole_model_do_not_count(hf, tmp_path):
-    root = _release(tmp_path / "root", describe(hf))
+    root = _release(tmp_path / "root", describe_model(hf))
     _a_file_more(hf)
     require_source(root, hf)
 
 
 def test_files_that_the_index_does_not_name_do_not_count(hf, tmp_path):
     (hf / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "model.safetensors"}}))
-    root = _release(tmp_path / "root", describe(hf))
+    root = _release(tmp_path / "root", describe_model(hf))
     _a_file_more(hf)
     require_source(root, hf)
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 7, b"version https://git-lfs", b"\x02" + b"\x00" * 7 + b"[]"])
 def test_a_damaged_file_of_the_model_is_named(hf, tmp_path, damage):
-    root = _release(tmp_path / "root", describe(hf))
+    root = _release(tmp_path / "root", describe_model(hf))
     (hf / "model.safetensors").write_bytes(damage)
-    with pytest.raises(ValueError, match=f"^{hf}/model.safetensors is not a safetensors file, or is corrupt."):
+    with pytest.raises((CorruptWeightsError, GitLfsPointerError)) as raised:
         require_source(root, hf)
+    assert raised.value.path == hf / "model.safetensors"
 
 
 def test_a_release_that_does_not_say_is_refused_with_what_to_do(hf, tmp_path):
     root = _release(tmp_path / "root", None)
-    error = _refuses(root, hf)
-    assert f"does not record its source model, which may not be {hf}" in error
-    assert (command_line("repair", root) or "Pass another checkpoint directory") in error
-    assert "contains no release" in _refuses(tmp_path / "nothing", hf)
+    error = _refusal(root, hf)
+    assert (type(error), error.model, error.problem) == (UnknownSourceError, str(hf), None)
+    error = _refusal(tmp_path / "nothing", hf)
+    assert (type(error), error.role) == (MissingReleaseError, "other")
 
 
 @pytest.mark.parametrize(
@@ -239,16 +241,17 @@ def test_a_release_that_does_not_say_is_refused_with_what_to_do(hf, tmp_path):
         "",
         "[]",
         "{}",
-        '{"made_of": 1, "config_sha256": null, "weights_sha256": null, "megatron_bridge": ""}',
         "[" * 99999,
     ],
 )
 def test_a_damaged_record_is_an_error_that_names_it(hf, tmp_path, text):
     root = _release(tmp_path / "root", None)
     (root / "release/source.json").write_text(text)
-    with pytest.raises(CorruptFileError, match="^source.json is corrupt: "):
+    with pytest.raises(CorruptFileError) as raised:
         read_source(root / "release")
-    assert "source.json cannot be read" in _refuses(root, hf)
+    assert raised.value.file == "source.json"
+    error = _refusal(root, hf)
+    assert (type(error), error.problem) == (UnknownSourceError, str(raised.value))
 
 
 @pytest.mark.parametrize(
@@ -269,17 +272,17 @@ def test_a_damaged_record_is_an_error_that_names_it(hf, tmp_path, text):
 def test_a_run_config_tells_the_name_alone(tmp_path, text, expected):
     if text is not None:
         (tmp_path / "run_config.yaml").write_text(text)
-    found = describe_run_config(tmp_path)
-    assert (found and (found.made_of, found.config_sha256, found.tensors_sha256)) == (
+    found = source_from_run_config(tmp_path)
+    assert (found and (found.model, found.config_sha256, found.tensors_sha256)) == (
         expected and (expected, None, None)
     )
 
 
 def test_it_starts_without_torch(hf, tmp_path):
-    root = _release(tmp_path / "root", describe(hf))
+    root = _release(tmp_path / "root", describe_model(hf))
     code = (
         "import sys\n"
-        "from megatron.bridge.release.provenance import require_source\n"
+        "from megatron.bridge.release.source.provenance import require_source\n"
         "require_source(*sys.argv[1:])\n"
         "print(sorted(sys.modules.keys() & {'torch', 'transformers', 'megatron.core', 'megatron.bridge.models'}))\n"
     )
@@ -288,12 +291,12 @@ def test_it_starts_without_torch(hf, tmp_path):
 
 
 def test_a_copy_is_the_same_model(hf, tmp_path):
-    require_source(_release(tmp_path / "root", describe(hf)), shutil.copytree(hf, tmp_path / "copy"))
+    require_source(_release(tmp_path / "root", describe_model(hf)), shutil.copytree(hf, tmp_path / "copy"))
 
 
 @pytest.mark.parametrize("name", ["a folder", "org/a folder", "-", "org/name"])
 def test_what_is_no_folder_and_in_no_cache_has_a_name_alone(name):
-    assert describe(name) == Source(name, megatron_bridge=describe(name).megatron_bridge)
+    assert describe_model(name) == SourceRecord(name, megatron_bridge=describe_model(name).megatron_bridge)
 
 
 LLAMA = {
@@ -332,7 +335,7 @@ SCALING = {"rope_type": "linear", "factor": 2.0}
 )
 def test_a_config_that_changed_harmlessly_is_the_same(hf, tmp_path, changes):
     (hf / "config.json").write_text(json.dumps(LLAMA))
-    root = _release(tmp_path / "root", describe(hf))
+    root = _release(tmp_path / "root", describe_model(hf))
     changed = {name: value for name, value in (LLAMA | changes).items() if value is not None}
     (hf / "config.json").write_text(json.dumps(changed))
     require_source(root, hf)
@@ -358,10 +361,11 @@ def test_a_config_that_changed_harmlessly_is_the_same(hf, tmp_path, changes):
 )
 def test_a_config_of_another_function_is_another_model(hf, tmp_path, changes, fields):
     (hf / "config.json").write_text(json.dumps(LLAMA))
-    root = _release(tmp_path / "root", describe(hf))
+    root = _release(tmp_path / "root", describe_model(hf))
     (hf / "config.json").write_text(json.dumps(LLAMA | changes))
-    what = "config fields: " if fields is None else f"config fields: {', '.join(fields)})"
-    assert f"{hf} has changed since {root} was imported from it (different {what}" in _refuses(root, hf)
+    (difference,) = _changed(root, hf)
+    assert difference.startswith("config fields: ")
+    assert fields is None or difference == f"config fields: {', '.join(fields)}"
 
 
 def test_forms_of_rope_scaling_are_the_same():
@@ -375,7 +379,7 @@ def test_forms_of_rope_scaling_are_the_same():
 
 
 def test_a_model_in_other_files_is_the_same(hf, tmp_path):
-    root, digest = _release(tmp_path / "root", describe(hf)), digest_tensors(hf)
+    root, digest = _release(tmp_path / "root", describe_model(hf)), digest_tensors(hf)
     tensors = load_file(hf / "model.safetensors")
     (hf / "model.safetensors").unlink()
     parts = {"one.safetensors": ["small", "c"], "two.safetensors": ["b", "empty", "a"]}
