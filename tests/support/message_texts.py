@@ -37,11 +37,13 @@ def classes() -> list[type[Message]]:
         found |= dict.fromkeys(remaining)
         remaining = [sub for cls in remaining for sub in cls.__subclasses__()]
     return sorted(
-        # Bases are no dataclasses.
+        # Bases are no dataclasses, or have no text.
         (
             cls
             for cls in found
-            if "__dataclass_fields__" in vars(cls) and cls.__module__.startswith("megatron.bridge.")
+            if "__dataclass_fields__" in vars(cls)
+            and cls.text is not Message.text
+            and cls.__module__.startswith("megatron.bridge.")
         ),
         key=lambda cls: (cls.__module__, cls.__qualname__),
     )

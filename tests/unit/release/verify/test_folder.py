@@ -23,8 +23,8 @@ from argparse import Namespace
 import pytest
 from roots import SHARD
 
-from megatron.bridge.release.checkpoint_dir import name_release, read_run_config
-from megatron.bridge.release.errors import CorruptFileError
+from megatron.bridge.release.checkpoint_dir import read_run_config
+from megatron.bridge.release.errors import CorruptFileError, MissingReleaseError, shell_option
 from megatron.bridge.release.layout import FLAGS_FILE, TRAIN_STATE_TRACKER
 from megatron.bridge.release.manifest import files_of
 from megatron.bridge.release.source.provenance import SourceRecord, write_source
@@ -407,7 +407,7 @@ def test_training_checkpoint_uses_run_config_of_sibling_release(release):
     found = reasons()
     assert found.keys() == {BRIDGE, UPSTREAM}
     assert all(reason.missing_file == "run_config.yaml" for reason in found.values())
-    assert found[BRIDGE].advice == name_release(release.root)
+    assert found[BRIDGE].advice == MissingReleaseError(release.root, "checkpoint").text(shell_option)
     named = release.root.parent / "named/release"
     named.mkdir(parents=True)
     (named / "run_config.yaml").write_text("model: {}\n")
