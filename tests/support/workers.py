@@ -35,7 +35,7 @@ from pathlib import Path
 
 
 SUPPORT = Path(__file__).parent
-# The directory of the programs of `warm`, where a session has started them.
+# The variable that names the directory of programs that start fast, where a session has them (`warm`).
 WARM = "WARM_PROGRAMS"
 WITHOUT_CUDA = {"CUDA_VISIBLE_DEVICES": ""}
 # Only a process that hangs takes so many seconds, even on a slow host under load.
