@@ -26,8 +26,7 @@ from megatron.core.dist_checkpointing.serialization import load_sharded_metadata
 from megatron.core.models.gpt import gpt_layer_specs
 from models import DENSE, save_random_model
 from transformers import Gemma2Config, Gemma3TextConfig, GemmaConfig
-from warm import python
-from workers import TIMEOUT
+from workers import TIMEOUT, python
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge

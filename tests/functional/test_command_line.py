@@ -30,8 +30,7 @@ from odd_models import change_config
 from roots import shard, tree
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
-from warm import python
-from workers import TIMEOUT, WITHOUT_CUDA
+from workers import TIMEOUT, WITHOUT_CUDA, python
 
 from megatron.bridge.release.__main__ import main
 from megatron.bridge.release.cli import export, importing

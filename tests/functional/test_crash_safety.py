@@ -38,8 +38,7 @@ from hf_tensors import assert_exported
 from roots import tree, visible_contents
 from torch.distributed import checkpoint
 from torch.distributed.checkpoint import FileSystemWriter
-from warm import python
-from workers import TIMEOUT
+from workers import TIMEOUT, python
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.__main__ import main

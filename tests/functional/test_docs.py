@@ -31,8 +31,7 @@ from megatron_lm import load, logits, megatron_lm
 from roots import tree
 from safetensors.torch import load_file
 from training_runs import CPU_FLAGS
-from warm import programs
-from workers import SUPPORT, TIMEOUT, WITHOUT_CUDA
+from workers import SUPPORT, TIMEOUT, WITHOUT_CUDA, programs
 
 from megatron.bridge.release.layout import TRACKER
 

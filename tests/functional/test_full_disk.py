@@ -24,8 +24,7 @@ from typing import Iterator
 import pytest
 from hf_tensors import assert_same_tensors
 from roots import visible_contents
-from warm import python
-from workers import TIMEOUT
+from workers import TIMEOUT, python
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.export import run as exporting

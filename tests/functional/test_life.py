@@ -40,8 +40,7 @@ from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 from training_runs import losses, run
 from transformers import AutoTokenizer
-from warm import programs
-from workers import EXAMPLES, SUPPORT, TIMEOUT
+from workers import EXAMPLES, SUPPORT, TIMEOUT, programs
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.layout import TRACKER

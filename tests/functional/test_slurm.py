@@ -26,8 +26,7 @@ from hf_logits import hf_logits, load_hf, wrong_logits
 from megatron_lm import load, logits, megatron_lm
 from roots import tree
 from training_runs import CPU_FLAGS
-from warm import programs
-from workers import EXAMPLES, SUPPORT, TIMEOUT, WITHOUT_CUDA
+from workers import EXAMPLES, SUPPORT, TIMEOUT, WITHOUT_CUDA, programs
 
 from megatron.bridge.release.layout import TRACKER
 from megatron.bridge.release.verify.launch import launch_flags

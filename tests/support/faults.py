@@ -29,8 +29,8 @@ from typing import Any, Callable
 from megatron.bridge.release.write.filesystem import Filesystem
 
 
-# What seeds the choice of the operations that a sweep tries: a number, by default the date's (conftest.py), or "all".
-SEED = os.environ["CRASH_SEED"]
+# What seeds the choice of the operations that a sweep tries: a number, or "all" of them.
+SEED = os.environ.get("CRASH_SEED", "all")
 _EVERY = 5
 OPERATIONS = [name for name, value in vars(Filesystem).items() if callable(value)]
 

@@ -26,8 +26,7 @@ from hf_logits import LOGITS_BOUND, hf_logits, load_hf, wrong_logits
 from model_record import TOKENS
 from models import FAMILIES, megatron_tensors, save_random_model
 from transformers import AutoConfig, AutoModelForCausalLM
-from warm import programs
-from workers import TIMEOUT
+from workers import TIMEOUT, programs
 
 
 SUPPORT = Path(__file__).parent

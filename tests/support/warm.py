@@ -18,7 +18,7 @@ Starting Python with Bridge costs ten seconds or more; a fork costs a few millis
 such processes (`start`), one plain and one for ranks of Megatron-LM on the CPU (`cpu_site`). Each imports when it is
 first asked for a program.
 
-Programs are asked for under their usual names. `programs()` is a directory to put first on the PATH of a shell, with
+Programs are asked for under their usual names. `workers.programs()` begins with a directory to put first on the PATH of a shell, with
 `python`, `torchrun` and `megatron-bridge-release`. Each of them (`warm_program.py`) passes its arguments, environment,
 working directory and open files on, passes signals on, and ends as the forked process ends. So the parent sees no
 difference. What does differ: warnings and errors of the imports themselves do not show, and variables that are read
@@ -48,9 +48,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from workers import SUPPORT, WARM, python
 
-SUPPORT = Path(__file__).parent
-VARIABLE = "WARM_PROGRAMS"
+
 # It changes Megatron Core while that is imported, so it is started anew.
 _ENTRY_POINT = "megatron.bridge.release.megatron_lm"
 NAMES = ("python", "torchrun", "megatron-bridge-release")
@@ -60,16 +60,6 @@ _PLAIN = (
     *("megatron.bridge.release.cli.exporting", "torch.distributed.run", "transformers.models.llama.modeling_llama"),
 )
 _CPU = ("megatron.training.training", "pretrain_gpt", "model_record", "transformers")
-
-
-def programs() -> str:
-    """The start of a PATH: the directory of the programs, where a session has started them, and this environment's."""
-    return ":".join([*filter(None, [os.environ.get(VARIABLE)]), str(Path(sys.executable).parent)])
-
-
-def python() -> str:
-    """The Python to start in place of `sys.executable`."""
-    return f"{os.environ[VARIABLE]}/python" if VARIABLE in os.environ else sys.executable
 
 
 @contextmanager
@@ -85,11 +75,11 @@ def start(folder: Path) -> Iterator[None]:
         _start(folder / f"{name}.socket", modules, environment)
         for name, modules, environment in (("plain", _PLAIN, plain), ("cpu", _CPU, cpu))
     ]
-    os.environ[VARIABLE] = str(folder)
+    os.environ[WARM] = str(folder)
     try:
         yield
     finally:
-        del os.environ[VARIABLE]
+        del os.environ[WARM]
         for process in processes:
             process.stdin.close()
         for process in processes:

@@ -33,14 +33,24 @@ import subprocess
 import sys
 from pathlib import Path
 
-from warm import python
-
 
 SUPPORT = Path(__file__).parent
+# The variable that names the directory of programs that start fast, where a session has them (`warm`).
+WARM = "WARM_PROGRAMS"
 WITHOUT_CUDA = {"CUDA_VISIBLE_DEVICES": ""}
 # Only a process that hangs takes so many seconds, even on a slow host under load.
 TIMEOUT = 1800
 EXAMPLES = SUPPORT.parents[1] / "examples"
+
+
+def programs() -> str:
+    """The start of a PATH: the directory of the programs, where a session has started them, and this environment's."""
+    return ":".join([*filter(None, [os.environ.get(WARM)]), str(Path(sys.executable).parent)])
+
+
+def python() -> str:
+    """The Python to start in place of `sys.executable`."""
+    return f"{os.environ[WARM]}/python" if WARM in os.environ else sys.executable
 
 
 def run_worker(name: str, *words: object, ranks: int = 0, anew: bool = False, **environment: str) -> None:

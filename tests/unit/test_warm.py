@@ -19,7 +19,7 @@ import subprocess
 import sys
 
 import pytest
-from warm import VARIABLE, python
+from workers import WARM, python
 
 
 CODES = {
@@ -45,7 +45,7 @@ def _end(program: str, code: str, folder: str) -> tuple:
 
 @pytest.mark.parametrize("name", CODES)
 def test_a_program_ends_as_one_that_was_started(name, tmp_path):
-    assert VARIABLE in os.environ
+    assert WARM in os.environ
     assert _end(python(), CODES[name], tmp_path) == _end(sys.executable, CODES[name], tmp_path)
 
 

@@ -27,7 +27,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from faults import SEED, LosingPower, Stepping, killed_at, run_forked
+from faults import SEED, LosingPower, Stepping, chosen, killed_at, run_forked
 
 from megatron.bridge.release.checkpoint_dir import find_lock_owner
 from megatron.bridge.release.errors import command_line
@@ -96,11 +96,15 @@ def _assert_clean(root: Path, old: str | None) -> None:
     assert all((root / name).read_text() == "kept" for name in FOREIGN if old is not None or "/" not in name)
 
 
-def _count(tmp_path: Path, old: str | None, exchanges: bool) -> int:
+def _names_of_steps(tmp_path: Path, old: str | None, exchanges: bool) -> list[str]:
     root = _root(tmp_path / "count", old)
     filesystem = Stepping(lambda *_: None, exchanges)
     _publish(root, "new", filesystem, overwrite=old is not None)
-    return filesystem.steps
+    return filesystem.names
+
+
+def _count(tmp_path: Path, old: str | None, exchanges: bool) -> int:
+    return len(_names_of_steps(tmp_path, old, exchanges))
 
 
 def _killed_at(step: int, root: Path, old: str | None, exchanges: bool) -> None:
@@ -117,10 +121,10 @@ CASES = pytest.mark.parametrize(
 
 @CASES
 def test_killed_at_any_operation_the_old_or_the_new_is_there_and_the_next_run_clears_up(tmp_path, old, exchanges):
-    steps = _count(tmp_path, old, exchanges)
-    assert steps > 20
+    names = _names_of_steps(tmp_path, old, exchanges)
+    assert len(names) > 20
     between_two_renames = []
-    for step in range(steps):
+    for step in chosen(names):
         root = _root(tmp_path / str(step), old)
         _killed_at(step, root, old, exchanges)
         try:
@@ -139,9 +143,8 @@ def test_killed_at_any_operation_the_old_or_the_new_is_there_and_the_next_run_cl
 
 
 def test_what_a_crash_between_two_renames_left_is_taken_back_first(tmp_path):
-    steps = _count(tmp_path, "old", False)
     taken_back = 0
-    for step in range(steps):
+    for step in chosen(_names_of_steps(tmp_path, "old", False)):
         root = _root(tmp_path / str(step), "old")
         _killed_at(step, root, "old", False)
         if not (root / "release").exists():
