@@ -58,7 +58,7 @@ def _loads(root: Path) -> dict[str, bool]:
     return {reader.name: reader.reason is None for reader in check(root).readers}
 
 
-def test_a_release_loads_where_it_should_and_the_flags_to_start_with_are_its_own(tiny, capsys):
+def test_json_of_a_release_has_readers_and_flags(tiny, capsys):
     assert main(["check", str(tiny.root), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["loadable"] and not report["problems"] and not report["notes"]
@@ -76,7 +76,7 @@ def test_a_release_loads_where_it_should_and_the_flags_to_start_with_are_its_own
     ]
 
 
-def test_the_table_names_every_file_and_reader_and_the_launch(tiny, capsys):
+def test_report_names_files_readers_and_launch(tiny, capsys):
     assert main(["check", str(tiny.root)]) == 0
     shown = capsys.readouterr().out
     for path in contents(tiny.root / "release"):
@@ -85,7 +85,7 @@ def test_the_table_names_every_file_and_reader_and_the_launch(tiny, capsys):
     assert "does not support releases" in shown
 
 
-def test_it_starts_without_torch_and_without_bridge(tiny):
+def test_check_imports_neither_torch_nor_bridge(tiny):
     code = (
         "import sys\n"
         "from megatron.bridge.release.__main__ import main\n"
@@ -96,7 +96,7 @@ def test_it_starts_without_torch_and_without_bridge(tiny):
     assert run.stdout.endswith("\n[]\n")
 
 
-def test_what_it_reads_of_the_metadata_is_what_torch_reads(tiny):
+def test_metadata_equals_what_torch_reads(tiny):
     expected = FileSystemReader(tiny.root / "release").read_metadata()
     found = read_metadata(tiny.root / "release")
     assert {(entry.key, entry.at, entry.file, entry.offset, entry.length) for entry in found.entries} == {
@@ -111,14 +111,14 @@ def test_what_it_reads_of_the_metadata_is_what_torch_reads(tiny):
     assert set(found.objects) == expected.state_dict_metadata.keys() - tensors.keys()
 
 
-def test_what_it_reads_of_the_args_is_what_torch_reads(tiny):
+def test_args_equal_what_torch_reads(tiny):
     expected = vars(stored_args(tiny.root))
     found = vars(read_state(tiny.root / "release")["args"])
     assert found == {name: str(value) if isinstance(value, torch.dtype) else value for name, value in expected.items()}
     assert set(NEEDED_ARGS) <= found.keys()
 
 
-def test_files_that_are_not_the_checkpoints_are_no_damage_and_one_note(root):
+def test_unlisted_files_are_one_short_note(root):
     folder = root / "release"
     (folder / "NOTES.md").write_text("mine")
     report = check(root)
@@ -134,7 +134,7 @@ def test_files_that_are_not_the_checkpoints_are_no_damage_and_one_note(root):
     assert len(str(note)) < 1000
 
 
-def test_ten_thousand_links_are_not_ten_thousand_problems(root):
+def test_many_symlinks_are_one_short_problem(root):
     for number in range(10_000):
         (root / f"release/{number}").symlink_to("common.pt")
     (problem,) = check(root).problems
@@ -142,7 +142,7 @@ def test_ten_thousand_links_are_not_ten_thousand_problems(root):
     assert len(str(problem)) < 1000
 
 
-def test_upstreams_import_is_for_bridge_alone_and_it_says_what_to_do(default):
+def test_import_without_a_release_is_for_bridge_only(default):
     report = check(default)
     assert report.layout == "import" and not report.passed
     assert _loads(default) == {MEGATRON_LM: False, OLDER_MEGATRON_LM: False, BRIDGE: True, UPSTREAM: True}
@@ -162,14 +162,14 @@ def test_upstreams_import_is_for_bridge_alone_and_it_says_what_to_do(default):
         ("100", "names iter_0000100, which does not exist. Checkpoints found: release."),
     ],
 )
-def test_a_tracker_that_is_torn_or_names_nothing_is_found(root, tracker, expected):
+def test_invalid_tracker_is_found(root, tracker, expected):
     (root / TRACKER).unlink() if tracker is None else (root / TRACKER).write_text(tracker)
     report = check(root)
     assert not report.passed and expected in str(report.problems[0])
     assert f"python -m megatron.bridge.release repair {root}" in str(report.problems[0])
 
 
-def test_a_path_that_is_no_root_gets_one_clear_error(root, tmp_path, capsys):
+def test_path_without_a_checkpoint_is_one_problem(root, tmp_path, capsys):
     (tmp_path / "link").symlink_to("nowhere")
     (tmp_path / "empty").mkdir()
     for path, expected in {
@@ -184,7 +184,7 @@ def test_a_path_that_is_no_root_gets_one_clear_error(root, tmp_path, capsys):
         assert expected in shown and "problem 2" not in shown
 
 
-def test_nothing_that_a_file_names_is_run(root, tmp_path, monkeypatch):
+def test_files_execute_nothing(root, tmp_path, monkeypatch):
     marker = tmp_path / "run"
     folder = root / "release"
     (folder / ".metadata").write_bytes(pickle.dumps(Attack(marker)))
@@ -201,7 +201,7 @@ def test_nothing_that_a_file_names_is_run(root, tmp_path, monkeypatch):
     assert not marker.exists()
 
 
-def test_no_path_is_followed_out_of_the_root(root, tmp_path):
+def test_paths_out_of_the_directory_are_not_followed(root, tmp_path):
     folder = root / "release"
     metadata = (folder / ".metadata").read_bytes()
     outside = tmp_path / "outside.distcp"
@@ -246,7 +246,7 @@ def test_no_path_is_followed_out_of_the_root(root, tmp_path):
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_args_that_are_not_the_tensors_are_found_and_derived_anew(root, changes, expected):
+def test_mismatching_args_are_found_and_repaired(root, changes, expected):
     right = vars(stored_args(root))
     change_args(root, **changes)
     (problem,) = check(root).problems
@@ -257,20 +257,20 @@ def test_args_that_are_not_the_tensors_are_found_and_derived_anew(root, changes,
     assert found == right | {"tokenizer_model": str(root / "release" / "tokenizer")}
 
 
-def test_a_rope_factor_that_megatron_lms_builder_ignores_is_noted(root):
+def test_ignored_rope_factor_is_a_note(root):
     assert check(root).notes == []
     change_args(root, use_rope_scaling=True, rope_scaling_factor=32.0)
     (note,) = check(root).notes
     assert (type(note), note.factor) == (IgnoredRopeFactor, 32.0)
 
 
-def test_a_root_whose_name_is_markup_is_shown_as_it_is(tiny, tmp_path, capsys):
+def test_markup_in_a_path_is_printed_literally(tiny, tmp_path, capsys):
     root = Path(shutil.copytree(tiny.root, tmp_path / "a[red]b[/b]"))
     assert main(["check", str(root)]) == 0
     assert capsys.readouterr().out.startswith(f"{root}: release\n")
 
 
-def test_an_import_at_work_is_told_from_one_that_died(root):
+def test_active_import_is_no_leftover(root):
     publication = Publication(root)
     staging = publication.begin()
     try:
@@ -282,7 +282,7 @@ def test_an_import_at_work_is_told_from_one_that_died(root):
     assert [note.names for note in check(root).notes] == [(staging.name,)]
 
 
-def test_a_root_that_has_moved_gets_its_tokenizers_new_place(tiny, tmp_path, monkeypatch, capsys):
+def test_repair_updates_the_path_of_a_moved_tokenizer(tiny, tmp_path, monkeypatch, capsys):
     hf, first = tiny.hf, tmp_path / "first"
     AutoBridge.import_ckpt(hf, first, release=True)
     assert not check(first).notes

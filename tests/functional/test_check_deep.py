@@ -36,12 +36,12 @@ from megatron.bridge.release.verify.comparison_findings import (
 )
 from megatron.bridge.release.verify.dcp_metadata import read_metadata
 from megatron.bridge.release.verify.errors import MissingParametersError, ParameterShapesError
-from megatron.bridge.release.verify.streamed_weights import find_equal
+from megatron.bridge.release.verify.streamed_weights import find_identical
 from megatron.bridge.release.verify.weights import compare
 from megatron.bridge.utils.single_process import conversion_process_group
 
 
-def test_deep_finds_the_one_value_that_differs(tiny, hf, root, capsys):
+def test_deep_finds_a_single_different_value(tiny, hf, root, capsys):
     assert main(["check", str(root), "--deep", str(tiny.hf), "--json"]) == 0
     source = load_file(tiny.hf / "model.safetensors")
     report = json.loads(capsys.readouterr().out)
@@ -55,7 +55,7 @@ def test_deep_finds_the_one_value_that_differs(tiny, hf, root, capsys):
     assert report["notes"] == [EqualTensors(len(source) - 1, str(hf)).text(shell_option)]
 
 
-def test_deep_tells_a_model_of_another_shape_and_one_that_is_not_there(tiny, root, tmp_path, capsys):
+def test_deep_refuses_other_and_missing_models(tiny, root, tmp_path, capsys):
     other = make_tiny_llama(tmp_path / "hf", "eight-heads")
     assert main(["check", str(root), "--deep", str(other), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["problems"] == [
@@ -71,16 +71,16 @@ def test_deep_tells_a_model_of_another_shape_and_one_that_is_not_there(tiny, roo
         assert f"The comparison with {path} failed: {expected}" in capsys.readouterr().out
 
 
-def test_deep_sees_without_loading_it_that_a_release_is_what_an_import_writes(tiny, hf):
+def test_identical_weights_are_found_without_loading(tiny, hf):
     source = load_file(tiny.hf / "model.safetensors")
     with conversion_process_group():
-        equal = find_equal(tiny.root / "release", AutoBridge.from_hf_pretrained(tiny.hf))
+        equal = find_identical(tiny.root / "release", AutoBridge.from_hf_pretrained(tiny.hf))
     assert equal.tensors == source.keys() and len(equal.parameters) == 3 + 2 * 6
     layer = "model.layers.1.self_attn."
     source[f"{layer}k_proj.weight"].view(torch.int16)[3, 5] ^= 1
     save_file(source, hf / "model.safetensors", metadata={"format": "pt"})
     with conversion_process_group():
-        less = find_equal(tiny.root / "release", AutoBridge.from_hf_pretrained(hf))
+        less = find_identical(tiny.root / "release", AutoBridge.from_hf_pretrained(hf))
     assert equal.parameters - less.parameters == {"decoder.layers.1.self_attention.linear_qkv.weight"}
     assert equal.tensors - less.tensors == {f"{layer}{name}_proj.weight" for name in "qkv"}
     # What was not seen to be equal is compared by names.
@@ -92,7 +92,7 @@ def test_deep_sees_without_loading_it_that_a_release_is_what_an_import_writes(ti
 
 def test_deep_compares_names_and_shapes_before_values(tiny, tmp_path, monkeypatch):
     """Without a record of the source model, whose config would differ."""
-    monkeypatch.setattr(comparing, "find_equal", lambda *_: pytest.fail("values were compared"))
+    monkeypatch.setattr(comparing, "find_identical", lambda *_: pytest.fail("values were compared"))
     release = tiny.root / "release"
     more = save_random_model(tmp_path / "more", FAMILIES["Qwen3 (qk-norm)"].config)
     attention = "decoder.layers.self_attention"
@@ -114,7 +114,7 @@ def test_deep_lists_many_differing_tensors_in_one_problem(tiny, tmp_path):
     assert len(str(problem)) < 1000
 
 
-def test_deep_finds_a_tensor_of_which_the_checkpoint_has_only_the_beginning(tiny, hf):
+def test_deep_finds_a_tensor_that_lacks_rows(tiny, hf):
     source, name = load_file(hf / "model.safetensors"), "lm_head.weight"
     shape = source[name].shape
     source[name] = torch.cat([source[name], source[name][:8]])
@@ -124,7 +124,7 @@ def test_deep_finds_a_tensor_of_which_the_checkpoint_has_only_the_beginning(tiny
     assert vars(problem) == vars(DifferentShape(name, str(hf), tuple(shape), tuple(source[name].shape)))
 
 
-def test_deep_compares_a_padded_vocabulary_and_takes_a_nan_for_itself(tmp_path):
+def test_deep_ignores_padding_and_compares_nan_bits(tmp_path):
     hf = make_tiny_llama(tmp_path / "hf", "padded-vocabulary")
     source = load_file(hf / "model.safetensors")
     source["model.layers.0.mlp.up_proj.weight"][2, 3] = float("nan")
@@ -149,7 +149,7 @@ def test_deep_compares_a_padded_vocabulary_and_takes_a_nan_for_itself(tmp_path):
 
 
 @pytest.mark.parametrize("batch", [1, 20_000, 1 << 30])
-def test_deep_names_what_only_one_of_the_two_has_however_little_it_loads_at_a_time(tiny, hf, monkeypatch, batch):
+def test_deep_names_unmatched_tensors_for_any_batch_size(tiny, hf, monkeypatch, batch):
     monkeypatch.setattr(comparing, "_BATCH", batch)
     source = load_file(hf / "model.safetensors")
     del source["model.layers.1.mlp.down_proj.weight"]
@@ -164,7 +164,7 @@ def test_deep_names_what_only_one_of_the_two_has_however_little_it_loads_at_a_ti
     assert not problems[1].may_be_waived
 
 
-def test_deep_ignores_what_an_import_ignores_and_says_what_one_may_let_go(tmp_path):
+def test_deep_ignores_what_every_import_ignores(tmp_path):
     hf, root = make_tiny_llama(tmp_path / "hf", "gqa-tied"), tmp_path / "root"
     source = load_file(hf / "model.safetensors")
     ignored = (
@@ -183,7 +183,7 @@ def test_deep_ignores_what_an_import_ignores_and_says_what_one_may_let_go(tmp_pa
     assert (problem.names, problem.may_be_waived) == (tuple(let_go), True)
 
 
-def test_deep_reads_no_checkpoint_of_which_the_common_state_is_damaged(tiny, root, capsys):
+def test_deep_is_skipped_for_a_corrupt_common_state(tiny, root, capsys):
     (root / "release/common.pt").write_bytes(b"x")
     assert main(["check", str(root), "--deep", str(tiny.hf), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)

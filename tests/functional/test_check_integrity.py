@@ -48,7 +48,7 @@ def _damages(data: bytes) -> list[tuple[str, bytes | None]]:
     return damages
 
 
-def test_every_file_removed_truncated_or_with_a_byte_flipped_is_found(root):
+def test_every_damaged_file_is_found(root):
     cases, missed = 0, []
     for file, whole in contents(root).items():
         for damage, data in _damages(whole):
@@ -76,7 +76,7 @@ def _value_of(data: bytes, entry: Entry) -> int:
     return header + 30 + sum(struct.unpack("<HH", data[header + 26 : header + 30]))
 
 
-def test_megatron_cores_own_check_passes_and_fails_after_a_flipped_byte_of_any_file(root):
+def test_megatron_core_verifies_the_manifest(root):
     verify_integrity_manifest(str(root / "release"))
     for file, data in contents(root / "release").items():
         if file == INTEGRITY_FILE:
@@ -87,7 +87,7 @@ def test_megatron_cores_own_check_passes_and_fails_after_a_flipped_byte_of_any_f
         (root / "release" / file).write_bytes(data)
 
 
-def test_megatron_lm_loads_it_with_verify_integrity_and_refuses_it_after_a_flipped_byte(root):
+def test_megatron_lm_verifies_the_manifest_on_load(root):
     with megatron_lm([*release_flags(root), "--verify-integrity"]) as args:
         assert load(args)[1] == 0
         for file in (root / "release").glob("*.distcp"):
@@ -105,7 +105,7 @@ def test_megatron_lm_loads_it_with_verify_integrity_and_refuses_it_after_a_flipp
     + ['{"files": {}}', "[" * 100_000, "\N{SNOWMAN}"],
     ids=range(10),
 )
-def test_a_manifest_that_is_damaged_or_incomplete_is_a_problem_that_repair_mends(root, text):
+def test_corrupt_or_incomplete_manifest_is_repaired(root, text):
     (root / "release" / INTEGRITY_FILE).write_text(text)
     (problem,) = check(root).problems
     assert (problem.file, problem.status, problem.repair) == (root / "release/integrity.json", "corrupt", root)
@@ -114,7 +114,7 @@ def test_a_manifest_that_is_damaged_or_incomplete_is_a_problem_that_repair_mends
     assert check(root).passed
 
 
-def test_the_manifest_that_megatron_lm_writes_of_a_training_names_what_it_saved(root):
+def test_manifest_of_a_training_may_list_fewer_files(root):
     """It names its own files alone, and repair, which refuses a training, is not offered."""
     folder = root / "iter_0000005"
     (root / "release").rename(folder)
@@ -127,7 +127,7 @@ def test_the_manifest_that_megatron_lm_writes_of_a_training_names_what_it_saved(
     assert (problem.file, problem.repair) == (folder / INTEGRITY_FILE, None)
 
 
-def test_without_checksums_a_missing_or_cut_shard_and_a_flipped_bit_in_any_tensor_are_found(default, tmp_path):
+def test_damaged_tensors_are_found_without_a_manifest(default, tmp_path):
     root = Path(shutil.copytree(default, tmp_path / "root"))
     file = shard(root / "iter_0000000")
     whole = file.read_bytes()

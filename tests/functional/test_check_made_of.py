@@ -23,7 +23,7 @@ from megatron.bridge.release.verify.check import check
 from megatron.bridge.release.verify.findings import UnknownSourceModel
 
 
-def test_made_of_another_model_is_a_problem(tiny, other, root, capsys):
+def test_different_source_model_is_a_problem(tiny, other, root, capsys):
     assert main(["check", str(root), "--made-of", str(tiny.hf)]) == 0
     shown = capsys.readouterr().out
     assert f"source model: {tiny.hf}\n" in shown
@@ -35,7 +35,7 @@ def test_made_of_another_model_is_a_problem(tiny, other, root, capsys):
     )
 
 
-def test_made_of_is_not_asked_where_there_is_no_release(default, tmp_path, capsys):
+def test_made_of_is_skipped_without_a_release(default, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     for root in (tmp_path / "missing", tmp_path / "empty", default):
         assert main(["check", str(root), "--made-of", "a/model", "--json"]) == 1
@@ -45,7 +45,7 @@ def test_made_of_is_not_asked_where_there_is_no_release(default, tmp_path, capsy
         assert report["notes"][-1] == "Skipped --made-of a/model: fix the problems first."
 
 
-def test_a_release_that_does_not_say_what_it_was_made_of_is_noted_and_repair_asks_its_run_config(tiny, root, capsys):
+def test_unknown_source_model_is_repaired_from_the_run_config(tiny, root, capsys):
     (root / "release/source.json").unlink()
     write_manifest(root / "release")
     report = check(root)
@@ -59,7 +59,7 @@ def test_a_release_that_does_not_say_what_it_was_made_of_is_noted_and_repair_ask
     assert main(["check", str(root), "--made-of", "another/model"]) == 1
 
 
-def test_a_damaged_record_of_the_model_is_written_anew(tiny, root):
+def test_corrupt_source_record_is_repaired(tiny, root):
     (root / "release/source.json").write_text("{")
     write_manifest(root / "release")
     (problem,) = check(root).problems

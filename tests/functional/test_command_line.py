@@ -76,17 +76,17 @@ def test_json_alone_is_on_stdout_and_verbose_shows_the_libraries_on_stderr(tiny,
     assert "Megatron" in run.stderr and len(run.stderr.splitlines()) > 5
 
 
-def test_json_has_the_proof(tiny, tmp_path, capfd):
+def test_json_contains_the_logit_check(tiny, tmp_path, capfd):
     assert main(["import", str(tiny.hf), str(tmp_path / "root"), "--json"]) == 0
     found = json.loads(capfd.readouterr().out)["logit_check"]
     assert found["matches"] is True and found["layers"] == found["total_layers"] > 0
 
 
-def test_interrupted_in_the_proof_it_says_that_the_release_is_there(tiny, tmp_path, capfd, monkeypatch):
+def test_interrupted_logit_check_keeps_the_release(tiny, tmp_path, capfd, monkeypatch):
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(importing, "compute", interrupted)
+    monkeypatch.setattr(importing, "run_logit_check", interrupted)
     root = tmp_path / "root"
     assert main(["import", str(tiny.hf), str(root)]) == 130
     said = f"error: interrupted after the import: {root} holds the release, not yet read again. python -m megatron"
@@ -100,7 +100,7 @@ def test_whoever_reads_only_the_beginning_gets_no_traceback(tiny):
     assert (run.stdout, run.stderr) == ("141\n", "")
 
 
-def test_a_config_that_only_its_own_code_reads_is_imported_on_request_and_not_proven(hf, tmp_path, capfd):
+def test_a_config_that_only_its_own_code_reads_is_imported_on_request_without_a_logit_check(hf, tmp_path, capfd):
     (hf / "own.py").write_text(
         "import transformers\n\n\nclass Own(transformers.LlamaConfig):\n    model_type = 'own'\n"
     )

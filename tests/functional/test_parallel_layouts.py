@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.verify.check import check
 from megatron.bridge.release.verify.logits import compare_logits
-from megatron.bridge.release.verify.streamed_weights import find_equal
+from megatron.bridge.release.verify.streamed_weights import find_identical
 from megatron.bridge.release.verify.weights import compare
 from megatron.bridge.utils.single_process import conversion_process_group
 
@@ -64,7 +64,7 @@ def test_what_two_ranks_wrote_in_parts_or_padded_is_compared_without_loading_it(
     out, hf = two_ranks
     hf = out / "odd" if name.startswith("odd") else hf
     with conversion_process_group():
-        equal = find_equal(out / name / "release", AutoBridge.from_hf_pretrained(hf))
+        equal = find_identical(out / name / "release", AutoBridge.from_hf_pretrained(hf))
     assert equal.tensors == load_file(hf / "model.safetensors").keys()
 
 

@@ -49,7 +49,7 @@ def _args(root: Path) -> dict:
     return args
 
 
-def test_every_state_becomes_what_an_import_writes_and_no_tensor_is_rewritten(state, tiny, capsys):
+def test_every_state_becomes_a_release_without_rewriting_tensors(state, tiny, capsys):
     before, (shard,) = contents(state), state.rglob(SHARD)
     inode = shard.stat().st_ino
     assert not check(state).passed
@@ -78,7 +78,7 @@ def test_every_state_becomes_what_an_import_writes_and_no_tensor_is_rewritten(st
     assert contents(state) == after
 
 
-def test_megatron_lm_and_bridge_read_a_repaired_root_bit_by_bit(state, tiny, tmp_path):
+def test_repaired_release_is_read_bit_for_bit(state, tiny, tmp_path):
     repair(state)
     hf = load_hf(tiny.hf)
     flags = ["--load", str(state), "--exit-on-missing-checkpoint", "--use-checkpoint-args", "--norm-epsilon=1e-06"]
@@ -92,7 +92,7 @@ def test_megatron_lm_and_bridge_read_a_repaired_root_bit_by_bit(state, tiny, tmp
     assert_exported(tiny.hf, state, tmp_path / "hf")
 
 
-def test_a_tokenizer_that_was_given_relative_to_another_folder_is_the_copy_in_the_release(tiny, tmp_path, monkeypatch):
+def test_relative_tokenizer_becomes_the_copy_in_the_release(tiny, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     (tmp_path / "elsewhere").mkdir()
     shutil.copytree(tiny.hf, tmp_path / "here/hf")
@@ -106,7 +106,7 @@ def test_a_tokenizer_that_was_given_relative_to_another_folder_is_the_copy_in_th
     assert check(root).passed and check(root).source_model == "hf"
 
 
-def test_a_vocabulary_that_upstream_does_not_pad_is_recorded_as_it_is(tmp_path):
+def test_unpadded_vocabulary_is_recorded(tmp_path):
     hf = make_tiny_llama(tmp_path / "hf", "padded-vocabulary")
     AutoBridge.import_ckpt(hf, tmp_path / "root")
     repair(tmp_path / "root")
@@ -121,7 +121,7 @@ def test_a_vocabulary_that_upstream_does_not_pad_is_recorded_as_it_is(tmp_path):
         assert all(torch.equal(found[name].float(), tensor) for name, tensor in expected.items())
 
 
-def test_a_file_may_have_any_name(default, tmp_path):
+def test_files_may_have_any_name(default, tmp_path):
     root = Path(shutil.copytree(default, tmp_path / "root"))
     for name in ("two\nlines", "back\\slash", "\udcff"):
         (root / "iter_0000000" / name).write_text("")
@@ -131,7 +131,7 @@ def test_a_file_may_have_any_name(default, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["train_state.pt", "common.pt", "megatron_lm_args.txt", "integrity.json"])
-def test_a_file_that_a_release_has_lost_is_written_again(name, tiny, tmp_path):
+def test_missing_file_of_a_release_is_written(name, tiny, tmp_path):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
     repair(root)
     (root / "release" / name).unlink()

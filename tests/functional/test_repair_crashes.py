@@ -33,7 +33,7 @@ from megatron.bridge.release.write.publish import Publication
 from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
 
 
-def test_what_an_overwrite_without_exchange_was_cut_short_in_is_taken_back(default, tmp_path, capsys):
+def test_release_of_an_interrupted_overwrite_is_restored(default, tmp_path, capsys):
     root = Path(shutil.copytree(default, tmp_path / "root"))
     repair(root)
     expected = contents(root)
@@ -89,7 +89,7 @@ def _ends_as(root: Path) -> dict[str, bytes]:
 
 
 @CASES
-def test_killed_at_any_operation_the_checkpoint_is_there_and_the_next_run_goes_on(name, exchanges, default, tmp_path):
+def test_next_repair_completes_one_killed_at_any_operation(name, exchanges, default, tmp_path):
     made, counted = tmp_path / "made", tmp_path / "counted"
     _prepare(name, default, made)
     before, whole = _read(made), _read(default)
@@ -110,9 +110,7 @@ def test_killed_at_any_operation_the_checkpoint_is_there_and_the_next_run_goes_o
 
 
 @CASES
-def test_power_lost_at_any_operation_leaves_the_checkpoint_and_the_next_run_goes_on(
-    name, exchanges, default, tmp_path
-):
+def test_next_repair_completes_one_after_a_power_loss(name, exchanges, default, tmp_path):
     made, root = tmp_path / "made", tmp_path / "root"
     _prepare(name, default, made)
     before, whole = _read(made), _read(default)
@@ -135,7 +133,7 @@ def test_power_lost_at_any_operation_leaves_the_checkpoint_and_the_next_run_goes
 @pytest.mark.parametrize(
     "error", [errno.ENOSPC, pytest.param(errno.EIO, marks=pytest.mark.exhaustive)], ids=errno.errorcode.get
 )
-def test_an_error_of_any_operation_is_the_one_reported_and_loses_nothing(name, exchanges, error, default, tmp_path):
+def test_error_of_any_operation_is_reported_and_loses_nothing(name, exchanges, error, default, tmp_path):
     made, counted = tmp_path / "made", tmp_path / "counted"
     _prepare(name, default, made)
     before, whole = _read(made), _read(default)

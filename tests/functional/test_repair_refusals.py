@@ -145,7 +145,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("spoil", REFUSED, ids=lambda spoil: spoil.__name__)
-def test_what_is_no_whole_import_alone_is_refused_and_nothing_changes(spoil, default, tmp_path, capsys):
+def test_refused_directory_is_not_changed(spoil, default, tmp_path, capsys):
     root = Path(shutil.copytree(default, tmp_path / "root"))
     spoil(root)
     before, names = contents(root), {path.name for path in root.iterdir()}
@@ -156,7 +156,7 @@ def test_what_is_no_whole_import_alone_is_refused_and_nothing_changes(spoil, def
     assert {path.name for path in root.iterdir()} == names
 
 
-def test_a_root_where_an_import_is_at_work_is_left_alone(default, tmp_path, capsys):
+def test_directory_with_an_active_import_is_not_changed(default, tmp_path, capsys):
     root = Path(shutil.copytree(default, tmp_path / "root"))
     publication = Publication(root)
     publication.begin()
@@ -171,7 +171,7 @@ def test_a_root_where_an_import_is_at_work_is_left_alone(default, tmp_path, caps
     assert contents(root) == contents(default)
 
 
-def test_where_a_file_can_get_no_second_name_nothing_changes(default, tmp_path, monkeypatch, capsys):
+def test_failed_hard_link_changes_nothing(default, tmp_path, monkeypatch, capsys):
     def no_links(*_) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
@@ -182,7 +182,7 @@ def test_where_a_file_can_get_no_second_name_nothing_changes(default, tmp_path, 
     assert contents(root) == contents(default)
 
 
-def test_no_link_of_a_publications_name_is_followed(default, tmp_path, capsys):
+def test_symlinks_named_like_leftovers_are_not_followed(default, tmp_path, capsys):
     outside = tmp_path / "outside"
     (outside / "release").mkdir(parents=True)
     (outside / "file").write_text("not yours")

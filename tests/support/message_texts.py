@@ -25,6 +25,13 @@ _PACKAGE = megatron.bridge.release.__name__
 FILE = Path(__file__).parents[1] / "unit/release/messages.txt"
 
 
+class _Text(str):
+    """Stands for a message that another one contains."""
+
+    def text(self, option: Any) -> str:
+        return str(self)
+
+
 def classes() -> list[type[Message]]:
     """Return the classes of messages, sorted by their modules and names."""
     importlib.import_module("megatron.bridge.utils.te_requirements")
@@ -79,6 +86,8 @@ def _values(name: str, hint: Any) -> list[Any]:
         return list(hint)
     if isinstance(hint, type) and issubclass(hint, Exception):
         return [ValueError(f"<{name}>")]
+    if isinstance(hint, type) and issubclass(hint, Message):
+        return [_Text(f"<{name}>")]
     if hint is Path:
         return [Path(f"/{name}")]
     return [2] if hint in (int, float) else [f"<{name}>"]

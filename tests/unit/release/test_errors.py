@@ -26,10 +26,11 @@ def test_texts_are_those_of_the_snapshot():
 @pytest.mark.parametrize("cls", message_texts.classes(), ids=lambda cls: cls.__qualname__)
 def test_message_is_one_line_and_can_be_sent_to_another_rank(cls):
     for message in message_texts.examples(cls):
-        message.add_note("A note.")
+        if isinstance(message, Exception):
+            message.add_note("A note.")
         sent = pickle.loads(pickle.dumps(message))
         assert type(sent) is cls
-        assert vars(sent) == vars(message)
+        assert str(vars(sent)) == str(vars(message))
         assert str(sent) == message.text(python_option)
         assert "\n" not in str(sent)
 

@@ -256,7 +256,7 @@ def test_an_export_is_refused_where_there_is_no_checkpoint_or_the_folder_is_in_u
     assert f"{out} is not empty: mine. " in _error(capsys, "export", release.root, hf, out)
     assert (out / "mine").read_text() == "mine"
     release.tracker.write_text("7")
-    assert "names the checkpoint iter_0000007, which is not there" in _error(
+    assert "names iter_0000007, which does not exist. Checkpoints found: " in _error(
         capsys, "export", release.root, hf, tmp_path / "o"
     )
     release.tracker.unlink()

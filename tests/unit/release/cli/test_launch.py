@@ -46,7 +46,7 @@ def _error(capsys, *words: str) -> str:
     return shown.err
 
 
-def test_the_command_has_every_flag_of_the_release(release, capsys, monkeypatch):
+def test_command_contains_every_flag_of_the_release(release, capsys, monkeypatch):
     monkeypatch.chdir(release.root.parent)
     assert main(["launch", release.root.name]) == 0
     assert capsys.readouterr().out.split() == _words(release)
@@ -58,13 +58,13 @@ def test_the_command_has_every_flag_of_the_release(release, capsys, monkeypatch)
     }
 
 
-def test_what_check_prints_is_the_same_wherever_the_root_is_looked_at_from(release, capsys, monkeypatch):
+def test_check_prints_absolute_paths(release, capsys, monkeypatch):
     monkeypatch.chdir(release.root.parent)
     assert main(["check", release.root.name]) == 0
     assert f"  {' '.join(_words(release))}" in capsys.readouterr().out.splitlines()
 
 
-def test_yaml_has_a_switch_as_true_and_a_value_however_it_was_given(release, capsys):
+def test_yaml_contains_switches_as_true(release, capsys):
     assert main(["launch", str(release.root), "--format", "yaml"]) == 0
     assert yaml.safe_load(capsys.readouterr().out) == {
         "MODEL_ARGS": {
@@ -102,7 +102,7 @@ def _changed(capsys, release) -> tuple[set[str], set[str]]:
     return set(flags) - set(_words(release)), set(_words(release)) - set(flags) - {"torchrun", "pretrain_gpt.py"}
 
 
-def test_a_training_continues_with_the_flags_of_its_release(release, capsys):
+def test_training_continues_with_the_flags_of_its_release(release, capsys):
     # A user chooses these again when the training continues.
     _train(release, attention_dropout=0.3, seq_length=64, bf16=True, moe_aux_loss_coeff=1.0, lr=1.0)
     assert main(["launch", str(release.root)]) == 0
@@ -127,7 +127,7 @@ def test_a_training_continues_with_the_flags_of_its_release(release, capsys):
         ),
     ],
 )
-def test_what_a_training_changed_is_in_the_command_and_named(release, trained, added, removed, capsys):
+def test_command_contains_changes_of_a_training(release, trained, added, removed, capsys):
     _train(release, **trained)
     assert main(["launch", str(release.root)]) == 0
     (note,) = capsys.readouterr().err.splitlines()
@@ -149,7 +149,7 @@ def test_what_a_training_changed_is_in_the_command_and_named(release, trained, a
         ({"max_position_embeddings": 8192, "seq_length": 8192}, "max_position_embeddings=2048 (release: 8192)"),
     ],
 )
-def test_a_training_may_remove_what_the_release_has(release, released, note, capsys):
+def test_training_may_remove_arguments_of_the_release(release, released, note, capsys):
     release.write_args(**released)
     release.seal()
     _train(release)
@@ -162,7 +162,7 @@ def test_a_training_may_remove_what_the_release_has(release, released, note, cap
 @pytest.mark.parametrize(
     ("recorded", "factor"), [({"built_rope_scaling_factor": 16.0}, "16.0"), ({"rope_scaling_factor": 8.0}, "8.0")]
 )
-def test_a_training_continues_with_the_factor_that_it_applied(release, recorded, factor, capsys):
+def test_training_continues_with_its_rope_scaling_factor(release, recorded, factor, capsys):
     rope = {"use_rope_scaling": True, "rope_scaling_factor": 32.0}
     release.write_args(**rope)
     release.seal()
@@ -196,7 +196,7 @@ def test_a_training_continues_with_the_factor_that_it_applied(release, recorded,
         ({"vocab_size": None, "padded_vocab_size": 16}, "vocab_size=None (release: 8)"),
     ],
 )
-def test_a_training_that_no_flags_express_is_refused(release, trained, named, capsys):
+def test_training_that_no_flags_express_is_refused(release, trained, named, capsys):
     step = _train(release, **trained)
     error = _error(capsys, str(release.root))
     assert str(step.folder) in error and named in error
@@ -204,7 +204,7 @@ def test_a_training_that_no_flags_express_is_refused(release, trained, named, ca
 
 
 @pytest.mark.parametrize("name", ["layernorm_epsilon", "qk_layernorm", "use_rope_scaling"])
-def test_args_that_lack_an_argument_are_refused(release, args, name, capsys):
+def test_incomplete_args_are_refused(release, args, name, capsys):
     step = _train(release)
     values = {key: value for key, value in args.items() if key != name}
     step.write_state("common.pt", {"iteration": 5, "args": Namespace(**values)})
@@ -212,18 +212,18 @@ def test_args_that_lack_an_argument_are_refused(release, args, name, capsys):
 
 
 @pytest.mark.parametrize("value", ["x y", "x;y", "$x", "x'y", "x\\y", "x?", "`x`", "x\ny"])
-def test_an_argument_that_a_shell_changes_is_refused(release, value, capsys):
+def test_argument_that_a_shell_changes_is_refused(release, value, capsys):
     step = _train(release, position_embedding_type=value)
     error = _error(capsys, str(release.root))
     assert str(step.folder) in error and " ".join(shlex.quote(f"--position-embedding-type={value}").split()) in error
 
 
-def test_a_training_without_a_vocabulary_has_the_releases(release, capsys):
+def test_training_without_vocab_size_uses_the_releases(release, capsys):
     _train(release, vocab_size=None)
     assert _changed(capsys, release) == (set(), set())
 
 
-def test_a_training_without_args_is_refused(release, capsys):
+def test_training_without_args_is_refused(release, capsys):
     step = _train(release)
     step.write_state("common.pt", {"iteration": 5})
     assert f"{step.folder}: args that Megatron-LM needs are missing" in _error(capsys, str(release.root))
@@ -231,21 +231,21 @@ def test_a_training_without_args_is_refused(release, capsys):
     assert f"{step.folder}: common.pt is corrupt" in _error(capsys, str(release.root))
 
 
-def test_the_args_are_read_from_where_later_cores_store_them(release, args, capsys):
+def test_args_of_core_0_19_are_read(release, args, capsys):
     step = _train(release)
     (step.folder / "common.pt").unlink()
     step.write_tensors(common={"iteration": 5, "args": Namespace(**args | {"rotary_base": 7})})
     assert _changed(capsys, release) == ({"--rotary-base=7"}, {"--rotary-base=10000"})
 
 
-def test_an_argument_has_its_older_name_in_the_args_of_older_cores(release, args, capsys):
+def test_older_names_of_arguments_are_read(release, args, capsys):
     step = _train(release)
     older = {name: value for name, value in args.items() if name != "layernorm_epsilon"} | {"norm_epsilon": 1e-6}
     step.write_state("common.pt", {"iteration": 5, "args": Namespace(**older)})
     assert _changed(capsys, release) == ({"--norm-epsilon=1e-06"}, {"--norm-epsilon=1e-05"})
 
 
-def test_the_flags_are_those_of_the_args_and_not_of_a_file_that_anyone_edits(release, capsys):
+def test_flags_come_from_the_args_not_from_the_flags_file(release, capsys):
     expected = _words(release)
     (release.folder / "integrity.json").unlink()
     (release.folder / "megatron_lm_args.txt").write_text("--num-layers=99\n")
@@ -254,7 +254,7 @@ def test_the_flags_are_those_of_the_args_and_not_of_a_file_that_anyone_edits(rel
 
 
 @pytest.mark.parametrize(("longest", "given"), [(131072, 4096), (4097, 4096), (4096, 4096), (2048, 2048)])
-def test_sequences_are_at_most_4096_tokens_by_default(release, longest, given, capsys):
+def test_seq_length_is_at_most_4096_by_default(release, longest, given, capsys):
     release.write_args(seq_length=longest, max_position_embeddings=longest)
     release.seal()
     assert main(["launch", str(release.root), "--json"]) == 0
@@ -272,7 +272,7 @@ def test_sequences_are_at_most_4096_tokens_by_default(release, longest, given, c
         ({"rope_scaling_factor": 32.0}, False),
     ],
 )
-def test_a_factor_that_megatron_lm_ignores_is_launched_by_the_entry_point(release, rope, entry_point, capsys):
+def test_ignored_rope_factor_starts_the_entry_point(release, rope, entry_point, capsys):
     release.write_args(**rope)
     release.seal()
     assert main(["launch", str(release.root)]) == 0
@@ -282,14 +282,14 @@ def test_a_factor_that_megatron_lm_ignores_is_launched_by_the_entry_point(releas
     assert ("--entry-point=megatron.bridge.release.megatron_lm" in words) == entry_point
 
 
-def test_a_path_with_a_space_is_not_for_a_shell_that_takes_words_apart(release, capsys):
+def test_path_with_a_space_is_refused_for_the_shell(release, capsys):
     release.root = release.root.rename(release.root.with_name("a root"))
     assert "needs shell quoting" in _error(capsys, str(release.root))
     assert main(["launch", str(release.root), "--format", "yaml"]) == 0
     assert yaml.safe_load(capsys.readouterr().out)["MODEL_ARGS"]["--load"] == str(release.root)
 
 
-def test_the_path_of_another_release_is_refused_as_well(release, tmp_path, capsys):
+def test_path_of_the_named_release_is_checked_for_the_shell(release, tmp_path, capsys):
     _train(release)
     trained = tmp_path / "trained"
     trained.mkdir()
@@ -302,7 +302,7 @@ def test_the_path_of_another_release_is_refused_as_well(release, tmp_path, capsy
     assert f"'{spaced}/release' needs shell quoting" in _error(capsys, str(trained), "--release", str(spaced))
 
 
-def test_a_path_that_a_shell_would_fill_in_is_refused(release, capsys):
+def test_path_with_a_glob_is_refused_for_the_shell(release, capsys):
     for name in ("root[1]", "root;x", "$HOME"):
         release.root = release.root.rename(release.root.with_name(name))
         assert "needs shell quoting" in _error(capsys, str(release.root))
@@ -351,18 +351,18 @@ def _torn_manifest(release) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says", "advises"),
     [
-        (_no_tracker, "has no latest_checkpointed_iteration.txt", "check"),
+        (_no_tracker, "has no latest_checkpointed_iteration.txt", "repair"),
         (_torn_tracker, "latest_checkpointed_iteration.txt", ""),
-        (_missing_folder, "names iter_0000007, which contains no checkpoint", "check"),
+        (_missing_folder, "names iter_0000007, which does not exist", "repair"),
         (_import_of_upstreams, "contains an import of iteration 0", "repair"),
         (_no_args, "args that Megatron-LM needs are missing: num_layers", "repair"),
         (_linked_release, "contains no release/", ""),
-        (_other_args, "common.pt is corrupt (checksum mismatch)", "check"),
-        (_no_tokenizer, "tokenizer/tokenizer.json is missing", "check"),
-        (_torn_manifest, "integrity.json is corrupt", "check"),
+        (_other_args, "common.pt is corrupt (checksum mismatch)", "repair"),
+        (_no_tokenizer, "tokenizer/tokenizer.json is missing. Restore it from a copy", ""),
+        (_torn_manifest, "integrity.json is corrupt", "repair"),
     ],
 )
-def test_where_megatron_lm_does_not_start_it_is_said_with_what_to_do(release, spoil, says, advises, capsys):
+def test_checkpoint_that_cannot_be_started_is_refused(release, spoil, says, advises, capsys):
     spoil(release)
     error = _error(capsys, str(release.root))
     assert says in error and (
@@ -370,7 +370,7 @@ def test_where_megatron_lm_does_not_start_it_is_said_with_what_to_do(release, sp
     )
 
 
-def test_what_is_no_root_is_refused(tmp_path, capsys):
+def test_path_without_a_checkpoint_directory_is_refused(tmp_path, capsys):
     assert "does not exist" in _error(capsys, str(tmp_path / "gone"))
     (tmp_path / "file").write_text("")
     assert "is a file" in _error(capsys, str(Path(tmp_path, "file")))

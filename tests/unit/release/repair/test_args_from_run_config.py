@@ -23,7 +23,7 @@ from megatron.bridge.release.repair.args_from_run_config import _plain_value, _s
 KNOWN = {"torch.bfloat16": object(), "a.function": object()}
 
 
-def test_the_tokenizers_place_is_absolute_whatever_the_root_is(tmp_path, monkeypatch):
+def test_tokenizer_dir_is_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     expected = f"{tmp_path}/root/release/tokenizer"
     assert tokenizer_dir(tmp_path / "root") == expected
@@ -31,22 +31,22 @@ def test_the_tokenizers_place_is_absolute_whatever_the_root_is(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("value", [1, 1.5, "text", None, [1, 2], {"a": 1}, {"_name_": "a"}, {"_call_": True}], ids=str)
-def test_a_plain_value_is_itself(value):
+def test_plain_value_is_kept(value):
     assert _plain_value(value, KNOWN) is value
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_an_object_that_is_known_is_that_object(name):
+def test_known_object_is_resolved(name):
     assert _plain_value({"_target_": name, "_call_": False}, KNOWN) is KNOWN[name]
 
 
-def test_an_object_that_is_not_known_is_its_name_and_an_enums_value_its_own():
+def test_unknown_object_becomes_its_name():
     assert _plain_value({"_target_": "os.system"}, KNOWN) == "os.system"
     assert _plain_value({"_target_": "a.Enum", "_name_": "member"}, KNOWN) == "member"
     assert _plain_value({"_target_": "a.function", "_name_": "member"}, KNOWN) == "member"
 
 
-def test_the_classes_below_a_class_are_found_at_any_depth():
+def test_subclasses_are_found_at_any_depth():
     class Base: ...
 
     class Child(Base): ...
@@ -58,7 +58,7 @@ def test_the_classes_below_a_class_are_found_at_any_depth():
     assert list(_subclasses(Base)) == [Child, Grandchild] and list(_subclasses(Other)) == []
 
 
-def test_of_a_folder_without_metadata_nothing_is_derived(release):
+def test_args_are_not_derived_without_metadata(release):
     (release.folder / ".metadata").unlink()
     with pytest.raises(CorruptFileError) as raised:
         derive_args(release.root, release.folder)

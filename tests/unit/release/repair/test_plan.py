@@ -55,13 +55,13 @@ def _make_import(release) -> None:
     release.rename(IMPORT, "0")
 
 
-def test_a_release_in_which_nothing_is_wrong_needs_nothing(release):
+def test_complete_release_needs_no_steps(release):
     plan = _plan_repair(release)
     assert (plan.source, plan.publish, plan.write, plan.retire, plan.steps) == ("release", False, [], [], [])
     assert plan.reads_common_state and not (plan.derive_args or plan.move_tokenizer)
 
 
-def test_an_import_gets_all_that_a_release_has(release):
+def test_import_gets_all_files_of_a_release(release):
     _make_import(release)
     plan = _plan_repair(release)
     assert (plan.source, plan.publish, plan.retire) == (IMPORT, True, [IMPORT])
@@ -78,7 +78,7 @@ def test_an_import_gets_all_that_a_release_has(release):
     ]
 
 
-def test_a_release_under_an_imports_names_is_renamed_and_its_files_are_kept(release):
+def test_renamed_release_keeps_its_files(release):
     release.rename(IMPORT, "0")
     plan = _plan_repair(release)
     assert plan.write == ["integrity.json"] and plan.reads_common_state and not plan.derive_args
@@ -87,7 +87,7 @@ def test_a_release_under_an_imports_names_is_renamed_and_its_files_are_kept(rele
 
 @pytest.mark.parametrize("name", ["common.pt", "megatron_lm_args.txt", "source.json", "integrity.json"])
 @pytest.mark.parametrize("spoil", ["missing", "cut short", "longer"])
-def test_one_file_that_a_repair_can_write_is_written_and_the_manifest_with_it(release, name, spoil):
+def test_damaged_file_is_written_with_the_manifest(release, name, spoil):
     file = release.folder / name
     if spoil == "missing":
         file.unlink()
@@ -101,7 +101,7 @@ def test_one_file_that_a_repair_can_write_is_written_and_the_manifest_with_it(re
     assert plan.derive_args == (name == "common.pt" and spoil != "longer") and plan.publish and plan.retire == []
 
 
-def test_a_damaged_record_goes_and_a_missing_one_stays_where_the_run_config_names_no_model(release):
+def test_corrupt_source_record_is_removed_without_a_model(release):
     (release.folder / "run_config.yaml").write_text("model: {}\n")
     (release.folder / "source.json").write_text("{")
     release.seal()
@@ -113,7 +113,7 @@ def test_a_damaged_record_goes_and_a_missing_one_stays_where_the_run_config_name
     assert _plan_repair(release).steps == []
 
 
-def test_a_train_state_that_is_missing_is_written_with_its_tracker(release):
+def test_missing_train_state_is_written_with_its_tracker(release):
     (release.folder / "train_state.pt").unlink()
     (release.root / TRAIN_STATE_TRACKER).unlink()
     release.seal()
@@ -123,25 +123,25 @@ def test_a_train_state_that_is_missing_is_written_with_its_tracker(release):
 
 
 @pytest.mark.parametrize("spoil", [os.unlink, lambda path: path.write_bytes(b"torn")])
-def test_bridges_tracker_is_written_where_it_is_missing_or_another_one(release, spoil):
+def test_wrong_train_state_tracker_is_written(release, spoil):
     spoil(release.root / TRAIN_STATE_TRACKER)
     plan = _plan_repair(release)
     assert plan.publish and plan.write == [] and plan.steps == ["write latest_train_state.pt"]
 
 
 @pytest.mark.parametrize("text", ["0", "relea", "", None])
-def test_a_tracker_that_is_torn_or_absent_is_written(release, text):
+def test_invalid_or_missing_tracker_is_written(release, text):
     release.tracker.unlink() if text is None else release.tracker.write_text(text)
     before = "missing" if text is None else f"was {text!r}"
     assert _plan_repair(release).steps == [f"set latest_checkpointed_iteration.txt to 'release' ({before})"]
 
 
-def test_spaces_around_the_trackers_word_are_left(release):
+def test_whitespace_in_the_tracker_is_kept(release):
     release.tracker.write_text(" release\n")
     assert _plan_repair(release).steps == []
 
 
-def test_a_tokenizer_that_has_moved_gets_its_new_place_and_the_args_stay(release):
+def test_moved_tokenizer_gets_its_new_path(release):
     release.write_args(tokenizer_model="/gone/release/tokenizer")
     release.seal()
     plan = _plan_repair(release)
@@ -150,7 +150,7 @@ def test_a_tokenizer_that_has_moved_gets_its_new_place_and_the_args_stay(release
 
 
 @pytest.mark.parametrize("changes", [{"num_layers": 1}, {"num_layers": 3}, {"padded_vocab_size": 9}])
-def test_args_that_are_not_the_tensors_are_derived(release, changes):
+def test_args_that_mismatch_the_tensors_are_derived(release, changes):
     release.write_args(**changes)
     release.seal()
     plan = _plan_repair(release)
@@ -158,7 +158,7 @@ def test_args_that_are_not_the_tensors_are_derived(release, changes):
     assert plan.write == ["common.pt", "megatron_lm_args.txt", "integrity.json"]
 
 
-def test_a_checkpoint_inside_a_folder_of_nothing_else_is_taken_out_of_it(release):
+def test_nested_checkpoint_is_moved_out(release):
     release.folder.rename(release.root / "nested")
     (release.root / IMPORT).mkdir()
     (release.root / "nested").rename(release.root / IMPORT / "release")
@@ -169,14 +169,14 @@ def test_a_checkpoint_inside_a_folder_of_nothing_else_is_taken_out_of_it(release
     assert (error.folder, error.names) == (release.root / IMPORT, ("notes.txt",))
 
 
-def test_a_link_to_the_checkpoint_becomes_a_folder(release):
+def test_symlink_to_the_checkpoint_becomes_a_directory(release):
     release.rename(IMPORT, "release")
     (release.root / "release").symlink_to(IMPORT)
     plan = _plan_repair(release)
     assert plan.source == "release" and plan.retire == [IMPORT] and plan.publish
 
 
-def test_a_copy_of_second_names_is_the_same_checkpoint_and_a_copy_of_bytes_is_another(release):
+def test_hard_linked_copy_is_the_same_checkpoint(release):
     release.tracker.write_text("0")
     shutil.copytree(release.folder, release.root / IMPORT, copy_function=os.link)
     assert _plan_repair(release).retire == [IMPORT]
@@ -187,7 +187,7 @@ def test_a_copy_of_second_names_is_the_same_checkpoint_and_a_copy_of_bytes_is_an
     assert _refusal(release, SeveralCheckpointsError).checkpoints == ("iter_0000000", "release")
 
 
-def test_beside_a_release_that_the_tracker_names_another_import_is_left_alone(release):
+def test_other_import_next_to_a_tracked_release_is_kept(release):
     shutil.copytree(release.folder, release.root / IMPORT)
     plan = _plan_repair(release)
     assert (plan.source, plan.retire, plan.steps) == ("release", [], [])
@@ -231,7 +231,7 @@ def test_training_is_refused(release, spoil, kind, fact):
     assert vars(_refusal(release, kind)).items() >= fact.items()
 
 
-def test_an_optimizer_in_a_longer_name_is_no_optimizer_state(release, shapes):
+def test_optimizers_in_a_name_is_no_optimizer_state(release, shapes):
     release.write_tensors(shapes | {"decoder.optimizers": (4,)})
     release.seal()
     assert _plan_repair(release).steps == []

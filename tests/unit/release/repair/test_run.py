@@ -25,13 +25,13 @@ from megatron.bridge.release.repair.errors import TrainingError
 from megatron.bridge.release.repair.run import _stamps, _write_trackers, repair
 
 
-def test_a_release_in_which_nothing_is_wrong_is_left_as_it_is(release):
+def test_complete_release_is_not_changed(release):
     before = release.files()
     assert repair(release.root) == repair(release.root, dry_run=True) == []
     assert release.files() == before
 
 
-def test_a_dry_run_tells_the_steps_and_changes_nothing(release):
+def test_dry_run_returns_the_steps_and_changes_nothing(release):
     release.tracker.write_text("relea")
     steps = ["set latest_checkpointed_iteration.txt to 'release' (was 'relea')"]
     assert repair(release.root, dry_run=True) == steps
@@ -57,7 +57,7 @@ def test_release_of_an_interrupted_overwrite_is_restored_first(release):
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_a_root_with_a_writer_is_refused(release, dry_run):
+def test_directory_with_an_active_writer_is_refused(release, dry_run):
     lock = release.root / ".release-lock"
     lock.write_text("process 5 on here")
     with open(lock) as held:
@@ -71,7 +71,7 @@ def test_a_root_with_a_writer_is_refused(release, dry_run):
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_what_cannot_be_planned_is_refused_and_nothing_changes(release, dry_run):
+def test_refused_directory_is_not_changed(release, dry_run):
     shutil.copytree(release.folder, release.root / "iter_0000005")
     before = release.files()
     with pytest.raises(TrainingError) as raised:
@@ -80,7 +80,7 @@ def test_what_cannot_be_planned_is_refused_and_nothing_changes(release, dry_run)
     assert release.files() == before
 
 
-def test_the_trackers_are_the_text_and_the_folders_train_state(release, tmp_path):
+def test_trackers_are_written_for_the_release(release, tmp_path):
     _write_trackers(tmp_path, release.folder)
     assert (tmp_path / TRACKER).read_text() == "release"
     state = (release.folder / "train_state.pt").read_bytes()
@@ -103,14 +103,14 @@ def _removed(path) -> None:
 
 @pytest.mark.parametrize("change", [_written, _replaced, _removed])
 @pytest.mark.parametrize("name", ["release/__0_0.distcp", "release/tokenizer/tokenizer.json", TRAIN_STATE_TRACKER])
-def test_a_file_that_changes_is_seen_without_reading_it(release, name, change):
+def test_stamps_show_a_changed_file(release, name, change):
     before = _stamps(read_checkpoint_dir(release.root))
     assert _stamps(read_checkpoint_dir(release.root)) == before
     change(release.root / name)
     assert _stamps(read_checkpoint_dir(release.root)) != before
 
 
-def test_a_file_more_is_seen_in_a_checkpoint_and_not_beside_it(release):
+def test_stamps_show_a_new_file_of_a_checkpoint(release):
     before = _stamps(read_checkpoint_dir(release.root))
     (release.root / "notes.txt").touch()
     assert _stamps(read_checkpoint_dir(release.root)) == before

@@ -36,14 +36,14 @@ def _metadata(shapes: dict[str, tuple[int, ...]]) -> Metadata:
     return Metadata({key: Tensor(shape, ()) for key, shape in shapes.items()}, (), ())
 
 
-def test_args_that_fit_have_no_problem(args, shapes):
+def test_matching_args_have_no_problem(args, shapes):
     assert find_args_problem(args, _metadata(shapes)) is None
     assert find_args_problem(args | {"of another version": 1}, _metadata(shapes)) is None
     assert find_args_problem(args, None) is None
 
 
 @pytest.mark.parametrize("name", NEEDED_ARGS)
-def test_an_arg_too_few_is_named(args, shapes, name):
+def test_missing_arg_is_named(args, shapes, name):
     args = {other: value for other, value in args.items() if other != name}
     for metadata in (_metadata(shapes), None):
         assert find_args_problem(args, metadata) == MissingArgs((name,))
@@ -73,7 +73,7 @@ def test_size_that_is_one_off_is_a_shape_mismatch(args, shapes, name, tensor, ax
 
 
 @pytest.mark.parametrize(("name", "width"), [("num_attention_heads", 9), ("kv_channels", 8)])
-def test_heads_count_by_their_product_with_the_channels(args, shapes, name, width):
+def test_heads_are_compared_by_their_total_width(args, shapes, name, width):
     problem = find_args_problem(args | {name: args[name] + 1}, _metadata(shapes))
     assert problem == ArgsShapeMismatch(PROJECTION, (2, 4, 6), (2, 4, width))
     assert find_args_problem(args | {"num_attention_heads": 3, "kv_channels": 2}, _metadata(shapes)) is None
@@ -81,13 +81,13 @@ def test_heads_count_by_their_product_with_the_channels(args, shapes, name, widt
 
 @pytest.mark.parametrize("value", [None, "2", 2.0, True])
 @pytest.mark.parametrize("name", ["num_layers", "hidden_size", "kv_channels", "padded_vocab_size"])
-def test_a_size_that_is_no_number_is_told_with_or_without_tensors(args, shapes, name, value):
+def test_size_must_be_an_integer(args, shapes, name, value):
     for metadata in (_metadata(shapes), None):
         problem = find_args_problem(args | {name: value}, metadata)
         assert (type(problem), problem.name, problem.value) == (NonIntegerArg, name, value)
 
 
-def test_latent_attention_has_its_channels_under_another_name(args, shapes):
+def test_latent_attention_has_its_own_head_size(args, shapes):
     args |= {"multi_latent_attention": True, "kv_channels": None, "v_head_dim": None}
     assert find_args_problem(args, _metadata(shapes)) == NonIntegerArg("v_head_dim", None)
     assert find_args_problem(args | {"v_head_dim": 3}, _metadata(shapes)) is None
@@ -106,19 +106,19 @@ def test_latent_attention_has_its_channels_under_another_name(args, shapes):
         (5, None, 8, False),
     ],
 )
-def test_rows_of_the_padding_need_not_be_stored_and_those_of_words_must_be(args, shapes, rows, words, padded, fits):
+def test_padding_rows_need_not_be_stored(args, shapes, rows, words, padded, fits):
     shapes = shapes | {EMBEDDING: (rows, 4), OUTPUT: (rows, 4)}
     problem = find_args_problem(args | {"vocab_size": words, "padded_vocab_size": padded}, _metadata(shapes))
     assert problem == (None if fits else ArgsShapeMismatch(EMBEDDING, (rows, 4), (padded, 4)))
 
 
-def test_an_output_layer_that_is_another_shape_than_the_embedding_is_told(args, shapes):
+def test_output_layer_shape_is_compared(args, shapes):
     problem = find_args_problem(args, _metadata(shapes | {OUTPUT: (8, 5)}))
     assert problem == ArgsShapeMismatch(OUTPUT, (8, 5), (8, 4))
 
 
 @pytest.mark.parametrize("untied", [True, False])
-def test_an_output_layer_is_there_where_it_is_not_tied_and_there_alone(args, shapes, untied):
+def test_output_layer_exists_only_if_it_is_untied(args, shapes, untied):
     args |= {"untie_embeddings_and_output_weights": untied}
     tied = _metadata({key: shape for key, shape in shapes.items() if key != OUTPUT})
     right, wrong = (_metadata(shapes), tied) if untied else (tied, _metadata(shapes))
@@ -147,7 +147,7 @@ def test_changes_of_a_training_are_notes(args, shapes, trained, release, expecte
     assert [note.factor if isinstance(note, UnrecordedRopeFactor) else note.differences for note in notes] == expected
 
 
-def test_an_argument_that_decides_the_computation_and_is_missing_is_named(args, shapes):
+def test_missing_argument_of_the_computation_is_a_note(args, shapes):
     del args["layernorm_epsilon"]
     (note,) = describe_training(args, args, _metadata(shapes))
     assert (type(note), type(note.error)) == (FailedStep, ArgsError)

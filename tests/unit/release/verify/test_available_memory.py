@@ -108,16 +108,16 @@ CASES = {
 
 
 @pytest.mark.parametrize(("cgroup", "files", "expected"), CASES.values(), ids=CASES)
-def test_the_smallest_limit_counts(tmp_path, cgroup, files, expected):
+def test_smallest_limit_counts(tmp_path, cgroup, files, expected):
     assert available_memory(*_tree(tmp_path, cgroup, files)) == expected
 
 
-def test_the_host_has_less_than_the_limit(tmp_path):
+def test_host_memory_below_the_limit_counts(tmp_path):
     files = {"memory.max": str(8 * GIB), "memory.current": "0"}
     assert available_memory(*_tree(tmp_path, "0::/\n", files, available=GIB)) == GIB
 
 
-def test_nothing_is_known_where_the_kernel_tells_nothing(tmp_path):
+def test_memory_is_unknown_without_kernel_files(tmp_path):
     assert available_memory(tmp_path / "proc", tmp_path / "cgroup") is None
     assert available_memory(*_tree(tmp_path, "", {}, available=None)) is None
 

@@ -37,7 +37,7 @@ from megatron.bridge.release.verify.dcp_metadata import (
 FFN = "decoder.layers.mlp.linear_fc2.weight"
 
 
-def test_the_metadata_has_each_tensor_its_chunks_and_their_places(release, shapes):
+def test_metadata_contains_tensors_chunks_and_entries(release, shapes):
     metadata = read_metadata(release.folder)
     assert {key: tensor.shape for key, tensor in metadata.tensors.items()} == shapes
     assert metadata.tensors[FFN].chunks == (((0, 0, 0), (1, 4, 5)), ((1, 0, 0), (1, 4, 5)))
@@ -48,7 +48,7 @@ def test_the_metadata_has_each_tensor_its_chunks_and_their_places(release, shape
     assert metadata.sizes() == {SHARD: ends[-1]} == {SHARD: (release.folder / SHARD).stat().st_size}
 
 
-def test_a_state_is_what_torch_reads(release, args):
+def test_state_equals_what_torch_reads(release, args):
     import torch
 
     state = torch.load(release.folder / "common.pt", weights_only=False)
@@ -58,7 +58,7 @@ def test_a_state_is_what_torch_reads(release, args):
     assert int(torch.load(release.folder / "train_state.pt", weights_only=True)["step"]) == -3
 
 
-def test_a_common_state_among_the_tensors_is_found_and_read(release, shapes, args):
+def test_embedded_common_state_is_read(release, shapes, args):
     release.write_tensors(shapes, {"args": Namespace(**args), "iteration": 0})
     metadata = read_metadata(release.folder)
     assert metadata.objects == ("common_state/shard_0_1",) and metadata.common_entry().at is None
@@ -67,7 +67,7 @@ def test_a_common_state_among_the_tensors_is_found_and_read(release, shapes, arg
     assert read_embedded_common_state(release.folder, read_metadata(release.folder)) is None
 
 
-def test_a_common_state_that_is_cut_short_is_unreadable(release, shapes):
+def test_truncated_embedded_common_state_is_corrupt(release, shapes):
     release.write_tensors(shapes, {"iteration": 0})
     os.truncate(release.folder / SHARD, (release.folder / SHARD).stat().st_size - 1)
     with pytest.raises(CorruptFileError, match=f"^common_state/shard_0_1 in {SHARD} is corrupt: "):
@@ -86,27 +86,27 @@ ENTRIES = (
 )
 
 
-def test_what_is_stored_nowhere_is_named_and_a_file_ends_with_its_last_entry():
+def test_keys_without_storage_and_file_sizes():
     assert _metadata(ENTRIES).keys_without_storage() == [] and _metadata(ENTRIES).sizes() == {"a": 7, "b": 12}
     for lacking, key in zip(ENTRIES, ("tensor", "tensor", "object")):
         assert _metadata(tuple(entry for entry in ENTRIES if entry is not lacking)).keys_without_storage() == [key]
 
 
 @pytest.mark.parametrize("chunks", [(), (((0, 0), (1, 3)),), (((0, 0), (1, 3)), ((1, 0), (2, 3)))])
-def test_chunks_that_are_less_or_more_than_their_tensor_are_named(chunks):
+def test_chunks_must_cover_their_tensor(chunks):
     entries = tuple(Entry("tensor", at, "a", 0, 5) for at, _ in chunks)
     assert Metadata({"tensor": Tensor((2, 3), chunks)}, (), entries).keys_without_storage() == ["tensor"]
 
 
 @pytest.mark.parametrize("part", [0, 1 / 4, 1 / 2, 3 / 4])
-def test_metadata_that_is_cut_short_is_unreadable(release, part):
+def test_truncated_metadata_is_corrupt(release, part):
     file = release.folder / ".metadata"
     os.truncate(file, int(part * file.stat().st_size))
     with pytest.raises(CorruptFileError, match="^.metadata is corrupt: "):
         read_metadata(release.folder)
 
 
-def test_metadata_that_goes_on_after_its_end_or_is_missing_is_unreadable(release):
+def test_longer_or_missing_metadata_is_corrupt(release):
     file = release.folder / ".metadata"
     file.write_bytes(file.read_bytes() + b"\0")
     with pytest.raises(CorruptFileError, match="^.metadata is corrupt: trailing data after the pickle$"):
@@ -117,7 +117,7 @@ def test_metadata_that_goes_on_after_its_end_or_is_missing_is_unreadable(release
 
 
 @pytest.mark.parametrize("name", [".metadata", "common.pt"])
-def test_nothing_that_a_pickle_names_is_run(release, tmp_path, name):
+def test_pickles_execute_nothing(release, tmp_path, name):
     marker = tmp_path / "run"
     if name == ".metadata":
         (release.folder / name).write_bytes(pickle.dumps(Attack(marker)))
@@ -138,7 +138,7 @@ def test_nothing_that_a_pickle_names_is_run(release, tmp_path, name):
         ([1], "it contains a list, not a dictionary"),
     ],
 )
-def test_a_state_that_is_missing_or_no_state_is_unreadable(release, content, expected):
+def test_missing_or_invalid_state_is_corrupt(release, content, expected):
     (release.folder / "common.pt").unlink()
     if isinstance(content, list):
         release.write_state("common.pt", content)
@@ -149,7 +149,7 @@ def test_a_state_that_is_missing_or_no_state_is_unreadable(release, content, exp
     assert str(error.value) == f"common.pt is corrupt: {expected}"
 
 
-def test_each_entry_is_compared_with_its_own_checksum(release):
+def test_each_entry_is_compared_with_its_checksum(release):
     entries, shard = read_metadata(release.folder).entries, release.folder / SHARD
     data = shard.read_bytes()
     assert list(verify_entries(release.folder, entries)) == [(entry, None) for entry in entries]
@@ -160,7 +160,7 @@ def test_each_entry_is_compared_with_its_own_checksum(release):
         assert found == {entry: "checksum mismatch in archive/data/0" if entry is damaged else None for entry in found}
 
 
-def test_an_entry_beyond_the_end_of_its_file_or_without_one_is_damaged(release):
+def test_entry_beyond_the_end_of_its_file_is_damaged(release):
     *_, last = entries = read_metadata(release.folder).entries
     os.truncate(release.folder / SHARD, last.offset + last.length - 1)
     assert [entry for entry, damage in verify_entries(release.folder, entries) if damage] == [last]
@@ -169,7 +169,7 @@ def test_an_entry_beyond_the_end_of_its_file_or_without_one_is_damaged(release):
 
 
 @pytest.mark.parametrize("shape", [(-1,), (2, -3), (1.5,), ("2",)])
-def test_a_shape_of_other_than_whole_numbers_is_unreadable(release, shape):
+def test_invalid_shape_is_corrupt(release, shape):
     release.write_shape(shape)
     with pytest.raises(CorruptFileError) as error:
         read_metadata(release.folder)

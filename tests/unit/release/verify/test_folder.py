@@ -345,7 +345,7 @@ def test_waived_losses_and_an_unknown_source_model_are_notes(release):
     assert [note.repair for note in report.notes] == [None]
 
 
-def test_the_launch_has_the_flags_the_tokenizer_and_the_root(release):
+def test_launch_contains_flags_tokenizer_and_directory(release):
     tokenizer = ["--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(release.folder / "tokenizer")]
     load = ["--load", str(release.root), "--exit-on-missing-checkpoint"]
     flags = (release.folder / FLAGS_FILE).read_text().split()
@@ -358,7 +358,7 @@ def test_the_launch_has_the_flags_the_tokenizer_and_the_root(release):
     assert check(release.root).launch == []
 
 
-def test_no_flags_are_taken_from_out_of_the_root(release, tmp_path):
+def test_release_outside_the_directory_yields_no_flags(release, tmp_path):
     written = (release.folder / "common.pt").read_bytes()
     release.rename("iter_0000005", "5")
     (tmp_path / "elsewhere").mkdir()

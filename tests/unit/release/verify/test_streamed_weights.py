@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from megatron.bridge.release.verify.streamed_weights import _is_equal
+from megatron.bridge.release.verify.streamed_weights import _is_identical
 
 
 def _weights(error: Exception) -> SimpleNamespace:
@@ -29,11 +29,11 @@ def _weights(error: Exception) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), ValueError("has changed"), RuntimeError("no shape"), EOFError()])
-def test_what_cannot_be_read_is_not_found_equal(error):
-    assert _is_equal(_weights(error), [], SimpleNamespace()) is False
+def test_unreadable_weights_are_not_identical(error):
+    assert _is_identical(_weights(error), [], SimpleNamespace()) is False
 
 
 @pytest.mark.parametrize("error", [AttributeError("x"), TypeError("x"), KeyError("x"), AssertionError()])
-def test_a_bug_is_raised(error):
+def test_bug_is_raised(error):
     with pytest.raises(type(error)):
-        _is_equal(_weights(error), [], SimpleNamespace())
+        _is_identical(_weights(error), [], SimpleNamespace())

@@ -41,7 +41,7 @@ def _locate(value: Any, folder: Path) -> tuple[TensorBytes | None, bytes]:
     ("dtype", "storage"), [(torch.bfloat16, "BFloat16Storage"), (torch.float32, "FloatStorage")], ids=str
 )
 @pytest.mark.parametrize("shape", [(3, 5), (1, 4, 1, 7), (9,), (0, 2), ()], ids=str)
-def test_the_values_are_found(tmp_path, crc, dtype, storage, shape):
+def test_tensor_bytes_are_found(tmp_path, crc, dtype, storage, shape):
     tensor = torch.randn(shape).to(dtype)
     before = torch.serialization.get_crc32_options()
     torch.serialization.set_crc32_options(crc)
@@ -58,11 +58,11 @@ def test_the_values_are_found(tmp_path, crc, dtype, storage, shape):
     [torch.ones(3, 5).T, torch.ones(6)[1:], torch.ones(6)[:5], torch.ones(2).expand(3, 2), {"a": 1}],
     ids=["transposed", "a part", "a beginning", "expanded", "no tensor"],
 )
-def test_what_does_not_stand_there_as_the_tensor_has_it_is_not_found(tmp_path, value):
+def test_non_contiguous_tensor_is_not_found(tmp_path, value):
     assert _locate(value, tmp_path)[0] is None
 
 
-def test_values_that_are_compressed_are_not_found(tmp_path):
+def test_compressed_tensor_is_not_found(tmp_path):
     saved = io.BytesIO()
     torch.save(torch.zeros(100), saved)
     with zipfile.ZipFile(saved) as plain, zipfile.ZipFile(tmp_path / "file", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -72,7 +72,7 @@ def test_values_that_are_compressed_are_not_found(tmp_path):
         assert find_tensor_bytes(file, 0, (tmp_path / "file").stat().st_size) is None
 
 
-def test_a_damaged_archive_is_an_error(tmp_path):
+def test_corrupt_archive_is_an_error(tmp_path):
     (tmp_path / "file").write_bytes(bytes(200))
     with open(tmp_path / "file", "rb") as file, pytest.raises(zipfile.BadZipFile):
         find_tensor_bytes(file, 0, 200)

@@ -95,9 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_release(launch)
     launch.set_defaults(run=run_launch, advice=f". Flags of your own go after $({program} launch CKPT)")
-    repair = add(
-        "repair", "turn an import of upstream's, or one modified by a rename script, into a release", "ckpt --dry-run"
-    )
+    repair = add("repair", "convert an import without a release to a release, or complete a release", "ckpt --dry-run")
     _add_root(repair)
     repair.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
     repair.set_defaults(run=run_repair)

@@ -18,7 +18,7 @@ Importing this module imports neither torch nor Megatron Core.
 """
 
 from dataclasses import dataclass
-from math import isfinite
+from math import inf
 
 from megatron.bridge.release.errors import OptionFormat
 from megatron.bridge.release.text import summarize_names
@@ -159,7 +159,7 @@ class LogitComparison(Finding):
     Attributes:
         layers: Number of layers that were computed: the first ones.
         total_layers: Number of layers of the model.
-        difference: Largest difference of the logits, relative to the largest logit; infinite if one is NaN; None if the
+        difference: Largest difference of the logits, relative to the largest logit; infinite if one is NaN, or if the
             check was skipped.
         top1_matches: Number of positions at which both models choose the same token.
         skipped: Why the check was skipped; None if it was not.
@@ -169,7 +169,7 @@ class LogitComparison(Finding):
     layers: int = 0
     total_layers: int = 0
     positions: int = 0
-    difference: float | None = None
+    difference: float = inf
     tolerance: float = TOLERANCE
     top1_matches: int = 0
     skipped: str | None = None
@@ -178,7 +178,7 @@ class LogitComparison(Finding):
     @property
     def matches(self) -> bool:
         """Whether the logits were compared and match."""
-        return self.difference is not None and isfinite(self.difference) and self.difference <= self.tolerance
+        return self.difference <= self.tolerance
 
     def text(self, option: OptionFormat) -> str:
         if self.skipped is not None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from megatron.bridge.release.errors import Message, OptionFormat, ReleaseError, command_line, join_sentences
-from megatron.bridge.release.layout import COMMON_STATE, FLAGS_FILE, TRACKER
+from megatron.bridge.release.layout import COMMON_STATE, FLAGS_FILE
 from megatron.bridge.release.megatron_args.comparison import describe_differences
 from megatron.bridge.release.text import list_first, summarize_names
 
@@ -94,56 +94,6 @@ class RevisionWithoutModelError(ReleaseError):
 
 
 @dataclass(eq=False)
-class NothingToLaunchError(ReleaseError):
-    """Megatron-LM cannot start from a checkpoint directory.
-
-    Attributes:
-        checkpoint: What the tracker names; None if there is no tracker.
-    """
-
-    root: Path
-    checkpoint: str | None
-
-    def text(self, option: OptionFormat) -> str:
-        problem = (
-            f"{self.root} has no {TRACKER}: Megatron-LM treats it as empty."
-            if self.checkpoint is None
-            else f"The tracker of {self.root} names {self.checkpoint}, which contains no checkpoint."
-        )
-        return f"{problem} {_check_advice(self.root)}"
-
-
-@dataclass(eq=False)
-class UnconvertedImportError(ReleaseError):
-    """A checkpoint directory contains an import without a release."""
-
-    root: Path
-
-    def text(self, option: OptionFormat) -> str:
-        return (
-            f"{self.root} contains an import of iteration 0, which Megatron-LM before core 0.16 refuses, and later "
-            f"versions without --finetune. To convert it, run: {command_line('repair', self.root)}"
-        )
-
-
-@dataclass(eq=False)
-class DamagedReleaseError(ReleaseError):
-    """A file of a release is not as the import wrote it.
-
-    Attributes:
-        reason: How it was found; None for a missing file.
-    """
-
-    root: Path
-    file: Path
-    reason: str | None
-
-    def text(self, option: OptionFormat) -> str:
-        problem = "is missing" if self.reason is None else f"is corrupt ({self.reason})"
-        return f"{self.file} {problem}. {_check_advice(self.root)}"
-
-
-@dataclass(eq=False)
 class UnusableArgsError(ReleaseError):
     """The args of a checkpoint do not yield the flags to start Megatron-LM with.
 
@@ -212,10 +162,6 @@ class ShellPathError(ReleaseError):
             f"{shlex.quote(str(self.path))} needs shell quoting, which $(...) does not preserve. Pass "
             f"{option('format')} yaml or {option('json')}, or move the checkpoint directory."
         )
-
-
-def _check_advice(root: Path) -> str:
-    return f"For details, run: {command_line('check', root)}"
 
 
 def _own_flags(release: Path) -> str:

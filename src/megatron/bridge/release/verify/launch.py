@@ -39,12 +39,17 @@ from megatron.bridge.release.verify.args import find_args_problem, trained_diffe
 from megatron.bridge.release.verify.dcp_metadata import read_args
 from megatron.bridge.release.verify.errors import (
     ChangedArgsError,
-    DamagedReleaseError,
-    NothingToLaunchError,
-    UnconvertedImportError,
+    DamagedCheckpointError,
     UnrecordedFactor,
     UnsafeFlags,
     UnusableArgsError,
+)
+from megatron.bridge.release.verify.findings import (
+    FileProblem,
+    IterationZero,
+    MissingCheckpoint,
+    MissingTracker,
+    Status,
 )
 
 
@@ -83,14 +88,14 @@ def find_launch(root: Path, release: Path) -> Launch:
     """
     found = read_checkpoint_dir(root)
     if found.tracker is None:
-        raise NothingToLaunchError(root, None)
+        raise DamagedCheckpointError(MissingTracker(root, found.checkpoints))
     iteration, is_release = parse_tracker(found.tracker, str(root / TRACKER))
     name = RELEASE if is_release else f"iter_{iteration:07d}"
     if name not in found.checkpoints:
-        raise NothingToLaunchError(root, name)
+        raise DamagedCheckpointError(MissingCheckpoint(root, name, found.checkpoints))
     if not is_release and iteration == 0:
-        raise UnconvertedImportError(root)
-    _require_unchanged(root, release)
+        raise DamagedCheckpointError(IterationZero(root))
+    _require_unchanged(release)
     return launch_flags(root, root / name, release)
 
 
@@ -133,7 +138,7 @@ def launch_command(flags: list[str]) -> list[str]:
     return ["torchrun", *module, "pretrain_gpt.py", *flags]
 
 
-def _require_unchanged(root: Path, release: Path) -> None:
+def _require_unchanged(release: Path) -> None:
     """Require that the files which the command depends on match the manifest of the release, if it has one."""
     manifest = release / INTEGRITY_FILE
     if not manifest.is_file():
@@ -141,14 +146,15 @@ def _require_unchanged(root: Path, release: Path) -> None:
     try:
         expected = read_manifest(release)
     except ValueError as error:
-        raise DamagedReleaseError(root, manifest, str(error)) from error
+        raise DamagedCheckpointError(FileProblem(manifest, "corrupt", str(error), release.parent)) from error
     used = [name for name in expected if name == COMMON_STATE or name.startswith(f"{TOKENIZER}/")]
+    found = digests(release, [name for name in used if (release / name).is_file()])
     for name in used:
-        if not (release / name).is_file():
-            raise DamagedReleaseError(root, release / name, None)
-    for name, digest in digests(release, used).items():
-        if digest != expected[name]:
-            raise DamagedReleaseError(root, release / name, "checksum mismatch")
+        if found.get(name) != expected[name]:
+            reason = "checksum mismatch" if name in found else None
+            repair = release.parent if name == COMMON_STATE else None
+            status: Status = "corrupt" if name in found else "missing"
+            raise DamagedCheckpointError(FileProblem(release / name, status, reason, repair))
 
 
 def _read(folder: Path, release: Path | None) -> Namespace:

@@ -115,7 +115,7 @@ def compare_logits(
 
 def _compare(release: Path, name: str, revision: str | None, positions: int | None, memory: int) -> LogitComparison:
     try:
-        from megatron.bridge.release.verify.megatron_model import Rejected
+        from megatron.bridge.release.verify.megatron_model import RejectedError
     except ImportError as error:
         reason = f"Megatron-LM (megatron.training) of core 0.19 is not installed ({error})"
         return LogitComparison(name, skipped=reason)
@@ -127,7 +127,7 @@ def _compare(release: Path, name: str, revision: str | None, positions: int | No
         return _compute_both(release, flags, hf, name, positions, memory)
     except UnicodeDecodeError as error:
         raise RejectedReleaseError(release, f"{release / FLAGS_FILE} is not a text file") from error
-    except Rejected as error:
+    except RejectedError as error:
         raise RejectedReleaseError(release, str(error)) from error
     except NotComputableError as error:
         return LogitComparison(name, total_layers=layers, skipped=str(error))

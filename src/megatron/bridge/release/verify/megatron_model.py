@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Builds the model that Megatron-LM makes from a release's flags, without CUDA, and computes with its first layers.
+"""Computes logits with the first layers of a release in Megatron-LM, on the CPU.
 
 The parser, the validation, the model builder and the checkpoint reader are those of the installed megatron-core.
 """
@@ -43,7 +43,7 @@ from megatron.bridge.utils.cpu_fallbacks import computing_on_cpu
 from megatron.bridge.utils.single_process import model_parallel_groups, preserve_environment
 
 
-# Flags that a run needs besides the model's, and that Megatron Core's own modules need on a host without CUDA.
+# Flags that Megatron-LM requires for a run, and for a model without Transformer Engine and CUDA.
 _RUN_FLAGS = (
     *("--micro-batch-size", "1", "--train-iters", "1", "--lr", "1e-4", "--tokenizer-type", "NullTokenizer"),
     *("--transformer-impl", "local", "--no-persist-layer-norm", "--no-masked-softmax-fusion", "--no-rope-fusion"),
@@ -51,29 +51,23 @@ _RUN_FLAGS = (
     *("--no-bias-dropout-fusion", "--distributed-backend", "gloo", "--use-cpu-initialization", "--no-initialization"),
 )
 
-# The dtype that a release is trained in; here it is computed in float32.
+# The dtype of a training. The logit check computes in float32.
 DTYPE_FLAGS = {"--bf16": torch.bfloat16, "--fp16": torch.float16}
 
-# How many bytes of the checkpoint are read at a time; at least one tensor is.
+# Bytes of the checkpoint that are loaded at a time, unless one tensor is larger.
 _BATCH = 1 << 28
 
 
-class Rejected(ValueError):
+class RejectedError(ValueError):
     """Megatron-LM rejects the release's flags or its tensors. `RejectedReleaseError` adds what to do."""
 
 
 @contextmanager
 def megatron_lm(flags: list[str]) -> Iterator[Namespace]:
-    """Start Megatron-LM on the CPU as far as its model needs, and leave nothing of it behind.
-
-    Args:
-        flags: The model's flags, as ``megatron_lm_args.txt`` holds them.
-
-    Yields:
-        Megatron-LM's validated arguments, with float32 parameters.
+    """Initialize Megatron-LM on the CPU for the flags of a model, yield its validated arguments, and restore all state.
 
     Raises:
-        Rejected: If its parser or its validation refuses the flags.
+        RejectedError: If Megatron-LM rejects the flags.
         NotComputableError: If this process is one of several ranks, if the model needs Transformer Engine, or if it is a
             hybrid.
     """
@@ -93,27 +87,27 @@ def megatron_lm(flags: list[str]) -> Iterator[Namespace]:
 
 
 def compute(args: Namespace, folder: Path, layers: int, tokens: torch.Tensor) -> torch.Tensor:
-    """Compute logits with the first layers, and with the final norm and the output layer after them.
+    """Compute logits with the first layers, the final norm and the output layer, in float32.
 
     Args:
         args: Arguments that `megatron_lm` yields, changed in place.
-        folder: Checkpoint folder.
+        folder: The release.
         layers: Number of layers.
         tokens: Tokens, [1, positions].
 
     Returns:
-        The logits, [1, positions, vocabulary] with the vocabulary's padding.
+        The logits, [1, positions, padded vocabulary].
 
     Raises:
-        Rejected: If the tensors do not fit the flags.
-        NotComputableError: If Megatron Core cannot build or run the model here.
+        RejectedError: If the tensors do not match the flags.
+        NotComputableError: If Megatron Core cannot build or run the model on this host.
     """
-    of_layers = args.num_layers
+    total_layers = args.num_layers
     _cut(args, layers)
     positions = tokens.shape[1]
     try:
         config = gpt_config_from_args(args)
-        # Megatron-LM's own function ignores it. The entry point `megatron_lm` does the same for Megatron-LM's scripts.
+        # Megatron-LM's builder ignores it. The entry point `megatron_lm` sets it for Megatron-LM's scripts.
         config.rope_scaling_factor = args.rope_scaling_factor
         model = (
             GPTModelBuilder(config)
@@ -122,7 +116,7 @@ def compute(args: Namespace, folder: Path, layers: int, tokens: torch.Tensor) ->
         )
     except Exception as error:
         raise NotComputableError(f"Megatron Core cannot build it here ({one_line(error)})") from error
-    _load(model, folder, of_layers)
+    _load(model, folder, total_layers)
     mask = torch.ones(1, 1, positions, positions, dtype=torch.bool).triu(1)
     try:
         with torch.inference_mode():
@@ -132,41 +126,41 @@ def compute(args: Namespace, folder: Path, layers: int, tokens: torch.Tensor) ->
 
 
 def per_layer(args: Namespace) -> list[tuple[Any, ...]]:
-    """Return for each layer what the arguments say of it alone; layers with equal values are of one kind."""
+    """Return the arguments of each layer that differ between layers; they are equal for layers of the same type."""
     values: list[list[Any]] = []
     for name, value in vars(args).items():
         if isinstance(value, list) and len(value) == args.num_layers:
             values.append(value)
         elif name.endswith("_freq") and type(value) is int and value > 1:
-            # Which layer of each group is the odd one differs from argument to argument.
+            # The offset of the special layer in each group depends on the argument.
             values.append([layer % value for layer in range(args.num_layers)])
     return list(zip(*values)) if values else [()] * args.num_layers
 
 
 def _parsed(flags: list[str]) -> Namespace:
-    """Parse and validate a release's flags; see `megatron_lm` for what it raises."""
-    ours = {*DTYPE_FLAGS, ENTRY_POINT_FLAG}
-    words = ["pretrain_gpt.py", *_RUN_FLAGS, *(flag for flag in flags if flag not in ours)]
+    """Parse and validate the flags of a release. Raise what `megatron_lm` documents."""
+    ignored = {*DTYPE_FLAGS, ENTRY_POINT_FLAG}
+    argv = ["pretrain_gpt.py", *_RUN_FLAGS, *(flag for flag in flags if flag not in ignored)]
     stderr = io.StringIO()
     try:
-        with mock.patch.object(sys, "argv", words), redirect_stderr(stderr):
+        with mock.patch.object(sys, "argv", argv), redirect_stderr(stderr):
             args = parse_args()
     except SystemExit as error:
         reason = (stderr.getvalue().strip().splitlines() or [""])[-1].partition("error: ")[2]
-        raise Rejected(f"Megatron-LM rejects the release's flags: {reason or 'no error message'}") from error
+        raise RejectedError(f"Megatron-LM rejects the release's flags: {reason or 'no error message'}") from error
     except Exception as error:
-        raise Rejected(f"Megatron-LM rejects the release's flags: {one_line(error)}") from error
-    # They need Transformer Engine and CUDA streams, and compute the same.
+        raise RejectedError(f"Megatron-LM rejects the release's flags: {one_line(error)}") from error
+    # The defaults need Transformer Engine and CUDA streams, and compute the same.
     args.moe_grouped_gemm, args.moe_token_dispatcher_type = False, "allgather"
     args.rank, args.world_size = 0, 1
     try:
         validate_args(args)
     except Exception as error:
-        raise Rejected(f"Megatron-LM rejects the release's flags: {one_line(error)}") from error
+        raise RejectedError(f"Megatron-LM rejects the release's flags: {one_line(error)}") from error
     if args.multi_latent_attention:
         raise NotComputableError("multi-latent attention needs Transformer Engine")
     if args.layernorm_zero_centered_gamma:
-        raise NotComputableError("zero-centred norms need Transformer Engine")
+        raise NotComputableError("zero-centered norms need Transformer Engine")
     if args.hybrid_layer_pattern is not None:
         raise NotComputableError("hybrid models are not supported")
     checked: Namespace = args
@@ -174,23 +168,23 @@ def _parsed(flags: list[str]) -> Namespace:
 
 
 def _cut(args: Namespace, layers: int) -> None:
-    """Reduce the arguments to the first layers, each of which keeps what the arguments say of it alone."""
+    """Reduce the arguments to the first layers."""
     for name, value in vars(args).items():
         if isinstance(value, list) and len(value) == args.num_layers:
             setattr(args, name, value[:layers])
-    # Layers that predict further tokens add nothing to the logits.
+    # Multi-token prediction does not change the logits.
     args.num_layers, args.mtp_num_layers = layers, None
 
 
-def _load(model: Any, folder: Path, of_layers: int) -> None:
-    """Load the layers that the model has from a checkpoint that has ``of_layers`` of them."""
+def _load(model: Any, folder: Path, total_layers: int) -> None:
+    """Load the layers of a model from a checkpoint that has ``total_layers`` of them."""
     try:
         metadata = dist_checkpointing.load_content_metadata(str(folder)) or {}
     except (Exception, CheckpointException) as error:
-        # CheckpointException is no Exception.
-        raise Rejected(f"Megatron-LM cannot read the metadata of {folder} ({one_line(error)})") from error
+        # CheckpointException is a BaseException.
+        raise RejectedError(f"Megatron-LM cannot read the metadata of {folder} ({one_line(error)})") from error
     metadata["dp_cp_group"] = parallel_state.get_data_parallel_group(with_context_parallel=True)
-    layers, model.config.num_layers = model.config.num_layers, of_layers
+    layers, model.config.num_layers = model.config.num_layers, total_layers
     try:
         sharded = model.sharded_state_dict(metadata=metadata)
     except Exception as error:
@@ -209,12 +203,12 @@ def _load(model: Any, folder: Path, of_layers: int) -> None:
         try:
             loaded = load_partial(batch, folder)
         except ValueError as error:
-            raise Rejected(f"Megatron-LM cannot load {folder}: {error}") from error
+            raise RejectedError(f"Megatron-LM cannot load {folder}: {error}") from error
         model.load_state_dict(loaded, strict=False)
 
 
 def _batches(wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return the entries in groups to load; the largest first, whose copies need most, while least is loaded."""
+    """Yield the entries in groups to load: the largest first, as long as little memory is used."""
     batch: dict[str, Any] = {}
     size = 0
     for name in sorted(wanted, key=lambda name: -wanted[name].data.nbytes):

@@ -13,11 +13,10 @@
 # limitations under the License.
 
 
-"""Finds the parameters of a checkpoint that are bit by bit what an import makes of a model, without loading either.
+"""Finds the parameters of a checkpoint that are bit for bit what an import writes, without loading them.
 
-What an import would write is made entry by entry, and compared piece by piece with what the checkpoint's files hold.
-Parameters that differ, or that are not understood here, are merely not found equal, and are left to
-`megatron.bridge.release.verify.weights`, which loads them.
+The bytes that an import would write are compared with the checkpoint's files. Parameters that differ, or whose conversion
+is not streamed, are left to `megatron.bridge.release.verify.weights`, which says why there are both.
 """
 
 import math
@@ -53,7 +52,7 @@ _STORAGES = {
     "HalfStorage": torch.float16,
     "DoubleStorage": torch.float64,
 }
-# What a damaged file raises, or values that a conversion refuses.
+# Errors of a corrupt file, or of values that a conversion refuses.
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -67,40 +66,27 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @dataclass
-class Equal:
-    """The part of a checkpoint that is equal to its source, bit by bit.
-
-    Attributes:
-        parameters: Megatron's names of the parameters.
-        tensors: Names of the source's tensors that they were converted from.
-    """
+class IdenticalWeights:
+    """Parameters of a checkpoint that are bit for bit what an import writes, and the source tensors they come from."""
 
     parameters: set[str] = field(default_factory=set)
     tensors: set[str] = field(default_factory=set)
 
 
-def find_equal(folder: Path, bridge: Any) -> Equal:
-    """Find the parameters of a checkpoint that are what an import makes of a model.
-
-    Args:
-        folder: Checkpoint folder.
-        bridge: The `AutoBridge` of the Hugging Face model.
-
-    Returns:
-        What is equal; nothing if an import refuses the model, or does not stream it.
-    """
-    equal, source = Equal(), bridge.hf_pretrained.state.source
+def find_identical(folder: Path, bridge: Any) -> IdenticalWeights:
+    """Find the parameters of a checkpoint that are what an import writes; none if it refuses or does not stream the model."""
+    identical, source = IdenticalWeights(), bridge.hf_pretrained.state.source
     if not isinstance(source, SafeTensorsStateSource):
-        return equal
+        return identical
     headers = read_index(source.path)
-    # A conversion takes for granted what an import requires of the shapes. Unused tensors do not matter here.
+    # A conversion assumes the shapes that an import requires. Unused tensors do not matter here.
     account = account_for_tensors(bridge, headers, ["*"])
     if account.problems:
-        return equal
+        return identical
     model, _ = try_streamed_model(bridge, Accounted((), headers, account))
     weights = weights_of(model or ())
     if model is None or weights is None:
-        return equal
+        return identical
     stored = _Stored(folder)
     try:
         groups = _groups(model, weights)
@@ -108,13 +94,13 @@ def find_equal(folder: Path, bridge: Any) -> Equal:
         with tqdm(desc="compare", total=total, unit="B", unit_scale=True, disable=None, leave=False) as progress:
             for entries in groups:
                 weights.read.clear()
-                if _is_equal(weights, entries, stored):
-                    equal.parameters.update(weights.parameter(entry.data) for entry in entries)
-                    equal.tensors.update(weights.read)
+                if _is_identical(weights, entries, stored):
+                    identical.parameters.update(weights.parameter(entry.data) for entry in entries)
+                    identical.tensors.update(weights.read)
                 progress.update(sum(entry.data.nbytes for entry in entries))
     finally:
         stored.close()
-    return equal
+    return identical
 
 
 def _groups(model: list[Any], weights: StreamedWeights) -> list[list[ShardedTensor]]:
@@ -128,12 +114,12 @@ def _groups(model: list[Any], weights: StreamedWeights) -> list[list[ShardedTens
     return [list(entries.values()) for entries in groups.values()]
 
 
-def _is_equal(weights: StreamedWeights, entries: list[ShardedTensor], stored: "_Stored") -> bool:
+def _is_identical(weights: StreamedWeights, entries: list[ShardedTensor], stored: "_Stored") -> bool:
     try:
         unit = weights.unit([(entry, entry.data) for entry in entries])
-        return all(stored.holds(content) for content in unit.contents())
+        return all(stored.matches(content) for content in unit.contents())
     except _UNREADABLE:
-        # The comparison by names, which loads the tensors, raises it again.
+        # The comparison by name raises it again.
         return False
 
 
@@ -151,13 +137,13 @@ class _Stored:
         for file in self._files.values():
             file.close()
 
-    def holds(self, content: Content) -> bool:
-        """Return whether the checkpoint holds a content at its entry's place."""
+    def matches(self, content: Content) -> bool:
+        """Return whether the checkpoint contains the values of an entry."""
         entry: ShardedTensor = content.entry
         tensor, shape = self._tensors.get(entry.key), (1,) * entry.prepend_axis_num + entry.local_shape
         if tensor is None:
             return False
-        # Rows that pad the vocabulary are no part of the model.
+        # Rows that pad the vocabulary do not belong to the model.
         if tensor.shape != entry.global_shape and not (
             entry.allow_shape_mismatch
             and tensor.shape[1:] == entry.global_shape[1:]
@@ -167,7 +153,7 @@ class _Stored:
         if (entry.global_offset, shape) in tensor.chunks:
             values = self._values(self._entries[entry.key, entry.global_offset], entry.dtype)
             if values is not None:
-                return values.length == entry.data.nbytes and self._is_same(content, values)
+                return values.length == entry.data.nbytes and self._has_bytes(content, values)
         return self._overlaps(content, shape)
 
     def _file(self, name: str) -> Any:
@@ -184,21 +170,21 @@ class _Stored:
             self._folder / entry.file, file_fingerprint(os.fstat(file.fileno())), values.offset, values.length
         )
 
-    def _is_same(self, content: Content, values: ByteRange) -> bool:
-        ours, theirs = self._buffers
+    def _has_bytes(self, content: Content, values: ByteRange) -> bool:
+        expected, found = self._buffers
         done = 0
-        for piece in content.chunks(ours):
-            for other in values.cut(done, len(piece)).chunks(theirs):
-                # NumPy stays in this thread; torch would share a piece among all cores.
+        for piece in content.chunks(expected):
+            for other in values.cut(done, len(piece)).chunks(found):
+                # NumPy compares in this thread; torch would use all cores for each piece.
                 if not np.array_equal(np.frombuffer(piece, np.uint8), np.frombuffer(other, np.uint8)):
                     return False
             done += len(piece)
         return done == values.length
 
     def _overlaps(self, content: Content, shape: tuple[int, ...]) -> bool:
-        """Compare with chunks that are cut in another way, or of another type, which are cast to the entry's."""
+        """Compare with chunks of other shapes or dtypes, which are cast to the entry's."""
         entry: ShardedTensor = content.entry
-        ours = self._whole(content).view(shape)
+        expected = self._as_tensor(content).view(shape)
         covered = 0
         for at, size in self._tensors[entry.key].chunks:
             first = tuple(map(max, at, entry.global_offset))
@@ -207,17 +193,17 @@ class _Stored:
                 continue
             stored = self._entries[entry.key, at]
             with open_part(self._file(stored.file), stored.offset, stored.length) as part:
-                theirs = torch.load(part, map_location="cpu", weights_only=True).view(size).to(entry.dtype)
+                found = torch.load(part, map_location="cpu", weights_only=True).view(size).to(entry.dtype)
             boxes = (
                 tensor[tuple(slice(begin - o, end - o) for begin, end, o in zip(first, last, origin))]
-                for tensor, origin in ((ours, entry.global_offset), (theirs, at))
+                for tensor, origin in ((expected, entry.global_offset), (found, at))
             )
             if not torch.equal(*(bits(box) for box in boxes)):
                 return False
             covered += math.prod(end - begin for begin, end in zip(first, last))
-        return covered == ours.numel()
+        return covered == expected.numel()
 
-    def _whole(self, content: Content) -> torch.Tensor:
+    def _as_tensor(self, content: Content) -> torch.Tensor:
         if isinstance(content.source, torch.Tensor):
             return content.source.contiguous()
         tensor: torch.Tensor = torch.empty(content.entry.local_shape, dtype=content.entry.dtype)
@@ -229,5 +215,5 @@ class _Stored:
 
 
 def bits(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor's bits as integers, for which -0.0 is not 0.0 and a NaN is equal to itself."""
+    """Return a tensor's bits as integers: -0.0 differs from 0.0, and a NaN equals itself."""
     return tensor.contiguous().view(_INTEGERS[tensor.element_size()])

@@ -14,8 +14,10 @@
 
 """Compares a checkpoint with its Hugging Face source model, bit by bit, and names the tensors that differ.
 
-Parameters that are what an import would write are found without loading them; the others are loaded, a few layers at a
-time, and converted to Hugging Face's layout.
+There are two steps. `megatron.bridge.release.verify.streamed_weights` compares the bytes of the files with what an import
+would write: for 2 GB of weights, this took 3 s and 90 MiB of memory on two cores. It can neither name the tensors that
+differ nor read models that an import does not stream. This module loads the remaining parameters, converts them to the
+Hugging Face layout and compares them by name: for all of 2 GB, this took 16 s and 1 GiB.
 """
 
 from collections.abc import Iterator
@@ -47,7 +49,7 @@ from megatron.bridge.release.verify.dcp_metadata import read_metadata
 from megatron.bridge.release.verify.errors import MissingParametersError, ParameterShapesError, UnreadableTensorsError
 from megatron.bridge.release.verify.findings import Finding
 from megatron.bridge.release.verify.partial_load import load_partial
-from megatron.bridge.release.verify.streamed_weights import bits, find_equal
+from megatron.bridge.release.verify.streamed_weights import bits, find_identical
 from megatron.bridge.release.write.streaming import entries_of
 from megatron.bridge.training.model_load_save import temporary_distributed_context
 
@@ -93,7 +95,7 @@ def compare(folder: Path, hf_model: str, revision: str | None = None) -> tuple[i
     with temporary_distributed_context(backend="gloo"):
         model = build_on_meta(provider)
         _require_same_shapes(model[0], folder, hf_model)
-        found = find_equal(folder, bridge)
+        found = find_identical(folder, bridge)
         equal = found.tensors
         tasks = _tasks_with_weights(bridge, model)
         parameters = {name.removeprefix("module.") for name, _ in model[0].named_parameters()}
