@@ -59,7 +59,7 @@ def test_deep_tells_a_model_of_another_shape_and_one_that_is_not_there(tiny, roo
     for path, expected in {
         tmp_path
         / "nothing": f"No such directory: {tmp_path / 'nothing'}. Pass a Hugging Face model ID or a local directory.",
-        tmp_path: f"The model {tmp_path} is not a Hugging Face model: it has no config.json.",
+        tmp_path: f"{tmp_path} is not a Hugging Face model: config.json is missing.",
     }.items():
         assert main(["check", str(root), "--deep", str(path)]) == 1
         assert f"Not compared with {path}: {expected}" in capsys.readouterr().out

@@ -64,6 +64,6 @@ def test_a_damaged_record_of_the_model_is_written_anew(tiny, root):
     (root / "release/source.json").write_text("{")
     write_manifest(root / "release")
     (problem,) = check(root).problems
-    assert problem.startswith(f"{root}/release/source.json cannot be read: ")
+    assert problem.startswith(f"The source model of {root} is unknown: source.json is corrupt: ")
     repair(root)
     assert check(root).passed and check(root).source_model == str(tiny.hf)

@@ -457,7 +457,7 @@ def test_an_output_in_a_checkpoint_folder_or_in_the_source_is_refused(sources, t
         (root / "release/out", root, f"is inside the checkpoint {root / 'release'}."),
         (root / "iter_0000009", root, f"has the name of a checkpoint folder in {root}."),
         (root / "iter_0000009/out", root / "release", f"is inside the checkpoint {root / 'iter_0000009'}."),
-        (hf / "out", root, f"is inside the model's own folder {hf}."),
+        (hf / "out", root, f"is inside the model directory {hf}."),
     ):
         with pytest.raises(ValueError) as raised:
             bridge.export_ckpt(checkpoint, out, show_progress=False)

@@ -127,7 +127,7 @@ REFUSED = {
     _notes_beside_a_linked_copy: "contains more than one checkpoint: iter_0000000, release.",
     _pipe: "pipe.json is a link, or no file: it is not followed. Put the file itself there.",
     _list_of_steps: "train_state.pt is no train state (train_state.pt cannot be read: it holds a list)",
-    _linked_tracker: f"{TRACKER} is a link, or no file: it is not followed. Put the file itself there.",
+    _linked_tracker: f"{TRACKER} is a symlink or not a regular file. Replace it with a regular file.",
     _trained: "contains checkpoints of a training (iter_0000100), not only an import.",
     _tracker_of_a_training: "says 100: training has gone on in it, and its checkpoint is not there. Restore that, or",
     _at_iteration_5: "iter_0000000 is a checkpoint of a training: it is at iteration 5.",
@@ -162,7 +162,7 @@ def test_a_root_where_an_import_is_at_work_is_left_alone(default, tmp_path, caps
         for options in ([], ["--dry-run"]):
             assert main(["repair", str(root), *options]) == 1
             shown = capsys.readouterr()
-            assert f"Another process is writing into {root} (process {os.getpid()} on " in shown.err
+            assert f"{root} is locked by another process (process {os.getpid()} on " in shown.err
             assert shown.out == ""
     finally:
         publication.end()

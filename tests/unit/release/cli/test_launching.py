@@ -356,7 +356,7 @@ def _torn_manifest(release) -> None:
         (_missing_folder, "names iter_0000007, which contains no checkpoint", "check"),
         (_import_of_upstreams, "holds upstream's import", "repair"),
         (_no_args, "args that Megatron-LM needs are missing: num_layers", "repair"),
-        (_linked_release, "contains no release/", ""),
+        (_linked_release, "contains no release. ", ""),
         (_other_args, "common.pt has another checksum than integrity.json says", "check"),
         (_no_tokenizer, "tokenizer/tokenizer.json is missing", "check"),
         (_torn_manifest, "integrity.json is damaged", "check"),

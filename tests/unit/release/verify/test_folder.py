@@ -394,8 +394,8 @@ def test_of_a_training_bridges_files_are_asked_of_the_release_beside_it(release)
     assert report.passed
     reasons = {reader.name: reader.why for reader in report.readers if not reader.loads}
     assert reasons == {
-        BRIDGE: f"run_config.yaml is missing. {release.root} contains no release/. If the training started from another "
-        "checkpoint directory, name it with --release CKPT.",
+        BRIDGE: f"run_config.yaml is missing. {release.root} contains no release. If the training started from another "
+        "checkpoint directory, pass it with --release CKPT.",
         UPSTREAM: "run_config.yaml is missing, which it reads",
     }
     named = release.root.parent / "named/release"
