@@ -82,7 +82,7 @@ def compute(report: Report, hf_model: str, revision: str | None = None) -> "Proo
 
 def _check_source(report: Report, root: Path, hf_model: str, revision: str | None) -> None:
     if report.problems and not (root / RELEASE).is_dir():
-        report.notes.append(f"SourceRecord model not compared with {hf_model}: fix the problems first.")
+        report.notes.append(f"Source model not compared with {hf_model}: fix the problems first.")
         return
     try:
         require_source(root, hf_model if revision is None else inspect_model(hf_model, {"revision": revision})[0])
