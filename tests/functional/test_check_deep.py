@@ -65,7 +65,7 @@ def test_deep_refuses_other_and_missing_models(tiny, root, tmp_path, capsys):
     for path, expected in {
         tmp_path
         / "nothing": f"No such directory: {tmp_path / 'nothing'}. Pass a Hugging Face model ID or a local directory.",
-        tmp_path: f"The model {tmp_path} is not a Hugging Face model: it has no config.json.",
+        tmp_path: f"{tmp_path} is not a Hugging Face model: config.json is missing.",
     }.items():
         assert main(["check", str(root), "--deep", str(path)]) == 1
         assert f"The comparison with {path} failed: {expected}" in capsys.readouterr().out

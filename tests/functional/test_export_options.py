@@ -120,7 +120,7 @@ def test_any_iteration_can_be_exported(trained, tiny, tmp_path, capfd):
 
 def test_a_training_that_saved_elsewhere_is_exported_with_its_release(elsewhere, tiny, tmp_path, capfd):
     assert main(["check", str(elsewhere), "--json"]) == 0
-    hint = f"{elsewhere} contains no release/. If the training started from another checkpoint directory, name it with --release"
+    hint = f"{elsewhere} contains no release. If the training started from another checkpoint directory, pass it with --release"
     assert [hint in reader["why"] for reader in json.loads(capfd.readouterr().out)["readers"]].count(True) == 1
     assert hint in _error(capfd, "export", elsewhere, tiny.hf, tmp_path / "out")
     assert hint in _error(capfd, "launch", elsewhere)
@@ -144,7 +144,7 @@ def test_a_release_of_another_model_is_refused(elsewhere, trained, tiny, other, 
     bridge.export_ckpt(elsewhere, tmp_path / "named", release_path=tiny.root / "release", show_progress=False)
     assert _norm(tmp_path / "named") == 7.0
     message = _error(capfd, "export", elsewhere, tiny.hf, tmp_path / "out", "--release", elsewhere)
-    assert f"{elsewhere} contains no release/. Name the checkpoint directory that the training started from" in message
+    assert f"{elsewhere} contains no release. Pass the checkpoint directory that the training started from" in message
     message = _error(capfd, "export", trained, tiny.hf, tmp_path / "out", "--release", tiny.root)
     assert f"{trained} contains its own release/" in message
 

@@ -90,14 +90,14 @@ def _missing(hf: Path) -> None:
 
 BAD_MODELS = {
     _missing: "No such directory: ",
-    _no_config: "no config.json",
-    _no_architecture: "names no architecture",
-    _architecture_without_a_list: "names no architecture",
-    _deep_config: "config.json cannot be read",
-    _deep_field: "config.json has values in values, more than 50 deep",
+    _no_config: "config.json is missing",
+    _no_architecture: "declares no architectures",
+    _architecture_without_a_list: "declares no architectures",
+    _deep_config: "config.json is invalid",
+    _deep_field: "config.json is invalid: it is nested deeper than 50 levels",
     _config_of_its_own_code: r"requires its own Python code \(own.Config\).*pass trust_remote_code=True to run it",
     _model_type_that_is_a_list: "config.json is not a valid config for transformers",
-    _weights_of_another_name: "has transformers_weights, the file 'other.safetensors'",
+    _weights_of_another_name: "sets transformers_weights to 'other.safetensors'",
     _foreign_architecture: "BertForMaskedLM.*not supported. These are: python -c 'from megatron.bridge import",
     _causal_but_without_a_bridge: "BloomForCausalLM.*not supported",
     _no_weights: "no weights",
@@ -129,7 +129,11 @@ def test_code_that_the_hub_does_not_give_is_one_attempt_and_one_line(hf, tmp_pat
 
 @pytest.mark.parametrize(
     ("name", "error"),
-    [("", "^'' names no model"), ("a\0b", r"^'a\\x00b' names no model"), ("x" * 300, "^No such directory: x*")],
+    [
+        ("", "^Invalid model name: ''"),
+        ("a\0b", r"^Invalid model name: 'a\\x00b'"),
+        ("x" * 300, "^No such directory: x*"),
+    ],
     ids=["empty", "NUL", "long"],
 )
 def test_a_name_that_no_model_can_have_is_refused(tmp_path, name, error):

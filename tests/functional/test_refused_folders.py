@@ -28,7 +28,7 @@ from odd_models import assert_refused, make_odd
 from safetensors.torch import load_file, save_file
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.release.source.hub import HubError
+from megatron.bridge.release.source.errors import HubError
 
 
 INDEX = "model.safetensors.index.json"
@@ -138,19 +138,19 @@ def _token_without_end(hf: Path) -> None:
 
 
 FOLDERS: dict[Callable[[Path], Any], str] = {
-    _truncate: "model.safetensors is no whole safetensors file",
-    _lengthen: "model.safetensors is no whole safetensors file",
+    _truncate: "model.safetensors .* is not a complete safetensors file",
+    _lengthen: "model.safetensors .* is not a complete safetensors file",
     _pointer: "model.safetensors is a Git LFS pointer.*git lfs pull",
-    _huge_header: "model.safetensors is no whole safetensors file",
-    _missing_shard: "names model-b.safetensors, which is no file there: .* tensors are missing",
-    _index_of_more: "names 1 tensors that its files do not contain: model.layers.9.x",
-    _stale_tensor: "model-b.safetensors contains the tensor .*, which .* does not list there",
-    _fifo: "model.safetensors is no file",
-    _no_index: "has model-00001-of-00002.safetensors, .* and no model.safetensors.index.json says",
-    _another_name: "has neither model.safetensors nor .* rename it to model.safetensors",
-    _broken_index: "index.json is no file, or a link to none",
-    _index_that_is_a_folder: "index.json is no file, or a link to none",
-    _torn_index: "index.json is damaged",
+    _huge_header: "model.safetensors .* is not a complete safetensors file",
+    _missing_shard: "Missing weight files: model-b.safetensors, with .* tensors",
+    _index_of_more: "lists 1 tensors that are missing from the weight files: model.layers.9.x",
+    _stale_tensor: "model-b.safetensors contains the tensor .*, which .* does not list for this file",
+    _fifo: "model.safetensors is a dangling symlink or not a regular file",
+    _no_index: "model.safetensors.index.json is missing in .*, which contains model-00001-of-00002.safetensors",
+    _another_name: "contains neither model.safetensors nor .* rename it to model.safetensors",
+    _broken_index: "index.json is a dangling symlink or not a regular file",
+    _index_that_is_a_folder: "index.json is a dangling symlink or not a regular file",
+    _torn_index: "index.json is corrupt: ",
     _two_models: "contains two models",
     _pickled: "no safetensors files, but pytorch_model.bin",
     _no_tokenizer: "has no tokenizer",

@@ -129,7 +129,7 @@ REFUSED = {
     _notes_beside_a_linked_copy: "contains more than one checkpoint: iter_0000000, release.",
     _pipe: "tokenizer/pipe.json. Replace them with regular files.",
     _list_of_steps: "train_state.pt is corrupt (it contains a list, not a dictionary)",
-    _linked_tracker: f"{TRACKER} is a link, or no file: it is not followed. Put the file itself there.",
+    _linked_tracker: f"{TRACKER} is a symlink or not a regular file. Replace it with a regular file.",
     _trained: "contains training checkpoints (iter_0000100). repair only converts imports",
     _tracker_of_a_training: "contains 100, but the checkpoint of that training does not exist. Restore it, or",
     _at_iteration_5: "iter_0000000 is a training checkpoint: its iteration is 5.",
@@ -164,7 +164,7 @@ def test_directory_with_an_active_import_is_not_changed(default, tmp_path, capsy
         for options in ([], ["--dry-run"]):
             assert main(["repair", str(root), *options]) == 1
             shown = capsys.readouterr()
-            assert f"Another process is writing into {root} (process {os.getpid()} on " in shown.err
+            assert f"{root} is locked by another process (process {os.getpid()} on " in shown.err
             assert shown.out == ""
     finally:
         publication.end()

@@ -40,7 +40,7 @@ def _usage_error(capsys, *arguments: str) -> str:
 
 @pytest.mark.parametrize("command", ["check", "repair"])
 def test_a_command_without_a_root_or_with_two_is_wrong(capsys, command):
-    assert "the following arguments are required: ROOT" in _usage_error(capsys, command)
+    assert "the following arguments are required: CKPT" in _usage_error(capsys, command)
     assert "unrecognized arguments: b" in _usage_error(capsys, command, "a", "b")
 
 
@@ -80,7 +80,7 @@ def test_a_wrong_option_shows_the_usage_of_its_command(capsys, command):
     shown = _usage_error(capsys, command, "root", "--lr", "1e-5")
     assert shown.startswith(f"usage: python -m megatron.bridge.release {command} [-h]")
     error = f"python -m megatron.bridge.release {command}: error: unrecognized arguments: --lr 1e-5"
-    advice = ". Flags of your own go after $(python -m megatron.bridge.release launch CKPT)"
+    advice = ". Append your own flags after $(python -m megatron.bridge.release launch CKPT)"
     assert shown.splitlines()[-1] == error + (advice if command == "launch" else "")
 
 
@@ -101,7 +101,7 @@ def test_help_is_no_error_and_names_the_commands(capsys):
     "words", [["check", ""], ["import", "hf", ""], ["export", "root", "hf", ""]], ids=lambda words: words[0]
 )
 def test_a_folder_without_a_name_is_wrong(capsys, words):
-    assert "'' names no folder" in _usage_error(capsys, *words)
+    assert "'' is not a path" in _usage_error(capsys, *words)
 
 
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])

@@ -24,18 +24,13 @@ from megatron.bridge.release.errors import Message, join_sentences, one_line, sh
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line, and return the exit status (see ``--help``).
 
     Args:
-        arguments: Words of the command line; those of the process if None.
-
-    Returns:
-        The exit status: 0 if the work is done and the checkpoint loads; 1 if not; 3 if the checkpoint loads, but this
-        host cannot compute what was to be proven; 130 if it was interrupted; 141 if nobody reads
-        the output to its end.
+        arguments: Arguments; those of the process if None.
 
     Raises:
-        SystemExit: If the command line is wrong, with the status 2, or asks for help.
+        SystemExit: With status 2 if the command line is invalid, with status 0 for ``--help``.
     """
     _open_closed_streams()
     parser = make_parser()
@@ -51,18 +46,18 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         message, status = str(interrupt) or "interrupted", 130
     except BrokenPipeError:
-        # Whoever reads the output has enough of it; what is left in the buffer has nowhere to go.
+        # The reader has closed the pipe: discard the buffered output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 128 + signal.SIGPIPE
     except Exception as error:
-        # The libraries raise many kinds for a model that they cannot read.
+        # The libraries raise many types for a model that they cannot read.
         if options.verbose:
             import traceback
 
             traceback.print_exc()
         expected = isinstance(error, (AssertionError, ValueError, RuntimeError, OSError)) and str(error)
-        said = error.text(shell_option) if isinstance(error, Message) else str(error)
-        text = " ".join(said.split()) if expected else one_line(error)
+        text = error.text(shell_option) if isinstance(error, Message) else str(error)
+        text = " ".join(text.split()) if expected else one_line(error)
         message, status = join_sentences(text, *getattr(error, "__notes__", [])), 1
     print(f"error: {message}", file=sys.stderr)
     try:
@@ -70,18 +65,18 @@ def main(arguments: list[str] | None = None) -> int:
             print(json.dumps({"error": message}, indent=2))
         sys.stdout.flush()
     except OSError:
-        # The output is where the error comes from, such as a full disk; Python would try it again when it ends.
+        # Writing the output failed, such as on a full disk. Discard it: Python would try to write it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return status
 
 
 def _open_closed_streams() -> None:
-    """Let streams that whoever started this has closed lead nowhere, before a file takes their numbers."""
+    """Open standard streams that the parent process has closed on /dev/null, before a file gets their descriptors."""
     for descriptor, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
         try:
             os.fstat(descriptor)
         except OSError:
-            # It gets the lowest number that is free.
+            # open() returns the lowest free descriptor.
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(descriptor, mode))

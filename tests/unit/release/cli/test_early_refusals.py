@@ -25,7 +25,8 @@ import pytest
 from megatron.bridge.release.__main__ import main
 from megatron.bridge.release.cli import export, importing
 from megatron.bridge.release.source import model_dir as model_folder
-from megatron.bridge.release.source.hub import HubError
+from megatron.bridge.release.source.errors import ModelNotFoundError
+from megatron.bridge.release.source.provenance import SourceRecord
 
 
 HEADER = {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
@@ -109,7 +110,7 @@ def test_a_path_without_a_directory_is_no_model_id(name, tmp_path, monkeypatch, 
     if name == "..":
         assert (
             found
-            == "error: The model .. is not a Hugging Face model: it has no config.json. Give the folder that `save_pretrained` wrote."
+            == "error: .. is not a Hugging Face model: config.json is missing. Pass the directory that save_pretrained() wrote."
         )
     else:
         assert found == f"error: No such directory: {path}. Pass a Hugging Face model ID or a local directory."
@@ -128,8 +129,8 @@ def test_a_name_below_a_local_directory_is_no_model_id(hf, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").mkdir()
     assert _error(capsys, "import", "models/moddel", "out") == (
-        "error: No such directory: models/moddel. models/ exists here, so it is not taken for a model ID. Pass a Hugging Face "
-        "model ID or a local directory."
+        "error: No such directory: models/moddel. models/ exists here, so this is not taken for a model ID. Pass a Hugging "
+        "Face model ID or a local directory."
     )
 
 
@@ -141,22 +142,22 @@ def test_a_model_id_is_downloaded(name, tmp_path, monkeypatch, capsys):
     (tmp_path / "cache/models--models--cached").mkdir(parents=True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(model_folder, "download_model", _not_found)
-    assert _error(capsys, "import", name, "out") == f"error: {name}: 404"
+    assert _error(capsys, "import", name, "out") == f"error: {ModelNotFoundError(name, None)}"
 
 
 def _not_found(name: str, _: object) -> None:
-    raise HubError(f"{name}: 404")
+    raise ModelNotFoundError(name, None)
 
 
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (_no_config, "has no config.json"),
+        (_no_config, "config.json is missing"),
         (_an_adapter_alone, "contains a LoRA adapter"),
-        (_config_cut, "config.json cannot be read"),
-        (_weights_cut, "is no whole safetensors file, "),
-        (_a_shard_too_few, "names b.safetensors, which is no file there"),
-        (_no_weights, "has no weights"),
+        (_config_cut, "config.json is invalid: "),
+        (_weights_cut, "is not a complete safetensors file: "),
+        (_a_shard_too_few, "Missing weight files: b.safetensors, with 1 of the 1 tensors"),
+        (_no_weights, "contains no weights"),
     ],
 )
 def test_an_incomplete_model_is_refused(hf, spoil, says, tmp_path, capsys):
@@ -170,7 +171,7 @@ def test_a_model_that_is_not_there_is_refused_for_an_import_and_an_export(releas
     message = f"error: No such directory: {gone}. Pass a Hugging Face model ID or a local directory."
     assert _error(capsys, "import", gone, tmp_path / "out") == message
     assert _error(capsys, "export", release.root, gone, tmp_path / "out") == message
-    assert "names no model" in _error(capsys, "import", "", tmp_path / "out")
+    assert "Invalid model name: ''" in _error(capsys, "import", "", tmp_path / "out")
 
 
 def test_a_root_that_holds_a_checkpoint_is_refused_in_the_shells_words(hf, release, capsys):
@@ -186,18 +187,18 @@ def test_a_root_that_holds_a_checkpoint_is_refused_in_the_shells_words(hf, relea
 
 
 def test_a_root_without_room_or_in_the_model_is_refused(hf, tmp_path, monkeypatch, capsys):
-    assert "is inside the model's own folder" in _error(capsys, "import", hf, hf / "out")
+    assert "is inside the model directory" in _error(capsys, "import", hf, hf / "out")
     (tmp_path / "file").write_text("")
     assert "is a file" in _error(capsys, "import", hf, tmp_path / "file")
     _write_weights(hf, {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, 8)
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 3})())
-    assert "B free and the checkpoint needs" in _error(capsys, "import", hf, tmp_path / "out")
+    assert "B free, the checkpoint needs" in _error(capsys, "import", hf, tmp_path / "out")
 
 
 def test_patterns_without_a_match_are_refused(hf, tmp_path, capsys):
     words = ("import", hf, tmp_path / "out", "--allow-unused-tensors")
     assert _error(capsys, *words, "a*", "*.foo", "b") == (
-        "error: No tensor of the model matches '*.foo', 'b'. Correct the pattern in --allow-unused-tensors, or remove it."
+        "error: No tensor of the model matches '*.foo', 'b'. Correct --allow-unused-tensors, or remove the pattern."
     )
     with pytest.raises(pytest.fail.Exception, match="nothing was refused"):
         main([*map(str, words), "?"])
@@ -205,11 +206,11 @@ def test_patterns_without_a_match_are_refused(hf, tmp_path, capsys):
 
 def test_a_models_folder_that_reads_as_a_pattern_is_refused(hf, tmp_path, capsys):
     odd = hf.rename(hf.with_name("model[1]"))
-    assert "which Megatron-Bridge takes for a pattern" in _error(capsys, "import", odd, tmp_path / "out")
+    assert "would treat the path as a glob pattern" in _error(capsys, "import", odd, tmp_path / "out")
 
 
 def test_an_export_into_the_models_folder_is_refused(release, hf, capsys):
-    assert "is inside the model's own folder" in _error(capsys, "export", release.root, hf, hf / "out")
+    assert "is inside the model directory" in _error(capsys, "export", release.root, hf, hf / "out")
 
 
 def test_an_export_into_a_checkpoint_folder_is_refused(release, hf, capsys):
@@ -231,7 +232,7 @@ def test_an_error_is_json_too_where_json_is_asked_for(hf, tmp_path, capsys):
     _no_weights(hf)
     assert main(["import", str(hf), str(tmp_path / "out"), "--json"]) == 1
     shown = capsys.readouterr()
-    assert shown.err == f"error: {json.loads(shown.out)['error']}\n" and "has no weights" in shown.err
+    assert shown.err == f"error: {json.loads(shown.out)['error']}\n" and "contains no weights" in shown.err
 
 
 def test_an_export_takes_the_model_that_the_root_was_made_of(release, hf, tmp_path, capsys):
@@ -239,17 +240,7 @@ def test_an_export_takes_the_model_that_the_root_was_made_of(release, hf, tmp_pa
 
 
 def test_an_export_is_refused_where_there_is_no_checkpoint_or_the_folder_is_in_use(release, hf, tmp_path, capsys):
-    (release.folder / "source.json").write_text(
-        json.dumps(
-            {
-                "model": str(hf),
-                "config_sha256": None,
-                "weights_sha256": None,
-                "megatron_bridge": "",
-                "waived": [],
-            }
-        )
-    )
+    (release.folder / "source.json").write_text(json.dumps(vars(SourceRecord(str(hf)))))
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine").write_text("mine")

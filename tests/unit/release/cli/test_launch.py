@@ -356,7 +356,7 @@ def _torn_manifest(release) -> None:
         (_missing_folder, "names iter_0000007, which does not exist", "repair"),
         (_import_of_upstreams, "contains an import of iteration 0", "repair"),
         (_no_args, "args that Megatron-LM needs are missing: num_layers", "repair"),
-        (_linked_release, "contains no release/", ""),
+        (_linked_release, "contains no release. ", ""),
         (_other_args, "common.pt is corrupt (checksum mismatch)", "repair"),
         (_no_tokenizer, "tokenizer/tokenizer.json is missing. Restore it from a copy", ""),
         (_torn_manifest, "integrity.json is corrupt", "repair"),

@@ -20,6 +20,7 @@ import shutil
 import pytest
 
 from megatron.bridge.release.checkpoint_dir import read_checkpoint_dir
+from megatron.bridge.release.errors import CheckpointDirBusyError
 from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge.release.repair.errors import TrainingError
 from megatron.bridge.release.repair.run import _stamps, _write_trackers, repair
@@ -62,12 +63,9 @@ def test_directory_with_an_active_writer_is_refused(release, dry_run):
     lock.write_text("process 5 on here")
     with open(lock) as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(RuntimeError) as error:
+        with pytest.raises(CheckpointDirBusyError) as raised:
             repair(release.root, dry_run=dry_run)
-    assert str(error.value) == (
-        f"Another process is writing into {release.root} (process 5 on here). Wait for it to end, or give another "
-        "folder."
-    )
+    assert (raised.value.root, raised.value.lock_owner) == (release.root, "process 5 on here")
 
 
 @pytest.mark.parametrize("dry_run", [True, False])

@@ -286,7 +286,7 @@ def test_a_reader_that_polls_sees_nothing_or_a_whole_checkpoint(tmp_path):
 def test_who_publishes_into_a_locked_root_is_told_by_whom(tmp_path):
     first = Publication(tmp_path)
     first.begin()
-    with pytest.raises(RuntimeError, match=f"Another process is writing into {tmp_path} .process {os.getpid()} on "):
+    with pytest.raises(RuntimeError, match=f"{tmp_path} is locked by another process .process {os.getpid()} on "):
         Publication(tmp_path).begin()
     first.end()
     _publish(tmp_path, "new")

@@ -34,7 +34,7 @@ from megatron.bridge.release.verify.launch import SEQ_LENGTH
 _NAME = "megatron-bridge-release"
 _SUCCESS = {
     "import": "success; the release loads",
-    "check": "the checkpoint loads, and no difference was found",
+    "check": "the checkpoint loads, and no differences were found",
 }
 _FAILURE = {
     "import": "refused or failed, or the release does not load: the output names the problem and what to do",
@@ -44,11 +44,11 @@ _NO_LOGIT_CHECK = "  3    check --compute: the checkpoint loads, but this host c
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser, whose options have `run`, the function that does the work and returns the exit status."""
+    """Return the parser. `run` in its options is the function that runs the command and returns the exit status."""
     program = _program()
     parser = argparse.ArgumentParser(
         prog=program,
-        description="Hugging Face models as Megatron-LM's release checkpoints, and back.",
+        description="Convert Hugging Face models to release checkpoints of Megatron-LM, and back.",
         epilog=_exit_status(""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -63,11 +63,16 @@ def make_parser() -> argparse.ArgumentParser:
             description=f"{text[0].upper()}{text[1:]}.",
             epilog=f"example:\n  {program} {name} {example}\n\n{_exit_status(name)}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            # A misspelt --overwrite is an error.
+            # No abbreviations: a misspelt --overwrite must be an error.
             allow_abbrev=False,
         )
         command.add_argument("--json", action="store_true", help="print the result as JSON")
-        command.add_argument("-v", "--verbose", action="store_true", help="show the output of the libraries on stderr")
+        command.add_argument(
+            "-v",
+            "--verbose",
+            action="store_true",
+            help="show the output of torch, transformers and Megatron on stderr",
+        )
         command.set_defaults(parser=command, advice="")
         return command
 
@@ -76,26 +81,28 @@ def make_parser() -> argparse.ArgumentParser:
     _add_check(
         add(
             "check",
-            "report whether a checkpoint loads, in which readers, and how to start from it",
+            "report whether a checkpoint is complete, which versions load it, and how to start Megatron-LM from it",
             "ckpt --compute meta-llama/Llama-3.2-1B",
         )
     )
-    launch = add("launch", "print the command that starts Megatron-LM from a root", "ckpt --format yaml")
+    launch = add("launch", "print the command that starts Megatron-LM from a checkpoint", "ckpt --format yaml")
     launch.description = (
-        "Print the command that starts Megatron-LM from a root: with the flags of the model and its tokenizer, sequences of at "
-        f"most {SEQ_LENGTH} tokens, a save every 500 iterations if --save follows, and no evaluation. Flags of your own go after the printed command; "
-        "they win."
+        "Print the command that starts Megatron-LM from a checkpoint: the flags of the model and its tokenizer, sequences of "
+        f"at most {SEQ_LENGTH} tokens, no evaluation, and a save every 500 iterations if you add --save. Append your own "
+        "flags to the printed command. They override the printed ones."
     )
     _add_root(launch)
     launch.add_argument(
         "--format",
         choices=("shell", "yaml"),
         default="shell",
-        help="without --json. shell: one line, for $(...) in Megatron-LM's folder; yaml: the flags as MODEL_ARGS, for launchers",
+        help="shell (default): one line, for $(...) in the directory of Megatron-LM; yaml: the flags as MODEL_ARGS, for launchers",
     )
     _add_release(launch)
-    launch.set_defaults(run=run_launch, advice=f". Flags of your own go after $({program} launch CKPT)")
-    repair = add("repair", "convert an import without a release to a release, or complete a release", "ckpt --dry-run")
+    launch.set_defaults(run=run_launch, advice=f". Append your own flags after $({program} launch CKPT)")
+    repair = add(
+        "repair", "convert a default import of Megatron-Bridge, renamed or not, to a release", "ckpt --dry-run"
+    )
     _add_root(repair)
     repair.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
     repair.set_defaults(run=run_repair)
@@ -103,7 +110,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
-    """Parse a command line. An error shows the usage of the command that it is in."""
+    """Parse a command line. An error shows the usage of its command."""
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{options.advice}")
@@ -111,26 +118,26 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argpa
 
 
 def _add_import(command: argparse.ArgumentParser) -> None:
-    command.add_argument("hf_model", metavar="HF_MODEL", help="Hugging Face model ID, or a model's folder")
+    command.add_argument("hf_model", metavar="HF_MODEL", help="Hugging Face model ID, or local directory of a model")
     command.add_argument("out", type=_path, metavar="OUT", help="checkpoint directory to write")
     _add_revision(command)
     command.add_argument("--overwrite", action="store_true", help="replace the release in OUT")
     command.add_argument("--trust-remote-code", action="store_true", help="run the model's own Python code")
-    command.add_argument("--dtype", choices=DTYPES, help="dtype of the release (default: the config's)")
-    command.add_argument("--no-logit-check", action="store_true", help="skip the logit check")
+    command.add_argument("--dtype", choices=DTYPES, help="dtype of the release (default: that of config.json)")
+    command.add_argument("--no-logit-check", action="store_true", help="skip the logit check after the import")
     command.add_argument(
         "--allow-unused-tensors",
         nargs="+",
         default=[],
         metavar="PATTERN",
-        help="skip unused tensors whose names match, such as '*.q_norm.weight'",
+        help="skip tensors that Megatron-LM has no parameter for if their names match, such as '*.q_norm.weight'",
     )
     command.add_argument(
         "--allow-config-fields",
         nargs="+",
         default=[],
         metavar="FIELD",
-        help="ignore these config fields, which changes the function that Megatron-LM computes",
+        help="ignore these config fields although Megatron-LM cannot represent them; its outputs will differ",
     )
     command.set_defaults(run=run_import)
 
@@ -138,9 +145,11 @@ def _add_import(command: argparse.ArgumentParser) -> None:
 def _add_export(command: argparse.ArgumentParser) -> None:
     _add_root(command)
     command.add_argument(
-        "hf_model", metavar="HF_MODEL", help="source model of the checkpoint, whose config and tokenizer are exported"
+        "hf_model",
+        metavar="HF_MODEL",
+        help="model that the checkpoint was imported from; its config and tokenizer are exported",
     )
-    command.add_argument("out", type=_path, metavar="OUT", help="folder to write, which must not be there or be empty")
+    command.add_argument("out", type=_path, metavar="OUT", help="output directory, which must be new or empty")
     _add_revision(command, "the commit that the release records")
     command.add_argument("--trust-remote-code", action="store_true", help="run the model's own Python code")
     command.add_argument(
@@ -155,19 +164,19 @@ def _add_export(command: argparse.ArgumentParser) -> None:
         "--max-shard-size",
         type=_file_size,
         metavar="SIZE",
-        help="maximum size of a weight file, such as 5GB (default: the files of HF_MODEL)",
+        help="maximum size of a weight file, such as 5GB (default: the same files as HF_MODEL)",
     )
     command.add_argument(
         "--tokenizer",
         type=_path,
         metavar="DIR",
-        help="folder of the tokenizer of the training, if the vocabulary grew (default: that of HF_MODEL)",
+        help="directory of the tokenizer, if the training extended the vocabulary (default: HF_MODEL)",
     )
     command.add_argument(
         "--rope-scaling-factor",
         type=float,
         metavar="FACTOR",
-        help="rope scaling factor that the training applied, if the checkpoint does not record it",
+        help="rope scaling factor of the training, if the checkpoint does not record it",
     )
     command.set_defaults(run=run_export)
 
@@ -175,10 +184,9 @@ def _add_export(command: argparse.ArgumentParser) -> None:
 def _add_check(command: argparse.ArgumentParser) -> None:
     _add_root(command)
     for flag, work in {
-        "--made-of": "verify that this is the source model of the release",
-        "--deep": "compare every tensor with this model's, bit by bit",
-        "--compute": "run a logit check: compare the logits of the release in Megatron-LM with those of this model in "
-        "transformers",
+        "--made-of": "verify that the checkpoint was imported from this model",
+        "--deep": "compare every tensor with that of this model, bit by bit",
+        "--compute": "logit check: compare the logits of the release in Megatron-LM with those of this model in transformers",
     }.items():
         command.add_argument(flag, metavar="HF_MODEL", help=work)
     _add_revision(command, "the commit that the release records")
@@ -192,7 +200,12 @@ def _add_revision(command: argparse.ArgumentParser, default: str = "the default 
 
 
 def _add_root(command: argparse.ArgumentParser) -> None:
-    command.add_argument("path", type=_path, metavar="ROOT", help="checkpoint directory, which contains the tracker")
+    command.add_argument(
+        "path",
+        type=_path,
+        metavar="CKPT",
+        help="checkpoint directory, which contains latest_checkpointed_iteration.txt",
+    )
 
 
 def _add_release(command: argparse.ArgumentParser) -> None:
@@ -220,10 +233,10 @@ def _file_size(text: str) -> int:
 
 
 def _path(text: str) -> Path:
-    """Return a path with its ``~`` expanded, which a shell leaves alone inside quotes."""
+    """Return a path with ``~`` expanded, which a shell does not do inside quotes."""
     if not text:
-        # As an unset variable leaves it; to pathlib it is the current folder.
-        raise argparse.ArgumentTypeError("'' names no folder")
+        # An unset variable of the shell. Path("") would be the current directory.
+        raise argparse.ArgumentTypeError("'' is not a path")
     return Path(os.path.expanduser(text))
 
 

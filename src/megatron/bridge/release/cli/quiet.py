@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Keeps what other libraries print out of a user's sight, down to what C++ writes to the file descriptors."""
+"""Redirects the output of libraries, including what C++ writes to descriptors 1 and 2, away from the terminal."""
 
 import io
 import logging
@@ -24,15 +24,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import BinaryIO, TextIO
 
+from megatron.bridge.release.errors import Message, ReleaseWarning, shell_option
+
 
 class _Sink(io.TextIOBase):
-    """A stream that libraries may keep: while their output is collected it goes to a file, and then to stderr again."""
+    """A stream that libraries may keep: it writes to a file while their output is captured, and to stderr afterwards."""
 
     def __init__(self, file: TextIO) -> None:
         self.target = file
 
     def write(self, text: str) -> int:
-        # A full disk that has no room for a log is no error of the work.
+        # A full disk must not stop the work because of a log.
         with suppress(OSError):
             self.target.write(text)
         return len(text)
@@ -52,17 +54,17 @@ class _Sink(io.TextIOBase):
 
 @contextmanager
 def capture_library_output(*, verbose: bool) -> Iterator[tuple[TextIO, TextIO]]:
-    """Keep what libraries print out of a user's sight: in a file, which an unexpected error names.
+    """Write the output of libraries to a log file, whose path is added to unexpected errors.
 
     Args:
         verbose: Whether to show it on stderr instead.
 
     Yields:
-        The user's stdout and stderr, which libraries do not write to.
+        The stdout and stderr of the command, which libraries do not write to.
     """
     stdout, stderr = sys.stdout, sys.stderr
-    out, err = _apart(stdout, 1), _apart(stderr, 2)
-    kept = os.dup(1), os.dup(2)
+    out, err = _duplicate(stdout, 1), _duplicate(stderr, 2)
+    saved = os.dup(1), os.dup(2)
     descriptor, log = (os.dup(2), None) if verbose else _open_log()
     file = os.fdopen(descriptor, "w", buffering=1, errors="replace")
     sink = _Sink(file)
@@ -82,13 +84,13 @@ def capture_library_output(*, verbose: bool) -> Iterator[tuple[TextIO, TextIO]]:
             log = None
         raise
     finally:
-        for standard, was in zip((1, 2), kept):
-            os.dup2(was, standard)
-            os.close(was)
+        for standard, original in zip((1, 2), saved):
+            os.dup2(original, standard)
+            os.close(original)
         logging.root.removeHandler(handler)
         sink.target = stderr
-        for stream, original in ((file, None), (out, stdout), (err, stderr)):
-            if stream is not original:
+        for stream, source in ((file, None), (out, stdout), (err, stderr)):
+            if stream is not source:
                 with suppress(OSError):
                     stream.close()
         if log is not None:
@@ -96,7 +98,7 @@ def capture_library_output(*, verbose: bool) -> Iterator[tuple[TextIO, TextIO]]:
 
 
 def _open_log() -> tuple[int, str | None]:
-    """Open a file for what libraries print; return its descriptor and its path, None if no folder takes one."""
+    """Create the log file; return its descriptor and its path, which is None if no temporary directory is writable."""
     try:
         return tempfile.mkstemp(prefix="megatron-bridge-release-", suffix=".log")
     except OSError:
@@ -105,20 +107,19 @@ def _open_log() -> tuple[int, str | None]:
 
 @contextmanager
 def show_release_warnings(err: TextIO) -> Iterator[None]:
-    """Show the warnings that tell of a release, a line each, and those that its modules log; others go to stderr.
+    """Show release warnings and what the package logs, a line each; other warnings go to the current stderr.
 
     Args:
-        err: Where to show them: the user's stderr.
+        err: The stderr of the command.
     """
-    from megatron.bridge.release.errors import ReleaseWarning
-
-    others = sys.stderr
+    library_stderr = sys.stderr
 
     def show(message: Warning | str, category: type[Warning], name: str, line: int, *_: object, **__: object) -> None:
         if issubclass(category, ReleaseWarning):
-            print(f"warning: {message}", file=err)
+            text = message.text(shell_option) if isinstance(message, Message) else message
+            print(f"warning: {text}", file=err)
         else:
-            print(warnings.formatwarning(message, category, name, line), end="", file=others)
+            print(warnings.formatwarning(message, category, name, line), end="", file=library_stderr)
 
     handler = logging.StreamHandler(err)
     handler.setLevel(logging.WARNING)
@@ -136,10 +137,10 @@ def show_release_warnings(err: TextIO) -> Iterator[None]:
 
 @contextmanager
 def show_progress(err: TextIO) -> Iterator[None]:
-    """Let a terminal show progress bars: they go to whatever is stderr when they begin.
+    """Show progress bars on a terminal. tqdm writes to the stderr that is current when a bar starts.
 
     Args:
-        err: The user's stderr.
+        err: The stderr of the command.
     """
     if err.isatty():
         with redirect_stderr(err):
@@ -148,13 +149,13 @@ def show_progress(err: TextIO) -> Iterator[None]:
         yield
 
 
-def _apart(stream: TextIO, descriptor: int) -> TextIO:
-    """Return a stream that goes on to where another goes, when its descriptor goes elsewhere."""
+def _duplicate(stream: TextIO, descriptor: int) -> TextIO:
+    """Return a stream that keeps writing to the target of another one after its descriptor is redirected."""
     stream.flush()
     try:
         if stream.fileno() != descriptor:
             return stream
     except OSError:
-        # It is in memory.
+        # A stream in memory has no descriptor.
         return stream
     return os.fdopen(os.dup(descriptor), "w", buffering=1, encoding=stream.encoding, errors=stream.errors)
