@@ -18,8 +18,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from transformers.quantizers.auto import AutoHfQuantizer
-
+from megatron.bridge.release.compat.transformers_api import AutoHfQuantizer
 from megatron.bridge.release.source.meta_tensors import DTYPES, PLAIN
 from megatron.bridge.release.source.safetensors_index import Header
 

@@ -19,13 +19,12 @@ from typing import Any
 
 from megatron.bridge.release.export.config import exported_vocab_size
 from megatron.bridge.release.megatron_args.comparison import (
-    ArgsError,
-    UnknownRopeFactorError,
     applied_rope_scaling_factor,
     check_args,
     describe_differences,
     differing_arguments,
 )
+from megatron.bridge.release.megatron_args.errors import ArgsError, UnknownRopeFactorError
 from megatron.bridge.release.verify.dcp_metadata import Metadata
 
 

@@ -26,13 +26,12 @@ from typing import Any
 from megatron.bridge.release.errors import CorruptFileError, command_line
 from megatron.bridge.release.layout import FLAGS_FILE, TOKENIZER
 from megatron.bridge.release.megatron_args.comparison import (
-    ArgsError,
-    UnknownRopeFactorError,
     applied_rope_scaling_factor,
     check_args,
     describe_differences,
     in_current_names,
 )
+from megatron.bridge.release.megatron_args.errors import ArgsError, UnknownRopeFactorError
 from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
 from megatron.bridge.release.megatron_args.table import MODEL_ARGUMENTS, tables_of
 from megatron.bridge.release.release_location import name_release
