@@ -15,7 +15,7 @@ SRC = Path(__file__).resolve().parents[4] / "src"
 COMPAT = SRC / "megatron/bridge/release/compat"
 LIBRARIES = ("torch", "megatron.core", "megatron.training", "transformers", "huggingface_hub")
 UNSTABLE = (
-    *("huggingface_hub.constants", "huggingface_hub.utils", "megatron.core.dist_checkpointing.dict_utils"),
+    *("huggingface_hub.utils", "megatron.core.dist_checkpointing.dict_utils"),
     *("megatron.core.dist_checkpointing.strategies", "megatron.core.msc_utils", "megatron.training.argument_utils"),
     *(
         "megatron.training.arguments",

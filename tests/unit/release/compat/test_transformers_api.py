@@ -59,7 +59,3 @@ def test_experts_are_computed_eagerly():
 def test_repo_ids_are_validated(name, expected):
     with nullcontext() if expected else pytest.raises(hub_api.HFValidationError):
         hub_api.validate_repo_id(name)
-
-
-def test_cache_directory_is_a_path():
-    assert isinstance(hub_api.HF_HUB_CACHE, str)

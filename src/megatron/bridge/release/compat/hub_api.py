@@ -17,11 +17,8 @@
 Importing this module does not import torch.
 """
 
-# The cache directory of models.
-from huggingface_hub.constants import HF_HUB_CACHE
-
 # Check that a name has the form of a model ID.
 from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined,unused-ignore]
 
 
-__all__ = ["HF_HUB_CACHE", "HFValidationError", "validate_repo_id"]
+__all__ = ["HFValidationError", "validate_repo_id"]

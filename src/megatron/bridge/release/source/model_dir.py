@@ -81,7 +81,9 @@ def _is_local(name: str, cache_dir: str | Path | None) -> bool:
     if is_path(name):
         return True
     # Slow to import, and a path does not need it.
-    from megatron.bridge.release.compat.hub_api import HF_HUB_CACHE, HFValidationError, validate_repo_id
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    from megatron.bridge.release.compat.hub_api import HFValidationError, validate_repo_id
 
     try:
         validate_repo_id(name)
