@@ -9,7 +9,7 @@ from patches.operations import InsertStatements, PassArgument, ReplaceExpression
 
 TARGET = "megatron/bridge/models/gpt_provider.py"
 
-_WHY = "Megatron Core's own modules stand in where there is no Transformer Engine."
+_WHY = "Without Transformer Engine, the model is built from Megatron Core's own modules."
 _HOST = ("from megatron.bridge.utils.te_requirements import has_transformer_engine",)
 
 EDITS = (
@@ -35,7 +35,7 @@ EDITS = (
     Edit(
         name="vocabulary-padding",
         symbol="GPTModelProvider.provide",
-        why="A vocabulary that the ranks cannot share evenly is padded, as Megatron-LM pads it, and not an assertion.",
+        why="A vocabulary that the TP size does not divide is padded, as in Megatron-LM, instead of failing an assertion.",
         drop_when="upstream pads a vocabulary that tensor parallelism does not divide.",
         do=ReplaceExpression("self.should_pad_vocab", "__old__ or self.vocab_size % self.tensor_model_parallel_size"),
     ),

@@ -12,7 +12,7 @@ TARGET = "megatron/bridge/models/model_provider.py"
 _DEVICE = ReplaceExpression("torch.cuda.set_device(...)", "set_local_device()")
 _BACKEND = ReplaceExpression('"nccl"', "distributed_backend()")
 _HOST = ("from megatron.bridge.utils.cpu_fallbacks import distributed_backend, set_local_device",)
-_WHY = "A host without CUDA has no device to set, and its process group is gloo's."
+_WHY = "A host without CUDA has no device to set and needs gloo process groups."
 _DROP = "upstream's provider runs on a host without CUDA."
 
 EDITS = (
@@ -35,7 +35,7 @@ EDITS = (
     Edit(
         name="cpu-initialization",
         symbol="get_model",
-        why="A host without CUDA can put a model on the CPU alone; the run config keeps what was asked for.",
+        why="Without CUDA, the model must be on the CPU. The run config keeps the requested value.",
         drop_when=_DROP,
         do=ReplaceStatement(
             """
@@ -51,15 +51,15 @@ EDITS = (
     Edit(
         name="without-transformer-engine",
         symbol="_create_model",
-        why="A model that cannot do without Transformer Engine says so, and what to install, before any weight is read.",
-        drop_when="upstream's models say so themselves.",
+        why="A model that needs Transformer Engine is refused before any weight is read, with the command to install it.",
+        drop_when="upstream refuses such a model with a clear error.",
         do=AddDecorator("@explain_missing_te"),
         imports=("from megatron.bridge.utils.te_requirements import explain_missing_te",),
     ),
     Edit(
         name="fits-to-host",
         symbol="_create_model",
-        why="What the host lacks is switched off when a model is built, and in no config that is not.",
+        why="A build disables the features that the host lacks, and no other code changes the config.",
         drop_when="upstream builds models on any host.",
         do=AddDecorator("@adapt_to_host"),
         imports=("from megatron.bridge.utils.host_compat import adapt_to_host",),
@@ -67,7 +67,7 @@ EDITS = (
     Edit(
         name="tied-without-cuda",
         symbol="_create_model",
-        why="Megatron Core moves a tied embedding to a CUDA device where pipeline stages share it.",
+        why="Megatron Core moves a tied embedding that pipeline stages share to a CUDA device.",
         drop_when="megatron-core builds tied models in pipeline stages without CUDA.",
         do=AddDecorator("@keep_on_cpu"),
         imports=("from megatron.bridge.utils.cpu_fallbacks import keep_on_cpu",),

@@ -14,8 +14,8 @@ def _fit(name: str, symbol: str) -> Edit:
     return Edit(
         name=name,
         symbol=symbol,
-        why="Megatron Core refuses, in a config, fusions that its host has not.",
-        drop_when="upstream's finalize leaves what its host lacks out of the model and in the config.",
+        why="Megatron Core refuses configs with fusions that the host does not support.",
+        drop_when="upstream disables unsupported features in the model only, and keeps them in the config.",
         do=InsertStatements("disable_refused(self)"),
         imports=("from megatron.bridge.utils.host_compat import disable_refused",),
     )
@@ -25,11 +25,11 @@ EDITS = (
     Edit(
         name="host-values",
         symbol="TransformerConfig",
-        why="A config that was fitted to its host knows the model's own values, wherever it is copied.",
-        drop_when="upstream's finalize leaves what its host lacks out of the model and in the config.",
+        why="A config whose features were disabled keeps the model's values, also in its copies.",
+        drop_when="upstream disables unsupported features in the model only, and keeps them in the config.",
         do=InsertStatements(
             """
-            # By field, the model's own value and the one for this host, where `override_for_host` has changed it.
+            # Maps each field that `override_for_host` changed to the model's value and this host's.
             _host_values = None
             """
         ),

@@ -15,7 +15,7 @@ EDITS = (
     Edit(
         name="import-release",
         symbol="build_parser",
-        why="The checkpoint that Megatron-LM fine-tunes from, from a shell.",
+        why="An option of the script to write a release checkpoint.",
         drop_when=_DROP,
         do=InsertStatements(
             """
@@ -31,7 +31,7 @@ EDITS = (
     Edit(
         name="worker-release",
         symbol="conversion_worker_args",
-        why="The launcher hands it on to the worker.",
+        why="The launcher passes the option to the worker.",
         drop_when=_DROP,
         do=InsertStatements(
             """

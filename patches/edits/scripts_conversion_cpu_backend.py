@@ -13,7 +13,7 @@ EDITS = (
     Edit(
         name="import-release",
         symbol="import_checkpoint",
-        why="The checkpoint that Megatron-LM fine-tunes from, from a shell.",
+        why="An option of the script to write a release checkpoint.",
         drop_when="upstream's script has an option for a release.",
         do=(
             AddParameter(

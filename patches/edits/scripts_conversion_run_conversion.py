@@ -13,7 +13,7 @@ EDITS = (
     Edit(
         name="import-release",
         symbol="_run_import",
-        why="The checkpoint that Megatron-LM fine-tunes from, from a shell.",
+        why="An option of the script to write a release checkpoint.",
         drop_when="upstream's script has an option for a release.",
         do=(
             InsertStatements('release_kwargs = {"release": True} if args.release else {}'),

@@ -45,7 +45,7 @@ with_transformer_engine = pytest.mark.skipif(
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this host has CUDA")
 
 
-def test_the_run_config_is_the_one_of_a_host_with_everything(tiny, monkeypatch):
+def test_run_config_is_that_of_a_full_host(tiny, monkeypatch):
     written = yaml.safe_load((tiny.root / "release/run_config.yaml").read_text())
 
     # The same provider, finalized as on a host with CUDA and Transformer Engine: nothing is switched off.
@@ -71,7 +71,7 @@ def test_the_run_config_is_the_one_of_a_host_with_everything(tiny, monkeypatch):
 
 
 @without_cuda
-def test_a_model_built_for_the_gpu_is_on_the_cpu_and_its_config_remembers_what_was_asked(tiny):
+def test_model_is_on_the_cpu_and_config_is_kept(tiny):
     with conversion_process_group():
         provider = AutoBridge.from_hf_pretrained(tiny.hf).to_megatron_provider(load_weights=False)
         provider.finalize()
@@ -134,7 +134,7 @@ def _keys(root) -> set[str]:
     return {entry.key for entry in load_sharded_metadata(str(root / "release")).values()}
 
 
-def test_a_dense_release_has_what_transformer_engines_norms_ask_for(tiny):
+def test_dense_release_has_the_entries_of_te_norms(tiny):
     metadata = load_sharded_metadata(str(tiny.root / "release"))
     assert "decoder.final_layernorm._extra_state/shard_0_1" in metadata
     with conversion_process_group():
@@ -153,7 +153,7 @@ SPECS = {
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_a_release_has_every_key_that_the_transformer_engine_spec_names(name, families, tmp_path, monkeypatch):
+def test_release_has_every_key_of_the_te_spec(name, families, tmp_path, monkeypatch):
     spec = SPECS[name]
     AutoBridge.import_ckpt(families(name), tmp_path / "root", release=True)
 
@@ -168,7 +168,7 @@ def test_a_release_has_every_key_that_the_transformer_engine_spec_names(name, fa
 
 
 @with_transformer_engine
-def test_a_transformer_engine_model_loads_a_release_written_without_it(tiny):
+def test_te_model_loads_release_written_without_te(tiny):
     """The real thing; the names above are what it asks for."""
     with conversion_process_group():
         model = AutoBridge.from_hf_pretrained(tiny.hf).load_megatron_model(tiny.root)[0]
@@ -177,7 +177,7 @@ def test_a_transformer_engine_model_loads_a_release_written_without_it(tiny):
 
 @without_transformer_engine
 @pytest.mark.parametrize("config", [GemmaConfig, Gemma2Config, Gemma3TextConfig])
-def test_a_model_that_needs_transformer_engine_says_so_before_any_weight_is_read(tmp_path, monkeypatch, config):
+def test_model_that_needs_te_is_refused_before_reading_weights(tmp_path, monkeypatch, config):
     forget_attention_backend(monkeypatch)
     # Gemma's norms add one to their weights, which the torch norms of Megatron Core's own layers cannot.
     hf = save_random_model(tmp_path / "hf", config(**DENSE, head_dim=16))
@@ -192,7 +192,7 @@ def test_a_model_that_needs_transformer_engine_says_so_before_any_weight_is_read
 
 
 @without_transformer_engine
-def test_gemma_is_refused_once_for_all(tmp_path):
+def test_gemma_is_refused_without_an_option_to_waive(tmp_path):
     """To ignore the activation would lead to the refusal above: the first error does not suggest it."""
     hf = save_random_model(tmp_path / "hf", GemmaConfig(**DENSE, head_dim=16))
     with pytest.raises(ValueError) as error:
@@ -205,7 +205,7 @@ def test_gemma_is_refused_once_for_all(tmp_path):
     assert not isinstance(error.value, OptionError) and not (tmp_path / "root").exists()
 
 
-def test_a_plain_script_without_a_main_guard_imports(tiny, tmp_path):
+def test_script_without_main_guard_imports(tiny, tmp_path):
     script = tmp_path / "plain.py"
     script.write_text(
         "from megatron.bridge import AutoBridge\n"

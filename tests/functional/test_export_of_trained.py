@@ -133,7 +133,7 @@ def _train(
 
 
 @pytest.mark.parametrize("name", TRAININGS)
-def test_an_export_computes_what_was_trained(sources, tmp_path, name):
+def test_export_computes_the_trained_function(sources, tmp_path, name):
     source_name, flags, without = TRAININGS[name]
     hf, _ = source = sources[source_name]
     root, expected, _ = _train(source, tmp_path / "root", flags, without)
@@ -150,7 +150,7 @@ def test_an_export_computes_what_was_trained(sources, tmp_path, name):
     AutoBridge.import_ckpt(tmp_path / "exported", tmp_path / "again", release=True)
 
 
-def test_an_export_of_what_a_config_cannot_express_is_refused(sources, tmp_path):
+def test_inexpressible_training_is_refused(sources, tmp_path):
     hf, _ = source = sources["gqa-tied"]
     root, *_ = _train(source, tmp_path / "root", ["--rotary-percent=0.5"])
     with pytest.raises(InexpressibleArgsError) as raised:
@@ -159,7 +159,7 @@ def test_an_export_of_what_a_config_cannot_express_is_refused(sources, tmp_path)
     assert not (tmp_path / "exported").exists()
 
 
-def test_a_rope_factor_that_nothing_records_must_be_given(sources, tmp_path):
+def test_unrecorded_rope_factor_must_be_passed(sources, tmp_path):
     hf, _ = source = sources["Llama 3.2 (rope scaling, tied)"]
     root, expected, _ = _train(source, tmp_path / "root", [])
     bridge = AutoBridge.from_hf_pretrained(hf)
@@ -176,7 +176,7 @@ def test_a_rope_factor_that_nothing_records_must_be_given(sources, tmp_path):
     assert json.loads((tmp_path / "exported/config.json").read_text())["rope_scaling"]["factor"] == 8.0
 
 
-def test_a_vocabulary_that_grew_is_exported_with_its_tokenizer_or_refused(sources, tmp_path):
+def test_grown_vocabulary_needs_its_tokenizer(sources, tmp_path):
     hf, _ = source = sources["padded-vocabulary"]
     flags = ["--vocab-size=600", "--padded-vocab-size=640"]
     root, expected, embedding = _train(source, tmp_path / "root", flags, rows=600)
@@ -203,7 +203,7 @@ def test_a_vocabulary_that_grew_is_exported_with_its_tokenizer_or_refused(source
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_a_config_declares_the_dtype_of_its_tensors(tmp_path, dtype):
+def test_config_declares_the_dtype_of_the_tensors(tmp_path, dtype):
     hf = make_tiny_llama(tmp_path / "hf", "gqa-tied")
     config = json.loads((hf / "config.json").read_text())
     (hf / "config.json").write_text(json.dumps(config | {"dtype": "float32"}))
@@ -224,7 +224,7 @@ def test_a_config_declares_the_dtype_of_its_tensors(tmp_path, dtype):
     ],
     ids=["layers", "norm", "model"],
 )
-def test_a_tensor_that_an_export_would_leave_out_is_refused(sources, tmp_path, added, key):
+def test_unexpected_tensor_is_refused(sources, tmp_path, added, key):
     hf, _ = source = sources["gqa-tied"]
     root, *_ = _train(source, tmp_path / "root", [], added=added)
     with pytest.raises(UnexpectedTensorsError) as raised:
@@ -233,7 +233,7 @@ def test_a_tensor_that_an_export_would_leave_out_is_refused(sources, tmp_path, a
     assert not (tmp_path / "exported").exists()
 
 
-def test_layers_that_an_export_would_leave_out_are_refused(tmp_path):
+def test_additional_layers_are_refused(tmp_path):
     deeper, hf = (
         save_random_model(tmp_path / f"{layers}", LlamaConfig(**ODD_LLAMA | {"num_hidden_layers": layers}))
         for layers in (3, 2)
@@ -258,7 +258,7 @@ def _saved_by_bridge(hf: Path, root: Path, **fields: Any) -> None:
         save_megatron_model(model, root)
 
 
-def test_an_export_of_what_bridge_trained_follows_its_run_config(sources, tmp_path):
+def test_export_of_bridge_training_follows_its_run_config(sources, tmp_path):
     hf, _ = sources["Llama 3.2 (rope scaling, tied)"]
     _saved_by_bridge(hf, tmp_path / "root", rotary_base=54321, layernorm_epsilon=1e-3, seq_length=64)
     AutoBridge.from_hf_pretrained(hf).export_ckpt(tmp_path / "root", tmp_path / "exported", show_progress=False)
@@ -269,7 +269,7 @@ def test_an_export_of_what_bridge_trained_follows_its_run_config(sources, tmp_pa
     assert exported["max_position_embeddings"] == source["max_position_embeddings"] == 2048
 
 
-def test_an_export_of_what_no_argument_gives_is_refused(sources, tmp_path):
+def test_field_without_argument_is_refused(sources, tmp_path):
     hf, _ = sources["gqa-tied"]
     _saved_by_bridge(hf, tmp_path / "root", softmax_scale=0.5)
     with pytest.raises(InexpressibleArgsError) as raised:
@@ -285,7 +285,7 @@ def _rewrite_args(root: Path, change: Callable[[Namespace], None]) -> None:
     torch.save(common, root / "iter_0000003/common.pt")
 
 
-def test_a_checkpoint_without_args_is_refused(sources, tmp_path):
+def test_checkpoint_without_args_is_refused(sources, tmp_path):
     hf, _ = source = sources["gqa-tied"]
     root, *_ = _train(source, tmp_path / "root", [])
     bridge = AutoBridge.from_hf_pretrained(hf)
@@ -308,7 +308,7 @@ def test_a_checkpoint_without_args_is_refused(sources, tmp_path):
     assert not (tmp_path / "exported").exists()
 
 
-def test_a_load_of_what_was_trained_with_other_arguments_is_refused(sources, tmp_path):
+def test_load_with_another_run_config_is_refused(sources, tmp_path):
     hf, _ = source = sources["gqa-untied"]
     bridge = AutoBridge.from_hf_pretrained(hf)
     root, *_ = _train(source, tmp_path / "root", ["--rotary-base=54321", "--norm-epsilon=1e-3"])
@@ -325,7 +325,7 @@ def test_a_load_of_what_was_trained_with_other_arguments_is_refused(sources, tmp
     assert all(torch.equal(found[name], expected[name].bfloat16()) for name in found)
 
 
-def test_a_save_of_a_model_that_the_source_does_not_describe_is_refused(sources, tmp_path):
+def test_save_with_another_source_config_is_refused(sources, tmp_path):
     hf, _ = sources["gqa-tied"]
     bridge = AutoBridge.from_hf_pretrained(hf)
     _saved_by_bridge(hf, tmp_path / "root", rotary_base=54321)
@@ -363,7 +363,7 @@ def _cast(dtype: torch.dtype, *keys: str) -> Callable[[dict[str, torch.Tensor]],
     )
 
 
-def test_an_output_layer_of_other_rows_than_the_embedding_is_refused(sources, tmp_path):
+def test_output_layer_with_other_rows_is_refused(sources, tmp_path):
     hf, _ = source = sources["gqa-untied"]
     root, *_ = _train(source, tmp_path / "root", [])
     bridge = AutoBridge.from_hf_pretrained(hf)
@@ -387,7 +387,7 @@ def test_an_output_layer_of_other_rows_than_the_embedding_is_refused(sources, tm
     assert not (tmp_path / "exported").exists()
 
 
-def test_an_export_has_the_widest_dtype_of_the_weights(sources, tmp_path):
+def test_export_has_the_widest_dtype(sources, tmp_path):
     hf, _ = source = sources["gqa-untied"]
     root, *_ = _train(source, tmp_path / "root", [])
     bridge = AutoBridge.from_hf_pretrained(hf)
@@ -416,7 +416,7 @@ def test_an_export_has_the_widest_dtype_of_the_weights(sources, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn, torch.float64], ids=str)
-def test_a_weight_of_an_unsupported_dtype_is_refused(sources, tmp_path, dtype):
+def test_weight_of_unsupported_dtype_is_refused(sources, tmp_path, dtype):
     hf, _ = source = sources["gqa-untied"]
     root, *_ = _train(source, tmp_path / "root", [])
     key = "decoder.layers.self_attention.linear_proj.weight"
@@ -454,7 +454,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_refused_in_one_line(sources, tmp_path, damage):
+def test_damaged_checkpoint_is_refused(sources, tmp_path, damage):
     hf, _ = source = sources["gqa-untied"]
     root, *_ = _train(source, tmp_path / "root", [])
     DAMAGES[damage](root / "iter_0000003")
@@ -464,7 +464,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(sources, tmp_path, damage):
     assert not (tmp_path / "exported").exists()
 
 
-def test_a_directory_without_a_checkpoint_is_refused(sources, tmp_path):
+def test_directory_without_checkpoint_is_refused(sources, tmp_path):
     hf, _ = sources["gqa-untied"]
     bridge = AutoBridge.from_hf_pretrained(hf)
     with pytest.raises(NoCheckpointError):
@@ -474,7 +474,7 @@ def test_a_directory_without_a_checkpoint_is_refused(sources, tmp_path):
     assert not (tmp_path / "exported").exists()
 
 
-def test_an_output_in_a_checkpoint_folder_or_in_the_source_is_refused(sources, tmp_path):
+def test_output_in_checkpoint_or_source_model_is_refused(sources, tmp_path):
     hf, release = sources["gqa-tied"]
     root = Path(shutil.copytree(release, tmp_path / "root"))
     bridge = AutoBridge.from_hf_pretrained(hf)
@@ -492,7 +492,7 @@ def test_an_output_in_a_checkpoint_folder_or_in_the_source_is_refused(sources, t
     assert sorted(path.name for path in root.iterdir()) == sorted(path.name for path in release.iterdir())
 
 
-def test_an_export_with_a_bridge_of_another_model_is_refused(sources, tmp_path):
+def test_bridge_of_another_model_is_refused(sources, tmp_path):
     _, release = sources["Llama 3.2 (rope scaling, tied)"]
     for name in ("Qwen3-MoE (experts, qk-norm)", "Mistral (sliding window)"):
         with pytest.raises(InexpressibleArgsError):

@@ -118,7 +118,7 @@ def test_any_iteration_can_be_exported(trained, tiny, tmp_path, capfd):
     )
 
 
-def test_a_training_that_saved_elsewhere_is_exported_with_its_release(elsewhere, tiny, tmp_path, capfd):
+def test_training_saved_elsewhere_is_exported_with_release(elsewhere, tiny, tmp_path, capfd):
     assert main(["check", str(elsewhere), "--json"]) == 0
     hint = f"{elsewhere} contains no release. If the training started from another checkpoint directory, pass it with --release"
     assert [hint in reader["why"] for reader in json.loads(capfd.readouterr().out)["readers"]].count(True) == 1
@@ -132,7 +132,7 @@ def test_a_training_that_saved_elsewhere_is_exported_with_its_release(elsewhere,
     assert f"--load {elsewhere} " in command and f"--tokenizer-model {tiny.root}/release/tokenizer " in command
 
 
-def test_a_release_of_another_model_is_refused(elsewhere, trained, tiny, other, tmp_path, capfd):
+def test_release_of_another_model_is_refused(elsewhere, trained, tiny, other, tmp_path, capfd):
     message = _error(capfd, "export", elsewhere, tiny.hf, tmp_path / "out", "--release", other.root)
     assert f"{other.root} was imported from {other.hf}, not from {tiny.hf}" in message
     bridge = AutoBridge.from_hf_pretrained(tiny.hf)
@@ -160,7 +160,7 @@ def test_tensors_are_cast_and_the_config_declares_their_dtype(tiny, tmp_path, dt
     assert load_hf(tmp_path / "out") is not None
 
 
-def test_a_value_that_the_dtype_does_not_have_is_refused(hf, tmp_path, capfd):
+def test_value_outside_the_dtype_is_refused(hf, tmp_path, capfd):
     tensors = load_file(hf / "model.safetensors")
     tensors[NORM][0] = 1e6
     save_file(tensors, hf / "model.safetensors", metadata={"format": "pt"})
@@ -170,7 +170,7 @@ def test_a_value_that_the_dtype_does_not_have_is_refused(hf, tmp_path, capfd):
 
 
 @pytest.mark.parametrize("size, files", [("1TB", 1), ("100KB", 3), ("1B", 21)])
-def test_weight_files_have_the_size_of_the_option(tiny, tmp_path, size, files):
+def test_weight_files_have_the_requested_size(tiny, tmp_path, size, files):
     out = tmp_path / "out"
     _export(tiny.root, tiny.hf, out, "--max-shard-size", size)
     expected = load_file(tiny.hf / "model.safetensors")
@@ -196,7 +196,7 @@ def test_weight_files_have_the_size_of_the_option(tiny, tmp_path, size, files):
     assert torch.equal(hf_logits(load_hf(out), TOKENS), hf_logits(load_hf(tiny.hf), TOKENS))
 
 
-def test_a_sharded_source_keeps_its_files(tiny, tmp_path):
+def test_sharded_source_keeps_its_files(tiny, tmp_path):
     hf = tmp_path / "hf"
     load_hf(tiny.hf).to(torch.bfloat16).save_pretrained(hf, max_shard_size="100KB")
     for file in tiny.hf.glob("tokenizer*"):
@@ -210,7 +210,7 @@ def test_a_sharded_source_keeps_its_files(tiny, tmp_path):
     assert found["metadata"]["total_size"] == expected["metadata"]["total_size"]
 
 
-def test_the_files_of_the_source_model_are_unchanged(hf, tmp_path):
+def test_files_of_the_source_model_are_copied_unchanged(hf, tmp_path):
     files = {
         "tokenizer.model": bytes(range(256)),
         "added_tokens.json": b"{}",
@@ -249,7 +249,7 @@ def test_the_files_of_the_source_model_are_unchanged(hf, tmp_path):
         assert AutoTokenizer.from_pretrained(folder)("w1 w2 w9").input_ids == [1, 2, 9]
 
 
-def test_everything_together_through_the_command(tmp_path):
+def test_all_options_together(tmp_path):
     """Another rope base, a vocabulary that grew, another dtype, files of another size."""
     hf, root, save, out = (tmp_path / name for name in ("hf", "root", "save", "out"))
     make_tiny_llama(hf, "padded-vocabulary")
@@ -271,7 +271,7 @@ def test_everything_together_through_the_command(tmp_path):
     AutoBridge.import_ckpt(out, tmp_path / "again", release=True)
 
 
-def test_a_disk_without_room_is_refused_before_the_work(tiny, tmp_path, capfd, monkeypatch):
+def test_full_disk_is_refused_before_the_work(tiny, tmp_path, capfd, monkeypatch):
     free = sum(tensor.nbytes for tensor in load_file(tiny.hf / "model.safetensors").values())
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": free})())
     _export(tiny.root, tiny.hf, tmp_path / "out")
@@ -283,7 +283,7 @@ def test_a_disk_without_room_is_refused_before_the_work(tiny, tmp_path, capfd, m
     )
 
 
-def test_in_python_an_export_into_a_folder_in_use_is_refused(tiny, tmp_path):
+def test_python_export_into_nonempty_directory_is_refused(tiny, tmp_path):
     (tmp_path / "mine").write_text("mine")
     with pytest.raises(OutputNotEmptyError) as raised:
         AutoBridge.from_hf_pretrained(tiny.hf).export_ckpt(tiny.root, tmp_path, show_progress=False)
@@ -293,7 +293,7 @@ def test_in_python_an_export_into_a_folder_in_use_is_refused(tiny, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_an_export_of_several_processes_is_refused(tiny, tmp_path, monkeypatch):
+def test_export_in_several_processes_is_refused(tiny, tmp_path, monkeypatch):
     # As torchrun sets it for each of its ranks.
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SeveralProcessesError):
@@ -301,7 +301,7 @@ def test_an_export_of_several_processes_is_refused(tiny, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_tensors_that_the_checkpoint_lacks_are_an_error_unless_the_import_left_them_out(tiny, tmp_path, capfd):
+def test_missing_tensors_are_refused_unless_waived(tiny, tmp_path, capfd):
     more = make_odd(tiny.hf, tmp_path, with_more(self_attn__q_norm__weight=(16,)), {})
     bridge, out = AutoBridge.from_hf_pretrained(more), tmp_path / "out"
     with pytest.raises(MissingTensorsError) as raised:
@@ -319,14 +319,14 @@ def test_tensors_that_the_checkpoint_lacks_are_an_error_unless_the_import_left_t
     assert_same_tensors(tmp_path / "waived", tiny.hf)
 
 
-def test_an_output_inside_a_checkpoint_is_refused(tiny, tmp_path, capfd):
+def test_output_inside_checkpoint_is_refused(tiny, tmp_path, capfd):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
     assert main(["export", str(root), str(tiny.hf), str(root / "release/out")]) == 1
     assert "is inside the checkpoint" in capfd.readouterr().err
     assert not (root / "release/out").exists()
 
 
-def test_weights_that_are_nan_are_refused(tiny, tmp_path, capfd):
+def test_nan_weights_are_refused(tiny, tmp_path, capfd):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
     _train(root, root, 3, norm=float("nan"))
     assert main(["export", str(root), str(tiny.hf), str(tmp_path / "out")]) == 1

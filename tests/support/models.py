@@ -51,7 +51,7 @@ _LLAMA3_ROPE = {
 }
 _PLAIN_ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 
-# What the names stress: summarize_names-query attention, tied and untied embeddings, rope scaling, padding.
+# What the names stress: grouped-query attention, tied and untied embeddings, rope scaling, padding.
 TINY_LLAMAS = {
     "gqa-tied": dict(vocab_size=512, num_key_value_heads=2, tie_word_embeddings=True, rope_parameters=_PLAIN_ROPE),
     "gqa-untied": dict(vocab_size=512, num_key_value_heads=2, tie_word_embeddings=False, rope_parameters=_PLAIN_ROPE),

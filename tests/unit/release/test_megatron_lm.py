@@ -80,31 +80,31 @@ def _lines(run: subprocess.CompletedProcess) -> list[str]:
     return run.stdout.splitlines()
 
 
-def test_models_are_built_with_the_factor_of_the_arguments(repository):
+def test_models_get_the_factor_of_the_arguments(repository):
     words = ["--lr", "1", "--entry-point=megatron.bridge.release.megatron_lm", "--mock-data"]
     built, ran = _lines(_run(repository, "script.py", *words))
     assert built == "[32.0, 32.0] 32.0"
     assert ran == f"8.0 __main__ ['--lr', '1', '--mock-data'] {repository.resolve()} False"
 
 
-def test_the_core_of_the_script_is_corrected_from_any_directory(repository, tmp_path):
+def test_core_of_the_script_is_corrected_in_any_directory(repository, tmp_path):
     """A script in a subdirectory adds the repository to the path itself, as Megatron-LM's tools do."""
     (repository / "tools").mkdir()
     _write_script(repository / "tools/run.py", "sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))")
     assert _lines(_run(tmp_path, str(repository / "tools/run.py")))[0] == "[32.0, 32.0] 32.0"
 
 
-def test_a_model_that_is_imported_too_early_is_an_error(repository, tmp_path):
+def test_early_import_of_the_model_is_an_error(repository, tmp_path):
     (tmp_path / "early").mkdir(exist_ok=True)
     (tmp_path / "early/sitecustomize.py").write_text(
         f"import sys\nsys.path.insert(0, {str(repository)!r})\nimport megatron.core.models.gpt.gpt_model\n"
     )
     run = _run(repository, "script.py", PYTHONPATH=str(tmp_path / "early"))
     assert run.returncode == 1 and run.stdout == ""
-    assert "error: megatron.core.models.gpt.gpt_model is imported before" in run.stderr
+    assert "error: megatron.core.models.gpt.gpt_model was imported before" in run.stderr
 
 
-def test_a_model_without_the_parameter_is_an_error(repository):
+def test_model_without_the_parameter_is_an_error(repository):
     model = repository / "megatron/core/models/gpt/gpt_model.py"
     model.write_text(_GPT_MODEL.replace("rope_scaling_factor", "factor"))
     run = _run(repository, "script.py")
@@ -114,7 +114,7 @@ def test_a_model_without_the_parameter_is_an_error(repository):
     )
 
 
-def test_a_teacher_of_unknown_factor_is_an_error(repository):
+def test_teacher_of_unknown_factor_is_an_error(repository):
     _write_script(repository / "script.py", teacher="ARGS.export_kd_teacher_load = 'teacher'")
     run = _run(repository, "script.py")
     assert run.returncode == 1 and "does not support --export-kd-teacher-load" in run.stderr
@@ -128,12 +128,12 @@ def test_a_teacher_of_unknown_factor_is_an_error(repository):
         (["-m", "package.script"], "error: -m is not a file"),
     ],
 )
-def test_a_script_that_is_not_there_is_an_error(repository, words, error):
+def test_missing_script_is_an_error(repository, words, error):
     run = _run(repository, *words)
     assert run.returncode == 1 and run.stderr.startswith(error)
 
 
-def test_torchrun_behind_the_entry_point_is_an_error_before_it_starts_anything(repository):
+def test_torchrun_after_the_entry_point_is_an_error(repository):
     # As the console script of that name.
     (repository / "torchrun").write_text("import sys\nfrom torch.distributed.run import main\nsys.exit(main())\n")
     run = _run(repository, "torchrun", "--nproc-per-node", "1", "script.py")
@@ -144,7 +144,7 @@ def test_torchrun_behind_the_entry_point_is_an_error_before_it_starts_anything(r
 _LAUNCHER = "import subprocess, sys\nsubprocess.run([sys.executable, *sys.argv[1:]], check=True)\n"
 
 
-def test_another_launcher_passes_on_the_flag_that_only_the_entry_point_accepts(repository):
+def test_other_launcher_fails_at_the_flag(repository):
     (repository / "launcher.py").write_text(_LAUNCHER)
     (repository / "plain.py").write_text("import argparse\nargparse.ArgumentParser().parse_args()\nprint('trained')")
     run = _run(repository, "launcher.py", "plain.py", "--entry-point=megatron.bridge.release.megatron_lm")
@@ -175,7 +175,7 @@ def test_processes_of_multiprocessing_are_corrected(repository, method, target):
     assert _lines(run) == ["32.0", "32.0"]
 
 
-def test_the_same_words_are_refused_in_a_process_of_its_own(repository):
+def test_same_arguments_are_refused_in_another_process(repository):
     end = "import subprocess\nif 'child' not in os.environ:\n    os.environ['child'] = ''\n"
     end += "    sys.exit(subprocess.run([sys.executable, *sys.argv]).returncode)"
     (repository / "script.py").write_text(
@@ -189,25 +189,25 @@ def test_the_same_words_are_refused_in_a_process_of_its_own(repository):
 
 @pytest.mark.parametrize("end", ["", "sys.exit()", "sys.exit(0)"])
 @pytest.mark.parametrize("start", ["import sys", "import sys; from megatron.core.models.gpt import GPTModel"])
-def test_a_script_that_built_no_model_is_an_error_when_it_ends(repository, start, end):
+def test_script_that_builds_no_model_is_an_error(repository, start, end):
     (repository / "other.py").write_text(f"{start}\nprint('ran')\n{end}\n")
     run = _run(repository, "other.py")
     assert run.returncode == 1 and run.stdout == "ran\n"
-    assert run.stderr.startswith("error: other.py ended without building a GPT model in this process")
+    assert run.stderr.startswith("error: other.py built no GPT model in this process")
 
 
 @pytest.mark.parametrize(
     ("end", "status"), [("sys.exit()", 0), ("sys.exit(3)", 3), ("sys.exit('why')", 1), ("1/0", 1)]
 )
-def test_the_exit_status_is_that_of_the_script(repository, end, status):
+def test_exit_status_is_that_of_the_script(repository, end, status):
     _write_script(repository / "script.py")
     (repository / "script.py").open("a").write(end)
     run = _run(repository, "script.py")
     assert run.returncode == status and run.stdout.startswith("[32.0, 32.0] 32.0")
-    assert "ended without" not in run.stderr
+    assert "built no GPT model" not in run.stderr
 
 
-def test_the_arguments_may_be_those_that_the_script_sets(repository):
+def test_script_may_set_the_arguments(repository):
     _write_script(
         repository / "script.py", "sys.argv = ['x', '--entry-point=megatron.bridge.release.megatron_lm', '1']"
     )

@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from megatron.bridge.release.compat.checkpoint_format import ALLOCATION_FAILURE
+
 
 # Formats the name of an option, such as ``overwrite``, for the reader of a message.
 OptionFormat = Callable[[str], str]
@@ -208,7 +210,7 @@ class CheckpointDirBusyError(ReleaseError, RuntimeError):
 def warn(warning: ReleaseWarning | str) -> None:
     """Issue a warning on rank 0."""
     # Imported here because it loads torch.
-    from megatron.core._rank_utils import safe_get_rank
+    from megatron.bridge.release.compat.megatron_core_api import safe_get_rank
 
     if safe_get_rank() == 0:
         warnings.warn(warning, None if isinstance(warning, Warning) else ReleaseWarning, stacklevel=3)
@@ -233,7 +235,7 @@ def join_sentences(*texts: str) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error reports that memory has run out; torch has no type of its own for the CPU's."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and ALLOCATION_FAILURE in str(error))
 
 
 def command_line(verb: str, checkpoint_dir: str | Path) -> str:

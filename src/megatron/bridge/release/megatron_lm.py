@@ -16,9 +16,9 @@
 
     torchrun ... -m megatron.bridge.release.megatron_lm pretrain_gpt.py ARGUMENTS
 
-Megatron-LM parses ``--rope-scaling-factor`` and builds every GPT model with the factor 8 (core 0.14 to 0.20). This entry
-point passes the factor to `GPTModel`, then runs the script. It works for pretrain_gpt.py, train_rl.py, inference and
-ModelOpt. It imports neither torch nor Megatron Core before the script does: the script decides which one it runs with.
+Megatron-LM parses ``--rope-scaling-factor`` but builds every GPT model with the factor 8 (core 0.14 to 0.20). This entry
+point passes the factor to `GPTModel` and runs the script: pretrain_gpt.py, train_rl.py, inference or ModelOpt. It imports
+neither torch nor Megatron Core before the script does, so that the script determines which installation is used.
 """
 
 import argparse
@@ -38,13 +38,13 @@ from megatron.bridge.release.rope_factor import BUILT_FACTOR, ENTRY_POINT, ENTRY
 
 
 _GPT_MODEL = "megatron.core.models.gpt.gpt_model"
-# Imported by torchrun and launchers like it, before they start processes that do not have the correction.
+# Imported by torchrun and similar launchers, whose processes would run without the correction.
 _LAUNCHER = "torch.distributed.run"
 _USAGE = f"torchrun [options] -m {ENTRY_POINT} SCRIPT [arguments of the script]"
 
 
 def main() -> None:
-    """Run the script that the command line names, as torchrun would. Exit with 1 if it has built no GPT model."""
+    """Run the script in the arguments, as torchrun would. Exit with 1 if it builds no GPT model."""
     if len(sys.argv) < 2:
         sys.exit(f"usage: {_USAGE}")
     script = sys.argv[1]
@@ -61,16 +61,16 @@ def main() -> None:
             raise
     if not finder.has_built:
         sys.exit(
-            f"error: {script} ended without building a GPT model in this process: {ENTRY_POINT} has corrected nothing. A "
-            f"launcher comes before it: {_USAGE}"
+            f"error: {script} built no GPT model in this process, so {ENTRY_POINT} had no effect. Put a launcher before "
+            f"it: {_USAGE}"
         )
 
 
 def _find_gpt_model() -> "_Finder":
-    """Let this process, and those that it starts with multiprocessing, correct Megatron Core's GPT model."""
+    """Correct Megatron Core's GPT model when it is imported, here and in processes of multiprocessing."""
     if _GPT_MODEL in sys.modules:
         sys.exit(
-            f"error: {_GPT_MODEL} is imported before {ENTRY_POINT} can correct it, by sitecustomize, a .pth file or a "
+            f"error: {_GPT_MODEL} was imported before {ENTRY_POINT} started, possibly by sitecustomize, a .pth file or a "
             "wrapper. Remove that import."
         )
     finder = _Finder()
@@ -81,32 +81,32 @@ def _find_gpt_model() -> "_Finder":
 
 
 class _InChild:
-    """Calls `_find_gpt_model` in a process that unpickles it, which multiprocessing does before it imports the script."""
+    """Calls `_find_gpt_model` when it is unpickled: multiprocessing does that before it imports the script."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Not of __main__, which is the script there.
+        # By its module name: in the child process, __main__ is the script.
         return importlib.import_module(ENTRY_POINT)._find_gpt_model, ()
 
 
 def _without_flag(parse: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a parser's method that ignores the flag.
+    """Wrap a parser's method so that it ignores the entry point's flag.
 
-    It stays in `sys.argv`, so that another process, started with the same words, is refused by its own parser.
+    The flag stays in `sys.argv`, so that the parser of a process without the correction refuses the same arguments.
     """
 
     @functools.wraps(parse)
     def parse_known_args(parser: Any, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        words = sys.argv[1:] if args is None else args
-        return parse(parser, [word for word in words if word != ENTRY_POINT_FLAG], namespace)
+        arguments = sys.argv[1:] if args is None else args
+        return parse(parser, [argument for argument in arguments if argument != ENTRY_POINT_FLAG], namespace)
 
     return parse_known_args
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds Megatron Core's GPT model where Python does, and corrects it when it is imported.
+    """Corrects Megatron Core's GPT model when Python imports it.
 
     Attributes:
-        has_built: Whether a corrected model was built.
+        has_built: Whether a model was built.
     """
 
     has_built = False
@@ -117,7 +117,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         """See importlib.abc.MetaPathFinder."""
         if fullname == _LAUNCHER:
             sys.exit(
-                f"error: {sys.argv[0]} starts other processes, which {ENTRY_POINT} cannot correct. A launcher comes "
+                f"error: {sys.argv[0]} starts other processes, in which {ENTRY_POINT} has no effect. Put the launcher "
                 f"before it: {_USAGE}"
             )
         if fullname != _GPT_MODEL:
@@ -138,10 +138,10 @@ class _Finder(importlib.abc.MetaPathFinder):
         return spec
 
     def _with_factor(self, init: Callable[..., None]) -> Callable[..., None]:
-        """Return a constructor of `GPTModel` that takes the rope scaling factor from Megatron-LM's arguments.
+        """Wrap the constructor of `GPTModel`: pass the rope scaling factor of Megatron-LM's arguments.
 
         Raises:
-            RuntimeError: If the constructor does not have the two parameters.
+            RuntimeError: If the constructor lacks a parameter that it needs.
         """
         signature = inspect.signature(init)
         if not {"rope_scaling", "rope_scaling_factor"} <= signature.parameters.keys():
@@ -160,8 +160,8 @@ class _Finder(importlib.abc.MetaPathFinder):
                 args = get_args()
                 if getattr(args, "export_kd_teacher_load", None):
                     raise RuntimeError(
-                        f"{ENTRY_POINT} does not support --export-kd-teacher-load: the rope scaling factor of the teacher is "
-                        "unknown."
+                        f"{ENTRY_POINT} does not support --export-kd-teacher-load, because the rope scaling factor of the "
+                        "teacher is unknown. Remove the option."
                     )
                 bound.arguments["rope_scaling_factor"] = args.rope_scaling_factor
                 setattr(args, BUILT_FACTOR, args.rope_scaling_factor)

@@ -17,6 +17,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch.distributed as dist
 from megatron.core import parallel_state
@@ -101,7 +102,7 @@ def _default_group() -> Iterator[None]:
 def local_groups() -> Iterator[ProcessGroupCollection]:
     """Make process groups of this process alone, besides those that exist. Works on every rank by itself."""
     with _default_group():
-        group = dist.new_group([dist.get_rank()], backend="gloo", use_local_synchronization=True)
+        group: Any = dist.new_group([dist.get_rank()], backend="gloo", use_local_synchronization=True)
         try:
             yield process_groups(group)
         finally:

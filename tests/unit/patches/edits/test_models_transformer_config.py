@@ -14,7 +14,7 @@ class TestEdits(EditSnippets):
  class TransformerConfig:
      """A config."""
 
-+    # By field, the model's own value and the one for this host, where `override_for_host` has changed it.
++    # Maps each field that `override_for_host` changed to the model's value and this host's.
 +    _host_values = None
 +
      num_layers = 1

@@ -24,14 +24,7 @@ def bridge():
 
 
 def test_model_bridge_is_that_of_the_architecture(bridge):
-    assert type(bridge_api.model_bridge_of(bridge)).__name__ == "LlamaBridge"
-
-
-def test_loadable_model_bridge_has_the_model():
-    hf_pretrained = SimpleNamespace(config=object())
-    fake = SimpleNamespace(_model_bridge=SimpleNamespace(), hf_pretrained=hf_pretrained)
-    model_bridge = bridge_api.loadable_model_bridge_of(fake)
-    assert model_bridge.hf_pretrained is hf_pretrained and model_bridge.hf_config is hf_pretrained.config
+    assert type(bridge_api.architecture_bridge(bridge)).__name__ == "LlamaBridge"
 
 
 def test_unsupported_architecture_is_refused():
@@ -40,14 +33,14 @@ def test_unsupported_architecture_is_refused():
 
 
 def test_embeddings_are_shared_if_tied(bridge):
-    model_bridge = bridge_api.model_bridge_of(bridge)
+    model_bridge = bridge_api.architecture_bridge(bridge)
     for tied in (True, False):
         provider = SimpleNamespace(share_embeddings_and_output_weights=tied)
         assert bridge_api.shares_embeddings(model_bridge, provider) is tied
 
 
 def test_adapter_parameters_are_recognized(bridge):
-    model_bridge = bridge_api.model_bridge_of(bridge)
+    model_bridge = bridge_api.architecture_bridge(bridge)
     assert bridge_api.is_adapter_parameter(model_bridge, "decoder.layers.0.linear.adapter.linear_in.weight")
     assert not bridge_api.is_adapter_parameter(model_bridge, "decoder.layers.0.linear.weight")
 

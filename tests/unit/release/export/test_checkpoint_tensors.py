@@ -42,7 +42,7 @@ def _tensors(dtypes: dict[str, torch.dtype]) -> dict[str, SimpleNamespace]:
         ({"a": torch.bfloat16, "alias": torch.float32}, torch.float32),
     ],
 )
-def test_the_dtype_is_the_widest_of_the_weights(stored, expected):
+def test_dtype_is_the_widest_of_the_weights(stored, expected):
     assert widest_dtype(_tensors(EXPECTED), _tensors(stored), "folder") == expected
 
 

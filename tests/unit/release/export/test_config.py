@@ -124,7 +124,7 @@ def _changes(name: str, exported: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_config_comes_back_from_its_own_args(name):
+def test_unchanged_args_keep_the_config(name):
     exported = _export(name)
     assert _changes(name, exported) == {}
     assert {*exported} == {*_source(CONFIGS[name]), "rope_theta", "rope_scaling", "torch_dtype"}
@@ -179,13 +179,13 @@ ROPES: dict[str, tuple[str, dict[str, Any], dict[str, Any], float]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_argument_changes_its_field(change):
+def test_changed_argument_changes_its_field(change):
     name, changes, expected = CHANGES[change]
     assert _changes(name, _export(name, **changes)) == expected
 
 
 @pytest.mark.parametrize("change", ROPES)
-def test_a_changed_rope_is_written_in_both_forms(change):
+def test_changed_rope_is_written_in_both_forms(change):
     name, changes, expected, theta = ROPES[change]
     exported = _export(name, **changes)
     assert exported["rope_parameters"] == expected | {"rope_theta": theta}
@@ -195,7 +195,7 @@ def test_a_changed_rope_is_written_in_both_forms(change):
 
 
 @pytest.mark.parametrize(("name", "changes"), [case[:2] for case in [*CHANGES.values(), *ROPES.values()]])
-def test_an_import_of_an_exported_config_has_the_args_of_the_training(name, changes):
+def test_import_of_exported_config_has_the_trained_args(name, changes):
     config = type(CONFIGS[name]).from_dict(_export(name, **changes))
     imported = imported_args(AutoBridge.from_hf_config(config))
     args = _args(CONFIGS[name], **changes)
@@ -237,7 +237,7 @@ def test_an_import_of_an_exported_config_has_the_args_of_the_training(name, chan
         ("Qwen3-MoE", {"moe_router_topk": 1}, "moe_router_topk=1 (release: 2)"),
     ],
 )
-def test_what_a_config_cannot_express_is_refused_by_name(name, changes, told):
+def test_inexpressible_argument_is_refused(name, changes, told):
     with pytest.raises(InexpressibleArgsError) as raised:
         _export(name, **changes)
     assert told in describe_differences(raised.value.differences, "release")
@@ -268,7 +268,7 @@ def test_all_differences_are_reported():
     assert sorted(raised.value.differences) == ["qk_layernorm", "rotary_percent"]
 
 
-def test_an_unrecorded_rope_factor_is_an_error():
+def test_unrecorded_rope_factor_is_refused():
     with pytest.raises(UnknownRopeFactorError):
         _export("Llama 3.2", **{BUILT_FACTOR: None})
 
@@ -292,7 +292,7 @@ def _transformers_4(config: dict[str, Any]) -> tuple[Any, ...]:
     ],
     ids=["older", "newer"],
 )
-def test_a_source_of_either_form_becomes_one_of_both(form):
+def test_source_of_either_form_is_exported_in_both(form):
     ropes = {"rope_parameters", "rope_theta", "rope_scaling", "dtype", "torch_dtype"}
     kept = {key: value for key, value in _source(CONFIGS["Llama 3.1"]).items() if key not in ropes}
     source = kept | form | {"a field of its own": [1], "transformers_version": "4.40.0"}
@@ -310,7 +310,7 @@ def test_a_source_of_either_form_becomes_one_of_both(form):
     assert {key: value for key, value in newer.rope_parameters.items() if key != "type"} == exported["rope_parameters"]
 
 
-def test_a_source_without_a_base_gets_the_one_of_its_class():
+def test_source_without_base_gets_the_default_base():
     source = {key: value for key, value in _source(CONFIGS["Llama 2"]).items() if not key.startswith("rope")}
     bridge = AutoBridge.from_hf_config(CONFIGS["Llama 2"])
     exported = export_config(_args(CONFIGS["Llama 2"], rotary_base=77), source, bridge, dtype="float16")
@@ -318,7 +318,7 @@ def test_a_source_without_a_base_gets_the_one_of_its_class():
     assert _transformers_4(export_config(_args(CONFIGS["Llama 2"]), source, bridge, dtype="float16"))[0] == 10000.0
 
 
-def test_the_vocabulary_is_the_one_that_is_exported():
+def test_vocab_size_is_that_of_the_exported_rows():
     assert _changes("Llama 2", _export("Llama 2", vocab_size=600)) == {"vocab_size": 600}
 
 
@@ -347,7 +347,7 @@ SOURCE = {"vocab_size": 500}
         ({"make_vocab_size_divisible_by": 128, "vocab_size": 510}, 512, 510, 510),
     ],
 )
-def test_the_rows_to_export_follow_from_padding_or_the_tokenizer(args, rows, tokenizer_size, expected):
+def test_exported_rows_follow_from_padding_or_tokenizer(args, rows, tokenizer_size, expected):
     assert exported_vocab_size(Namespace(**args), SOURCE, rows, tokenizer_size) == expected
     assert exported_vocab_size(Namespace(**args), {"text_config": SOURCE}, rows, tokenizer_size) == expected
 

@@ -78,7 +78,7 @@ def _next(out: Path, found: str | None) -> None:
     _assert_whole(out, found)
 
 
-def test_killed_at_any_operation_no_model_or_the_whole_one_is_there(tmp_path):
+def test_kill_at_any_operation_leaves_none_or_the_complete_model(tmp_path):
     steps = _count(tmp_path / "count")
     seen = []
     for step in range(steps):
@@ -90,7 +90,7 @@ def test_killed_at_any_operation_no_model_or_the_whole_one_is_there(tmp_path):
     assert seen == sorted(seen, key=bool) and seen[0] is None and seen[-1] == "new"
 
 
-def test_power_lost_at_any_operation_leaves_no_model_or_the_whole_one(tmp_path):
+def test_power_loss_leaves_none_or_the_complete_model(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     filesystem = LosingPower(out)
@@ -106,7 +106,7 @@ def test_power_lost_at_any_operation_leaves_no_model_or_the_whole_one(tmp_path):
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT], ids=errno.errorcode.get)
-def test_an_error_of_any_operation_leaves_nothing(tmp_path, error):
+def test_error_of_any_operation_leaves_nothing(tmp_path, error):
     reported = 0
     for step in range(_count(tmp_path / "count")):
         out = tmp_path / str(step)
@@ -127,7 +127,7 @@ def test_an_error_of_any_operation_leaves_nothing(tmp_path, error):
     assert reported > 20
 
 
-def test_an_error_that_stays_is_the_first_one_and_the_next_export_clears_up(tmp_path):
+def test_persistent_error_is_cleaned_up_by_the_next_export(tmp_path):
     for step in range(_count(tmp_path / "count")):
         out, raised_before = tmp_path / str(step), []
 
@@ -143,7 +143,7 @@ def test_an_error_that_stays_is_the_first_one_and_the_next_export_clears_up(tmp_
         _next(out, _read(out))
 
 
-def test_a_symlink_to_an_empty_folder_stays_one(tmp_path):
+def test_symlink_to_empty_directory_is_kept(tmp_path):
     (tmp_path / "disk").mkdir()
     out = tmp_path / "out"
     out.symlink_to("disk")
@@ -152,7 +152,7 @@ def test_a_symlink_to_an_empty_folder_stays_one(tmp_path):
     _assert_whole(tmp_path / "disk", "new")
 
 
-def test_a_mount_point_is_written_in_place(tmp_path):
+def test_mount_point_is_written_in_place(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", out], capture_output=True, text=True)
@@ -166,7 +166,7 @@ def test_a_mount_point_is_written_in_place(tmp_path):
         subprocess.run(["umount", out], check=True)
 
 
-def test_nothing_is_renamed_out_of_or_into_the_folder(tmp_path):
+def test_renames_stay_inside_the_output_directory(tmp_path):
     """On a mount point such a rename fails (EXDEV, EBUSY); hosts that allow no mount see it here."""
 
     class OneFilesystem(Filesystem):
@@ -179,7 +179,7 @@ def test_nothing_is_renamed_out_of_or_into_the_folder(tmp_path):
     _assert_whole(out, "new")
 
 
-def test_a_folder_in_use_is_refused_and_stays_as_it_is(tmp_path):
+def test_nonempty_directory_is_refused_and_unchanged(tmp_path):
     (tmp_path / "mine").write_text("mine")
     for _ in range(2):
         with pytest.raises(OutputNotEmptyError) as raised:
@@ -188,7 +188,7 @@ def test_a_folder_in_use_is_refused_and_stays_as_it_is(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_the_files_of_others_survive_the_clearing(tmp_path):
+def test_cleanup_keeps_files_of_other_programs(tmp_path):
     """A list in a staging folder that names what is not in the folder removes nothing beyond it."""
     victim = tmp_path / "victim"
     victim.write_text("kept")
@@ -202,7 +202,7 @@ def test_the_files_of_others_survive_the_clearing(tmp_path):
     assert victim.read_text() == "kept"
 
 
-def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path):
+def test_file_that_appears_meanwhile_is_not_replaced(tmp_path):
     publication = FolderPublication(tmp_path)
     staging = publication.begin_empty()
     (staging / "config.json").write_text("new")
@@ -213,7 +213,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path):
     assert (tmp_path / "config.json").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_file_that_appears_while_the_files_are_synced_is_not_replaced(tmp_path, monkeypatch):
+def test_file_that_appears_during_sync_is_not_replaced(tmp_path, monkeypatch):
     publication = FolderPublication(tmp_path)
     staging = publication.begin_empty()
     for name in ("a", "config.json"):
@@ -225,7 +225,7 @@ def test_a_file_that_appears_while_the_files_are_synced_is_not_replaced(tmp_path
     assert (tmp_path / "config.json").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_file_put_there_after_a_kill_is_not_removed(tmp_path):
+def test_file_added_after_a_kill_is_kept(tmp_path):
     staging = tmp_path / ".release-staging-x"
     staging.mkdir()
     (staging / ".moved.json").write_text('["a", "config.json"]')
@@ -236,7 +236,7 @@ def test_a_file_put_there_after_a_kill_is_not_removed(tmp_path):
     assert (tmp_path / "a").read_text() == "mine"
 
 
-def test_what_a_killed_export_left_counts_as_empty(tmp_path):
+def test_remains_of_killed_export_count_as_empty(tmp_path):
     steps = _count(tmp_path / "count")
     for step in range(steps):
         out = tmp_path / str(step)
@@ -248,7 +248,7 @@ def test_what_a_killed_export_left_counts_as_empty(tmp_path):
                 check_empty(out)
 
 
-def test_room_is_asked_of_the_filesystem_of_a_folder_that_is_not_there(tmp_path):
+def test_free_space_is_checked_for_a_missing_directory(tmp_path):
     check_free_space(tmp_path / "a/b", 1)
     with pytest.raises(DiskSpaceError) as raised:
         check_free_space(tmp_path / "a/b", 10**18)
@@ -270,7 +270,7 @@ def root(tmp_path) -> Path:
     "out",
     ["release", "release/out", "release/iter_0000001/a/b", "iter_0000009", "iter_0000009/out", "x/../release/out"],
 )
-def test_an_export_into_a_checkpoint_folder_is_refused(root, tmp_path, checkpoint, out):
+def test_output_in_iteration_directory_is_refused(root, tmp_path, checkpoint, out):
     (root / "x").mkdir()
     with pytest.raises(OutputInCheckpointError):
         check_location(root / out, [root / checkpoint], None)
@@ -282,7 +282,7 @@ def test_an_export_into_a_checkpoint_folder_is_refused(root, tmp_path, checkpoin
         check_location(root / out, [tmp_path / "link" / checkpoint], None)
 
 
-def test_an_export_that_a_symlink_makes_a_checkpoint_folder_is_refused(root, tmp_path):
+def test_symlinked_iteration_directory_is_refused(root, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (root / "iter_0000009").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OutputInCheckpointError) as raised:
@@ -293,7 +293,7 @@ def test_an_export_that_a_symlink_makes_a_checkpoint_folder_is_refused(root, tmp
         check_location(tmp_path / "out", [root], None)
 
 
-def test_an_export_beside_checkpoints_is_accepted(root, tmp_path):
+def test_output_next_to_checkpoints_is_accepted(root, tmp_path):
     for out in ("hf", "iter_3", "release.hf", "hf/release", "../root2/release"):
         check_location(root / out, [root, root / "release"], tmp_path / "hf")
     # A checkpoint directory may have any name.
@@ -303,7 +303,7 @@ def test_an_export_beside_checkpoints_is_accepted(root, tmp_path):
         check_location(tmp_path / "hf/out", [tmp_path / "release"], tmp_path / "hf")
 
 
-def test_a_checkpoint_folder_of_any_name_is_no_place_for_an_export(tmp_path):
+def test_output_in_checkpoint_of_any_name_is_refused(tmp_path):
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy/.metadata").touch()
     for out in ("copy", "copy/out"):

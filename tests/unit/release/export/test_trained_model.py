@@ -36,7 +36,7 @@ from megatron.bridge.release.export.trained_model import source_config, written_
         ({"count": torch.int64, "bias": torch.bfloat16}, "bfloat16"),
     ],
 )
-def test_the_dtype_is_that_of_most_values(tmp_path, tensors, expected):
+def test_written_dtype_is_that_of_most_values(tmp_path, tensors, expected):
     sizes = {"weight": 64, "count": 100, "bias": 2}
     save_file(
         {name: torch.zeros(sizes[name], dtype=dtype) for name, dtype in tensors.items()},
@@ -45,14 +45,14 @@ def test_the_dtype_is_that_of_most_values(tmp_path, tensors, expected):
     assert written_dtype(tmp_path) == expected
 
 
-def test_tensors_of_no_dtype_of_a_config_are_refused(tmp_path):
+def test_written_dtype_needs_floating_point_tensors(tmp_path):
     save_file({"count": torch.zeros(3, dtype=torch.int64)}, tmp_path / "model.safetensors")
     with pytest.raises(NoWeightsError):
         written_dtype(tmp_path)
 
 
 @pytest.mark.parametrize("trusted", [False, True])
-def test_a_source_config_is_the_file_without_what_an_export_lacks(tmp_path, trusted):
+def test_source_config_lacks_quantization_and_untrusted_code(tmp_path, trusted):
     kept = {"model_type": "llama", "rope_theta": 5e5, "a field of its own": {"deep": [1]}, "torch_dtype": "float16"}
     code = {"auto_map": {"AutoConfig": "configuration.Config"}}
     (tmp_path / "config.json").write_text(json.dumps(kept | code | {"quantization_config": {"bits": 4}}))
@@ -60,6 +60,6 @@ def test_a_source_config_is_the_file_without_what_an_export_lacks(tmp_path, trus
     assert source_config(SimpleNamespace(hf_pretrained=loaded)) == kept | (code if trusted else {})
 
 
-def test_a_source_of_a_config_alone_is_that_config():
+def test_source_config_of_a_bridge_without_model():
     config = LlamaConfig(hidden_size=32)
     assert source_config(SimpleNamespace(hf_pretrained=config)) == config.to_dict()

@@ -135,7 +135,7 @@ MODELS = {
 }
 
 
-def test_every_field_of_a_provider_is_mapped_or_known_to_have_no_argument_or_to_change_nothing():
+def test_every_provider_field_is_mapped_or_listed():
     providers = (GPTModelProvider, MLAModelProvider, HybridModelProvider)
     names = {field.name for cls in providers for field in fields(cls)}
     mapped = {name for argument in ARGUMENTS for name in argument.fields}
@@ -149,11 +149,11 @@ def test_every_field_of_a_provider_is_mapped_or_known_to_have_no_argument_or_to_
     assert sum(len(place & names) for place in places) == len(names), "one place for a field"
 
 
-def test_what_is_said_to_have_no_argument_has_none():
+def test_unsupported_fields_have_no_argument():
     assert set(UNSUPPORTED_FIELDS) & set(vars(parser().parse_args([]))) == set()
 
 
-def test_every_row_is_as_megatron_lms_parser_has_it():
+def test_every_row_matches_megatron_lms_parser():
     defaults = vars(parser().parse_args([]))
     for argument in ARGUMENTS:
         # Megatron-LM adds one of the layout's arguments when it validates the others.
@@ -168,12 +168,12 @@ def test_every_row_is_as_megatron_lms_parser_has_it():
                 assert action.const is not (argument.default or None), argument
 
 
-def test_the_defaults_for_hosts_without_the_parser_are_the_parsers():
+def test_parser_defaults_match_the_parser():
     assert {name: parser().get_default(name) for name in PARSER_DEFAULTS} == PARSER_DEFAULTS
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_parser_makes_of_the_flags_what_the_args_say(name):
+def test_parsed_flags_equal_the_args(name):
     args = megatron_lm_args(MODELS[name])
     parsed = parser().parse_args(megatron_lm_flags(args))
     for argument in ARGUMENTS:
@@ -187,7 +187,7 @@ def test_the_parser_makes_of_the_flags_what_the_args_say(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_without_the_parser_the_tables_give_the_same_flags(name, monkeypatch):
+def test_flags_are_the_same_without_the_parser(name, monkeypatch):
     expected = megatron_lm_args(MODELS[name])
     with monkeypatch.context() as patch:
         patch.setattr(release_args, "_parser_defaults", dict)
@@ -197,7 +197,7 @@ def test_without_the_parser_the_tables_give_the_same_flags(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_args_load_with_weights_only(name, tmp_path):
+def test_args_load_with_weights_only(name, tmp_path):
     args = megatron_lm_args(MODELS[name])
     torch.save({"args": args}, tmp_path / "common.pt")
     # Megatron Core declares Namespace safe when it is imported.
@@ -206,7 +206,7 @@ def test_the_args_load_with_weights_only(name, tmp_path):
 
 @pytest.mark.parametrize("reader", ["printf '%s\\n' $(cat flags)", "xargs printf '%s\\n' < flags"])
 @pytest.mark.parametrize("name", MODELS)
-def test_a_shell_passes_the_flags_on_as_they_are(name, reader, tmp_path):
+def test_shell_passes_flags_unchanged(name, reader, tmp_path):
     flags = megatron_lm_flags(megatron_lm_args(MODELS[name]))
     (tmp_path / "flags").write_text("".join(f"{flag}\n" for flag in flags))
     # Names that a bare [1]*26 would be taken for.
@@ -216,7 +216,7 @@ def test_a_shell_passes_the_flags_on_as_they_are(name, reader, tmp_path):
     assert run.stdout.split("\n")[:-1] == flags
 
 
-def test_the_vocabulary_is_padded_for_every_usual_tensor_parallel_size():
+def test_vocabulary_is_padded_for_usual_tp_sizes():
     for vocab_size, divisible_by, padded in ((1000, 1, 1024), (1024, 128, 1024), (1001, 3, 1152), (50257, 512, 50688)):
         args = megatron_lm_args(gpt_model(vocab_size=vocab_size, make_vocab_size_divisible_by=divisible_by))
         assert args.padded_vocab_size == padded and padded % args.make_vocab_size_divisible_by == 0
@@ -256,7 +256,7 @@ def _own_layer_spec(config):
         ),
     ],
 )
-def test_what_megatron_lm_cannot_be_told_is_named(model, lacking):
+def test_unsupported_fields_are_named(model, lacking):
     assert unsupported_fields(model) == lacking
 
 
@@ -269,7 +269,7 @@ def test_flags_require_the_entry_point_for_a_factor_that_is_ignored(scaled, fact
     assert ("--rope-scaling-factor" in " ".join(flags)) == scaled
 
 
-def test_a_model_with_a_builder_of_its_own_is_named():
+def test_provider_with_its_own_builder_is_named():
     assert "GemmaModelProvider" in unsupported_fields(gpt_model(GemmaModelProvider))
     assert unsupported_fields(MODELS["hybrid"]) == ["HybridModelProvider"]
 
@@ -277,7 +277,7 @@ def test_a_model_with_a_builder_of_its_own_is_named():
 @pytest.mark.parametrize(
     "field, value", [("rotary_base", 10000.5), ("rotary_base", (10000, 1000000)), ("window_size", 512)]
 )
-def test_no_flag_gives_a_value_that_the_parser_refuses(field, value):
+def test_values_that_the_parser_refuses_are_not_passed(field, value):
     args = megatron_lm_args(gpt_model(position_embedding_type="rope", **{field: value}))
     assert getattr(args, field) == value
     flags = megatron_lm_flags(args)
@@ -285,7 +285,7 @@ def test_no_flag_gives_a_value_that_the_parser_refuses(field, value):
     parser().parse_args(flags)
 
 
-def test_no_flag_gives_groups_of_queries_to_latent_attention():
+def test_latent_attention_gets_no_query_groups():
     flags = megatron_lm_flags(
         megatron_lm_args(gpt_model(MLAModelProvider, multi_latent_attention=True, num_query_groups=4))
     )

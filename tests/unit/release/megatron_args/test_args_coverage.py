@@ -28,8 +28,8 @@ from args_models import parser
 from megatron.core.transformer.transformer_config import MLATransformerConfig, TransformerConfig
 from megatron.training.arguments import add_megatron_arguments
 
-from megatron.bridge.release.megatron_args.comparison import _LATER_ARGUMENTS, _NEVER_IMPORTED, _OLDER_NAMES
-from megatron.bridge.release.megatron_args.table import ARGUMENTS, MODEL_ARGUMENTS
+from megatron.bridge.release.megatron_args.comparison import _NEVER_IMPORTED, _OLDER_NAMES
+from megatron.bridge.release.megatron_args.table import ARGUMENTS, LATER_ARGUMENTS, MODEL_ARGUMENTS
 
 
 # Groups of the parser whose arguments are not the model's, unless they are fields of its config.
@@ -157,24 +157,24 @@ def test_every_argument_of_a_model_is_compared_or_listed():
     assert _unaccounted(parser(), CONFIG_FIELDS) == set()
 
 
-def test_the_lists_have_no_more_than_the_parser_has():
+def test_lists_contain_only_arguments_of_the_parser():
     known = {action.dest for action in parser()._actions}
     groups = {group.title for group in parser()._action_groups}
     assert LISTED - known == set() and OTHER_GROUPS - groups == set()
     assert LISTED & COMPARED == set() and MODEL_ARGUMENTS - known == set()
-    assert _LATER_ARGUMENTS - MODEL_ARGUMENTS == set()
+    assert LATER_ARGUMENTS - MODEL_ARGUMENTS == set()
     assert sum(len(names) for names in WITHOUT_EFFECT.values()) == len(LISTED)
 
 
 @pytest.mark.parametrize("group", ["transformer configuration", "network size", "a new group"])
-def test_a_new_argument_of_a_model_is_found(group):
+def test_new_model_argument_is_found(group):
     newer = add_megatron_arguments(argparse.ArgumentParser())
     groups = {each.title: each for each in newer._action_groups}
     (groups.get(group) or newer.add_argument_group(group)).add_argument("--a-new-kind-of-norm")
     assert _unaccounted(newer, CONFIG_FIELDS) == {"a_new_kind_of_norm"}
 
 
-def test_a_new_argument_of_another_group_is_found_if_it_is_a_field_of_the_config():
+def test_new_argument_with_a_config_field_is_found():
     newer = add_megatron_arguments(argparse.ArgumentParser())
     (training,) = (each for each in newer._action_groups if each.title == "training")
     training.add_argument("--a-new-kind-of-norm")

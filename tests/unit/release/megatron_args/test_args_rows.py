@@ -163,7 +163,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_an_argument_is_its_own_fields_value_and_its_flag_gives_it(row):
+def test_argument_and_flag_have_the_value_of_the_field(row):
     number, argument = ROWS[row]
     name, asking = argument.name, _asking(argument)
     assert asking, f"no model of ASKING asks for the table of {argument}"

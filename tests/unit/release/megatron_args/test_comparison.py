@@ -20,14 +20,13 @@ from typing import Any
 import pytest
 
 from megatron.bridge.release.megatron_args.comparison import (
-    _LATER_ARGUMENTS,
     applied_rope_scaling_factor,
     check_args,
     describe_differences,
     differing_arguments,
 )
 from megatron.bridge.release.megatron_args.errors import ArgsError, UnknownRopeFactorError
-from megatron.bridge.release.megatron_args.table import ARGUMENTS
+from megatron.bridge.release.megatron_args.table import ARGUMENTS, LATER_ARGUMENTS
 from megatron.bridge.release.rope_factor import BUILT_FACTOR
 
 
@@ -92,19 +91,19 @@ DIFFERENT: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, tuple[Any, 
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_args_of_one_function_do_not_differ(name):
+def test_args_of_the_same_function_do_not_differ(name):
     args, changes = SAME[name]
     one, other = Namespace(**args), Namespace(**args | changes)
     assert differing_arguments(other, one) == differing_arguments(one, other) == {}
 
 
 @pytest.mark.parametrize("name", DIFFERENT)
-def test_args_of_another_function_differ_by_name(name):
+def test_differing_arguments_are_named(name):
     args, changes, expected = DIFFERENT[name]
     assert differing_arguments(Namespace(**args | changes), Namespace(**args)) == expected
 
 
-def test_args_of_older_versions_have_other_names_or_none():
+def test_args_of_older_versions_are_compared():
     names = {"layernorm_epsilon": "norm_epsilon", "layernorm_zero_centered_gamma": "apply_layernorm_1p"}
     absent = {"softmax_type", "window_size", "quick_geglu", "use_mup", "activation_func_clamp_value"}
     older = {names.get(name, name): value for name, value in DENSE.items() if name not in absent}
@@ -144,11 +143,11 @@ def test_differences_are_described_with_both_values():
         ({"use_rope_scaling": True, "rope_scaling_factor": 32.0, BUILT_FACTOR: 8}, 8.0),
     ],
 )
-def test_the_rope_factor_is_the_one_that_was_applied(args, factor):
+def test_rope_factor_is_the_applied_one(args, factor):
     assert applied_rope_scaling_factor(Namespace(**args)) == factor
 
 
-def test_an_unrecorded_rope_factor_is_an_error():
+def test_unrecorded_rope_factor_is_refused():
     with pytest.raises(UnknownRopeFactorError) as raised:
         applied_rope_scaling_factor(Namespace(use_rope_scaling=True, rope_scaling_factor=32.0))
     assert raised.value.factor == 32.0
@@ -161,7 +160,7 @@ def test_an_unrecorded_rope_factor_is_an_error():
         *("multi_latent_attention", "num_experts", "use_rope_scaling"),
     ],
 )
-def test_args_without_an_argument_that_every_version_has_are_an_error(name):
+def test_missing_required_argument_is_refused(name):
     check_args(Namespace(**DENSE))
     values = {key: value for key, value in DENSE.items() if key != name}
     with pytest.raises(ArgsError) as raised:
@@ -169,8 +168,8 @@ def test_args_without_an_argument_that_every_version_has_are_an_error(name):
     assert (raised.value.names, raised.value.problem) == ((name,), "missing")
 
 
-def test_args_may_lack_what_their_version_does_not_have():
-    older = {name: value for name, value in DENSE.items() if name not in _LATER_ARGUMENTS}
+def test_arguments_of_later_versions_may_be_missing():
+    older = {name: value for name, value in DENSE.items() if name not in LATER_ARGUMENTS}
     older["norm_epsilon"] = older.pop("layernorm_epsilon")
     older["apply_layernorm_1p"] = older.pop("layernorm_zero_centered_gamma")
     check_args(Namespace(**older))
@@ -189,7 +188,7 @@ def test_args_may_lack_what_their_version_does_not_have():
         (BUILT_FACTOR, "abc"),
     ],
 )
-def test_args_that_are_no_numbers_are_an_error(name, value):
+def test_argument_that_is_not_a_number_is_refused(name, value):
     with pytest.raises(ArgsError) as raised:
         check_args(Namespace(**DENSE | {name: value}))
     assert (raised.value.names, raised.value.problem, raised.value.value) == ((name,), "not a number", value)
@@ -197,13 +196,13 @@ def test_args_that_are_no_numbers_are_an_error(name, value):
 
 @pytest.mark.parametrize("name", ["layernorm_epsilon", "rotary_percent", "rope_scaling_factor", BUILT_FACTOR])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_args_that_are_not_finite_are_an_error(name, value):
+def test_argument_that_is_not_finite_is_refused(name, value):
     with pytest.raises(ArgsError) as raised:
         check_args(Namespace(**DENSE | {name: value}))
     assert (raised.value.names, raised.value.problem) == ((name,), "not finite")
 
 
-def test_the_layers_of_an_older_hybrid_model_are_compared():
+def test_layers_of_older_hybrid_models_are_compared():
     older = {
         "hybrid_override_pattern": "M*-M",
         **{name: DENSE[name] for name in DENSE if name != "hybrid_layer_pattern"},

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from megatron.bridge.models.conversion.utils import persistent_buffers
+from megatron.bridge.release.compat.bridge_api import is_adapter_parameter
 from megatron.bridge.release.text import summarize_names
 from megatron.bridge.utils.common_utils import warn_rank_0
 
@@ -42,7 +43,7 @@ def warn_without_source(model_bridge: Any, models: Sequence[torch.nn.Module], ta
         if isinstance(model, torch.nn.Module)
         for name, _ in (*model.named_parameters(), *persistent_buffers(model))
         if (stage, name) not in loaded and "_extra_state" not in name
-        if not model_bridge._is_adapter_param_name(name) and not _is_tied(model, name)
+        if not is_adapter_parameter(model_bridge, name) and not _is_tied(model, name)
     ]
     if names:
         warn_rank_0(f"No Hugging Face tensor is loaded into {summarize_names(names)}: they stay uninitialized.")  # type: ignore[no-untyped-call,unused-ignore]

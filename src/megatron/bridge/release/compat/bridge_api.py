@@ -20,16 +20,9 @@ Importing this module does not import Megatron-Bridge, so that any of its module
 from typing import Any
 
 
-def model_bridge_of(bridge: Any) -> Any:
+def architecture_bridge(bridge: Any) -> Any:
     """Return the bridge of a model's architecture; the property creates a new one, which has the config only."""
     return bridge._model_bridge
-
-
-def loadable_model_bridge_of(bridge: Any) -> Any:
-    """Return the bridge of a model's architecture with the model and its files, as a load prepares it."""
-    model_bridge = bridge._model_bridge
-    model_bridge.hf_pretrained, model_bridge.hf_config = bridge.hf_pretrained, bridge.hf_pretrained.config
-    return model_bridge
 
 
 def check_is_supported(auto_bridge: Any, config: Any) -> None:

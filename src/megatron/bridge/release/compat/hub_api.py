@@ -17,17 +17,8 @@
 Importing this module does not import torch.
 """
 
-from huggingface_hub.constants import HF_HUB_CACHE
+# Check that a name has the form of a model ID.
 from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined,unused-ignore]
 
 
-__all__ = ["HF_HUB_CACHE", "is_repo_id"]
-
-
-def is_repo_id(name: str) -> bool:
-    """Return whether a name has the form of a model ID on the Hub."""
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return False
-    return True
+__all__ = ["HFValidationError", "validate_repo_id"]

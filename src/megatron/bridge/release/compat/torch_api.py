@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch.distributed import DistError, HashStore  # type: ignore[attr-defined,unused-ignore]
+from torch.distributed.checkpoint import FileSystemWriter  # type: ignore[attr-defined,unused-ignore]
 from torch.distributed.checkpoint.api import CheckpointException
 
 # Position of an entry in a file of a checkpoint, which torch pickles into .metadata.
@@ -35,6 +36,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 __all__ = [
     "CheckpointException",
     "DistError",
+    "FileSystemWriter",
     "HashStore",
     "StorageInfo",
     "TorchDispatchMode",
@@ -42,8 +44,8 @@ __all__ = [
     "has_device_argument",
     "is_modified",
     "map_module",
-    "shares_storage",
     "skip_data",
+    "storage_id",
 ]
 
 
@@ -65,9 +67,9 @@ def is_modified(tensor: torch.Tensor) -> bool:
     return bool(tensor._version)
 
 
-def shares_storage(tensor: torch.Tensor, other: torch.Tensor) -> bool:
-    """Return whether two tensors have one storage. Meta tensors have no data pointer that could tell."""
-    return bool(tensor.untyped_storage()._cdata == other.untyped_storage()._cdata)
+def storage_id(tensor: torch.Tensor) -> int:
+    """Return a number that only tensors with the same storage share. Meta tensors have no data pointer for this."""
+    return int(tensor.untyped_storage()._cdata)
 
 
 def map_module(module: torch.nn.Module, function: Callable[[torch.Tensor], torch.Tensor]) -> torch.nn.Module:

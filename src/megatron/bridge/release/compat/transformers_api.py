@@ -18,38 +18,34 @@ from typing import Any
 
 import transformers
 
-# Config classes by model type.
-from transformers import CONFIG_MAPPING, PretrainedConfig
+# CONFIG_MAPPING: config classes by model type. TokenizersBackend: class of tokenizers that do exactly what their
+# tokenizer.json declares.
+from transformers import CONFIG_MAPPING, PretrainedConfig, TokenizersBackend
+
+# Names of the classes of language models, by model type.
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+# supports_quant_method() returns whether a quantization_config has a known method.
 from transformers.quantizers.auto import AutoHfQuantizer
+
+# Finds a file of a model, in a directory or in the cache.
 from transformers.utils.hub import cached_file
 
 
 __all__ = [
     "CONFIG_MAPPING",
     "EAGER_EXPERTS",
-    "causal_lm_classes",
-    "find_cached_file",
+    "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+    "AutoHfQuantizer",
+    "TokenizersBackend",
+    "cached_file",
     "ignored_weight_patterns",
     "is_builtin_config",
-    "is_generic_tokenizer",
-    "is_supported_quantization",
     "read_config_dict",
 ]
 
 # Keyword of from_config(): compute experts one by one. Grouped GEMM needs rows that are aligned to 16 bytes.
 EAGER_EXPERTS = {"experts_implementation": "eager"}
-
-
-def causal_lm_classes() -> dict[str, str]:
-    """Return the names of the classes of language models by model type."""
-    return dict(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
-
-
-def find_cached_file(model: Any, name: str, **location: Any) -> str | None:
-    """Return the path of a file of a model, which is downloaded if it is on the Hub."""
-    path: str | None = cached_file(model, name, **location)
-    return path
 
 
 def ignored_weight_patterns(architecture: str) -> list[str]:
@@ -60,16 +56,6 @@ def ignored_weight_patterns(architecture: str) -> list[str]:
 def is_builtin_config(config: Any) -> bool:
     """Return whether a config has a class of transformers, and not one of the model's own code."""
     return type(config).__module__.startswith("transformers.models.")
-
-
-def is_generic_tokenizer(tokenizer: Any) -> bool:
-    """Return whether a tokenizer does exactly what its tokenizer.json declares, without a class for its model."""
-    return type(tokenizer) is transformers.TokenizersBackend
-
-
-def is_supported_quantization(config: Any) -> bool:
-    """Return whether transformers knows the method of a quantization_config."""
-    return bool(AutoHfQuantizer.supports_quant_method(config))  # type: ignore[no-untyped-call,unused-ignore]
 
 
 def read_config_dict(model: Any, **location: Any) -> dict[str, Any]:

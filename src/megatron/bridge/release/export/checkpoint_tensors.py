@@ -26,7 +26,7 @@ from megatron.core.dist_checkpointing.serialization import load_content_metadata
 from megatron.core.utils import unwrap_model
 
 from megatron.bridge.release.checkpoint_dir import checkpoint_dir_of
-from megatron.bridge.release.compat.bridge_api import model_bridge_of
+from megatron.bridge.release.compat.bridge_api import architecture_bridge
 from megatron.bridge.release.compat.torch_api import CheckpointException, checkpoint_causes
 from megatron.bridge.release.errors import one_line
 from megatron.bridge.release.export.errors import (
@@ -90,7 +90,7 @@ def check_tensors(bridge: Any, folder: str, stored: Mapping[str, ShardedTensor])
         RuntimeError: If the model cannot be built here, because it needs Transformer Engine or CUDA.
         ReleaseError: If a tensor would be left out, or has another shape or an unsupported dtype.
     """
-    model_bridge = model_bridge_of(bridge)
+    model_bridge = architecture_bridge(bridge)
     with explained(getattr(bridge.hf_pretrained, "model_name_or_path", None) or "the source model"):
         provider = bridge.to_megatron_provider(load_weights=False)
         # Parameters that are float32 in a bfloat16 model are always float32.

@@ -438,7 +438,11 @@ class OutputInCheckpointError(ReleaseError):
 
     def text(self, option: OptionFormat) -> str:
         """See `Message`."""
-        where = "has the name of an iteration directory in" if self.is_name else "is inside the checkpoint"
+        where = (
+            "has the name of an iteration directory in the checkpoint directory"
+            if self.is_name
+            else "is inside the checkpoint"
+        )
         return f"The output path {self.out} {where} {self.directory}. Use another output path."
 
 

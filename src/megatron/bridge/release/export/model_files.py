@@ -19,7 +19,7 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from megatron.bridge.release.compat.bridge_api import load_keywords, model_bridge_of
+from megatron.bridge.release.compat.bridge_api import architecture_bridge, load_keywords
 from megatron.bridge.release.errors import one_line
 from megatron.bridge.release.export.errors import NoTokenizerError
 from megatron.bridge.release.source.model_files import (
@@ -48,7 +48,7 @@ def copy_model_files(bridge: Any, folder: Path, tokenizer: str | Path | None, so
     hf_pretrained = bridge.hf_pretrained
     trusted = getattr(hf_pretrained, "trust_remote_code", False) is True
     kept = () if tokenizer is not None else TOKENIZER_FILES
-    patterns = (*kept, *MODEL_FILES, *(getattr(model_bridge_of(bridge), "ADDITIONAL_FILE_PATTERNS", None) or ()))
+    patterns = (*kept, *MODEL_FILES, *(getattr(architecture_bridge(bridge), "ADDITIONAL_FILE_PATTERNS", None) or ()))
     patterns = (*patterns, *CODE_FILES) if trusted else patterns
     model = getattr(hf_pretrained, "model_name_or_path", None) or bridge.hf_model_id
     if model is not None:

@@ -25,7 +25,7 @@ import torch.distributed as dist
 from megatron.core.dist_checkpointing.core import CheckpointingException
 
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
-from megatron.bridge.release.compat.bridge_api import model_bridge_of
+from megatron.bridge.release.compat.bridge_api import architecture_bridge
 from megatron.bridge.release.compat.torch_api import CheckpointException
 from megatron.bridge.release.errors import warn
 from megatron.bridge.release.export.checkpoint_tensors import DTYPES, check_tensors, reading
@@ -117,7 +117,7 @@ def export_checkpoint(
     source = bridge.source_model.folder if bridge.source_model is not None else _source_name(bridge)
     source_folder = Path(source) if source is not None and Path(source).is_dir() else None
     check_location(out, (Path(folder), Path(release or folder)), source_folder)
-    model_bridge = model_bridge_of(bridge)
+    model_bridge = architecture_bridge(bridge)
     if not model_bridge.SUPPORTS_HF_PRETRAINED_EXPORT:
         raise UnsupportedExportError(type(model_bridge).__name__)
     stored_dtype = check_tensors(bridge, folder, trained.tensors)
@@ -187,7 +187,7 @@ def _tensors(
     bridge: Any, model: list[Any], stored_dtype: torch.dtype, dtype: torch.dtype, show_progress: bool
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the tensors of the Hugging Face model. Tensors of another dtype than the weights keep theirs."""
-    for name, tensor in model_bridge_of(bridge).stream_weights_megatron_to_hf(
+    for name, tensor in architecture_bridge(bridge).stream_weights_megatron_to_hf(
         model, bridge.hf_pretrained, cpu=True, show_progress=show_progress
     ):
         if tensor.dtype == stored_dtype:

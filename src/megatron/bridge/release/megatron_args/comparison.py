@@ -23,36 +23,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from megatron.bridge.release.megatron_args.errors import ArgsError, UnknownRopeFactorError
-from megatron.bridge.release.megatron_args.table import MODEL_ARGUMENTS, tables_of
+from megatron.bridge.release.megatron_args.table import (
+    COMPUTED_ARGUMENTS,
+    LATER_ARGUMENTS,
+    MODEL_ARGUMENTS,
+    tables_of,
+)
 from megatron.bridge.release.rope_factor import BUILT_FACTOR, BUILT_IN_ROPE_SCALING_FACTOR, is_factor_ignored
 
-
-# Arguments of a training that change neither the tensors nor the function of the model: lengths, dropout, dtypes,
-# precision, and the balance of experts.
-_TRAINING_ARGUMENTS = frozenset(
-    {
-        "attention_dropout",
-        "attention_softmax_in_fp32",
-        "bf16",
-        "disable_bf16_reduced_precision_matmul",
-        "fp16",
-        "fp32_residual_connection",
-        "hidden_dropout",
-        "make_vocab_size_divisible_by",
-        "max_position_embeddings",
-        "moe_aux_loss_coeff",
-        "moe_grouped_gemm",
-        "moe_router_bias_update_rate",
-        "moe_router_dtype",
-        "moe_token_dispatcher_type",
-        "moe_z_loss_coeff",
-        "mtp_loss_scaling_factor",
-        "padded_vocab_size",
-        "seq_length",
-        # Further rows are padding.
-        "vocab_size",
-    }
-)
 
 # Names of arguments before core 0.16 (0.17 for the last).
 _OLDER_NAMES = {
@@ -81,26 +59,6 @@ _NEVER_IMPORTED: dict[str, Any] = {
     "yaml_cfg": None,
 }
 
-# Arguments that core 0.14 lacks: a checkpoint without one was trained with its default. Core 0.14 to 0.20 have all others.
-_LATER_ARGUMENTS = frozenset(
-    {
-        *(
-            "activation_func_clamp_value",
-            "attention_output_gate",
-            "dsa_indexer_head_dim",
-            "dsa_indexer_k_norm_epsilon",
-        ),
-        *("dsa_indexer_k_norm_fp32", "dsa_indexer_n_heads", "dsa_indexer_rope_interleaved"),
-        *("dsa_indexer_rotate_activation", "dsa_indexer_scoring_relu", "dsa_indexer_skip_topk_offset"),
-        *("dsa_indexer_topk", "dsa_indexer_topk_freq", "experimental_attention_variant", "glu_linear_offset"),
-        *("linear_attention_freq", "linear_conv_kernel_dim", "linear_key_head_dim", "linear_num_key_heads"),
-        *("linear_num_value_heads", "linear_value_head_dim", "moe_latent_size", "moe_shared_expert_gate"),
-        *("mtp_use_repeated_layer", "mup_attn_scale_power", "mup_base_head_dim", "mup_base_hidden_size"),
-        *("mup_embedding_mult", "mup_output_mult", "quick_geglu", "softmax_type", "use_mup", "window_attn_skip_freq"),
-        *("window_size", "yarn_beta_fast", "yarn_beta_slow", "yarn_correction_range_round_to_int"),
-        "yarn_original_max_position_embeddings",
-    }
-)
 
 # Arguments that decide which others are needed. Every version has them.
 _TABLE_SWITCHES = {"multi_latent_attention", "num_experts", "use_rope_scaling"}
@@ -130,7 +88,7 @@ def applied_rope_scaling_factor(args: Namespace) -> float | None:
     applied = getattr(args, BUILT_FACTOR, None)
     if applied is not None:
         return float(applied)
-    parsed = getattr(args, "rope_scaling_factor", None)
+    parsed: Any = getattr(args, "rope_scaling_factor", None)
     if is_factor_ignored(True, parsed):
         raise UnknownRopeFactorError(parsed)
     return BUILT_IN_ROPE_SCALING_FACTOR
@@ -144,7 +102,7 @@ def check_args(args: Namespace) -> None:
     """
     values = vars(in_current_names(args))
     needed = {argument.name for table in tables_of(Namespace(**values)) for argument in table}
-    needed &= MODEL_ARGUMENTS - _TRAINING_ARGUMENTS - _LATER_ARGUMENTS
+    needed &= COMPUTED_ARGUMENTS - LATER_ARGUMENTS
     if missing := sorted((needed | _TABLE_SWITCHES) - values.keys()):
         raise ArgsError(tuple(missing), "missing")
     for name in (*_NUMBERS, *_OPTIONAL_NUMBERS):
@@ -180,7 +138,7 @@ def _computed_values(args: Namespace) -> dict[str, Any]:
     args = in_current_names(args)
     values = {name: getattr(args, name, default) for name, default in _NEVER_IMPORTED.items()}
     for argument in (argument for table in tables_of(args) for argument in table):
-        if argument.name in MODEL_ARGUMENTS - _TRAINING_ARGUMENTS:
+        if argument.name in COMPUTED_ARGUMENTS:
             value = getattr(args, argument.name, None)
             values[argument.name] = argument.default if value is None else value
     return {name: _normalized(name, value, args) for name, value in values.items() if name not in _DERIVED}

@@ -35,6 +35,10 @@ class Argument:
         convert: Computes the value from the values of the fields.
         types: Types that the parser accepts. Values of other types are not passed.
         pattern: Whether a list is passed as one layer pattern; otherwise each item is passed by itself.
+        training: Whether it belongs to the training: it changes neither the tensors nor the function of the model. These
+            are lengths, dropout, dtypes, precision, and the balance of experts.
+        later: Whether core 0.14 lacks it, so that its checkpoints were trained with the default. Core 0.14 to 0.20 have
+            all other arguments.
     """
 
     name: str
@@ -44,6 +48,8 @@ class Argument:
     convert: Callable[..., Any] = lambda value: value
     types: type | tuple[type, ...] = object
     pattern: bool = False
+    training: bool = False
+    later: bool = False
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -107,8 +113,8 @@ MODEL = (
     ),
     Argument("num_query_groups", "--num-query-groups", 1),
     Argument("kv_channels", "--kv-channels"),
-    Argument("seq_length", "--seq-length"),
-    Argument("max_position_embeddings", "--max-position-embeddings", model_fields=("seq_length",)),
+    Argument("seq_length", "--seq-length", training=True),
+    Argument("max_position_embeddings", "--max-position-embeddings", model_fields=("seq_length",), training=True),
     Argument("position_embedding_type", "--position-embedding-type", "learned_absolute"),
     Argument("rotary_base", "--rotary-base", 10000, convert=_to_int_if_integral, types=int),
     Argument("rotary_percent", "--rotary-percent", 1.0),
@@ -134,7 +140,9 @@ MODEL = (
         lambda has_qkv_bias, has_bias: bool(has_qkv_bias or has_bias),
     ),
     Argument("swiglu", "--swiglu", False, ("activation_func", "gated_linear_unit"), _is_swiglu),
-    Argument("quick_geglu", "--quick-geglu", False, ("activation_func", "gated_linear_unit"), _is_quick_geglu),
+    Argument(
+        "quick_geglu", "--quick-geglu", False, ("activation_func", "gated_linear_unit"), _is_quick_geglu, later=True
+    ),
     Argument(
         "squared_relu",
         "--squared-relu",
@@ -149,23 +157,25 @@ MODEL = (
         ("share_embeddings_and_output_weights",),
         operator.not_,
     ),
-    Argument("attention_dropout", "--attention-dropout", 0.1),
-    Argument("hidden_dropout", "--hidden-dropout", 0.1),
-    Argument("vocab_size", "--vocab-size"),
+    Argument("attention_dropout", "--attention-dropout", 0.1, training=True),
+    Argument("hidden_dropout", "--hidden-dropout", 0.1, training=True),
+    Argument("vocab_size", "--vocab-size", training=True),
     Argument(
         "make_vocab_size_divisible_by",
         "--make-vocab-size-divisible-by",
         128,
         convert=_vocabulary_multiple,
+        training=True,
     ),
     Argument(
         "padded_vocab_size",
         "--padded-vocab-size",
         model_fields=("vocab_size", "make_vocab_size_divisible_by"),
         convert=_padded_vocab_size,
+        training=True,
     ),
-    Argument("bf16", "--bf16", False),
-    Argument("fp16", "--fp16", False),
+    Argument("bf16", "--bf16", False, training=True),
+    Argument("fp16", "--fp16", False, training=True),
 )
 
 # Megatron-LM refuses query groups with multi-latent attention.
@@ -189,15 +199,15 @@ _EXPERTS = (
     Argument("moe_router_enable_expert_bias", "--moe-router-enable-expert-bias", False),
     Argument("moe_router_num_groups", "--moe-router-num-groups"),
     Argument("moe_router_group_topk", "--moe-router-group-topk"),
-    Argument("moe_router_dtype", "--moe-router-dtype"),
+    Argument("moe_router_dtype", "--moe-router-dtype", training=True),
     Argument("moe_router_load_balancing_type", "--moe-router-load-balancing-type", "aux_loss"),
-    Argument("moe_router_bias_update_rate", "--moe-router-bias-update-rate", 0.001),
-    Argument("moe_aux_loss_coeff", "--moe-aux-loss-coeff", 0.0),
-    Argument("moe_z_loss_coeff", "--moe-z-loss-coeff"),
+    Argument("moe_router_bias_update_rate", "--moe-router-bias-update-rate", 0.001, training=True),
+    Argument("moe_aux_loss_coeff", "--moe-aux-loss-coeff", 0.0, training=True),
+    Argument("moe_z_loss_coeff", "--moe-z-loss-coeff", training=True),
     Argument("moe_shared_expert_intermediate_size", "--moe-shared-expert-intermediate-size"),
-    Argument("moe_shared_expert_gate", "--moe-shared-expert-gate", False),
-    Argument("moe_grouped_gemm", "--moe-summarize_names-gemm", False),
-    Argument("moe_token_dispatcher_type", "--moe-token-dispatcher-type", "allgather"),
+    Argument("moe_shared_expert_gate", "--moe-shared-expert-gate", False, later=True),
+    Argument("moe_grouped_gemm", "--moe-grouped-gemm", False, training=True),
+    Argument("moe_token_dispatcher_type", "--moe-token-dispatcher-type", "allgather", training=True),
 )
 
 _MULTI_LATENT_ATTENTION = (
@@ -217,70 +227,72 @@ _YARN = (
     Argument("rotary_scaling_factor", "--rotary-scaling-factor", 1.0, ("yarn_rotary_scaling_factor",)),
     Argument("mscale", "--mscale", 1.0, ("yarn_mscale",)),
     Argument("mscale_all_dim", "--mscale-all-dim", 0.0, ("yarn_mscale_all_dim",)),
-    Argument("yarn_original_max_position_embeddings", "--yarn-original-max-position-embeddings"),
-    Argument("yarn_beta_fast", "--yarn-beta-fast"),
-    Argument("yarn_beta_slow", "--yarn-beta-slow"),
+    Argument("yarn_original_max_position_embeddings", "--yarn-original-max-position-embeddings", later=True),
+    Argument("yarn_beta_fast", "--yarn-beta-fast", later=True),
+    Argument("yarn_beta_slow", "--yarn-beta-slow", later=True),
     # The parser's default is None, which means True.
     Argument(
         "yarn_correction_range_round_to_int",
         "--no-yarn-correction-range-round-to-int",
         convert=lambda rounds: False if rounds is False else None,
+        later=True,
     ),
 )
 
 # Few models need these, and not every version of Megatron-LM has them: passed only if they differ from the default.
 OPTIONAL_ARGUMENTS = (
-    Argument("activation_func_clamp_value", "--activation-func-clamp-value"),
+    Argument("activation_func_clamp_value", "--activation-func-clamp-value", later=True),
     Argument("apply_query_key_layer_scaling", "--apply-query-key-layer-scaling", False),
     Argument("apply_residual_connection_post_layernorm", "--apply-residual-connection-post-layernorm", False),
-    Argument("attention_output_gate", "--attention-output-gate", False),
-    Argument("attention_softmax_in_fp32", "--attention-softmax-in-fp32", False),
-    Argument("disable_bf16_reduced_precision_matmul", "--disable-bf16-reduced-precision-matmul", False),
-    Argument("dsa_indexer_head_dim", "--dsa-indexer-head-dim"),
-    Argument("dsa_indexer_k_norm_epsilon", "--dsa-indexer-k-norm-epsilon"),
-    Argument("dsa_indexer_k_norm_fp32", "--dsa-indexer-k-norm-fp32", False),
-    Argument("dsa_indexer_n_heads", "--dsa-indexer-n-heads"),
-    Argument("dsa_indexer_rope_interleaved", "--dsa-indexer-rope-interleaved", False),
-    Argument("dsa_indexer_rotate_activation", "--no-dsa-indexer-rotate-activation", True),
-    Argument("dsa_indexer_scoring_relu", "--no-dsa-indexer-scoring-relu", True),
-    Argument("dsa_indexer_skip_topk_offset", "--dsa-indexer-skip-topk-offset", 0),
-    Argument("dsa_indexer_topk", "--dsa-indexer-topk"),
-    Argument("dsa_indexer_topk_freq", "--dsa-indexer-topk-freq", 1),
-    Argument("experimental_attention_variant", "--experimental-attention-variant"),
-    Argument("fp32_residual_connection", "--fp32-residual-connection", False),
-    Argument("glu_linear_offset", "--glu-linear-offset", 0.0),
-    Argument("linear_attention_freq", "--linear-attention-freq", pattern=True),
-    Argument("linear_conv_kernel_dim", "--linear-conv-kernel-dim", 4),
-    Argument("linear_key_head_dim", "--linear-key-head-dim", 128),
-    Argument("linear_num_key_heads", "--linear-num-key-heads", 16),
-    Argument("linear_num_value_heads", "--linear-num-value-heads", 32),
-    Argument("linear_value_head_dim", "--linear-value-head-dim", 128),
+    Argument("attention_output_gate", "--attention-output-gate", False, later=True),
+    Argument("attention_softmax_in_fp32", "--attention-softmax-in-fp32", False, training=True),
+    Argument("disable_bf16_reduced_precision_matmul", "--disable-bf16-reduced-precision-matmul", False, training=True),
+    Argument("dsa_indexer_head_dim", "--dsa-indexer-head-dim", later=True),
+    Argument("dsa_indexer_k_norm_epsilon", "--dsa-indexer-k-norm-epsilon", later=True),
+    Argument("dsa_indexer_k_norm_fp32", "--dsa-indexer-k-norm-fp32", False, later=True),
+    Argument("dsa_indexer_n_heads", "--dsa-indexer-n-heads", later=True),
+    Argument("dsa_indexer_rope_interleaved", "--dsa-indexer-rope-interleaved", False, later=True),
+    Argument("dsa_indexer_rotate_activation", "--no-dsa-indexer-rotate-activation", True, later=True),
+    Argument("dsa_indexer_scoring_relu", "--no-dsa-indexer-scoring-relu", True, later=True),
+    Argument("dsa_indexer_skip_topk_offset", "--dsa-indexer-skip-topk-offset", 0, later=True),
+    Argument("dsa_indexer_topk", "--dsa-indexer-topk", later=True),
+    Argument("dsa_indexer_topk_freq", "--dsa-indexer-topk-freq", 1, later=True),
+    Argument("experimental_attention_variant", "--experimental-attention-variant", later=True),
+    Argument("fp32_residual_connection", "--fp32-residual-connection", False, training=True),
+    Argument("glu_linear_offset", "--glu-linear-offset", 0.0, later=True),
+    Argument("linear_attention_freq", "--linear-attention-freq", pattern=True, later=True),
+    Argument("linear_conv_kernel_dim", "--linear-conv-kernel-dim", 4, later=True),
+    Argument("linear_key_head_dim", "--linear-key-head-dim", 128, later=True),
+    Argument("linear_num_key_heads", "--linear-num-key-heads", 16, later=True),
+    Argument("linear_num_value_heads", "--linear-num-value-heads", 32, later=True),
+    Argument("linear_value_head_dim", "--linear-value-head-dim", 128, later=True),
     Argument("moe_apply_probs_on_input", "--moe-apply-probs-on-input", False),
     Argument("moe_expert_capacity_factor", "--moe-expert-capacity-factor"),
     Argument("moe_input_jitter_eps", "--moe-input-jitter-eps"),
-    Argument("moe_latent_size", "--moe-latent-size"),
+    Argument("moe_latent_size", "--moe-latent-size", later=True),
     Argument("moe_pad_expert_input_to_capacity", "--moe-pad-expert-input-to-capacity", False),
     Argument("moe_token_drop_policy", "--moe-token-drop-policy", "probs"),
     Argument("mrope_section", "--mrope-section"),
-    Argument("mtp_loss_scaling_factor", "--mtp-loss-scaling-factor", 0.1),
+    Argument("mtp_loss_scaling_factor", "--mtp-loss-scaling-factor", 0.1, training=True),
     Argument("mtp_num_layers", "--mtp-num-layers"),
-    Argument("mtp_use_repeated_layer", "--mtp-use-repeated-layer", False),
-    Argument("mup_attn_scale_power", "--mup-attn-scale-power", 1.0),
-    Argument("mup_base_head_dim", "--mup-base-head-dim"),
-    Argument("mup_base_hidden_size", "--mup-base-hidden-size"),
-    Argument("mup_embedding_mult", "--mup-embedding-mult", 1.0),
-    Argument("mup_output_mult", "--mup-output-mult", 1.0),
+    Argument("mtp_use_repeated_layer", "--mtp-use-repeated-layer", False, later=True),
+    Argument("mup_attn_scale_power", "--mup-attn-scale-power", 1.0, later=True),
+    Argument("mup_base_head_dim", "--mup-base-head-dim", later=True),
+    Argument("mup_base_hidden_size", "--mup-base-hidden-size", later=True),
+    Argument("mup_embedding_mult", "--mup-embedding-mult", 1.0, later=True),
+    Argument("mup_output_mult", "--mup-output-mult", 1.0, later=True),
     Argument("no_rope_freq", "--no-rope-freq", pattern=True),
     Argument("qk_l2_norm", "--qk-l2-norm", False),
-    Argument("softmax_type", "--softmax-type", "vanilla"),
-    Argument("use_mup", "--use-mup", False),
-    Argument("window_attn_skip_freq", "--window-attn-skip-freq", pattern=True),
+    Argument("softmax_type", "--softmax-type", "vanilla", later=True),
+    Argument("use_mup", "--use-mup", False, later=True),
+    Argument("window_attn_skip_freq", "--window-attn-skip-freq", pattern=True, later=True),
     Argument(
         "window_size",
         "--window-size",
         # A number is the window of a custom layer of the provider.
         convert=lambda window: tuple(window) if isinstance(window, list) else window,
         types=tuple,
+        later=True,
     ),
 )
 
@@ -324,6 +336,8 @@ ARGUMENTS = (
 
 # Names of the arguments that describe the model, not the layout of a run.
 MODEL_ARGUMENTS = frozenset(argument.name for argument in ARGUMENTS if argument not in _LAYOUT)
+COMPUTED_ARGUMENTS = MODEL_ARGUMENTS - {argument.name for argument in ARGUMENTS if argument.training}
+LATER_ARGUMENTS = frozenset(argument.name for argument in ARGUMENTS if argument.later)
 
 # Model fields that change what a GPT model computes, without an argument of Megatron-LM.
 UNSUPPORTED_FIELDS = (

@@ -21,6 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from megatron.bridge.release.checkpoint_dir import read_run_config
+from megatron.bridge.release.compat.checkpoint_format import GELU
 from megatron.bridge.release.errors import one_line
 from megatron.bridge.release.layout import RELEASE, RUN_CONFIG, TOKENIZER
 from megatron.bridge.release.repair.errors import RunConfigError
@@ -107,7 +108,7 @@ def _known_objects() -> dict[str, Any]:
         **{f"{function.__module__}.{function.__name__}": function for function in functions},
         # Its name in a run config depends on the version of torch.
         "torch.nn.functional.gelu": F.gelu,
-        "torch._C._nn.gelu": F.gelu,
+        GELU: F.gelu,
         **{f"torch.{name}": getattr(torch, name) for name in ("bfloat16", "float16", "float32")},
     }
 

@@ -84,7 +84,8 @@ def _is_local(name: str, cache_dir: str | Path | None) -> bool:
         return True
     # Imported here because they are slow, and a path does not need them.
     from huggingface_hub.constants import HF_HUB_CACHE
-    from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined,unused-ignore]
+
+    from megatron.bridge.release.compat.hub_api import HFValidationError, validate_repo_id
 
     try:
         validate_repo_id(name)

@@ -17,8 +17,8 @@
 from typing import Any
 
 import torch
-from megatron.core.dist_checkpointing.dict_utils import nested_items_iter
 
+from megatron.bridge.release.compat.megatron_core_api import nested_items_iter
 from megatron.bridge.training.utils.all_ranks import together
 
 

@@ -18,14 +18,13 @@ Modules of Megatron Core and Transformer Engine choose their devices themselves,
 config disables it. Here every tensor created during the build is a meta tensor, which needs no memory on any host.
 """
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from megatron.core.process_groups_config import ProcessGroupCollection
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from megatron.bridge.release.compat.torch_api import TorchDispatchMode, has_device_argument, map_module
 from megatron.bridge.utils.single_process import preserve_environment
 
 
@@ -79,15 +78,7 @@ def cpu_twin(module: torch.nn.Module) -> torch.nn.Module:
         The copy. Its parameters and buffers are on the CPU, with their shapes and dtypes. Each has the memory of one
         value.
     """
-    twin = copy.copy(module)
-    # Where a module has a buffer alone, a conversion takes the device of a parameter further down.
-    twin._modules = {name: None if child is None else cpu_twin(child) for name, child in module._modules.items()}
-    twin._parameters = {
-        name: None if parameter is None else torch.nn.Parameter(_one_value(parameter), requires_grad=False)
-        for name, parameter in module._parameters.items()
-    }
-    twin._buffers = {name: None if buffer is None else _one_value(buffer) for name, buffer in module._buffers.items()}
-    return twin
+    return map_module(module, _one_value)
 
 
 def _one_value(tensor: torch.Tensor) -> torch.Tensor:
@@ -103,6 +94,6 @@ class _MetaTensors(TorchDispatchMode):  # type: ignore[no-untyped-call,unused-ig
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         is_of_numbers = func.overloadpacket is torch.ops.aten.linspace and kwargs["device"] == torch.device("cpu")
-        if not is_of_numbers and any(argument.name == "device" for argument in func._schema.arguments):
+        if not is_of_numbers and has_device_argument(func):
             kwargs["device"] = torch.device("meta")
         return func(*args, **kwargs)

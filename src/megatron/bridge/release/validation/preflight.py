@@ -21,8 +21,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from megatron.core._rank_utils import safe_get_rank
-
+from megatron.bridge.release.compat.bridge_api import check_is_supported
+from megatron.bridge.release.compat.megatron_core_api import safe_get_rank
 from megatron.bridge.release.errors import OptionError
 from megatron.bridge.release.layout import DTYPES
 from megatron.bridge.release.source.hub import find_hub_problem
@@ -135,12 +135,13 @@ def check_model(hf_model_id: str | Path, keywords: Mapping[str, Any] = MappingPr
 def _check_architecture(model: Path, values: Mapping[str, Any], keywords: Mapping[str, Any]) -> None:
     """Check that Megatron-Bridge knows the architecture, by what it and transformers will make of the config."""
     # auto_bridge imports this module, and transformers is slow to import.
-    from transformers import CONFIG_MAPPING, AutoConfig
+    from transformers import AutoConfig
 
     from megatron.bridge.models.conversion.auto_bridge import (  # type: ignore[attr-defined,unused-ignore]
         AutoBridge,
         PretrainedConfig,
     )
+    from megatron.bridge.release.compat.transformers_api import CONFIG_MAPPING
 
     trust_remote_code = bool(keywords.get("trust_remote_code"))
     architectures, own_code = ", ".join(values["architectures"]), values.get("auto_map") or {}
@@ -197,7 +198,7 @@ def _check_config_code(model: Path, code: str, native: bool, keywords: Mapping[s
 
 def _has_bridge(auto_bridge: Any, config: Any) -> bool:
     try:
-        auto_bridge._validate_config(config)
+        check_is_supported(auto_bridge, config)
     except ValueError:
         return False
     return True

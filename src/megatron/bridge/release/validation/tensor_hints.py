@@ -18,8 +18,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from transformers.quantizers.auto import AutoHfQuantizer
-
+from megatron.bridge.release.compat.transformers_api import AutoHfQuantizer
 from megatron.bridge.release.source.dtypes import FLOAT_DTYPES, TORCH_DTYPES
 from megatron.bridge.release.source.safetensors_index import TensorInfo
 

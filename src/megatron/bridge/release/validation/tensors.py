@@ -29,13 +29,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import transformers
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.utils import unwrap_model
 
 from megatron.bridge.models.conversion.param_mapping import GatedMLPMapping
 from megatron.bridge.models.conversion.utils import persistent_buffers
 from megatron.bridge.models.hf_pretrained.state import StateDict
+from megatron.bridge.release.compat.bridge_api import (
+    architecture_bridge,
+    finds_tensors_itself,
+    is_expert_of_group,
+    shares_embeddings,
+)
+from megatron.bridge.release.compat.torch_api import is_modified, storage_id
+from megatron.bridge.release.compat.transformers_api import ignored_weight_patterns
 from megatron.bridge.release.source.dtypes import FLOAT_DTYPES, TORCH_DTYPES
 from megatron.bridge.release.source.meta_tensors import MetaTensorSource
 from megatron.bridge.release.source.safetensors_index import TensorInfo
@@ -186,7 +193,7 @@ def model_bridge_of(bridge: Any) -> Any:
     Args:
         bridge: The `AutoBridge` of the model, whose own property gives one with the config alone.
     """
-    model_bridge = bridge._model_bridge
+    model_bridge = architecture_bridge(bridge)
     model_bridge.hf_pretrained, model_bridge.hf_config = bridge.hf_pretrained, bridge.hf_pretrained.config
     return model_bridge
 
@@ -201,7 +208,7 @@ def sources_of(model_bridge: Any, model: torch.nn.Module) -> dict[str, list[str]
         mapping = registry.megatron_to_hf_lookup(name)
         if mapping is None:
             sources[name] = None
-        elif mapping.allow_hf_name_mismatch:
+        elif finds_tensors_itself(mapping):
             # It finds its tensors itself, when they are read.
             sources[name] = []
         else:
@@ -216,12 +223,12 @@ def tensors_of(mapping: Any) -> list[str]:
 
 def group_of(mapping: Any) -> str:
     """Return the name of the tensor of all experts from which a mapping takes one; empty for any other mapping."""
-    return str(mapping.hf_param) if getattr(mapping, "is_grouped_export", False) else ""
+    return str(mapping.hf_param) if is_expert_of_group(mapping) else ""
 
 
 def _tied_names(model_bridge: Any, provider: Any, headers: Mapping[str, TensorInfo]) -> dict[str, str]:
     """Return the output layer's tensor, where the embedding stands for it and the files hold both."""
-    if not model_bridge._share_embeddings_and_output_weights(provider):
+    if not shares_embeddings(model_bridge, provider):
         return {}
     registry = model_bridge.mapping_registry()
     embedding = registry.megatron_to_hf_lookup("embedding.word_embeddings.weight")
@@ -245,8 +252,7 @@ def is_ignored(name: str, config: Any) -> bool:
     if _ROTARY_TABLE.search(name):
         return True
     for architecture in getattr(config, "architectures", None) or []:
-        patterns = getattr(getattr(transformers, architecture, None), "_keys_to_ignore_on_load_unexpected", None)
-        if any(re.search(pattern, name) for pattern in patterns or ()):
+        if any(re.search(pattern, name) for pattern in ignored_weight_patterns(architecture)):
             return True
     return False
 
@@ -371,12 +377,12 @@ def _copied(
     mapping: Any, weights: Any, converted: torch.Tensor, read: Sequence[tuple[str, torch.Tensor]]
 ) -> list[str]:
     """Return the tensors whose bytes, one after the other, are a conversion's result; none where it makes other bytes."""
-    if any(tensor._version for _, tensor in read):
+    if any(is_modified(tensor) for _, tensor in read):
         # Changed in its place, it is no longer what the file holds.
         return []
     if len(read) == 1:
         name, tensor = read[0]
-        same = converted.untyped_storage()._cdata == tensor.untyped_storage()._cdata and converted.is_contiguous()
+        same = storage_id(converted) == storage_id(tensor) and converted.is_contiguous()
         return [name] if same and (converted.numel(), converted.storage_offset()) == (tensor.numel(), 0) else []
     if type(mapping) is GatedMLPMapping and isinstance(weights, dict):
         # It joins the two along their first axis, where there is one rank.

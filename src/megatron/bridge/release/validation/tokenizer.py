@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer, TokenizersBackend
-from transformers.utils.hub import cached_file
+from transformers import AutoTokenizer
 
+from megatron.bridge.release.compat.bridge_api import architecture_bridge
+from megatron.bridge.release.compat.transformers_api import TokenizersBackend, cached_file
 from megatron.bridge.release.errors import warn
 from megatron.bridge.release.source.hub import TOKENIZER_KEYWORDS
 
@@ -44,7 +45,7 @@ def tokenizer_keywords(bridge: Any) -> dict[str, Any]:
     Returns:
         The keywords of `AutoTokenizer.from_pretrained`.
     """
-    own: dict[str, Any] = getattr(bridge._model_bridge, "get_hf_tokenizer_kwargs", dict)() or {}
+    own: dict[str, Any] = getattr(architecture_bridge(bridge), "get_hf_tokenizer_kwargs", dict)() or {}
     given = {
         "revision": bridge.hf_model_revision,
         "trust_remote_code": getattr(bridge.hf_pretrained, "trust_remote_code", None),

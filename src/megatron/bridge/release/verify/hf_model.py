@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
+from megatron.bridge.release.compat.transformers_api import EAGER_EXPERTS
 from megatron.bridge.release.errors import NotComputableError, one_line
 from megatron.bridge.release.verify.errors import IndexMetadataError, ModelTensorsError
 
@@ -136,7 +137,7 @@ class HuggingFaceModel:
                 dtype=torch.float32,
                 attn_implementation="eager",
                 # Grouped GEMM needs rows aligned to 16 bytes.
-                experts_implementation="eager",
+                **EAGER_EXPERTS,
                 # They are reported below.
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,

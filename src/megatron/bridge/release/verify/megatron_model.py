@@ -31,11 +31,10 @@ import torch.distributed as dist
 from megatron.core import dist_checkpointing, parallel_state
 from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
 from megatron.core.process_groups_config import ProcessGroupCollection
-from megatron.training.argument_utils import gpt_config_from_args
-from megatron.training.arguments import parse_args, validate_args
-from megatron.training.models import GPTModelBuilder
-from torch.distributed.checkpoint.api import CheckpointException
 
+from megatron.bridge.release.compat.megatron_parser_api import parse_args, validate_args
+from megatron.bridge.release.compat.megatron_training_api import GPTModelBuilder, gpt_config_from_args
+from megatron.bridge.release.compat.torch_api import CheckpointException
 from megatron.bridge.release.errors import NotComputableError, one_line
 from megatron.bridge.release.rope_factor import ENTRY_POINT_FLAG
 from megatron.bridge.release.verify.partial_load import load_partial

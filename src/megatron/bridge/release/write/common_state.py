@@ -22,9 +22,8 @@ from typing import Any
 
 import torch
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
-from megatron.core.dist_checkpointing.strategies.common import COMMON_STATE_FNAME
-from megatron.core.msc_utils import MultiStorageClientFeature
 
+from megatron.bridge.release.compat.megatron_core_api import COMMON_STATE_FNAME, MultiStorageClientFeature
 from megatron.bridge.release.megatron_args.args import megatron_lm_args
 from megatron.bridge.training.utils.all_ranks import on_rank_0
 from megatron.bridge.training.utils.checkpoint_utils import get_checkpoint_name

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
-from megatron.core.msc_utils import MultiStorageClientFeature
 
+from megatron.bridge.release.compat.megatron_core_api import MultiStorageClientFeature
 from megatron.bridge.release.errors import warn
 from megatron.bridge.release.layout import FLAGS_FILE, INTEGRITY_FILE
 from megatron.bridge.release.manifest import read_manifest, write_manifest

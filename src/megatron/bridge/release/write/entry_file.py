@@ -28,11 +28,10 @@ from threading import Event
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.planner import WriteItem, WriteItemType
 from torch.distributed.checkpoint.storage import WriteResult
-from torch.serialization import skip_data
 
+from megatron.bridge.release.compat.torch_api import StorageInfo, skip_data
 from megatron.bridge.release.validation.finite import require_numbers
 from megatron.bridge.release.write.direct_file import DirectFile
 from megatron.bridge.release.write.units import Content
@@ -92,7 +91,7 @@ class EntryFile(DirectFile):
                 _save(stands_for, _Stream(self))
         length = self.size - begin
         return WriteResult(
-            index=item.index, size_in_bytes=length, storage_data=_StorageInfo(self.path.name, begin, length)
+            index=item.index, size_in_bytes=length, storage_data=StorageInfo(self.path.name, begin, length)
         )
 
     def write(self, data: Any) -> int:

@@ -31,9 +31,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from megatron.core.msc_utils import MultiStorageClientFeature
-from torch.distributed import DistError  # type: ignore[attr-defined,unused-ignore]
-
+from megatron.bridge.release.compat.megatron_core_api import MultiStorageClientFeature
+from megatron.bridge.release.compat.torch_api import DistError
 from megatron.bridge.release.errors import command_line
 from megatron.bridge.release.layout import RELEASE
 from megatron.bridge.release.validation.output_dir import check_root, destination

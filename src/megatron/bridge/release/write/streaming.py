@@ -31,14 +31,15 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedTensor, apply_factories
-from megatron.core.msc_utils import MultiStorageClientFeature
 from megatron.core.utils import unwrap_model
 
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
 from megatron.bridge.models.conversion.utils import get_module_and_param_from_name
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource, StateDict, StateSource
+from megatron.bridge.release.compat.bridge_api import architecture_bridge
+from megatron.bridge.release.compat.megatron_core_api import MultiStorageClientFeature, nested_values
+from megatron.bridge.release.compat.torch_api import storage_id
 from megatron.bridge.release.source.dtypes import TORCH_DTYPES
 from megatron.bridge.release.source.safetensors_reader import ByteRange, SafetensorsReader
 from megatron.bridge.release.validation.fidelity import Accounted
@@ -127,9 +128,9 @@ def entries_of(module: Any, metadata: dict[str, Any] | None = None) -> list[Shar
 
 def _obstacle(bridge: Any, provider: Any) -> str:
     """Return why a model's weights are more than its parameters' conversions make of them; empty where they are not."""
-    loads = type(bridge._model_bridge).load_weights_hf_to_megatron
+    loads = type(architecture_bridge(bridge)).load_weights_hf_to_megatron
     if loads is not MegatronModelBridge.load_weights_hf_to_megatron:
-        return f"{type(bridge._model_bridge).__name__} loads it in its own way"
+        return f"{type(architecture_bridge(bridge)).__name__} loads it in its own way"
     if not isinstance(bridge.hf_pretrained.state.source, SafeTensorsStateSource):
         return "its tensors are in memory"
     if MultiStorageClientFeature.is_enabled():
@@ -334,7 +335,7 @@ class _Noting(StateSource):
 
 def _storage(tensor: torch.Tensor) -> int:
     """Return what identifies a tensor's storage, of which views are parts; a meta tensor's has no address."""
-    return int(tensor.untyped_storage()._cdata)
+    return storage_id(tensor)
 
 
 def _size(entries: Sequence[tuple[Any, torch.Tensor]]) -> int:

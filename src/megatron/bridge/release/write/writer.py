@@ -33,27 +33,24 @@ from uuid import uuid4
 
 import torch
 import torch.distributed as dist
-from megatron.core.dist_checkpointing.dict_utils import nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedTensor
-from megatron.core.dist_checkpointing.strategies.fully_parallel import FullyParallelSaveStrategyWrapper
-from megatron.core.dist_checkpointing.strategies.torch import (
-    MCoreSavePlanner,
-    TorchDistSaveShardedStrategy,
-    _replace_state_dict_keys_with_sharded_keys,
-    mcore_to_pyt_state_dict,
-)
-from megatron.core.msc_utils import MultiStorageClientFeature
 from megatron.core.process_groups_config import ProcessGroupCollection
 from torch.distributed import checkpoint
-from torch.distributed.checkpoint import (  # type: ignore[attr-defined,unused-ignore]
-    CheckpointException,
-    FileSystemWriter,
-)
 from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteItem, WriteItemType
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 from tqdm import tqdm
 
+from megatron.bridge.release.compat.megatron_core_api import (
+    FullyParallelSaveStrategyWrapper,
+    MCoreSavePlanner,
+    MultiStorageClientFeature,
+    TorchDistSaveShardedStrategy,
+    mcore_to_pyt_state_dict,
+    nested_values,
+    replace_state_dict_keys_with_sharded_keys,
+)
+from megatron.bridge.release.compat.torch_api import CheckpointException, FileSystemWriter, checkpoint_causes
 from megatron.bridge.release.manifest import write_manifest
 from megatron.bridge.release.source.provenance import describe_model
 from megatron.bridge.release.write.entry_file import EntryFile
@@ -129,7 +126,7 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):  # type: ignore[misc,un
         if self._weights is not None:
             _require_one_source(self._weights)
             self._take_share(self._weights, sharded_state_dict)
-        by_key, _, _ = _replace_state_dict_keys_with_sharded_keys(sharded_state_dict, self.keep_only_main_replica)
+        by_key, _, _ = replace_state_dict_keys_with_sharded_keys(sharded_state_dict, self.keep_only_main_replica)
         try:
             checkpoint.save(  # type: ignore[attr-defined,unused-ignore]
                 mcore_to_pyt_state_dict(by_key, False),
@@ -141,7 +138,7 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):  # type: ignore[misc,un
             )
         except CheckpointException as error:
             # Each rank's error, with its rank; the others follow from the first.
-            _, (cause, _) = min(error.failures.items())
+            cause = checkpoint_causes(error)[0]
             raise cause from None
         together(writer.require_source)
         writer.conclude()

@@ -14,8 +14,7 @@
 
 """Lists what a checkpoint root holds, on a filesystem or in an object store."""
 
-from megatron.core.msc_utils import maybe_msc
-
+from megatron.bridge.release.compat.megatron_core_api import maybe_msc
 from megatron.bridge.release.layout import is_checkpoint_folder
 
 

@@ -26,8 +26,7 @@ sees (`megatron.bridge.training.checkpointing.find_checkpoint_folder`).
 
 import os
 
-from megatron.core.msc_utils import maybe_msc
-
+from megatron.bridge.release.compat.megatron_core_api import maybe_msc
 from megatron.bridge.release.layout import ITERATION_FOLDER, parse_tracker
 from megatron.bridge.training.utils.checkpoint_listing import checkpoint_folders, tracker_text
 from megatron.bridge.training.utils.checkpoint_utils import (
