@@ -105,7 +105,7 @@ class _TransformerEngineRoles:
     core_attention = lambda self: _Attention
     fuse_layernorm_and_linear = lambda self: True
     layer_norm = lambda self, rms_norm=False, for_qk=False, has_residual=False: _Norm
-    grouped_mlp_modules = lambda self, summarize_names: None
+    grouped_mlp_modules = lambda self, grouped: None
     activation_func = lambda self: None
 
 
