@@ -32,7 +32,7 @@ from megatron.bridge.release.repair.run import repair, revert
 from megatron.bridge.release.write import publish as publishing
 from megatron.bridge.release.write.filesystem import Filesystem
 from megatron.bridge.release.write.publish import Publication
-from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
+from megatron.bridge.training.utils.checkpoint_resolver import resolve_checkpoint_folder
 
 
 def test_what_an_overwrite_without_exchange_was_cut_short_in_is_taken_back(default, tmp_path, capsys):

@@ -17,7 +17,7 @@
 import pytest
 from transformers import LlamaConfig
 
-from megatron.bridge.release.validation.config import account_for_config
+from megatron.bridge.release.validation.config import check_config
 
 
 SIZES = dict(
@@ -26,8 +26,8 @@ SIZES = dict(
 
 
 def test_a_plain_config_is_carried():
-    fields = account_for_config(LlamaConfig(**SIZES))
-    assert fields.proven and not (fields.refused or fields.unknown or fields.let_through)
+    report = check_config(LlamaConfig(**SIZES))
+    assert report.is_tested and not (report.refused or report.unknown or report.waived)
 
 
 @pytest.mark.parametrize(
@@ -41,23 +41,23 @@ def test_a_plain_config_is_carried():
 )
 def test_what_transformers_does_not_build_is_refused(changes, said):
     with pytest.raises(ValueError, match=said):
-        account_for_config(LlamaConfig(**SIZES, **changes))
+        check_config(LlamaConfig(**SIZES, **changes))
 
 
 @pytest.mark.parametrize("changes", [{"pad_token_id": 63}, {"pad_token_id": -64}, {"transformers_weights": None}])
 def test_what_it_builds_is_not(changes):
-    assert not account_for_config(LlamaConfig(**SIZES, **changes)).refused
+    assert not check_config(LlamaConfig(**SIZES, **changes)).refused
 
 
 def test_private_fields_need_no_warning_and_others_do():
     """transformers writes the private ones, such as _commit_hash, and tools their own; no model computes with them."""
     config = LlamaConfig(**SIZES, _model_name_or_path="org/model", _anything={"a": 1}, anything=5)
-    assert account_for_config(config).unknown == ["anything (5)"]
+    assert check_config(config).unknown == ["anything (5)"]
 
 
 def test_a_field_that_is_let_go_must_be_one_that_the_config_has():
     with pytest.raises(ValueError, match="The config has no field nonesuch. .* from allow_config_fields"):
-        account_for_config(LlamaConfig(**SIZES), ["nonesuch"])
-    fields = account_for_config(LlamaConfig(**SIZES, mlp_bias=True), ["mlp_bias"])
-    assert not fields.refused and len(fields.let_through) == 1
-    assert len(account_for_config(LlamaConfig(**SIZES, mlp_bias=True)).refused) == 1
+        check_config(LlamaConfig(**SIZES), ["nonesuch"])
+    report = check_config(LlamaConfig(**SIZES, mlp_bias=True), ["mlp_bias"])
+    assert not report.refused and len(report.waived) == 1
+    assert len(check_config(LlamaConfig(**SIZES, mlp_bias=True)).refused) == 1

@@ -26,7 +26,7 @@ from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.bridge.models.deepseek.deepseek_v3_bridge import DeepSeekV3Bridge
 from megatron.bridge.release.source.safetensors_index import Header
 from megatron.bridge.release.text import grouped
-from megatron.bridge.release.validation.tensors import Account, _alone, _Conversions
+from megatron.bridge.release.validation.tensors import TensorCoverage, _alone, _Conversions
 
 
 NAME = "model.layers.0.mlp.down_proj.weight"
@@ -45,18 +45,18 @@ def _task(shape: tuple[int, ...]) -> SimpleNamespace:
     )
 
 
-def _account(headers: dict[str, tuple[str, tuple[int, ...]]]) -> Account:
-    account = Account()
+def _coverage(headers: dict[str, tuple[str, tuple[int, ...]]]) -> TensorCoverage:
+    coverage = TensorCoverage()
     told = {name: Header(dtype, shape, "model.safetensors") for name, (dtype, shape) in headers.items()}
-    _Conversions(DeepSeekV3Bridge(), told, account).check([_task(told[NAME].shape)], {NAME})
-    return account
+    _Conversions(DeepSeekV3Bridge(), told, coverage).check([_task(told[NAME].shape)], {NAME})
+    return coverage
 
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
 @pytest.mark.parametrize(("shape", "scales"), [((256, 384), (2, 3)), ((200, 130), (2, 2)), ((1, 1), (1, 1))])
 def test_fp8_with_a_scale_for_each_block_of_128_is_taken(dtype, shape, scales):
-    account = _account({NAME: (dtype, shape), f"{NAME}_scale_inv": ("F32", scales)})
-    assert account.problems == [] and account.used == {NAME, f"{NAME}_scale_inv"}
+    coverage = _coverage({NAME: (dtype, shape), f"{NAME}_scale_inv": ("F32", scales)})
+    assert coverage.problems == [] and coverage.used == {NAME, f"{NAME}_scale_inv"}
 
 
 @pytest.mark.parametrize(
@@ -70,18 +70,18 @@ def test_fp8_with_a_scale_for_each_block_of_128_is_taken(dtype, shape, scales):
     ids=["none", "of another name", "of smaller blocks", "of one block"],
 )
 def test_fp8_of_another_layout_is_refused(scale):
-    (problem,) = _account({NAME: ("F8_E4M3", (256, 384))} | scale).problems
+    (problem,) = _coverage({NAME: ("F8_E4M3", (256, 384))} | scale).problems
     assert problem.startswith("Quantized in a way") and NAME in problem
 
 
 @pytest.mark.parametrize("dtype", ["I8", "U8", "I32"])
 def test_integers_are_no_weights(dtype):
-    (problem,) = _account({NAME: (dtype, (8, 8))}).problems
+    (problem,) = _coverage({NAME: (dtype, (8, 8))}).problems
     assert problem.startswith("Quantized in a way")
 
 
 def test_a_type_that_no_weight_has_is_named():
-    (problem,) = _account({NAME: ("F4", (8, 8))}).problems
+    (problem,) = _coverage({NAME: ("F4", (8, 8))}).problems
     assert problem == f"Unsupported dtype (F4): {NAME}."
 
 

@@ -129,7 +129,7 @@ def _use_model(
 
 def _compare(report: Report, hf_model: str, revision: str | None) -> None:
     root = Path(report.root)
-    _, config = look_at_model(hf_model, {"revision": revision or recorded_revision(root, hf_model)})
+    _, config, _ = look_at_model(hf_model, {"revision": revision or recorded_revision(root, hf_model)})
     require_same_config(root, hf_model, config)
     # It imports torch and all of Bridge, which takes many seconds.
     from megatron.bridge.release.verify.weights import compare

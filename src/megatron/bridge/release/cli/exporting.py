@@ -29,7 +29,7 @@ from megatron.bridge.release.release_location import find_release
 from megatron.bridge.release.source.model_dir import look_at_model
 from megatron.bridge.release.source.model_files import TOKENIZER_FILES, find_files
 from megatron.bridge.release.source_model import SourceModel
-from megatron.bridge.release.validation.output_dir import check_root
+from megatron.bridge.release.validation.output_dir import check_writable
 from megatron.bridge.release.verify.check import check, check_folder
 from megatron.bridge.release.verify.report import BRIDGE
 
@@ -70,7 +70,7 @@ def _refuse_early(options: argparse.Namespace) -> tuple[Path, SourceModel, str |
         folder that the options name.
     """
     check_one_process()
-    check_root(options.out)
+    check_writable(options.out)
     check_empty(options.out)
     if options.tokenizer is not None and not (
         options.tokenizer.is_dir() and find_files(options.tokenizer, TOKENIZER_FILES)
@@ -80,7 +80,7 @@ def _refuse_early(options: argparse.Namespace) -> tuple[Path, SourceModel, str |
         )
     root, release = read_root(options.path), find_release(options.path, options.release)
     revision = options.revision or recorded_revision(release.parent, options.hf_model)
-    source, _ = look_at_model(options.hf_model, {"revision": revision})
+    source, *_ = look_at_model(options.hf_model, {"revision": revision})
     check_location(options.out, (options.path, release), source.folder)
     if (release / METADATA).exists():
         require_source(release.parent, source)

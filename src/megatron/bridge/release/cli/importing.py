@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""``import``: makes a release of a Hugging Face model, and sees that it is one."""
+"""``import``: imports a Hugging Face model as a release, and checks the release."""
 
 import argparse
 import gc
@@ -25,16 +25,13 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from megatron.bridge.release.checkpoint_dir import read_root
 from megatron.bridge.release.cli.checking import compute, json_values
 from megatron.bridge.release.cli.own_words import own_words, progress, release_warnings
 from megatron.bridge.release.cli.printing import print_made
 from megatron.bridge.release.errors import command_line
-from megatron.bridge.release.layout import RELEASE, STAGING_PREFIX
-from megatron.bridge.release.source.model_dir import check_room, look_at_model
-from megatron.bridge.release.source.safetensors_index import read_headers, require_matches
-from megatron.bridge.release.source_model import SourceModel
-from megatron.bridge.release.validation.output_dir import check_root, destination, refuse_checkpoint
+from megatron.bridge.release.layout import RELEASE
+from megatron.bridge.release.validation.output_dir import expand_output_dir
+from megatron.bridge.release.validation.preflight import ImportInput, check_input
 from megatron.bridge.release.verify.check import check
 
 
@@ -51,14 +48,22 @@ def run_import(options: argparse.Namespace) -> int:
     if not (sys.stderr.isatty() and first):
         # huggingface_hub reads it when it is imported.
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    out = Path(destination(options.out, True, options.overwrite))
-    # Several ranks check together, in import_ckpt: one that ended here would leave the others waiting.
-    is_alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    downloaded = is_alone and _check_early(options, out).commit is not None
+    keywords: dict[str, Any] = {"trust_remote_code": options.trust_remote_code}
+    keywords |= {} if options.revision is None else {"revision": options.revision}
+    out, checked = Path(expand_output_dir(options.out)), None
+    # Several ranks check together, after the slow Python imports: one that ended here would leave the others waiting.
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        checked = check_input(
+            options.hf_model,
+            out,
+            overwrite=options.overwrite,
+            allow_unused_tensors=options.allow_unused_tensors,
+            keywords=keywords,
+        )
     with own_words(verbose=options.verbose) as (stdout, err):
         if first:
             print(f"Importing {options.hf_model} into {out}", file=err)
-        seconds = _import(options, out, err, downloaded=downloaded)
+        seconds = _import(options, keywords, out, checked, err)
         if not first:
             return 0
         size = sum(path.stat().st_size for path in (out / RELEASE).rglob("*") if path.is_file())
@@ -81,50 +86,34 @@ def run_import(options: argparse.Namespace) -> int:
     return 0 if report.passed else 1
 
 
-def _check_early(options: argparse.Namespace, out: Path) -> SourceModel:
-    """Check what can be checked without torch, whose import takes seconds, and download the model. Raise ValueError."""
-    check_root(out)
-    if out.is_dir():
-        root = read_root(out)
-        # What died before there was a tracker has left no checkpoint; the import clears it.
-        if root.tracker is not None or not any(name.startswith(STAGING_PREFIX) for name in root.leftovers):
-            folders = [name for name in (*root.checkpoints, *root.empty) if "/" not in name]
-            tracked = None if root.tracker is None else root.tracker.strip()
-            refuse_checkpoint(out, sorted(folders), tracked, root.has_train_state, options.overwrite)
-    model, _ = look_at_model(options.hf_model, {"revision": options.revision})
-    require_matches(options.allow_unused_tensors, read_headers(model.folder))
-    check_room(out, model.folder)
-    return model
-
-
-def _import(options: argparse.Namespace, out: Path, err: TextIO, *, downloaded: bool) -> float:
+def _import(
+    options: argparse.Namespace, keywords: dict[str, Any], out: Path, checked: ImportInput | None, err: TextIO
+) -> float:
     """Import the model, and return how many seconds it took from the end of the Python imports."""
-    # Nothing becomes garbage while modules are imported; to look for it takes a second.
+    # Imports create no garbage, and looking for it takes a second.
     gc.disable()
     import torch
     import torch.distributed as dist
     from transformers.utils import logging as transformers_logging
 
     from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
+    from megatron.bridge.release.write.run import import_model
 
     gc.enable()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call,unused-ignore]
-    keywords: dict[str, Any] = {} if options.dtype is None else {"dtype": getattr(torch, options.dtype)}
-    if options.revision is not None:
-        keywords["revision"] = options.revision
-    if downloaded:
-        keywords["local_files_only"] = True
+    if options.dtype is not None:
+        keywords["dtype"] = getattr(torch, options.dtype)
     start = time.monotonic()
     with release_warnings(err), progress(err):
-        AutoBridge.import_ckpt(
+        import_model(
+            AutoBridge,
             options.hf_model,
             out,
-            release=True,
             overwrite=options.overwrite,
             allow_unused_tensors=options.allow_unused_tensors,
             allow_config_fields=options.allow_config_fields,
-            trust_remote_code=options.trust_remote_code,
-            **keywords,
+            keywords=keywords,
+            checked=checked,
         )
     if dist.is_initialized():
         dist.destroy_process_group()

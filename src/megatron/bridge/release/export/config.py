@@ -169,7 +169,7 @@ def _require_trained(
     args: Namespace, derived: dict[str, Any], bridge: Any, differences: dict[str, tuple[Any, Any]], source: Any
 ) -> None:
     """Require that an import of a derived config has the args of the checkpoint. Raise ValueError."""
-    from megatron.bridge.release.validation.config import account_for_config
+    from megatron.bridge.release.validation.config import check_config
     from megatron.bridge.release.validation.provider import imported_args
 
     try:
@@ -191,8 +191,8 @@ def _require_trained(
             f"{describe_differences(left, 'release')}. Train it with the release's values, or pass the source "
             "model of the checkpoint."
         )
-    refused = account_for_config(config).refused
-    known = account_for_config(source).refused
+    refused = check_config(config).refused
+    known = check_config(source).refused
     if new := [text for text in refused if text not in known]:
         raise ValueError(
             f"The checkpoint was trained with {describe_differences(differences, 'release')}. A config cannot express it "

@@ -137,10 +137,10 @@ def _execute(path: Path, layout: _Layout, plan: Plan | None, stamps: dict[Path, 
         The plan that was carried out.
     """
     # They import torch and all of Bridge, which takes many seconds.
-    from megatron.bridge.release.validation.output_dir import check_root
+    from megatron.bridge.release.validation.output_dir import check_writable
     from megatron.bridge.release.write.publish import Publication
 
-    check_root(path)
+    check_writable(path)
     publication = Publication(path, layout.folder)
     staging = publication.begin()
     try:
@@ -188,8 +188,7 @@ def _write_trackers(staging: Path, folder: Path, tracker: str) -> None:
 def _complete(path: Path, folder: Path, plan: Plan) -> None:
     """Write what a release has and its source lacks. A file that is replaced gets a new inode: the source's stays."""
     from megatron.bridge.release.manifest import write_manifest
-    from megatron.bridge.release.write.common_state import save_object
-    from megatron.bridge.release.write.description import write_flags
+    from megatron.bridge.release.write.sidecar_files import save_object, write_flags
     from megatron.bridge.training.state import TrainState
 
     common = _load_common_state(folder, plan.reads_common_state)

@@ -30,7 +30,12 @@ from tqdm import tqdm
 
 from megatron.bridge.release.checkpoint_dir import nearest
 from megatron.bridge.release.source.hub import download_model
-from megatron.bridge.release.source.safetensors_index import read_headers, refuse_adapter, require_usual_weights
+from megatron.bridge.release.source.safetensors_index import (
+    Header,
+    read_headers,
+    refuse_adapter,
+    require_usual_weights,
+)
 from megatron.bridge.release.source_model import SourceModel, is_path
 
 
@@ -39,7 +44,7 @@ _DEEPEST = 50
 
 def look_at_model(
     hf_model_id: str | Path, keywords: Mapping[str, Any] = MappingProxyType({})
-) -> tuple[SourceModel, dict[str, Any]]:
+) -> tuple[SourceModel, dict[str, Any], dict[str, Header]]:
     """Find a Hugging Face model, and check that it is complete: its config, and the headers of its weights.
 
     A model ID of the Hugging Face Hub is downloaded, at one revision, unless it is in the cache.
@@ -49,7 +54,7 @@ def look_at_model(
         keywords: Keywords of `from_pretrained`; those of `HUB_KEYWORDS` are used.
 
     Returns:
-        The model, and its config.
+        The model, its config, and the headers of its weights.
 
     Raises:
         ValueError: If it is a directory that does not exist or does not contain a complete model, or if a revision of a
@@ -68,7 +73,7 @@ def look_at_model(
         model = SourceModel(str(folder), folder)
     else:
         model = download_model(str(hf_model_id), keywords)
-    return model, _look_at_folder(model.folder)
+    return model, *_look_at_folder(model.folder)
 
 
 def _is_local(name: str, cache_dir: str | Path | None) -> bool:
@@ -93,7 +98,7 @@ def _is_local(name: str, cache_dir: str | Path | None) -> bool:
     return "/" in name and Path(name).parent.is_dir() and not cached.is_dir()
 
 
-def _look_at_folder(model: Path) -> dict[str, Any]:
+def _look_at_folder(model: Path) -> tuple[dict[str, Any], dict[str, Header]]:
     if not os.path.exists(model):
         reason = ""
         if not is_path(str(model)) and model.parent != Path() and model.parent.is_dir():
@@ -115,8 +120,7 @@ def _look_at_folder(model: Path) -> dict[str, Any]:
         )
     values = _read_config(config_file)
     require_usual_weights(config_file, values.get("transformers_weights"))
-    read_headers(model)
-    return values
+    return values, read_headers(model)
 
 
 def _read_config(file: Path) -> dict[str, Any]:
@@ -161,18 +165,19 @@ def check_outside(path: Path, model: Path) -> None:
         raise ValueError(f"The output path {path} is inside the model's own folder {model}. Give another folder.")
 
 
-def check_room(root: Path, model: Path) -> None:
+def check_room(root: Path, model: Path, headers: Mapping[str, Header]) -> None:
     """Check that a checkpoint of a model's folder has room at the root, and is not written into the model.
 
     Args:
         root: Checkpoint root; it need not exist.
         model: Folder of the Hugging Face model.
+        headers: Headers of its weights.
 
     Raises:
         ValueError: If there are fewer bytes free than the model's files have, or if the root is in the model's folder.
     """
     check_outside(root, model)
-    files = {header.file for header in read_headers(model).values()}
+    files = {header.file for header in headers.values()}
     needed = sum((model / file).stat().st_size for file in files)
     free = shutil.disk_usage(nearest(root)).free
     if free < needed:

@@ -24,7 +24,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
 from megatron.bridge.release.errors import OptionError
 from megatron.bridge.release.source.safetensors_index import require_usual_weights
-from megatron.bridge.release.validation.config_rules import FAMILIES, NOT_COMPUTED, Field
+from megatron.bridge.release.validation.config_rules import FAMILIES, IGNORED_FIELDS, Field
 
 
 _ROPE = "rope_parameters"
@@ -32,23 +32,23 @@ _READ_BY_BRIDGE = {name for name, _ in MegatronModelBridge.CONFIG_MAPPING}
 
 
 @dataclass
-class Fields:
+class ConfigReport:
     """What became of a config's fields.
 
     Attributes:
         refused: What is not carried, a sentence or two each; a release can be made where there is none.
-        let_through: The same of fields that the caller lets through.
-        unknown: Fields that the table does not know, with their values, where these are not their class's defaults.
-        proven: Whether the model's family is one of the table's.
+        waived: The same of fields that the caller lets through.
+        unknown: ConfigReport that the table does not know, with their values, where these are not their class's defaults.
+        is_tested: Whether the model's family is one of the table's.
     """
 
     refused: list[str] = field(default_factory=list)
-    let_through: list[str] = field(default_factory=list)
+    waived: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
-    proven: bool = True
+    is_tested: bool = True
 
 
-def account_for_config(config: Any, allow: Sequence[str] = ()) -> Fields:
+def check_config(config: Any, allow: Sequence[str] = ()) -> ConfigReport:
     """Account for the fields of a config.
 
     Args:
@@ -61,7 +61,7 @@ def account_for_config(config: Any, allow: Sequence[str] = ()) -> Fields:
     Raises:
         ValueError: If ``allow`` names a field that the config has not, or if transformers builds no model of the config.
     """
-    _require_what_transformers_builds(config)
+    _require_valid_config(config)
     there = dict(_fields(config))
     if absent := [name for name in allow if name not in there and name != _ROPE]:
         raise OptionError(
@@ -70,10 +70,10 @@ def account_for_config(config: Any, allow: Sequence[str] = ()) -> Fields:
             "Remove the unknown names from {option}.",
         )
     table = FAMILIES.get(config.model_type)
-    fields, known = Fields(proven=table is not None), {one.name: one for one in table or ()}
-    _refuse_two_answers(config, fields)
+    report, known = ConfigReport(is_tested=table is not None), {one.name: one for one in table or ()}
+    _refuse_contradictions(config, report)
     if table is None:
-        return fields
+        return report
     defaults = dict(_fields(type(config)()))
     for name, value in there.items():
         rule = known.get(name)
@@ -81,22 +81,22 @@ def account_for_config(config: Any, allow: Sequence[str] = ()) -> Fields:
             if not _carries(rule, value, config):
                 text = f"{name} is {value!r}, and a release carries {rule.values}. {_instead(rule, value, config)}"
                 allowed = name in allow or (name.startswith(f"{_ROPE}.") and _ROPE in allow)
-                (fields.let_through if allowed else fields.refused).append(text)
+                (report.waived if allowed else report.refused).append(text)
         elif name not in defaults and name in _READ_BY_BRIDGE and value:
-            fields.refused.append(f"{name} is {value!r}, which Megatron-Bridge reads, and transformers does not.")
+            report.refused.append(f"{name} is {value!r}, which Megatron-Bridge reads, and transformers does not.")
         elif not is_computed(name):
             continue
         elif name not in defaults or value != defaults[name]:
-            fields.unknown.append(f"{name} ({value!r})")
-    return fields
+            report.unknown.append(f"{name} ({value!r})")
+    return report
 
 
 def is_computed(name: str) -> bool:
     """Return whether a model may compute with a field: no private one, which only transformers itself writes."""
-    return name not in NOT_COMPUTED and not name.startswith("_")
+    return name not in IGNORED_FIELDS and not name.startswith("_")
 
 
-def _require_what_transformers_builds(config: Any) -> None:
+def _require_valid_config(config: Any) -> None:
     name, text = config.name_or_path, config.get_text_config()
     if not isinstance(text, PretrainedConfig):
         raise ValueError(
@@ -134,18 +134,18 @@ def _instead(rule: Field, value: Any, config: Any) -> str:
     return rule.instead
 
 
-def _refuse_two_answers(config: Any, fields: Fields) -> None:
+def _refuse_contradictions(config: Any, report: ConfigReport) -> None:
     """Refuse what transformers and Megatron-Bridge read at different places, where these differ."""
     rope = getattr(config, _ROPE, None) or {}
     if "type" in rope and rope["type"] != rope.get("rope_type", rope["type"]):
-        fields.refused.append(
+        report.refused.append(
             f"{_ROPE} has type {rope['type']!r} and rope_type {rope['rope_type']!r}. Remove one of them."
         )
     expected = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
     found = (config.architectures or [None])[0]
     # Another family's, or none at all where the family is one of the table's.
-    if expected not in (None, found) and (fields.proven or found in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
-        fields.refused.append(
+    if expected not in (None, found) and (report.is_tested or found in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
+        report.refused.append(
             f"transformers reads the model_type {config.model_type!r} from it, whose architecture is {expected}, not {found}."
         )
 

@@ -354,6 +354,6 @@ FAMILIES: Mapping[str, tuple[Field, ...]] = {
 }
 
 # What no family's model computes with: tokens, training losses, generation, a config's own history.
-NOT_COMPUTED = HARMLESS_FIELDS | {
+IGNORED_FIELDS = HARMLESS_FIELDS | {
     *("architectures", "auto_map", "dtype", "model_type", "quantization_config", "torch_dtype")
 }

@@ -52,7 +52,7 @@ def imported_args(bridge: Any) -> Namespace:
     return args_of(provider)
 
 
-def require_own_config(bridge: Any, given: Any) -> None:
+def check_provider_matches(bridge: Any, given: Any) -> None:
     """Require that a model computes what the Hugging Face config says, whoever built it.
 
     Its weights are the caller's: loaded, and perhaps trained on.

@@ -59,33 +59,33 @@ _FP8_BLOCK = 128
 
 
 @dataclass
-class Account:
+class TensorCoverage:
     """Result of the tensor check of a model.
 
     Attributes:
         problems: Problems, a sentence or two each; the model can be imported if there are none.
         used: Names of the tensors that a conversion reads.
         reads: How often each of them is read; of a tensor of all experts, once for all.
-        uncounted: Tensors of which that is not known, because the conversion depends on their values.
-        copied: By the names of parameters, the tensors whose values they are, one after the other: where a conversion
+        value_dependent: Tensors of which that is not known, because the conversion depends on their values.
+        passthrough: By the names of parameters, the tensors whose values they are, one after the other: where a conversion
             hands on its tensor, or joins two along their first axis.
         tied: Names of tensors that must be equal to another's, by that other's name.
         unused: Names of the tensors that no conversion reads.
-        left_out: Names of the unused tensors that match the caller's patterns.
+        skipped: Names of the unused tensors that match the caller's patterns.
     """
 
     problems: list[str] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     reads: Counter[str] = field(default_factory=Counter)
-    uncounted: set[str] = field(default_factory=set)
-    copied: dict[str, list[str]] = field(default_factory=dict)
+    value_dependent: set[str] = field(default_factory=set)
+    passthrough: dict[str, list[str]] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
     unused: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
-def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused: Sequence[str] = ()) -> Account:
-    """Account for the tensors of a Hugging Face model.
+def check_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused: Sequence[str] = ()) -> TensorCoverage:
+    """TensorCoverage for the tensors of a Hugging Face model.
 
     Works in any process, whatever its process groups: what it builds is for one rank, and has no memory of its own.
 
@@ -95,13 +95,13 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
         allow_unused: Patterns, as of `fnmatch`, of tensors that may go unused.
 
     Returns:
-        The account.
+        The coverage.
 
     Raises:
         RuntimeError: If the model cannot be built here, for want of Transformer Engine or CUDA.
         ValueError: If Megatron's model cannot be built of the config.
     """
-    account = Account()
+    coverage = TensorCoverage()
     with _alone() as groups:
         provider, model = _build(bridge, groups)
         model_bridge = model_bridge_of(bridge)
@@ -112,18 +112,18 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
         if not unmapped and not missing:
             # Bridge's own list of what is converted, which leaves out what has no source.
             tasks = model_bridge.build_conversion_tasks(bridge.hf_pretrained, [model])
-            _Conversions(model_bridge, headers, account).check(tasks, wanted)
+            _Conversions(model_bridge, headers, coverage).check(tasks, wanted)
         else:
-            account.used = wanted & headers.keys()
-        account.tied = _tied_names(model_bridge, provider, headers)
+            coverage.used = wanted & headers.keys()
+        coverage.tied = _tied_names(model_bridge, provider, headers)
     config = bridge.hf_pretrained.config
-    unused = [name for name in headers if name not in account.used and name not in account.tied]
+    unused = [name for name in headers if name not in coverage.used and name not in coverage.tied]
     unused = [name for name in unused if not is_ignored(name, config)]
-    account.left_out = [name for name in unused if any(fnmatch.fnmatchcase(name, one) for one in allow_unused)]
-    left_out = set(account.left_out)
-    account.unused = unused = [name for name in unused if name not in left_out]
+    coverage.skipped = [name for name in unused if any(fnmatch.fnmatchcase(name, one) for one in allow_unused)]
+    skipped = set(coverage.skipped)
+    coverage.unused = unused = [name for name in unused if name not in skipped]
     if unmapped:
-        account.problems.append(
+        coverage.problems.append(
             f"Megatron-Bridge maps no tensor to Megatron's parameters {grouped(unmapped)}, which the config requires."
             + (
                 ""
@@ -131,16 +131,16 @@ def account_for_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused
                 else " Transformer Engine's modules may have others: try a host with it."
             )
         )
-    if quantized := plain_under_quantization(config, [headers[name] for name in account.used]):
-        account.problems.append(quantized)
+    if quantized := plain_under_quantization(config, [headers[name] for name in coverage.used]):
+        coverage.problems.append(quantized)
     if missing:
-        account.problems.append(
+        coverage.problems.append(
             f"Missing tensors: {grouped(missing)}. {cause_of_missing(missing, unused, headers, config)}"
         )
     if unused:
         cause = cause_of_unused(unused, missing, headers, config)
-        account.problems.append(f"Unexpected tensors: {grouped(unused)}. {cause}".rstrip())
-    return account
+        coverage.problems.append(f"Unexpected tensors: {grouped(unused)}. {cause}".rstrip())
+    return coverage
 
 
 @contextmanager
@@ -268,8 +268,8 @@ def is_ignored(name: str, config: Any) -> bool:
 class _Conversions:
     """Runs the conversions of a model's parameters on headers."""
 
-    def __init__(self, model_bridge: Any, headers: Mapping[str, Header], account: Account) -> None:
-        self._bridge, self._headers, self._account = model_bridge, headers, account
+    def __init__(self, model_bridge: Any, headers: Mapping[str, Header], coverage: TensorCoverage) -> None:
+        self._bridge, self._headers, self._coverage = model_bridge, headers, coverage
         self._source = MetaSource(headers)
         self._state = StateDict(self._source)
         self._misshapen: dict[str, list[str]] = {}
@@ -278,17 +278,17 @@ class _Conversions:
         self._groups: set[str] = set()
 
     def check(self, tasks: list[Any], wanted: set[str]) -> None:
-        """Run them; add what is read, and what is wrong, to the account."""
+        """Run them; add what is read, and what is wrong, to the coverage."""
         unreadable = sorted(name for name in wanted if self._headers[name].dtype not in DTYPES)
         if unreadable:
             kinds = ", ".join(sorted({self._headers[name].dtype for name in unreadable}))
-            self._account.problems.append(f"Unsupported dtype ({kinds}): {grouped(unreadable)}.")
-            self._account.used.update(wanted)
+            self._coverage.problems.append(f"Unsupported dtype ({kinds}): {grouped(unreadable)}.")
+            self._coverage.used.update(wanted)
             return
         for task in tasks:
             if task is not None and task.megatron_module is not None:
                 self._check_task(task)
-        problems = self._account.problems
+        problems = self._coverage.problems
         if self._misshapen:
             mismatches = "; ".join(f"{grouped(names)} {what}" for what, names in self._misshapen.items())
             misshapen = [name for names in self._misshapen.values() for name in names]
@@ -305,30 +305,30 @@ class _Conversions:
         self._source.read = []
         names = tensors_of(task.mapping)
         if self._has_other_shapes(task):
-            self._account.used.update(names)
+            self._coverage.used.update(names)
             return
         try:
             weights = self._bridge.maybe_modify_loaded_hf_weight(task.mapping.hf_param, self._state)
             converted = task.mapping.hf_to_megatron(weights, task.megatron_module)
         except NotImplementedError:
             # It looks at values, which there are none of: the names are accounted for, and Bridge checks the shape.
-            self._account.used.update(names, self._read)
-            self._account.uncounted.update(names, self._read)
+            self._coverage.used.update(names, self._read)
+            self._coverage.value_dependent.update(names, self._read)
             return
         except KeyError as error:
-            self._account.problems.append(f"Missing for {task.param_name}: {error.args[0]}.")
+            self._coverage.problems.append(f"Missing for {task.param_name}: {error.args[0]}.")
             return
         except (RuntimeError, ValueError, AssertionError, AttributeError, TypeError) as error:
             # An assertion may say nothing.
             reason = " ".join(str(error).split()) or type(error).__name__
             self._misshapen.setdefault(f"cannot be converted ({reason})", []).extend(names)
-            self._account.used.update(names)
+            self._coverage.used.update(names)
             return
         read = self._read
-        self._account.used.update(read)
+        self._coverage.used.update(read)
         group = group_of(task.mapping)
         if group not in self._groups:
-            self._account.reads.update(read)
+            self._coverage.reads.update(read)
         self._groups.update([group] if group else [])
         if any(not self._is_dequantized(name, read) for name in read) or any(
             weight.dtype not in PLAIN for weight in (weights.values() if isinstance(weights, dict) else [weights])
@@ -338,7 +338,7 @@ class _Conversions:
             what = f"make {list(converted.shape)}, {task.param_name} is {list(task.param_weight.shape)}"
             self._misshapen.setdefault(what, []).extend(names)
         else:
-            self._account.copied[task.param_name] = _copied(task.mapping, weights, converted, self._source.read)
+            self._coverage.passthrough[task.param_name] = _copied(task.mapping, weights, converted, self._source.read)
 
     @property
     def _read(self) -> list[str]:

@@ -53,12 +53,13 @@ class HuggingFaceModel:
         # megatron.bridge takes many seconds to import.
         from megatron.bridge.release.source.meta_tensors import DTYPES
         from megatron.bridge.release.source.safetensors_index import read_headers
-        from megatron.bridge.release.validation.preflight import NeedsOwnCode, check_model
+        from megatron.bridge.release.validation.errors import CustomConfigCodeError
+        from megatron.bridge.release.validation.preflight import check_model
 
         self._name = name
         try:
             self._folder = check_model(name, {"revision": revision}).folder
-        except NeedsOwnCode as error:
+        except CustomConfigCodeError as error:
             raise NotComputableError("its config is read by its own Python code, which no proof runs") from error
         headers = read_headers(self._folder)
         self._shapes = {tensor: header.shape for tensor, header in headers.items()}

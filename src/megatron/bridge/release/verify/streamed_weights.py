@@ -38,12 +38,12 @@ from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
 from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.source.safetensors_index import read_headers
 from megatron.bridge.release.source.safetensors_reader import FileRange, stamp
-from megatron.bridge.release.validation.fidelity import Accounted
-from megatron.bridge.release.validation.tensors import account_for_tensors
+from megatron.bridge.release.validation.fidelity import FidelityReport
+from megatron.bridge.release.validation.tensors import check_tensors
 from megatron.bridge.release.verify.dcp_metadata import Entry, read_metadata
 from megatron.bridge.release.verify.torch_zip import locate_values, open_part
+from megatron.bridge.release.write.entry_file import Payload
 from megatron.bridge.release.write.streaming import StreamedWeights, entries_of, try_streamed_model, weights_of
-from megatron.bridge.release.write.units import Content
 
 
 _CHUNK = 2 << 20
@@ -94,10 +94,10 @@ def find_equal(folder: Path, bridge: Any) -> Equal:
         return equal
     headers = read_headers(source.path)
     # A conversion takes for granted what an import requires of the shapes. Unused tensors do not matter here.
-    account = account_for_tensors(bridge, headers, ["*"])
-    if account.problems:
+    coverage = check_tensors(bridge, headers, ["*"])
+    if coverage.problems:
         return equal
-    model, _ = try_streamed_model(bridge, Accounted((), headers, account))
+    model, _ = try_streamed_model(bridge, FidelityReport((), headers, coverage))
     weights = weights_of(model or ())
     if model is None or weights is None:
         return equal
@@ -130,8 +130,8 @@ def _groups(model: list[Any], weights: StreamedWeights) -> list[list[ShardedTens
 
 def _is_equal(weights: StreamedWeights, entries: list[ShardedTensor], stored: "_Stored") -> bool:
     try:
-        unit = weights.unit([(entry, entry.data) for entry in entries])
-        return all(stored.holds(content) for content in unit.contents())
+        item = weights.work_item([(entry, entry.data) for entry in entries])
+        return all(stored.holds(payload) for payload in item.payloads())
     except _UNREADABLE:
         # The comparison by names, which loads the tensors, raises it again.
         return False
@@ -151,9 +151,9 @@ class _Stored:
         for file in self._files.values():
             file.close()
 
-    def holds(self, content: Content) -> bool:
-        """Return whether the checkpoint holds a content at its entry's place."""
-        entry: ShardedTensor = content.entry
+    def holds(self, payload: Payload) -> bool:
+        """Return whether the checkpoint holds a payload at its entry's place."""
+        entry: ShardedTensor = payload.entry
         tensor, shape = self._tensors.get(entry.key), (1,) * entry.prepend_axis_num + entry.local_shape
         if tensor is None:
             return False
@@ -167,8 +167,8 @@ class _Stored:
         if (entry.global_offset, shape) in tensor.chunks:
             values = self._values(self._entries[entry.key, entry.global_offset], entry.dtype)
             if values is not None:
-                return values.length == entry.data.nbytes and self._is_same(content, values)
-        return self._overlaps(content, shape)
+                return values.length == entry.data.nbytes and self._is_same(payload, values)
+        return self._overlaps(payload, shape)
 
     def _file(self, name: str) -> Any:
         if name not in self._files:
@@ -182,10 +182,10 @@ class _Stored:
             return None
         return FileRange(self._folder / entry.file, stamp(os.fstat(file.fileno())), values.offset, values.length)
 
-    def _is_same(self, content: Content, values: FileRange) -> bool:
+    def _is_same(self, payload: Payload, values: FileRange) -> bool:
         ours, theirs = self._buffers
         done = 0
-        for piece in content.chunks(ours):
+        for piece in payload.chunks(ours):
             for other in values.cut(done, len(piece)).chunks(theirs):
                 # NumPy stays in this thread; torch would share a piece among all cores.
                 if not np.array_equal(np.frombuffer(piece, np.uint8), np.frombuffer(other, np.uint8)):
@@ -193,10 +193,10 @@ class _Stored:
             done += len(piece)
         return done == values.length
 
-    def _overlaps(self, content: Content, shape: tuple[int, ...]) -> bool:
+    def _overlaps(self, payload: Payload, shape: tuple[int, ...]) -> bool:
         """Compare with chunks that are cut in another way, or of another type, which are cast to the entry's."""
-        entry: ShardedTensor = content.entry
-        ours = self._whole(content).view(shape)
+        entry: ShardedTensor = payload.entry
+        ours = self._whole(payload).view(shape)
         covered = 0
         for at, size in self._tensors[entry.key].chunks:
             first = tuple(map(max, at, entry.global_offset))
@@ -215,12 +215,12 @@ class _Stored:
             covered += math.prod(end - begin for begin, end in zip(first, last))
         return covered == ours.numel()
 
-    def _whole(self, content: Content) -> torch.Tensor:
-        if isinstance(content.source, torch.Tensor):
-            return content.source.contiguous()
-        tensor: torch.Tensor = torch.empty(content.entry.local_shape, dtype=content.entry.dtype)
+    def _whole(self, payload: Payload) -> torch.Tensor:
+        if isinstance(payload.source, torch.Tensor):
+            return payload.source.contiguous()
+        tensor: torch.Tensor = torch.empty(payload.entry.local_shape, dtype=payload.entry.dtype)
         data, done = memoryview(tensor.flatten().view(torch.uint8).numpy()), 0
-        for part in content.source:
+        for part in payload.source:
             for _ in part.chunks(data[done : done + part.length]):
                 done += part.length
         return tensor

@@ -20,8 +20,9 @@ import logging
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from threading import Event
@@ -33,9 +34,9 @@ from torch.distributed.checkpoint.planner import WriteItem, WriteItemType
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.serialization import skip_data
 
-from megatron.bridge.release.validation.finite import require_numbers
+from megatron.bridge.release.source.safetensors_reader import FileRange
+from megatron.bridge.release.validation.finite import check_finite
 from megatron.bridge.release.write.direct_file import DirectFile
-from megatron.bridge.release.write.units import Content
 
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,52 @@ _CHUNK = 2 << 20
 # Of the zip format: what follows a file's bytes, and what the directory at the end has of each file.
 _DESCRIPTOR, _DIRECTORY = b"PK\x07\x08", b"PK\x01\x02"
 _BYTES_OF_TENSOR = b"/data/0"
+
+
+@dataclass(frozen=True)
+class Payload:
+    """The payload of an entry.
+
+    Attributes:
+        entry: torch's `WriteItem`.
+        source: A tensor, or the byte ranges of files that make it up, in order.
+    """
+
+    entry: Any
+    source: torch.Tensor | Sequence[FileRange]
+
+    def chunks(self, buffer: memoryview) -> Iterator[memoryview]:
+        """Yield its bytes, in pieces no longer than the buffer, which is reused.
+
+        Raises:
+            OSError: If a file cannot be read.
+            ValueError: If a file has changed since its header was read.
+        """
+        if not isinstance(self.source, torch.Tensor):
+            for part in self.source:
+                yield from part.chunks(buffer)
+            return
+        tensor = self.source.contiguous()
+        if tensor.numel():
+            data = memoryview(tensor.flatten().view(torch.uint8).numpy())
+            yield from (data[at : at + len(buffer)] for at in range(0, len(data), len(buffer)))
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """Entries that are converted and written together.
+
+    Attributes:
+        entries: torch's `WriteItem` objects.
+        size: Their size, in bytes.
+        memory: Additional memory that their conversion needs, in bytes.
+        payloads: Makes the payloads one by one, so that each can be freed before the next.
+    """
+
+    entries: Sequence[Any]
+    size: int
+    memory: int
+    payloads: Callable[[], Iterator[Payload]] = field(compare=False)
 
 
 class EntryFile(DirectFile):
@@ -67,28 +114,28 @@ class EntryFile(DirectFile):
         """The SHA-256 of what was written."""
         return self._sha256.hexdigest()
 
-    def write_entry(self, content: Content) -> WriteResult:
+    def write_entry(self, payload: Payload) -> WriteResult:
         """Write an entry.
 
         Args:
-            content: Its content; of the entry that torch's planner has made.
+            payload: Its payload; of the entry that torch's planner has made.
 
         Returns:
             Where it is.
 
         Raises:
-            OSError: If the file cannot be written, or the content's read.
-            ValueError: If the content is not what its model's config and files say, or is no number.
+            OSError: If the file cannot be written, or the payload's read.
+            ValueError: If the payload is not what its model's config and files say, or is no number.
         """
-        item, begin = content.entry, self.size
+        item, begin = payload.entry, self.size
         if item.type == WriteItemType.BYTE_IO:
-            self.pump(content)
+            self.pump(payload)
         else:
             stands_for = torch.empty(item.tensor_data.chunk.sizes, dtype=item.tensor_data.properties.dtype)
             if stands_for.nbytes and _leaves_room():
-                _write_around(self, content, stands_for)
+                _write_around(self, payload, stands_for)
             else:
-                self._fill(stands_for, content)
+                self._fill(stands_for, payload)
                 _save(stands_for, _Stream(self))
         length = self.size - begin
         return WriteResult(
@@ -103,30 +150,30 @@ class EntryFile(DirectFile):
         self._sha256.update(view)
         return super().write(view)
 
-    def pump(self, content: Content) -> int:
-        """Write a content's bytes; give their CRC-32."""
+    def pump(self, payload: Payload) -> int:
+        """Write a payload's bytes; give their CRC-32."""
         checksum = 0
-        for chunk in self._checked(content):
+        for chunk in self._checked(payload):
             checksum = zlib.crc32(chunk, checksum)
             self.write(chunk)
             self._progress(len(chunk))
         return checksum
 
-    def _fill(self, tensor: torch.Tensor, content: Content) -> None:
-        """Read a content's bytes into a tensor."""
+    def _fill(self, tensor: torch.Tensor, payload: Payload) -> None:
+        """Read a payload's bytes into a tensor."""
         data, done = memoryview(tensor.flatten().view(torch.uint8).numpy()), 0
-        for chunk in self._checked(content):
+        for chunk in self._checked(payload):
             data[done : done + len(chunk)] = chunk
             done += len(chunk)
             self._progress(len(chunk))
         if done != tensor.nbytes:
-            raise ValueError(f"{content.entry.index.fqn} is {done} bytes, and {tensor.nbytes} were planned.")
+            raise ValueError(f"{payload.entry.index.fqn} is {done} bytes, and {tensor.nbytes} were planned.")
 
-    def _checked(self, content: Content) -> Iterator[memoryview]:
-        item: WriteItem = content.entry
+    def _checked(self, payload: Payload) -> Iterator[memoryview]:
+        item: WriteItem = payload.entry
         dtype = item.tensor_data.properties.dtype if item.tensor_data else torch.uint8
-        for chunk in content.chunks(self._chunk):
-            require_numbers(torch.frombuffer(chunk, dtype=dtype), item.index.fqn)
+        for chunk in payload.chunks(self._chunk):
+            check_finite(torch.frombuffer(chunk, dtype=dtype), item.index.fqn)
             yield chunk
 
 
@@ -170,9 +217,9 @@ def _save(tensor: torch.Tensor, stream: _Stream) -> None:
         stream.failure = None
 
 
-def _write_around(file: Any, content: Content, stands_for: torch.Tensor) -> None:
+def _write_around(file: Any, payload: Payload, stands_for: torch.Tensor) -> None:
     """Write a tensor with ``torch.save``, and its bytes, which it does not hold, in the room that is left for them."""
-    archive = _Archive(file, content)
+    archive = _Archive(file, payload)
     with skip_data():
         _save(stands_for, archive)
     archive.require_complete()
@@ -184,7 +231,7 @@ def _leaves_room() -> bool:
     tensor = torch.arange(64, dtype=torch.int64)
     file = _Memory(tensor.numpy().tobytes())
     try:
-        _write_around(file, Content(None, tensor), torch.empty_like(tensor))
+        _write_around(file, Payload(None, tensor), torch.empty_like(tensor))
         found = torch.load(io.BytesIO(file.data), weights_only=True)
         with zipfile.ZipFile(io.BytesIO(file.data)) as archive:
             known = torch.equal(found, tensor) and archive.testzip() is None
@@ -201,8 +248,8 @@ def _leaves_room() -> bool:
 class _Memory:
     """A file in memory, with the methods that `_Archive` uses."""
 
-    def __init__(self, content: bytes) -> None:
-        self.data, self._content = bytearray(), content
+    def __init__(self, payload: bytes) -> None:
+        self.data, self._payload = bytearray(), payload
 
     @property
     def size(self) -> int:
@@ -212,9 +259,9 @@ class _Memory:
         self.data += data
         return len(data)
 
-    def pump(self, content: Content) -> int:
-        self.write(self._content)
-        return zlib.crc32(self._content)
+    def pump(self, payload: Payload) -> int:
+        self.write(self._payload)
+        return zlib.crc32(self._payload)
 
 
 class _Archive(_Stream):
@@ -223,9 +270,9 @@ class _Archive(_Stream):
     When ``torch.save`` skips them (`torch.serialization.skip_data`), this writes the bytes, and later their CRC-32.
     """
 
-    def __init__(self, file: Any, content: Content) -> None:
+    def __init__(self, file: Any, payload: Payload) -> None:
         super().__init__(file)
-        self._content, self._begin = content, file.size
+        self._payload, self._begin = payload, file.size
         self._checksum: int | None = None
         self._places = 0
 
@@ -240,10 +287,10 @@ class _Archive(_Stream):
             raise RuntimeError("torch.save leaves room for a tensor in an unexpected way.")
         with self._noting():
             begin = self._file.size
-            self._checksum = self._file.pump(self._content)
+            self._checksum = self._file.pump(self._payload)
             if self._file.size - begin != offset:
                 raise ValueError(
-                    f"{self._content.entry.index.fqn} is {self._file.size - begin} bytes, and {offset} were planned."
+                    f"{self._payload.entry.index.fqn} is {self._file.size - begin} bytes, and {offset} were planned."
                 )
         return self.tell()
 

@@ -36,12 +36,11 @@ from typing import Any, Callable
 from megatron.bridge.release.checkpoint_dir import busy_message, find_writer, left_folders
 from megatron.bridge.release.layout import LOCK, RELEASE, REPLACED_PREFIX, STAGING_PREFIX
 from megatron.bridge.release.manifest import files_of
-from megatron.bridge.release.validation.output_dir import check_root, refuse_checkpoint
+from megatron.bridge.release.write.errors import HardLinkError, LockFileError, LockKind, MountPointError, OverlayError
 from megatron.bridge.release.write.filesystem import Filesystem, filesystem_type, mounts
-from megatron.bridge.training.utils.checkpoint_listing import checkpoint_folders, tracker_text
+from megatron.bridge.training.utils.checkpoint_resolver import checkpoint_folders
 from megatron.bridge.training.utils.checkpoint_utils import (
     TRACKER_PREFIX,
-    file_exists,
     get_checkpoint_tracker_filename,
     get_checkpoint_train_state_filename,
 )
@@ -120,7 +119,7 @@ class Publication:
             ValueError: If it cannot be renamed.
         """
         if folder.resolve() in mounts():
-            raise ValueError(f"{folder} is a mount point, which cannot be renamed. Mount {self._root} instead.")
+            raise MountPointError(folder, self._root)
         if filesystem_type(folder.parent) != _OVERLAY:
             return
         # A folder never replaces one that is not empty: only the error tells whether it could replace another.
@@ -130,10 +129,7 @@ class Publication:
             self._filesystem.rename(folder, full)
         except OSError as error:
             if error.errno == errno.EXDEV:
-                raise ValueError(
-                    f"{folder} cannot be renamed on this overlay filesystem: it may be in a lower layer, such as a "
-                    "container's image. Use a directory on a volume as the output path."
-                ) from error
+                raise OverlayError(folder) from error
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         finally:
@@ -195,11 +191,7 @@ class Publication:
             except OSError as error:
                 if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EXDEV):
                     raise
-                raise ValueError(
-                    f"Hard link failed: {source / name} ({error.strerror}). Its filesystem may not support hard links, "
-                    "another user may own it, or it may be in another mount or quota project than the checkpoint "
-                    "directory. Copy the checkpoint directory to another filesystem and repair the copy."
-                ) from error
+                raise HardLinkError(source / name, str(error.strerror)) from error
         return target
 
     def move_tracker(self) -> None:
@@ -236,8 +228,8 @@ class Publication:
     def _acquire_lock(self) -> None:
         file = self._root / LOCK
         if file.is_symlink() or (file.exists() and not file.is_file()):
-            kind = "a link" if file.is_symlink() else "a folder" if file.is_dir() else "no file"
-            raise ValueError(f"{file} is {kind}, which no import makes. Remove it.")
+            kind: LockKind = "a symlink" if file.is_symlink() else "a directory" if file.is_dir() else "a special file"
+            raise LockFileError(file, kind)
         try:
             self._lock = self._lock_patiently(file)
         except BlockingIOError:
@@ -326,50 +318,6 @@ class Publication:
             logger.warning("Could not %s: %s. The next run does.", what, error)
             return False
         return True
-
-
-def check_destination(megatron_path: str | Path, overwrite: bool) -> None:
-    """Check that a release can be written to a checkpoint root, before the work.
-
-    Args:
-        megatron_path: Checkpoint root; it need not exist.
-        overwrite: Whether to replace a release that is there.
-
-    Raises:
-        ValueError: If the root cannot be written, or holds a checkpoint that must stay. One line.
-    """
-    check_root(megatron_path)
-    if not was_interrupted(Path(megatron_path)):
-        check_overwrite(megatron_path, overwrite)
-
-
-def check_overwrite(root: str | Path, overwrite: bool) -> None:
-    """Refuse to write a release into a root that holds a checkpoint which must stay.
-
-    Args:
-        root: Checkpoint root; it need not exist.
-        overwrite: Whether the caller wants a release that is there replaced.
-
-    Raises:
-        ValueError: If the root holds a checkpoint and ``overwrite`` is False, or if its tracker does not say
-            ``release``: training has gone on in it, or nothing tells what it holds.
-    """
-    tracker = get_checkpoint_tracker_filename(str(root))
-    tracked = tracker_text(tracker).strip() if file_exists(tracker) else None
-    has_train_state = file_exists(get_checkpoint_train_state_filename(str(root), prefix=TRACKER_PREFIX))
-    refuse_checkpoint(Path(root), checkpoint_folders(str(root)), tracked, has_train_state, overwrite)
-
-
-def was_interrupted(root: Path) -> bool:
-    """Return whether a process died while it wrote the first checkpoint of a root, or is writing it now.
-
-    Args:
-        root: Checkpoint root; it need not exist.
-
-    Returns:
-        Whether what is there is no checkpoint yet, which the next publication clears.
-    """
-    return bool(left_folders(root, STAGING_PREFIX)) and not _trackers(root)[1].exists()
 
 
 def _identity(folder: Path) -> int | None:

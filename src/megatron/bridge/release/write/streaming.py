@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from megatron.core.dist_checkpointing.dict_utils import nested_values
@@ -41,39 +40,40 @@ from megatron.bridge.models.conversion.utils import get_module_and_param_from_na
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource, StateDict, StateSource
 from megatron.bridge.release.source.meta_tensors import DTYPES
 from megatron.bridge.release.source.safetensors_reader import FileRange, HuggingFaceFiles
-from megatron.bridge.release.validation.fidelity import Accounted
+from megatron.bridge.release.validation.fidelity import FidelityReport
 from megatron.bridge.release.validation.meta_model import build_on_meta, cpu_twin
 from megatron.bridge.release.validation.tensors import group_of, model_bridge_of, tensors_of
-from megatron.bridge.release.write.units import Content, Unit
+from megatron.bridge.release.write.entry_file import Payload, WorkItem
 from megatron.bridge.utils.common_utils import print_rank_0
 
 
-_STREAMED: WeakKeyDictionary[Any, "StreamedWeights"] = WeakKeyDictionary()
+# Attribute of a model on the meta device: its weights.
+_WEIGHTS = "_release_weights"
 
 
-def streamed_model(bridge: Any, accounted: Accounted) -> list[Any] | None:
+def streamed_model(bridge: Any, report: FidelityReport) -> list[Any] | None:
     """Build a Megatron model whose weights stay in the Hugging Face files until they are saved.
 
     Args:
         bridge: The `AutoBridge` of the Hugging Face model.
-        accounted: What `require_faithful` found of it.
+        report: Result of the checks of the model.
 
     Returns:
         The model, for `save_megatron_model` with ``release=True`` alone: it holds no weights. None where something
         speaks against it, which is said: then the model is to be loaded whole.
     """
-    model, obstacle = try_streamed_model(bridge, accounted)
+    model, obstacle = try_streamed_model(bridge, report)
     if model is None:
         print_rank_0(f"The model is loaded whole before it is written: {obstacle}.")
     return model
 
 
-def try_streamed_model(bridge: Any, accounted: Accounted) -> tuple[list[Any] | None, str]:
+def try_streamed_model(bridge: Any, report: FidelityReport) -> tuple[list[Any] | None, str]:
     """Build a model as `streamed_model` does, and tell what speaks against it.
 
     Args:
         bridge: The `AutoBridge` of the Hugging Face model.
-        accounted: What is known of it.
+        report: Result of the checks of the model.
 
     Returns:
         The model, None where something speaks against it; and what that is.
@@ -100,17 +100,17 @@ def try_streamed_model(bridge: Any, accounted: Accounted) -> tuple[list[Any] | N
         _Parameter(task, dtype, module, get_module_and_param_from_name(unwrapped, task.param_name)[1])
         for task, dtype, module in tasks
     ]
-    weights = StreamedWeights(bridge, accounted, parameters)
+    weights = StreamedWeights(bridge, report, parameters)
     obstacle = weights.obstacle(model)
     if obstacle:
         return None, obstacle
-    _STREAMED[model[0]] = weights
+    setattr(model[0], _WEIGHTS, weights)
     return model, ""
 
 
 def weights_of(model: Sequence[Any]) -> "StreamedWeights | None":
     """Return the weights of a model that `streamed_model` built; None for any other."""
-    return _STREAMED.get(model[0]) if model else None
+    return getattr(model[0], _WEIGHTS, None) if model else None
 
 
 def entries_of(module: Any, metadata: dict[str, Any] | None = None) -> list[ShardedTensor]:
@@ -179,10 +179,10 @@ class StreamedWeights:
         read: How often each tensor of the source was read, by its name.
     """
 
-    def __init__(self, bridge: Any, accounted: Accounted, parameters: Sequence[_Parameter]) -> None:
-        self._bridge, self._accounted, self._parameters = model_bridge_of(bridge), accounted, parameters
+    def __init__(self, bridge: Any, report: FidelityReport, parameters: Sequence[_Parameter]) -> None:
+        self._bridge, self._report, self._parameters = model_bridge_of(bridge), report, parameters
         self.folder = Path(bridge.hf_pretrained.state.source.path)
-        self.files = HuggingFaceFiles(self.folder, accounted.headers)
+        self.files = HuggingFaceFiles(self.folder, report.headers)
         self.read: Counter[str] = Counter()
         self._lock = Lock()
         self._by_storage: dict[int, _Parameter] = {}
@@ -213,7 +213,7 @@ class StreamedWeights:
         """Return the name of the converted parameter that a view belongs to."""
         return str(self._by_storage[_storage(tensor)].task.param_name)
 
-    def unit(self, entries: list[tuple[Any, torch.Tensor]]) -> Unit:
+    def work_item(self, entries: list[tuple[Any, torch.Tensor]]) -> WorkItem:
         """Make a unit of the entries of a group.
 
         Args:
@@ -228,14 +228,14 @@ class StreamedWeights:
         if not others and (ranges := self._ranges(first)):
             parts = [(entry, self._cut(ranges, tensor)) for entry, tensor in entries]
             if all(part is not None for _, part in parts):
-                return Unit([entry for entry, _ in entries], _size(entries), 0, lambda: self._copied(first, parts))
+                return WorkItem([entry for entry, _ in entries], _size(entries), 0, lambda: self._copied(first, parts))
         names = tensors_of(first.task.mapping)
         source = sum(self._bytes(name) for name in names)
         largest = max((parameter.weight for parameter in distinct), key=lambda weight: weight.nbytes)
         # A mapping converts in the source's dtype, which may be wider; what it makes is rounded then.
-        headers = [self._accounted.headers[name] for name in names if name in self._accounted.headers]
+        headers = [self._report.headers[name] for name in names if name in self._report.headers]
         width = max([largest.element_size(), *(DTYPES[header.dtype].itemsize for header in headers)])
-        return Unit(
+        return WorkItem(
             [entry for entry, _ in entries],
             _size(entries),
             source + largest.numel() * width + largest.nbytes,
@@ -253,24 +253,24 @@ class StreamedWeights:
         Raises:
             RuntimeError: If it was not: what was written is not the model.
         """
-        account, read = self._accounted.account, Counter[str]()
+        coverage, read = self._report.coverage, Counter[str]()
         for one in ranks:
             read.update(one)
-        names = sorted((account.reads.keys() | read.keys()) - account.uncounted)
-        if differing := [name for name in names if account.reads[name] != read[name]]:
+        names = sorted((coverage.reads.keys() | read.keys()) - coverage.value_dependent)
+        if differing := [name for name in names if coverage.reads[name] != read[name]]:
             name = differing[0]
             raise RuntimeError(
-                f"{name} was read {read[name]} times, and {account.reads[name]} times were accounted for "
+                f"{name} was read {read[name]} times, and {coverage.reads[name]} times were accounted for "
                 f"({len(differing)} such tensors). Nothing is published. Please report it."
             )
 
     def _bytes(self, name: str) -> int:
-        return self.files.place(name).length if name in self._accounted.headers else 0
+        return self.files.place(name).length if name in self._report.headers else 0
 
     def _ranges(self, parameter: _Parameter) -> list[FileRange]:
         """Return the parts of the source's files that make a parameter, in order; none where it is converted."""
-        names = self._accounted.account.copied.get(parameter.task.param_name, [])
-        dtypes = {parameter.dtype, *(DTYPES[self._accounted.headers[name].dtype] for name in names)}
+        names = self._report.coverage.passthrough.get(parameter.task.param_name, [])
+        dtypes = {parameter.dtype, *(DTYPES[self._report.headers[name].dtype] for name in names)}
         return [self.files.place(name) for name in names] if dtypes == {parameter.weight.dtype} else []
 
     def _cut(self, ranges: Sequence[FileRange], tensor: torch.Tensor) -> list[FileRange] | None:
@@ -286,13 +286,13 @@ class StreamedWeights:
             begin, end = begin - one.length, end - one.length
         return parts
 
-    def _copied(self, parameter: _Parameter, parts: list[tuple[Any, Any]]) -> Iterator[Content]:
+    def _copied(self, parameter: _Parameter, parts: list[tuple[Any, Any]]) -> Iterator[Payload]:
         self.note(tensors_of(parameter.task.mapping))
-        yield from (Content(entry, ranges) for entry, ranges in parts)
+        yield from (Payload(entry, ranges) for entry, ranges in parts)
 
     def _converted(
         self, distinct: list[_Parameter], parameters: list[_Parameter], entries: list[tuple[Any, torch.Tensor]]
-    ) -> Iterator[Content]:
+    ) -> Iterator[Payload]:
         state = StateDict(_Noting(self))
         tensors = self._bridge.maybe_modify_loaded_hf_weight(distinct[0].task.mapping.hf_param, state)
         for parameter in distinct:
@@ -307,7 +307,7 @@ class StreamedWeights:
                 converted = converted.to(parameter.dtype).to(parameter.weight.dtype).contiguous()
             for own, (entry, view) in zip(parameters, entries):
                 if own is parameter:
-                    yield Content(
+                    yield Payload(
                         entry,
                         converted.as_strided(
                             view.size(), view.stride(), view.storage_offset() + converted.storage_offset()

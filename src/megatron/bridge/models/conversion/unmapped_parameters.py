@@ -25,7 +25,7 @@ from megatron.bridge.release.text import grouped
 from megatron.bridge.utils.common_utils import warn_rank_0
 
 
-def warn_without_source(model_bridge: Any, models: Sequence[torch.nn.Module], tasks: Sequence[Any]) -> None:
+def warn_unmapped_parameters(model_bridge: Any, models: Sequence[torch.nn.Module], tasks: Sequence[Any]) -> None:
     """Warn, on rank 0 and once, of its parameters that are loaded with nothing; an adapter's have no source.
 
     Args:

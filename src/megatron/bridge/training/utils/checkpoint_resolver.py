@@ -28,8 +28,7 @@ import os
 
 from megatron.core.msc_utils import maybe_msc
 
-from megatron.bridge.release.layout import ITERATION_FOLDER, parse_tracker
-from megatron.bridge.training.utils.checkpoint_listing import checkpoint_folders, tracker_text
+from megatron.bridge.release.layout import ITERATION_FOLDER, is_checkpoint_folder, parse_tracker
 from megatron.bridge.training.utils.checkpoint_utils import (
     TRACKER_PREFIX,
     file_exists,
@@ -39,6 +38,34 @@ from megatron.bridge.training.utils.checkpoint_utils import (
     get_checkpoint_train_state_filename,
     is_checkpoint_iteration_directory,
 )
+
+
+def tracker_text(tracker_filename: str) -> str:
+    """Read a text tracker as it is.
+
+    Args:
+        tracker_filename: Path of a ``latest_checkpointed_iteration.txt``.
+
+    Returns:
+        What it holds.
+    """
+    with maybe_msc.open(tracker_filename, "r") as tracker:
+        return str(tracker.read())
+
+
+def checkpoint_folders(root: str) -> list[str]:
+    """List the checkpoint folders of a root; half-written and foreign ones do not match.
+
+    Args:
+        root: Checkpoint root; it need not exist.
+
+    Returns:
+        Their names, sorted.
+    """
+    path = maybe_msc.Path(root)
+    if not path.is_dir():
+        return []
+    return sorted(child.name for child in path.iterdir() if child.is_dir() and is_checkpoint_folder(child.name))
 
 
 def read_tracker(root: str) -> tuple[int, bool] | None:

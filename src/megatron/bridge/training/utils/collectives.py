@@ -50,13 +50,13 @@ def on_rank_0(action: Callable[[], T]) -> T:
     """
     if not _has_other_ranks():
         return action()
-    group = waiting_group()
+    group = untimed_group()
     outcome: list[Any] = [None, None]
     if dist.get_rank() == 0:
         try:
             outcome[0] = action()
         except BaseException as error:
-            outcome[1] = sendable(error)
+            outcome[1] = picklable_error(error)
     _wait_for_all(group)
     dist.broadcast_object_list(outcome, src=0, group=group)
     if outcome[1] is not None:
@@ -64,7 +64,7 @@ def on_rank_0(action: Callable[[], T]) -> T:
     return cast(T, outcome[0])
 
 
-def together(action: Callable[[], T]) -> T:
+def run_on_all_ranks(action: Callable[[], T]) -> T:
     """Run what needs no other rank on every rank. Collective where torch.distributed is initialized.
 
     Args:
@@ -80,8 +80,8 @@ def together(action: Callable[[], T]) -> T:
     try:
         result = action()
     except BaseException as error:
-        failure = sendable(error)
-    for rank, rank_error in enumerate(gather(failure)):
+        failure = picklable_error(error)
+    for rank, rank_error in enumerate(all_gather_object(failure)):
         if rank_error is not None:
             if _has_other_ranks():
                 rank_error.add_note(f"The error is from rank {rank}.")
@@ -89,7 +89,7 @@ def together(action: Callable[[], T]) -> T:
     return cast(T, result)
 
 
-def gather(mine: T) -> list[T]:
+def all_gather_object(mine: T) -> list[T]:
     """Return what each rank gives, on every rank. Collective where torch.distributed is initialized.
 
     Args:
@@ -100,14 +100,14 @@ def gather(mine: T) -> list[T]:
     """
     if not _has_other_ranks():
         return [mine]
-    group = waiting_group()
+    group = untimed_group()
     ranks: list[Any] = [None] * dist.get_world_size()
     _wait_for_all(group)
     dist.all_gather_object(ranks, mine, group=group)
     return ranks
 
 
-def waiting_group() -> Any:
+def untimed_group() -> Any:
     """Return the group of all ranks whose waits do not time out; None, the default one, of a single rank. Collective."""
     if not _has_other_ranks():
         return None
@@ -129,7 +129,7 @@ def _wait_for_all(group: Any) -> None:
     barrier.wait()
 
 
-def sendable(error: BaseException) -> BaseException:
+def picklable_error(error: BaseException) -> BaseException:
     """Return an error that can be sent to other ranks.
 
     Args:
