@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import megatron.bridge.release
-from megatron.bridge.release.errors import Message, ReleaseError, ReleaseWarning, python_option, shell_option
+from megatron.bridge.release.errors import Message, python_option, shell_option
 
 
 _PACKAGE = megatron.bridge.release.__name__
@@ -28,16 +28,15 @@ FILE = Path(__file__).parents[1] / "unit/release/messages.txt"
 def classes() -> list[type[Message]]:
     """Return the classes of messages, sorted by their modules and names."""
     for module in pkgutil.walk_packages(megatron.bridge.release.__path__, f"{_PACKAGE}."):
-        if module.name.endswith(".errors"):
+        if module.name.endswith("errors"):
             importlib.import_module(module.name)
     found: dict[type[Message], None] = {}
     remaining: list[type[Message]] = [Message]
     while remaining:
         found |= dict.fromkeys(remaining)
         remaining = [sub for cls in remaining for sub in cls.__subclasses__()]
-    bases = (Message, ReleaseError, ReleaseWarning)
     return sorted(
-        (cls for cls in found if cls not in bases and cls.__module__.startswith(_PACKAGE)),
+        (cls for cls in found if dataclasses.is_dataclass(cls) and cls.__module__.startswith(_PACKAGE)),
         key=lambda cls: (cls.__module__, cls.__qualname__),
     )
 
@@ -64,6 +63,8 @@ def _values(name: str, hint: Any) -> list[Any]:
     if origin is not None:
         value = _values(name, arguments[0])[-1]
         return [(value,), (value, value)]
+    if isinstance(hint, type) and issubclass(hint, Message):
+        return examples(hint.__subclasses__()[0])[:1]
     if hint is type(None):
         return [None]
     if hint is bool:

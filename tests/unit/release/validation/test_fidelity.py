@@ -18,8 +18,8 @@ import pytest
 from transformers import LlamaConfig
 
 from megatron.bridge.release.validation import fidelity
-from megatron.bridge.release.validation.errors import UnsupportedConfigError
 from megatron.bridge.release.validation.fidelity import check_fidelity
+from megatron.bridge.release.validation.model_errors import UnsupportedConfigError
 
 
 class Bridge:

@@ -19,8 +19,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from megatron.bridge.release.validation.errors import NonFiniteError
 from megatron.bridge.release.validation.finite import check_finite, check_state_dict_finite
+from megatron.bridge.release.validation.model_errors import NonFiniteError
 
 
 DTYPES = [

@@ -35,7 +35,7 @@ from megatron.bridge.release.validation.errors import CheckpointExistsError
 from megatron.bridge.release.validation.output_dir import check_overwrite, is_interrupted
 from megatron.bridge.release.write import filesystem
 from megatron.bridge.release.write import publish as publishing
-from megatron.bridge.release.write.errors import HardLinkError, LockFileError
+from megatron.bridge.release.write.errors import HardLinkError, LockFileError, MountPointError
 from megatron.bridge.release.write.filesystem import Filesystem, mounts
 from megatron.bridge.release.write.publish import Publication
 
@@ -352,7 +352,7 @@ def test_folders_that_were_made_before_an_error_are_removed(tmp_path):
             if number == step:
                 raise OSError(errno.EIO, name)
 
-        with pytest.raises(OSError, match="make_folder|sync"):
+        with pytest.raises(OSError, match="make_directory|sync"):
             Publication(tmp_path / "a/b/c", filesystem=Stepping(fail)).begin()
         assert not list(tmp_path.iterdir())
 
@@ -421,7 +421,7 @@ def test_folders_that_cannot_be_renamed_are_refused_before_the_work(tmp_path, mo
     with monkeypatch.context() as patched:
         patched.setattr(publishing, "mounts", lambda: {Path("/"): "ext4", root / "release": "ext4"})
         if old:
-            with pytest.raises(ValueError, match=f"^{root}/release is a mount point"):
+            with pytest.raises(MountPointError):
                 Publication(root).begin()
     assert _names(root) == before and _found(root) == old
 

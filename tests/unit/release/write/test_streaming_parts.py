@@ -30,7 +30,7 @@ from torch.distributed.checkpoint.planner import TensorWriteData, WriteItem, Wri
 
 from megatron.bridge.release.source.safetensors_index import read_headers
 from megatron.bridge.release.source.safetensors_reader import FileRange, HuggingFaceFiles, stamp
-from megatron.bridge.release.validation.errors import NonFiniteError
+from megatron.bridge.release.validation.model_errors import NonFiniteError
 from megatron.bridge.release.write import entry_file
 from megatron.bridge.release.write.entry_file import EntryFile, Payload
 from megatron.bridge.release.write.writer import balance
@@ -66,9 +66,9 @@ def cut(request, monkeypatch) -> int | None:
     save, size = torch.save, request.param
     if size is not None:
         monkeypatch.setattr(entry_file.torch, "save", lambda value, file: save(value, CutWrites(file, size)))
-    entry_file._leaves_room.cache_clear()
+    entry_file.is_layout_known.cache_clear()
     yield size
-    entry_file._leaves_room.cache_clear()
+    entry_file.is_layout_known.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_an_entry_is_what_torch_writes(tensor, tmp_path, cut):
     data = (tmp_path / "file").read_bytes()
     assert hashlib.sha256(data).hexdigest() == file.digest and sum(written) == tensor.nbytes
     assert (result.storage_data.offset, result.storage_data.length) == (begin, len(data) - begin)
-    assert entry_file._leaves_room() is (cut is None)
+    assert entry_file.is_layout_known() is (cut is None)
     expected, found = io.BytesIO(), io.BytesIO(data[begin:])
     torch.save(tensor, expected)
     assert torch.equal(torch.load(found, weights_only=True), tensor)

@@ -30,23 +30,21 @@ from megatron.bridge.release.cli.own_words import own_words, progress, release_w
 from megatron.bridge.release.cli.printing import print_made
 from megatron.bridge.release.errors import command_line
 from megatron.bridge.release.layout import RELEASE
+from megatron.bridge.release.validation.errors import SeveralTasksError
 from megatron.bridge.release.validation.output_dir import expand_output_dir
 from megatron.bridge.release.validation.preflight import ImportInput, check_input
 from megatron.bridge.release.verify.check import check
 
 
 def run_import(options: argparse.Namespace) -> int:
-    """Import the model; on rank 0, check the release, compute with it, and print what there is."""
+    """Import the model. On rank 0, check the release, compare logits, and print the result."""
     if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and "RANK" not in os.environ:
         if os.environ.get("SLURM_PROCID", "0") != "0":
             return 1
-        raise ValueError(
-            f"srun has started {os.environ['SLURM_STEP_NUM_TASKS']} tasks, and each would import the whole model. Start one "
-            "task a node, with torchrun in it, as examples/import.sbatch does; or a single task: srun --ntasks 1."
-        )
+        raise SeveralTasksError(int(os.environ["SLURM_STEP_NUM_TASKS"]))
     first = int(os.environ.get("RANK", "0")) == 0
     if not (sys.stderr.isatty() and first):
-        # huggingface_hub reads it when it is imported.
+        # huggingface_hub reads the variable when it is imported.
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     keywords: dict[str, Any] = {"trust_remote_code": options.trust_remote_code}
     keywords |= {} if options.revision is None else {"revision": options.revision}
@@ -67,7 +65,7 @@ def run_import(options: argparse.Namespace) -> int:
         if not first:
             return 0
         size = sum(path.stat().st_size for path in (out / RELEASE).rglob("*") if path.is_file())
-        print(f"Wrote {tqdm.format_sizeof(size, 'B')} in {seconds:.0f} s; reading it again", file=err)
+        print(f"Wrote {tqdm.format_sizeof(size, 'B')} in {seconds:.0f} s. Verifying ...", file=err)
         proof = None
         try:
             with progress(err):
@@ -75,8 +73,8 @@ def run_import(options: argparse.Namespace) -> int:
                 if not options.no_proof:
                     proof = compute(report, options.hf_model)
         except KeyboardInterrupt:
-            message = f"interrupted after the import: {out} holds the release, not yet read again"
-            raise KeyboardInterrupt(f"{message}. {command_line('check', out)}") from None
+            message = f"interrupted during the verification. The release in {out} is complete; to verify it, run"
+            raise KeyboardInterrupt(f"{message}: {command_line('check', out)}") from None
         if options.json:
             print(json.dumps(json_values(report, proof), indent=2), file=stdout)
         else:

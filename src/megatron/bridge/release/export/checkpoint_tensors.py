@@ -30,7 +30,7 @@ from megatron.bridge.release.checkpoint_dir import directory_of
 from megatron.bridge.release.errors import one_line
 from megatron.bridge.release.text import grouped
 from megatron.bridge.release.validation.meta_model import build_on_meta
-from megatron.bridge.release.validation.tensors import explained, sources_of
+from megatron.bridge.release.validation.tensors import model_build_errors, sources_of
 from megatron.bridge.release.write.streaming import entries_of
 from megatron.bridge.release.write.transformer_engine_keys import transformer_engine_norm_key
 
@@ -85,7 +85,7 @@ def check_tensors(bridge: Any, folder: str) -> torch.dtype:
         ValueError: If a tensor would be left out, or has another shape or an unsupported dtype. One line, which names the
             tensors.
     """
-    with explained(getattr(bridge.hf_pretrained, "model_name_or_path", None) or "the source model"):
+    with model_build_errors(getattr(bridge.hf_pretrained, "model_name_or_path", None) or "the source model"):
         provider = bridge.to_megatron_provider(load_weights=False)
         # Whatever is float32 in such a model is always float32.
         provider.bf16, provider.fp16, provider.params_dtype = True, False, torch.bfloat16

@@ -118,7 +118,7 @@ def export_checkpoint(
     publication = FolderPublication(out)
     staging = Path(on_rank_0(lambda: str(publication.begin_empty())))
     try:
-        with exit_on_sigterm(f"nothing is published: {out} contains nothing of it. Export again."):
+        with exit_on_sigterm(f"Nothing was published; {out} contains nothing of it. Run the export again."):
             with readable(folder, CheckpointException, CheckpointingException, OSError):
                 model = _load(bridge, folder, release, trained.overrides(own))
             tensors = _tensors(bridge, model, own, target or own, show_progress)

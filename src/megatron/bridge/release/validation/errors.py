@@ -12,12 +12,12 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Errors and warnings about the input of an import: the model, the options and the output path.
+"""Errors and warnings about the input of an import: options, output path,
+architecture and tokenizer. `model_errors` has those about tensors and config.
 
 Importing this module imports neither torch nor Megatron Core.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -202,7 +202,7 @@ class CustomCodeNotFoundError(ReleaseError):
 
 
 @dataclass(eq=False)
-class InvalidConfigError(ReleaseError):
+class ConfigRejectedError(ReleaseError):
     """transformers cannot read a config.json."""
 
     file: Path
@@ -226,137 +226,47 @@ class ListExpectedError(ReleaseError):
 
 
 @dataclass(eq=False)
-class UnsupportedConfigError(ReleaseError):
-    """Megatron-LM cannot compute the function that a config describes.
+class ModelDifferenceError(ReleaseError):
+    """A Megatron model does not match the Hugging Face model that it is saved as.
 
     Attributes:
-        model: Name of the model.
-        problems: The config fields that are not supported, with their values.
-        other: Another error of the model, which ignoring the fields would lead to.
+        model: Name of the Hugging Face model.
+        differences: The arguments of Megatron-LM that differ, with their values.
     """
 
     model: str
-    problems: tuple[str, ...]
-    other: str | None = None
+    differences: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
         """See `Message`."""
-        advice = self.other or f"To ignore the value of a field, pass {option('allow_config_fields')}."
-        return f"Megatron-LM cannot reproduce {self.model}: {' '.join(self.problems)} {advice}"
+        return (
+            f"The Megatron model does not match {self.model}: {'; '.join(self.differences)}. To save a modified model, call "
+            "megatron.bridge.training.model_load_save.save_megatron_model(model, path, release=True)."
+        )
 
 
 @dataclass(eq=False)
-class TensorMismatchError(ReleaseError):
-    """The tensors of a model are not those that its config implies.
-
-    Attributes:
-        model: Name of the model.
-        problems: What is wrong, by kind.
-        can_skip: Whether the only problem is unexpected tensors, which can be skipped.
-    """
-
-    model: str
-    problems: tuple[str, ...]
-    can_skip: bool
+class NoModelError(ReleaseError):
+    """The list of model parts is empty."""
 
     def text(self, option: OptionFormat) -> str:
         """See `Message`."""
-        advice = f" To skip tensors, pass {option('allow_unused_tensors')}." if self.can_skip else ""
-        return f"Cannot import {self.model}. {' '.join(self.problems)}{advice}"
+        return "The model list is empty. Pass the list that to_megatron_model() returns."
 
 
 @dataclass(eq=False)
-class WaivedConfigWarning(ReleaseWarning):
-    """A release ignores config fields, as the user requested."""
+class UnknownConfigFieldError(ReleaseError):
+    """``allow_config_fields`` names a field that the config does not have."""
 
-    model: str
-    problems: tuple[str, ...]
-
-    def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
-        return f"Megatron-LM computes another function than {self.model}: {' '.join(self.problems)}"
-
-
-@dataclass(eq=False)
-class SkippedTensorsWarning(ReleaseWarning):
-    """A release does not contain tensors of its source model, as the user requested."""
-
-    model: str
-    names: str
-
-    def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
-        return f"Skipped tensors of {self.model}: {self.names}."
-
-
-@dataclass(eq=False)
-class UnknownFieldsWarning(ReleaseWarning):
-    """A config has fields that this version does not know."""
-
-    model: str
+    names: tuple[str, ...]
     fields: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
         """See `Message`."""
         return (
-            f"Unknown fields in the config of {self.model}, which the release may not support: {', '.join(self.fields)}. "
-            "Check whether the model needs them."
+            f"Unknown field in {option('allow_config_fields')}: {', '.join(self.names)}. Remove it. The config has: "
+            f"{', '.join(self.fields)}."
         )
-
-
-@dataclass(eq=False)
-class UntestedFamilyWarning(ReleaseWarning):
-    """The tests do not cover the family of a model."""
-
-    model: str
-    model_type: str
-
-    def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
-        return f"The tests do not cover the model type {self.model_type}. Check the logits of {self.model} after the import."
-
-
-@dataclass(eq=False)
-class CastWarning(ReleaseWarning):
-    """Tensors are cast to a narrower dtype.
-
-    Attributes:
-        counts: Number of tensors to cast, by dtype.
-        total: Number of all tensors.
-        dtype: Dtype of the release.
-    """
-
-    counts: Mapping[str, int]
-    total: int
-    dtype: str
-
-    def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
-        counts = " and ".join(f"{count} from {dtype}" for dtype, count in self.counts.items())
-        return f"Of {self.total} tensors, {counts} are cast to {self.dtype}, the dtype of the release."
-
-
-@dataclass(eq=False)
-class NonFiniteError(ReleaseError):
-    """A tensor contains NaN or Inf.
-
-    Attributes:
-        key: Its key in the checkpoint.
-        value: What it contains.
-        dtype: Its dtype in the checkpoint.
-    """
-
-    key: str
-    value: Literal["NaN", "Inf"]
-    dtype: str
-
-    def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
-        if self.value == "NaN":
-            return (
-                f"{self.key} contains NaN: the weights may be corrupt, or were never loaded. Download the model again."
-            )
-        return f"{self.key} contains Inf in {self.dtype}. Set a wider dtype in config.json, or fix the weights."
 
 
 @dataclass(eq=False)
@@ -416,122 +326,14 @@ class TokenizerClassWarning(ReleaseWarning):
 
 
 @dataclass(eq=False)
-class ModelDifferenceError(ReleaseError):
-    """A Megatron model does not match the Hugging Face model that it is saved as.
+class SeveralTasksError(ReleaseError):
+    """srun has started several tasks without torchrun."""
 
-    Attributes:
-        model: Name of the Hugging Face model.
-        differences: The arguments of Megatron-LM that differ, with their values.
-    """
-
-    model: str
-    differences: tuple[str, ...]
+    tasks: int
 
     def text(self, option: OptionFormat) -> str:
         """See `Message`."""
         return (
-            f"The Megatron model does not match {self.model}: {'; '.join(self.differences)}. To save a modified model, call "
-            "megatron.bridge.training.model_load_save.save_megatron_model(model, path, release=True)."
+            f"srun has started {self.tasks} tasks, and each would import the whole model. Start one task per node that runs "
+            "torchrun, as in examples/import.sbatch; or a single task: srun --ntasks 1."
         )
-
-
-@dataclass(eq=False)
-class NoModelError(ReleaseError):
-    """The list of model parts is empty."""
-
-    def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
-        return "The model list is empty. Pass the list that to_megatron_model() returns."
-
-
-@dataclass(eq=False)
-class UnknownConfigFieldError(ReleaseError):
-    """``allow_config_fields`` names a field that the config does not have."""
-
-    names: tuple[str, ...]
-    fields: tuple[str, ...]
-
-    def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
-        return (
-            f"Unknown field in {option('allow_config_fields')}: {', '.join(self.names)}. Remove it. The config has: "
-            f"{', '.join(self.fields)}."
-        )
-
-
-@dataclass(eq=False)
-class NestedConfigError(ReleaseError):
-    """A config contains a nested text config that models of its type do not have."""
-
-    model: str
-    model_type: str
-
-    def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
-        return (
-            f"The config of {self.model} contains a nested text config, which {self.model_type} models do not have; transformers "
-            "would read it instead of the model's values. Remove it from config.json."
-        )
-
-
-@dataclass(eq=False)
-class HeadSizeError(ReleaseError):
-    """Rotary embeddings require an even head size."""
-
-    model: str
-    size: int
-
-    def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
-        return (
-            f"The config of {self.model} implies heads of size {self.size}, but rotary embeddings require an even size. Correct "
-            "head_dim, hidden_size or num_attention_heads; they may belong to a different model."
-        )
-
-
-@dataclass(eq=False)
-class PadTokenError(ReleaseError):
-    """The padding token has no row in the embedding."""
-
-    model: str
-    token: int
-    rows: int
-
-    def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
-        return (
-            f"The config of {self.model} sets pad_token_id to {self.token}, outside of the vocabulary (vocab_size {self.rows}). "
-            "Set it to null, or to the padding token of the tokenizer."
-        )
-
-
-@dataclass(eq=False)
-class ModelBuildError(ReleaseError):
-    """Megatron-Bridge cannot build a model from a config.
-
-    Attributes:
-        model: Name of the model.
-        reason: The error.
-        remedy: How to install Transformer Engine, if it is missing and may be the reason.
-    """
-
-    model: str
-    reason: str
-    remedy: str | None
-
-    def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
-        remedy = f" The model may require Transformer Engine. {self.remedy}" if self.remedy is not None else ""
-        return f"Megatron-Bridge cannot build a model from the config of {self.model}: {self.reason}. Correct the config.{remedy}"
-
-
-@dataclass(eq=False)
-class NeedsCudaError(ReleaseError, RuntimeError):
-    """A model cannot be built on a host without CUDA."""
-
-    model: str
-    reason: str
-
-    def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
-        return f"{self.model} cannot be built without CUDA ({self.reason}). Convert it on a host with a GPU."

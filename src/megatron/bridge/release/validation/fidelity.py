@@ -29,16 +29,16 @@ from megatron.bridge.release.errors import ReleaseWarning, warn
 from megatron.bridge.release.layout import DTYPES as DTYPES_OF_RELEASES
 from megatron.bridge.release.source.meta_tensors import DTYPES, PLAIN
 from megatron.bridge.release.source.safetensors_index import Header, read_headers, require_matches
-from megatron.bridge.release.text import grouped
 from megatron.bridge.release.validation.config import ConfigReport, check_config
-from megatron.bridge.release.validation.errors import (
+from megatron.bridge.release.validation.errors import ListExpectedError, UnsupportedDtypeError
+from megatron.bridge.release.validation.model_errors import (
     CastWarning,
-    ListExpectedError,
     SkippedTensorsWarning,
     TensorMismatchError,
+    TensorProblem,
+    TiedOutputProblem,
     UnknownFieldsWarning,
     UnsupportedConfigError,
-    UnsupportedDtypeError,
     UntestedFamilyWarning,
     WaivedConfigWarning,
 )
@@ -132,7 +132,7 @@ def _warn_of_differences(
     if config_report.waived:
         waived.append(WaivedConfigWarning(model, tuple(config_report.waived)))
     if coverage.skipped:
-        waived.append(SkippedTensorsWarning(model, grouped(coverage.skipped)))
+        waived.append(SkippedTensorsWarning(model, tuple(coverage.skipped)))
     for warning in waived:
         warn(warning)
     if config_report.unknown:
@@ -150,9 +150,7 @@ def _check_tensors(
     coverage = check_tensors(bridge, headers, allow_unused_tensors)
     coverage.problems += _tied_problems(source, coverage, headers)
     if coverage.problems:
-        raise TensorMismatchError(
-            model, tuple(coverage.problems), bool(coverage.unused) and len(coverage.problems) == 1
-        )
+        raise TensorMismatchError(model, tuple(coverage.problems))
     return coverage
 
 
@@ -217,9 +215,9 @@ def _warn_of_casts(config: Any, coverage: TensorCoverage, headers: Mapping[str, 
         warn(CastWarning(by_name, len(coverage.used), str(config.dtype).removeprefix("torch.")))
 
 
-def _tied_problems(source: Any, coverage: TensorCoverage, headers: Mapping[str, Header]) -> list[str]:
+def _tied_problems(source: Any, coverage: TensorCoverage, headers: Mapping[str, Header]) -> list[TensorProblem]:
     """Compare output layers that the config ties to the embedding, bit by bit, in the wider dtype."""
-    problems = []
+    problems: list[TensorProblem] = []
     for name, embedding in coverage.tied.items():
         output_header, embedding_header = headers[name], headers[embedding]
         is_comparable = output_header.dtype == embedding_header.dtype or all(
@@ -233,10 +231,7 @@ def _tied_problems(source: Any, coverage: TensorCoverage, headers: Mapping[str, 
             tensors = source.load_tensors([name, embedding])
             is_equal = _are_equal(tensors[name], tensors[embedding])
         if not is_equal:
-            problems.append(
-                f"config.json sets tie_word_embeddings to true, but {name} differs from {embedding}. Set it to false, or "
-                "remove the tensor that the model does not use."
-            )
+            problems.append(TiedOutputProblem(name, embedding))
     return problems
 
 

@@ -32,10 +32,10 @@ from megatron.bridge.release.source.model_dir import check_room, look_at_model
 from megatron.bridge.release.source.safetensors_index import Header, require_matches
 from megatron.bridge.release.source_model import SourceModel
 from megatron.bridge.release.validation.errors import (
+    ConfigRejectedError,
     CustomCodeNotFoundError,
     CustomConfigCodeError,
     CustomModelCodeError,
-    InvalidConfigError,
     UnsupportedArchitectureError,
     UnsupportedDtypeError,
     UnsupportedKeywordError,
@@ -242,7 +242,7 @@ def _check_architecture(model: Path, values: Mapping[str, Any], keywords: Mappin
         config = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code, **code_keywords)
     except Exception as error:
         # transformers and its validation raise errors of many types.
-        raise InvalidConfigError(model / "config.json", one_line(error)) from error
+        raise ConfigRejectedError(model / "config.json", one_line(error)) from error
     if not _has_bridge(AutoBridge, config):
         raise UnsupportedArchitectureError(model, architectures)
 

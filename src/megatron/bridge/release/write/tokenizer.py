@@ -68,15 +68,15 @@ def _copy_to_object_store(source: Path, patterns: Sequence[str], folder: str) ->
 
 
 def local_folder(model: str | Path, keywords: Mapping[str, Any], patterns: Sequence[str]) -> Path:
-    """Return the local folder that has a model's files; for a model of the Hub, its snapshot in the cache.
+    """Return the directory of a model, or the snapshot of a model of the Hub in the cache.
 
     Args:
-        model: Folder of a model, or its ID on the Hugging Face Hub.
+        model: Model ID, or directory of a model.
         keywords: Keywords of `from_pretrained`.
-        patterns: Patterns of the files that are needed.
+        patterns: Patterns of the required files.
 
     Raises:
-        OSError: If the files of a model of the Hub cannot be downloaded.
+        OSError: If the files cannot be downloaded.
     """
     place = {name: keywords[name] for name in PLACE & keywords.keys()}
     subfolder = place.pop("subfolder", "")

@@ -12,11 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Writes the files of a release: torch_dist, entry by entry, from several threads.
+"""Writes the weights of a release in the format torch_dist, with several threads.
 
-Megatron Core plans, and torch writes the metadata, so the keys, the common state and ``.metadata`` are theirs. An entry
-is what ``torch.save`` writes. Its bytes come from memory or from the files that a model is imported from, are hashed on
-their way, and are written once; nothing is read a second time.
+Megatron Core makes the plan and torch writes the metadata. The bytes of an entry come from memory or from the files of
+the source model; they are hashed while they are written, and nothing is read a second time.
 """
 
 import ctypes
@@ -69,10 +68,9 @@ from megatron.bridge.utils.common_utils import print_rank_0
 
 T = TypeVar("T")
 
-# How many threads a rank has at most; each writes a file of its own. Where there are fewer processors, some of them
-# wait for the disk.
+# Maximum number of threads per rank. Each writes its own file; some wait for the disk.
 _THREADS = 4
-# What conversions in flight may take, in bytes, where the environment variable does not say; a larger one is alone.
+# Default limit of the memory of concurrent conversions, in bytes. A larger conversion runs alone.
 _MEMORY = 96 << 20
 MEMORY_VARIABLE = "MEGATRON_BRIDGE_IMPORT_MEMORY"
 
@@ -110,16 +108,11 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):  # type: ignore[misc,un
         return FullyParallelSaveStrategyWrapper(self, get_pg_collection(self._model).dp_cp)
 
     def save(self, sharded_state_dict: dict[str, Any], checkpoint_dir: str | Path) -> None:
-        """Save, on all ranks.
+        """Save a state dict into an empty directory. Collective; the first error of a rank is raised on all.
 
-        Args:
-            sharded_state_dict: The state dict.
-            checkpoint_dir: An empty folder.
-
-        Raises:
-            Exception: What the first rank with an error raised, on every rank.
+        See `TorchDistSaveShardedStrategy`.
         """
-        # A reader that has read the metadata of a release that is replaced meanwhile misses the files that it names.
+        # Unique file names: a reader with the metadata of a replaced release must not find files of the new one.
         name = on_rank_0(lambda: uuid4().hex[:8])
         writer = run_on_all_ranks(lambda: _Writer(Path(checkpoint_dir), name, self._weights, _memory()))
         # Since core 0.19, Megatron Core stores the common state among the tensors.
@@ -139,14 +132,14 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):  # type: ignore[misc,un
                 process_group=untimed_group(),
             )
         except CheckpointException as error:
-            # Each rank's error, with its rank; the others follow from the first.
+            # Errors by rank; the other ranks fail because of the first one.
             _, (cause, _) = min(error.failures.items())
             raise cause from None
         run_on_all_ranks(writer.require_source)
         self.digests = writer.finalize()
 
     def _take_share(self, weights: StreamedWeights, sharded_state_dict: dict[str, Any]) -> None:
-        """Make this rank the one that writes its share of the units, and no other."""
+        """Mark the entries of this rank's share as its own, and the others as replicas."""
         groups: dict[Any, list[ShardedTensor]] = {}
         for entry in nested_values(sharded_state_dict):
             if isinstance(entry, ShardedTensor):
@@ -162,7 +155,7 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):  # type: ignore[misc,un
 
 
 def _require_one_source(weights: StreamedWeights) -> None:
-    """Refuse ranks that read different models, each from its own disk perhaps."""
+    """Check that all ranks read identical files, which may be on their own disks."""
     if dist.get_world_size() == 1:
         return
     sources = all_gather_object(run_on_all_ranks(lambda: describe(weights.folder)))
@@ -172,7 +165,7 @@ def _require_one_source(weights: StreamedWeights) -> None:
 
 
 def _run(threads: Sequence[threading.Thread], stop: threading.Event) -> None:
-    """Run threads to their end. Whatever comes between, nobody writes into a folder that is about to be removed."""
+    """Run threads to completion, also after Ctrl-C, so that none writes into a staging directory that is being removed."""
     interrupt: BaseException | None = None
     try:
         for thread in threads:
@@ -193,14 +186,14 @@ def _run(threads: Sequence[threading.Thread], stop: threading.Event) -> None:
 
 class _Planner(MCoreSavePlanner):  # type: ignore[misc,unused-ignore]
     def create_global_plan(self, all_plans: list[SavePlan]) -> tuple[list[SavePlan], Any]:
-        """Keep the plans in the metadata, where Megatron Core looks for them."""
+        """Keep the plans in the metadata, where Megatron Core reads them."""
         plans, metadata = super().create_global_plan(all_plans)
         metadata.all_local_plans = all_plans
         return plans, metadata
 
 
 class _Writer(FileSystemWriter):
-    """Writes the files of one rank, and on rank 0 the metadata of all."""
+    """Writes the files of one rank, and on rank 0 the metadata."""
 
     def __init__(self, folder: Path, name: str, weights: StreamedWeights | None, memory: int) -> None:
         super().__init__(folder)
@@ -222,7 +215,7 @@ class _Writer(FileSystemWriter):
         shares = balance(work_items, [work_item.size for work_item in work_items], number)
         self._bytes = sum(work_item.size for work_item in work_items)
         budget, stop = _Budget(self._memory), threading.Event()
-        # In the order of the files: what an import writes does not depend on which thread was faster.
+        # In the order of the files, so that the result does not depend on the speed of the threads.
         results: dict[str, list[WriteResult]] = {name: [] for name in names}
         errors: list[BaseException] = []
         with tqdm(
@@ -234,10 +227,10 @@ class _Writer(FileSystemWriter):
             disable=None if dist.get_rank() == 0 and sys.stderr is not None else True,
         ) as progress:
 
-            def write(name: str, mine: Sequence[WorkItem]) -> None:
+            def write(name: str, share: Sequence[WorkItem]) -> None:
                 try:
                     with EntryFile(self._folder / name, stop, progress.update) as file:
-                        for work_item in mine:
+                        for work_item in share:
                             with budget.admit(work_item.memory, stop):
                                 results[name].extend(file.write_entry(payload) for payload in work_item.payloads())
                     self._digests[name] = file.digest
@@ -252,13 +245,15 @@ class _Writer(FileSystemWriter):
             raise errors[0]
         written = [result for name in names for result in results[name]]
         if len(written) != len(items):
-            raise RuntimeError(f"{len(written)} entries were written, and {len(items)} planned.")
+            raise RuntimeError(
+                f"Internal error: {len(written)} entries were written instead of {len(items)}. Please report this bug."
+            )
         future: Future[list[WriteResult]] = Future()
         future.set_result(written)
         return future
 
     def require_source(self) -> None:
-        """Require that the files of the source are those that were accounted for still."""
+        """Check that the files of the source have not changed since their headers were read."""
         if self._weights is not None:
             self._weights.files.require_unchanged()
 
@@ -306,12 +301,12 @@ def _item_in_memory(item: WriteItem, data: Any) -> WorkItem:
     def payloads() -> Iterator[Payload]:
         tensor = data.detach()
         if tensor.is_cuda and "dequantize" in type(tensor).__dict__:
-            # As Megatron Core does: no reader knows Transformer Engine's class.
+            # Like Megatron Core: readers do not support Transformer Engine's tensor class.
             tensor = tensor.dequantize()
         yield Payload(item, tensor.cpu().as_subclass(torch.Tensor))
 
-    is_there = data.device.type == "cpu" and data.is_contiguous()
-    return WorkItem([item], data.nbytes, 0 if is_there else data.nbytes, payloads)
+    is_ready = data.device.type == "cpu" and data.is_contiguous()
+    return WorkItem([item], data.nbytes, 0 if is_ready else data.nbytes, payloads)
 
 
 def balance(things: Sequence[T], sizes: Sequence[int], number: int) -> list[list[T]]:
@@ -326,7 +321,7 @@ def balance(things: Sequence[T], sizes: Sequence[int], number: int) -> list[list
 
 
 class _Budget:
-    """Admits conversions by what they take."""
+    """Limits the memory of concurrent conversions."""
 
     def __init__(self, limit: int) -> None:
         self._limit, self._taken, self.peak, self._condition = limit, 0, 0, threading.Condition()
@@ -334,7 +329,7 @@ class _Budget:
 
     @contextmanager
     def admit(self, size: int, stop: threading.Event) -> Iterator[None]:
-        """Wait until there is room; one that is larger than all of it is let in alone."""
+        """Wait until the memory is available. A conversion that exceeds the limit runs alone."""
         with self._condition:
             self._condition.wait_for(lambda: stop.is_set() or not self._taken or self._taken + size <= self._limit)
             self._taken += size
@@ -343,7 +338,7 @@ class _Budget:
             yield
         finally:
             if size and self._trim is not None:
-                # glibc keeps what a thread has freed for that thread: with several, several times the budget.
+                # Return freed arenas to the OS; glibc caches them per thread.
                 self._trim(0)
             with self._condition:
                 self._taken -= size

@@ -12,16 +12,15 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Finds the checkpoint folder that a checkpoint root stands for.
+"""Resolves a checkpoint directory to the checkpoint that its tracker names.
 
-A checkpoint root is the folder a user names. It holds checkpoint folders (``release/``,
-``iter_0000100/``) and the tracker ``latest_checkpointed_iteration.txt``, whose text is ``release``
-or an iteration number. Megatron-LM and Megatron-Bridge both write that tracker, Bridge last of all,
-so it decides. ``latest_train_state.pt`` speaks only where there is no text tracker, as Bridge left
-it before 0.2.
+A checkpoint directory contains ``release/``, iteration directories such as ``iter_0000100/``, and the tracker
+``latest_checkpointed_iteration.txt``: the text ``release``, or an iteration number. Megatron-LM and Megatron-Bridge both
+write this tracker, Bridge as the last file, so it decides. ``latest_train_state.pt`` counts only if there is no text
+tracker, as before Bridge 0.2.
 
-No function here is collective: each rank may call it alone. Ranks that load one checkpoint together go by what rank 0
-sees (`megatron.bridge.training.checkpointing.find_checkpoint_folder`).
+No function here is collective. Ranks that load a checkpoint together use the result of rank 0
+(`megatron.bridge.training.checkpointing.find_checkpoint_folder`).
 """
 
 import os
@@ -41,27 +40,13 @@ from megatron.bridge.training.utils.checkpoint_utils import (
 
 
 def tracker_text(tracker_filename: str) -> str:
-    """Read a text tracker as it is.
-
-    Args:
-        tracker_filename: Path of a ``latest_checkpointed_iteration.txt``.
-
-    Returns:
-        What it holds.
-    """
+    """Return the text of a tracker, unchanged."""
     with maybe_msc.open(tracker_filename, "r") as tracker:
         return str(tracker.read())
 
 
 def checkpoint_folders(root: str) -> list[str]:
-    """List the checkpoint folders of a root; half-written and foreign ones do not match.
-
-    Args:
-        root: Checkpoint root; it need not exist.
-
-    Returns:
-        Their names, sorted.
-    """
+    """Return the sorted names of the checkpoints in a checkpoint directory, which need not exist."""
     path = maybe_msc.Path(root)
     if not path.is_dir():
         return []
@@ -69,17 +54,10 @@ def checkpoint_folders(root: str) -> list[str]:
 
 
 def read_tracker(root: str) -> tuple[int, bool] | None:
-    """Return the checkpoint that the trackers of a root name.
-
-    Args:
-        root: Checkpoint root.
-
-    Returns:
-        The iteration (0 for a release) and whether it is a release checkpoint; None where the root has
-        no tracker.
+    """Return the iteration that the tracker names (0 for a release), and whether it is a release; None without a tracker.
 
     Raises:
-        ValueError: If the tracker is torn, empty, or holds anything else.
+        ValueError: If the tracker is corrupt.
     """
     text_tracker = get_checkpoint_tracker_filename(root)
     if file_exists(text_tracker):
@@ -89,27 +67,19 @@ def read_tracker(root: str) -> tuple[int, bool] | None:
         try:
             return int(maybe_msc.torch.load(train_state, map_location="cpu", weights_only=True)["step"]), False
         except Exception as error:
-            # torch raises many kinds for a file that is not whole.
+            # torch raises errors of many types for a corrupt file.
             raise ValueError(
-                f"The tracker {train_state} cannot be read ({error}). Write the number of the iter_* folder to load "
-                f"into {text_tracker}."
+                f"Cannot read the tracker {train_state} ({error}). Write the number of the iteration directory to load into "
+                f"{text_tracker}."
             ) from error
     return None
 
 
 def checkpoint_folder(root: str, iteration: int, release: bool) -> str:
-    """Return the folder of a checkpoint that a tracker named, which must be there.
-
-    Args:
-        root: Checkpoint root.
-        iteration: Iteration number; not used for a release.
-        release: Whether it is the release checkpoint.
-
-    Returns:
-        Path of the checkpoint folder.
+    """Return the path of a checkpoint that a tracker names.
 
     Raises:
-        FileNotFoundError: If there is no such folder. The message lists the checkpoint folders there are.
+        FileNotFoundError: If it does not exist. The message lists the existing checkpoints.
     """
     folder = get_checkpoint_name(root, iteration, release=release)
     if not file_exists(folder):
@@ -118,32 +88,25 @@ def checkpoint_folder(root: str, iteration: int, release: bool) -> str:
 
 
 def missing_folder(folder: str) -> str:
-    """Return the message that a tracker names a checkpoint folder which is not there, with those that are.
-
-    Args:
-        folder: Path of the checkpoint folder.
-    """
+    """Return the message that a tracker names a checkpoint that does not exist."""
     root, name = os.path.split(folder)
-    there = ", ".join(checkpoint_folders(root)) or "none"
+    found = ", ".join(checkpoint_folders(root)) or "none"
     return (
-        f"The tracker of {root} names the checkpoint {name}, which is not there. Checkpoint folders there: {there}. "
-        "Restore the folder, or let the tracker name one of them."
+        f"The tracker in {root} names {name}, which does not exist (found: {found}). Restore it, or write an existing checkpoint "
+        "into latest_checkpointed_iteration.txt."
     )
 
 
 def resolve_checkpoint_folder(path: str | os.PathLike[str]) -> str:
-    """Resolve a checkpoint root, or a checkpoint folder, to the checkpoint folder.
-
-    Args:
-        path: Checkpoint root or checkpoint folder.
+    """Return the checkpoint that a checkpoint directory, or a checkpoint itself, stands for.
 
     Returns:
-        ``path`` itself where it is a checkpoint folder; else the folder that its tracker names; else,
-        where there is no tracker, its ``iter_*`` folder of the highest number; else ``path``.
+        ``path`` if it is a checkpoint; else the checkpoint that its tracker names; else, without a tracker, the iteration
+        directory with the highest number; else ``path``.
 
     Raises:
-        ValueError: If the tracker is torn, empty, or holds anything else.
-        FileNotFoundError: If the tracker names a folder that is not there.
+        ValueError: If the tracker is corrupt.
+        FileNotFoundError: If the tracker names a checkpoint that does not exist.
     """
     root = str(path)
     if is_checkpoint_iteration_directory(root):
@@ -156,20 +119,11 @@ def resolve_checkpoint_folder(path: str | os.PathLike[str]) -> str:
 
 
 def resolve_run_config_folder(path: str | os.PathLike[str]) -> str:
-    """Resolve a checkpoint root, or a checkpoint folder, to the folder whose run config describes the model.
+    """Return the checkpoint whose run config describes the model of ``path``.
 
-    Megatron-LM writes no ``run_config.yaml``. An ``iter_*`` folder that it saved beside a release holds the
-    release's model, trained further.
+    Megatron-LM writes no ``run_config.yaml``. For a training checkpoint without one, it is the release next to it.
 
-    Args:
-        path: Checkpoint root or checkpoint folder.
-
-    Returns:
-        The checkpoint folder; the release beside it where the folder has no run config and the release has one.
-
-    Raises:
-        ValueError: If the tracker is torn, empty, or holds anything else.
-        FileNotFoundError: If the tracker names a folder that is not there.
+    Raises: as `resolve_checkpoint_folder`.
     """
     folder = resolve_checkpoint_folder(path)
     root, _, name = folder.rstrip("/").rpartition("/")

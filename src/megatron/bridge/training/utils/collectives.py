@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Actions whose results and errors all ranks of a job share, so that none waits for one that has stopped."""
+"""Collectives that propagate results and exceptions to all ranks, so that none waits for one that has failed."""
 
 import pickle
 import time
@@ -26,27 +26,20 @@ import torch.distributed as dist
 
 T = TypeVar("T")
 
-# Rank 0 may remove, sync or hash terabytes while the others wait: NCCL ends a wait after 10 minutes, gloo after 30. A
-# rank that dies closes its connections, which ends the wait at once.
+# Rank 0 may remove, sync or hash terabytes while the others wait; NCCL times out after 10 minutes, gloo after 30. If a
+# rank dies, its connections close and the wait ends at once.
 _LONGEST_WAIT = timedelta(days=7)
 _POLL_SECONDS = 0.01
-_WAITING_GROUPS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+_UNTIMED_GROUPS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 def on_rank_0(action: Callable[[], T]) -> T:
-    """Run ``action`` on rank 0, and return its result or raise its error on every rank.
+    """Run an action on rank 0; return its result or raise its error on every rank. Collective, without a timeout.
 
-    The ranks of a job must not decide from what each of them sees of a shared filesystem: one of them
-    may still see the previous tracker. Collective where torch.distributed is initialized.
+    Ranks must not decide from a shared filesystem: some may still see its previous state.
 
     Args:
-        action: What rank 0 runs, however long it takes. Its result is sent with pickle.
-
-    Returns:
-        What ``action`` returned on rank 0.
-
-    Raises:
-        BaseException: What ``action`` raised on rank 0, on every rank.
+        action: The action. Its result and its error are pickled.
     """
     if not _has_other_ranks():
         return action()
@@ -65,16 +58,10 @@ def on_rank_0(action: Callable[[], T]) -> T:
 
 
 def run_on_all_ranks(action: Callable[[], T]) -> T:
-    """Run what needs no other rank on every rank. Collective where torch.distributed is initialized.
-
-    Args:
-        action: What to run, however long it takes.
-
-    Returns:
-        What it returns on this rank.
+    """Run a local action on every rank, and return its result on this one. Collective, without a timeout.
 
     Raises:
-        BaseException: The error of the first rank that has one, on all of them. A note names the rank.
+        BaseException: The first error of a rank, on every rank. A note names the rank.
     """
     result, failure = None, None
     try:
@@ -89,32 +76,25 @@ def run_on_all_ranks(action: Callable[[], T]) -> T:
     return cast(T, result)
 
 
-def all_gather_object(mine: T) -> list[T]:
-    """Return what each rank gives, on every rank. Collective where torch.distributed is initialized.
-
-    Args:
-        mine: What this rank gives. It is sent with pickle.
-
-    Returns:
-        What the ranks gave, in their order.
-    """
+def all_gather_object(value: T) -> list[T]:
+    """Return the objects of all ranks, in their order. Collective, without a timeout. Objects are pickled."""
     if not _has_other_ranks():
-        return [mine]
+        return [value]
     group = untimed_group()
-    ranks: list[Any] = [None] * dist.get_world_size()
+    values: list[Any] = [None] * dist.get_world_size()
     _wait_for_all(group)
-    dist.all_gather_object(ranks, mine, group=group)
-    return ranks
+    dist.all_gather_object(values, value, group=group)
+    return values
 
 
 def untimed_group() -> Any:
-    """Return the group of all ranks whose waits do not time out; None, the default one, of a single rank. Collective."""
+    """Return a process group of all ranks that does not time out; None for a single rank. Collective."""
     if not _has_other_ranks():
         return None
     world = dist.group.WORLD
-    if world not in _WAITING_GROUPS:
-        _WAITING_GROUPS[world] = dist.new_group(backend="gloo", timeout=_LONGEST_WAIT)
-    return _WAITING_GROUPS[world]
+    if world not in _UNTIMED_GROUPS:
+        _UNTIMED_GROUPS[world] = dist.new_group(backend="gloo", timeout=_LONGEST_WAIT)
+    return _UNTIMED_GROUPS[world]
 
 
 def _has_other_ranks() -> bool:
@@ -122,7 +102,7 @@ def _has_other_ranks() -> bool:
 
 
 def _wait_for_all(group: Any) -> None:
-    """Wait until every rank is here; unlike in a collective, this process handles its signals meanwhile."""
+    """Wait for all ranks. Unlike in a collective, this process handles signals meanwhile."""
     barrier = dist.barrier(group=group, async_op=True)
     while not barrier.is_completed():
         time.sleep(_POLL_SECONDS)
@@ -130,14 +110,7 @@ def _wait_for_all(group: Any) -> None:
 
 
 def picklable_error(error: BaseException) -> BaseException:
-    """Return an error that can be sent to other ranks.
-
-    Args:
-        error: The error.
-
-    Returns:
-        The error itself; a RuntimeError with its text where it cannot be pickled.
-    """
+    """Return an error, or a RuntimeError with its text if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
         return error
@@ -145,5 +118,5 @@ def picklable_error(error: BaseException) -> BaseException:
         try:
             return RuntimeError(f"{type(error).__name__}: {error}")
         except Exception:
-            # The other ranks wait for an answer, whatever the error says of itself.
+            # str() of the error fails, but the other ranks wait for an answer.
             return RuntimeError(type(error).__name__)
