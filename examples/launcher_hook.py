@@ -24,7 +24,7 @@ import os
 from pathlib import Path
 
 from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
-from megatron.bridge.release.provenance import require_source
+from megatron.bridge.release.source.provenance import require_source
 from megatron.bridge.release.verify.launch_flags import launch_command, launch_flags
 from megatron.bridge.training.utils.checkpoint_resolver import resolve_checkpoint_folder
 

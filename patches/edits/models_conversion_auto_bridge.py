@@ -154,7 +154,7 @@ EDITS = (
         why="An import reads one snapshot of a model of the Hub, and records its ID and commit.",
         drop_when=_REVISIONS,
         do=InsertStatements("self.source_model: SourceModel | None = None", at_end=True),
-        imports=("from megatron.bridge.release.source_model import SourceModel",),
+        imports=("from megatron.bridge.release.source.provenance import SourceModel",),
     ),
     Edit(
         name="provider-source",
@@ -173,7 +173,7 @@ EDITS = (
         drop_when="the pinned upstream's import_ckpt makes a temporary process group (perf #5154).",
         versions="<0.7",
         do=AddDecorator("@conversion_process_group()", innermost=True),
-        imports=("from megatron.bridge.utils.conversion_group import conversion_process_group",),
+        imports=("from megatron.bridge.utils.single_process import conversion_process_group",),
     ),
     Edit(
         name="auto-config-run-config",

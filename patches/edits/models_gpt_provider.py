@@ -10,7 +10,7 @@ from patches.operations import InsertStatements, PassArgument, ReplaceExpression
 TARGET = "megatron/bridge/models/gpt_provider.py"
 
 _WHY = "Megatron Core's own modules stand in where there is no Transformer Engine."
-_HOST = ("from megatron.bridge.utils.transformer_engine_need import has_transformer_engine",)
+_HOST = ("from megatron.bridge.utils.te_requirements import has_transformer_engine",)
 
 EDITS = (
     Edit(

@@ -11,7 +11,7 @@ TARGET = "megatron/bridge/models/model_provider.py"
 
 _DEVICE = ReplaceExpression("torch.cuda.set_device(...)", "set_local_device()")
 _BACKEND = ReplaceExpression('"nccl"', "distributed_backend()")
-_HOST = ("from megatron.bridge.utils.without_cuda import distributed_backend, set_local_device",)
+_HOST = ("from megatron.bridge.utils.cpu_fallbacks import distributed_backend, set_local_device",)
 _WHY = "A host without CUDA has no device to set, and its process group is gloo's."
 _DROP = "upstream's provider runs on a host without CUDA."
 
@@ -48,7 +48,7 @@ EDITS = (
             assigns="model_provider.use_cpu_initialization",
             was="232121913469",
         ),
-        imports=("from megatron.bridge.utils.host import switch",),
+        imports=("from megatron.bridge.utils.host_compat import switch",),
     ),
     Edit(
         name="without-transformer-engine",
@@ -56,7 +56,7 @@ EDITS = (
         why="A model that cannot do without Transformer Engine says so, and what to install, before any weight is read.",
         drop_when="upstream's models say so themselves.",
         do=AddDecorator("@explains_missing_transformer_engine"),
-        imports=("from megatron.bridge.utils.transformer_engine_need import explains_missing_transformer_engine",),
+        imports=("from megatron.bridge.utils.te_requirements import explains_missing_transformer_engine",),
     ),
     Edit(
         name="fits-to-host",
@@ -64,7 +64,7 @@ EDITS = (
         why="What the host lacks is switched off when a model is built, and in no config that is not.",
         drop_when="upstream builds models on any host.",
         do=AddDecorator("@builds_on_this_host"),
-        imports=("from megatron.bridge.utils.host import builds_on_this_host",),
+        imports=("from megatron.bridge.utils.host_compat import builds_on_this_host",),
     ),
     Edit(
         name="tied-without-cuda",
@@ -72,6 +72,6 @@ EDITS = (
         why="Megatron Core moves a tied embedding to a CUDA device where pipeline stages share it.",
         drop_when="megatron-core builds tied models in pipeline stages without CUDA.",
         do=AddDecorator("@builds_without_cuda"),
-        imports=("from megatron.bridge.utils.without_cuda import builds_without_cuda",),
+        imports=("from megatron.bridge.utils.cpu_fallbacks import builds_without_cuda",),
     ),
 )

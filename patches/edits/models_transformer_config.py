@@ -17,7 +17,7 @@ def _fit(name: str, symbol: str) -> Edit:
         why="Megatron Core refuses, in a config, fusions that its host has not.",
         drop_when="upstream's finalize leaves what its host lacks out of the model and in the config.",
         do=InsertStatements("switch_off_what_is_refused(self)"),
-        imports=("from megatron.bridge.utils.host import switch_off_what_is_refused",),
+        imports=("from megatron.bridge.utils.host_compat import switch_off_what_is_refused",),
     )
 
 

@@ -115,7 +115,7 @@ EDITS = (
         why="Megatron Core's torch_dist writer asks CUDA for a device that a conversion does not use.",
         drop_when="megatron-core's writer runs on a host without CUDA.",
         do=AddDecorator("@checkpointing_without_cuda()"),
-        imports=("from megatron.bridge.utils.without_cuda import checkpointing_without_cuda",),
+        imports=("from megatron.bridge.utils.cpu_fallbacks import checkpointing_without_cuda",),
     ),
     Edit(
         name="rng-state-without-cuda",

@@ -15,7 +15,7 @@ EDITS = (
         symbol="_ConfigContainerBase._convert_value_to_dict",
         why="A run config describes the model, not the host that converted it, whoever saves it.",
         drop_when="upstream builds models on any host without changing the config that it saves.",
-        do=InsertStatements("value = without_host_values(value)"),
-        imports=("from megatron.bridge.utils.host import without_host_values",),
+        do=InsertStatements("value = restore_model_values(value)"),
+        imports=("from megatron.bridge.utils.host_compat import restore_model_values",),
     ),
 )

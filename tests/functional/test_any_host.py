@@ -33,7 +33,7 @@ from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
 from megatron.bridge.release.errors import OptionError
 from megatron.bridge.release.layout import TRACKER
 from megatron.bridge.utils import host, transformer_engine_need
-from megatron.bridge.utils.conversion_group import conversion_process_group
+from megatron.bridge.utils.single_process import conversion_process_group
 
 
 without_transformer_engine = pytest.mark.skipif(
@@ -77,7 +77,7 @@ def test_a_model_built_for_the_gpu_is_on_the_cpu_and_its_config_remembers_what_w
         provider.finalize()
         model = provider.provide_distributed_model(wrap_with_ddp=False)
     assert {parameter.device.type for parameter in model[0].parameters()} == {"cpu"}
-    assert host.without_host_values(provider).use_cpu_initialization is False
+    assert host.restore_model_values(provider).use_cpu_initialization is False
     assert provider.use_cpu_initialization is True
 
 

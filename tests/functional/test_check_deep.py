@@ -28,7 +28,7 @@ from megatron.bridge.release.verify import weights as comparing
 from megatron.bridge.release.verify.dcp_metadata import read_metadata
 from megatron.bridge.release.verify.streamed_weights import find_equal
 from megatron.bridge.release.verify.weights import compare
-from megatron.bridge.utils.conversion_group import conversion_process_group
+from megatron.bridge.utils.single_process import conversion_process_group
 
 
 def test_deep_finds_the_one_value_that_differs(tiny, hf, root, capsys):

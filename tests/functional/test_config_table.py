@@ -26,7 +26,7 @@ from models import save_random_model
 from roots import stored_args
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.release.source.safetensors_index import read_headers
+from megatron.bridge.release.source.safetensors_index import read_index
 from megatron.bridge.release.validation.config_rules import FAMILIES
 from megatron.bridge.release.verify.logits import prove
 
@@ -241,7 +241,7 @@ def _let_through(hf: Path, root: Path, case: Case) -> str:
     allowed = sorted({name for name, _ in REFUSED[case.family]})
     there = [name for name in allowed if _has(hf, name)]
     try:
-        biases = ["*.bias"] if any(name.endswith(".bias") for name in read_headers(hf)) else []
+        biases = ["*.bias"] if any(name.endswith(".bias") for name in read_index(hf)) else []
         AutoBridge.import_ckpt(hf, root, release=True, allow_config_fields=there, allow_unused_tensors=biases)
     except (ValueError, TypeError) as refused:
         assert not root.exists(), refused

@@ -27,7 +27,7 @@ from workers import run_worker
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
-from megatron.bridge.utils.conversion_group import conversion_process_group
+from megatron.bridge.utils.single_process import conversion_process_group
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ from transformers import LlamaConfig
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.megatron_args.comparison import ArgsError, UnknownRopeFactorError
 from megatron.bridge.training.model_load_save import save_megatron_model
-from megatron.bridge.utils.conversion_group import conversion_process_group
+from megatron.bridge.utils.single_process import conversion_process_group
 
 
 TOKENS = torch.arange(400).reshape(2, 200)

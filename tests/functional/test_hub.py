@@ -32,7 +32,7 @@ from workers import run_worker
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.__main__ import main
-from megatron.bridge.release.provenance import read_source, require_source
+from megatron.bridge.release.source.provenance import read_source, require_source
 from megatron.bridge.release.verify.dcp_metadata import read_state
 from megatron.bridge.release.verify.weights import compare
 from megatron.bridge.training.model_load_save import temporary_distributed_context

@@ -47,7 +47,7 @@ from megatron.bridge.release.layout import TRACKER
 from megatron.bridge.training.checkpointing import load_checkpoint
 from megatron.bridge.training.model_load_save import load_tokenizer
 from megatron.bridge.training.utils.checkpoint_utils import get_hf_model_id_from_checkpoint
-from megatron.bridge.utils.conversion_group import conversion_process_group
+from megatron.bridge.utils.single_process import conversion_process_group
 
 
 LENGTH = 64

@@ -37,7 +37,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.layout import TRACKER
-from megatron.bridge.utils.conversion_group import conversion_process_group
+from megatron.bridge.utils.single_process import conversion_process_group
 
 
 TRAINING = ["--clip-grad", "0"]

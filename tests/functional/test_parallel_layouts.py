@@ -25,7 +25,7 @@ from megatron.bridge.release.verify.check import check
 from megatron.bridge.release.verify.logits import prove
 from megatron.bridge.release.verify.streamed_weights import find_equal
 from megatron.bridge.release.verify.weights import compare
-from megatron.bridge.utils.conversion_group import conversion_process_group
+from megatron.bridge.utils.single_process import conversion_process_group
 
 
 @pytest.mark.parametrize("layout", ["tp2", "pp2"])

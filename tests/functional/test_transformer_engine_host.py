@@ -38,7 +38,7 @@ from workers import run_worker
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.layout import FLAGS_FILE
-from megatron.bridge.utils.host import has_transformer_engine
+from megatron.bridge.utils.host_compat import has_transformer_engine
 
 
 TRANSFORMER_ENGINE = "2.9.0"

@@ -26,7 +26,7 @@ from megatron.core.optimizer import OptimizerConfig
 from megatron.bridge import AutoBridge
 from megatron.bridge.training.config import CheckpointConfig, ConfigContainer, LoggerConfig, RNGConfig
 from megatron.bridge.training.state import GlobalState
-from megatron.bridge.utils.conversion_group import conversion_process_group
+from megatron.bridge.utils.single_process import conversion_process_group
 
 
 def training_load(read: Callable[[GlobalState, list], object], **checkpoint: str | None) -> torch.nn.Module:

@@ -42,8 +42,8 @@ from megatron.bridge import AutoBridge  # noqa: E402
 from megatron.bridge.release.verify.weights import compare  # noqa: E402
 from megatron.bridge.release.write import run  # noqa: E402
 from megatron.bridge.training.model_load_save import temporary_distributed_context  # noqa: E402
-from megatron.bridge.utils.attention_backend import attention_backend_forgotten  # noqa: E402
-from megatron.bridge.utils.transformer_engine_need import has_transformer_engine  # noqa: E402
+from megatron.bridge.utils.single_process import preserve_environment  # noqa: E402
+from megatron.bridge.utils.te_requirements import has_transformer_engine  # noqa: E402
 
 
 transformer_engine_host.become_host_of_core()
@@ -86,9 +86,9 @@ def convert(hf: Path, out: Path) -> dict[str, object]:
             AutoBridge.import_ckpt(hf, out / "root", release=True)
         result["equal"], result["problems"] = compare(out / "root/release", str(hf))
         bridge = AutoBridge.from_hf_pretrained(hf)
-        with attention_backend_forgotten():
+        with preserve_environment():
             bridge.export_ckpt(out / "root", out / "exported", show_progress=False)
-        with attention_backend_forgotten(), temporary_distributed_context(backend="gloo"):
+        with preserve_environment(), temporary_distributed_context(backend="gloo"):
             model = bridge.to_megatron_model(wrap_with_ddp=False, use_cpu_initialization=True)
             bridge.save_megatron_model(model, out / "saved", hf_tokenizer_path=hf, release=True)
     except BaseException as error:

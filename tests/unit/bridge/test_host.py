@@ -50,7 +50,7 @@ def test_a_host_with_everything_changes_nothing(full):
     config = _config()
     host.fit_to_host(config)
     assert config == _config()
-    assert host.without_host_values(config) is config
+    assert host.restore_model_values(config) is config
 
 
 @pytest.mark.parametrize("apex", [True, False])
@@ -60,7 +60,7 @@ def test_accumulation_is_fused_unless_an_output_layer_lacks_apex(full, monkeypat
     config = _config(**fields)
     host.fit_to_host(config)
     assert config.gradient_accumulation_fusion is (apex or not fields)
-    assert host.without_host_values(config).gradient_accumulation_fusion is True
+    assert host.restore_model_values(config).gradient_accumulation_fusion is True
 
 
 @pytest.mark.parametrize(("cuda", "expected"), [(True, True), (False, False)])
@@ -69,7 +69,7 @@ def test_sequence_parallel_is_left_to_the_caller_with_cuda(monkeypatch, bare, cu
     config = _config(sequence_parallel=True)
     host.fit_to_host(config)
     assert config.sequence_parallel is expected
-    assert host.without_host_values(config).sequence_parallel is True
+    assert host.restore_model_values(config).sequence_parallel is True
 
 
 def test_a_bare_host_switches_off_what_it_lacks_and_writes_what_the_model_has(bare):
@@ -77,7 +77,7 @@ def test_a_bare_host_switches_off_what_it_lacks_and_writes_what_the_model_has(ba
     host.fit_to_host(config)
     host.fit_to_host(config)
     assert not (config.apply_rope_fusion or config.persist_layer_norm or config.gradient_accumulation_fusion)
-    written = host.without_host_values(config)
+    written = host.restore_model_values(config)
     assert written.apply_rope_fusion and written.persist_layer_norm and written.gradient_accumulation_fusion
     assert not config.apply_rope_fusion
     assert vars(written).keys() == vars(_config()).keys()
@@ -86,7 +86,7 @@ def test_a_bare_host_switches_off_what_it_lacks_and_writes_what_the_model_has(ba
 def test_what_the_model_does_not_use_is_not_turned_on_by_writing(bare):
     config = _config(apply_rope_fusion=False)
     host.fit_to_host(config)
-    assert host.without_host_values(config).apply_rope_fusion is False
+    assert host.restore_model_values(config).apply_rope_fusion is False
 
 
 def test_a_field_that_was_set_again_keeps_what_it_was_set_to(bare):
@@ -94,7 +94,7 @@ def test_a_field_that_was_set_again_keeps_what_it_was_set_to(bare):
     host.fit_to_host(config)
     assert config.moe_token_dispatcher_type == "allgather"
     config.moe_token_dispatcher_type = "flex"
-    assert host.without_host_values(config).moe_token_dispatcher_type == "flex"
+    assert host.restore_model_values(config).moe_token_dispatcher_type == "flex"
 
 
 @pytest.mark.parametrize("made_with", [True, False])
@@ -106,7 +106,7 @@ def test_a_layer_spec_is_made_for_the_host_and_written_for_transformer_engine(ba
     host.fit_to_host(config)
     host.fit_to_host(config)
     assert config.transformer_layer_spec(config) is False
-    assert host.without_host_values(config).transformer_layer_spec(config) is True
+    assert host.restore_model_values(config).transformer_layer_spec(config) is True
 
 
 def test_fitting_again_keeps_a_value_that_the_host_has_given(bare):
@@ -114,7 +114,7 @@ def test_fitting_again_keeps_a_value_that_the_host_has_given(bare):
     host.fit_to_host(config)
     host.fit_to_host(config)
     assert config.moe_token_dispatcher_type == "allgather"
-    assert host.without_host_values(config).moe_token_dispatcher_type == "alltoall"
+    assert host.restore_model_values(config).moe_token_dispatcher_type == "alltoall"
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda config: pickle.loads(pickle.dumps(config))])
@@ -123,16 +123,16 @@ def test_a_copy_knows_the_model_s_values_and_its_fields_are_its_own(bare, copied
     host.fit_to_host(config)
     other = copied(config)
     for one in (config, other):
-        written = host.without_host_values(one)
+        written = host.restore_model_values(one)
         assert written.apply_rope_fusion and written.moe_token_dispatcher_type == "alltoall"
     host.switch(other, "fp8", "e4m3")
-    assert host.without_host_values(other).fp8 is None and config.fp8 is None
+    assert host.restore_model_values(other).fp8 is None and config.fp8 is None
     assert "fp8" not in vars(config)[host._HOST_VALUES]
 
 
 @pytest.mark.parametrize("value", [None, 3, "text", [1], {"_host_values": 1}, int, _config, SimpleNamespace(a=1)])
 def test_any_other_value_is_written_as_it_is(value):
-    assert host.without_host_values(value) is value
+    assert host.restore_model_values(value) is value
 
 
 def test_switching_to_the_value_it_has_remembers_nothing():
@@ -140,4 +140,4 @@ def test_switching_to_the_value_it_has_remembers_nothing():
     host.switch(config, "use_cpu_initialization", True)
     config.use_cpu_initialization = True
     host.switch(config, "use_cpu_initialization", True)
-    assert host.without_host_values(config).use_cpu_initialization is True
+    assert host.restore_model_values(config).use_cpu_initialization is True

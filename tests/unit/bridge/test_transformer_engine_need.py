@@ -25,7 +25,7 @@ from megatron.core.transformer import ModuleSpec
 from megatron.core.transformer.torch_norm import WrappedTorchNorm
 
 from megatron.bridge.utils import transformer_engine_need
-from megatron.bridge.utils.transformer_engine_need import (
+from megatron.bridge.utils.te_requirements import (
     explains_missing_transformer_engine,
     require_transformer_engine,
 )

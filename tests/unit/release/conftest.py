@@ -30,7 +30,7 @@ from roots import SHARD
 from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge.release.manifest import write_manifest
 from megatron.bridge.release.megatron_args.table import ARGUMENTS
-from megatron.bridge.release.provenance import Source, write_source
+from megatron.bridge.release.source.provenance import SourceRecord, write_source
 from megatron.bridge.release.verify.args import NEEDED_ARGS
 
 
@@ -258,7 +258,7 @@ def release(tmp_path: Path) -> Checkpoint:
     (checkpoint.folder / "metadata.json").write_text(json.dumps({"sharded_backend": "torch_dist"}))
     (checkpoint.folder / "run_config.yaml").write_text("model:\n  hf_model_id: org/name\n")
     (checkpoint.folder / "megatron_lm_args.txt").write_text("".join(f"{flag}\n" for flag in FLAGS))
-    write_source(Source("org/name"), checkpoint.folder)
+    write_source(SourceRecord("org/name"), checkpoint.folder)
     checkpoint.write_args()
     checkpoint.write_step(0)
     checkpoint.write_tensors()

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from megatron.bridge.release.checkpoint_dir import find_writer, left_folders, read_root
+from megatron.bridge.release.checkpoint_dir import find_lock_owner, list_leftovers, read_checkpoint_dir
 from megatron.bridge.release.errors import command_line
 from megatron.bridge.release.layout import (
     TRACKER,
@@ -89,7 +89,7 @@ def test_the_name_of_no_checkpoint_folder(name):
 def test_a_root_tells_checkpoints_from_folders_without_one_and_from_files(tmp_path):
     root = _root(tmp_path, "release", "iter_0000000", "iter_0000100/iter_0000001", "other")
     (root / "iter_0000005").write_text("a file")
-    found = read_root(root)
+    found = read_checkpoint_dir(root)
     assert found.path == root and found.tracker == "release" and not found.has_train_state
     assert found.checkpoints == ("iter_0000000", "release", "iter_0000100/iter_0000001")
     assert found.empty == ("iter_0000100",)
@@ -98,18 +98,18 @@ def test_a_root_tells_checkpoints_from_folders_without_one_and_from_files(tmp_pa
 
 @pytest.mark.parametrize("tracker", [None, "", " 100 \n", "\N{SNOWMAN}"])
 def test_a_tracker_is_read_as_it_is(tmp_path, tracker):
-    assert read_root(_root(tmp_path, tracker=tracker)).tracker == tracker
+    assert read_checkpoint_dir(_root(tmp_path, tracker=tracker)).tracker == tracker
 
 
 def test_of_a_long_tracker_the_beginning_is_read_and_of_a_binary_one_what_is_text(tmp_path):
-    assert read_root(_root(tmp_path, tracker="1" * 1000)).tracker == "1" * 100
+    assert read_checkpoint_dir(_root(tmp_path, tracker="1" * 1000)).tracker == "1" * 100
     (tmp_path / TRACKER).write_bytes(b"re\xff")
-    assert read_root(tmp_path).tracker == "re\N{REPLACEMENT CHARACTER}"
+    assert read_checkpoint_dir(tmp_path).tracker == "re\N{REPLACEMENT CHARACTER}"
 
 
 def test_bridges_own_tracker_is_seen(tmp_path):
     (_root(tmp_path) / TRAIN_STATE_TRACKER).touch()
-    assert read_root(tmp_path).has_train_state
+    assert read_checkpoint_dir(tmp_path).has_train_state
 
 
 @pytest.mark.parametrize("name", [TRACKER, TRAIN_STATE_TRACKER])
@@ -120,12 +120,12 @@ def test_a_tracker_that_is_a_link_or_a_folder_is_refused(tmp_path, name):
     (root / name).symlink_to(tmp_path / "elsewhere")
     expected = f"{root / name} is a link, or no file: it is not followed. Put the file itself there."
     with pytest.raises(ValueError) as error:
-        read_root(root)
+        read_checkpoint_dir(root)
     assert str(error.value) == expected
     (root / name).unlink()
     (root / name).mkdir()
     with pytest.raises(ValueError) as error:
-        read_root(root)
+        read_checkpoint_dir(root)
     assert str(error.value) == expected
 
 
@@ -134,7 +134,7 @@ def test_what_is_no_folder_is_refused_with_what_it_is(tmp_path):
     (tmp_path / "link").symlink_to("nowhere")
     for name, what in {"file": "is a file", "link": "is a dangling link", "gone": "does not exist"}.items():
         with pytest.raises(ValueError) as error:
-            read_root(tmp_path / name)
+            read_checkpoint_dir(tmp_path / name)
         assert (
             str(error.value) == f"{tmp_path / name} {what}. Pass the checkpoint directory, which contains {TRACKER}."
         )
@@ -143,9 +143,9 @@ def test_what_is_no_folder_is_refused_with_what_it_is(tmp_path):
 def test_a_checkpoint_folder_is_no_root_unless_a_tracker_is_in_it(tmp_path):
     root = _root(tmp_path, "release")
     with pytest.raises(ValueError, match=f"release is an iteration directory. Pass the checkpoint directory: {root}$"):
-        read_root(root / "release")
+        read_checkpoint_dir(root / "release")
     (root / "release" / TRACKER).write_text("0")
-    assert read_root(root / "release").checkpoints == ()
+    assert read_checkpoint_dir(root / "release").checkpoints == ()
 
 
 def test_what_a_dead_import_left_is_listed_and_a_link_of_such_a_name_is_not(tmp_path):
@@ -155,32 +155,32 @@ def test_what_a_dead_import_left_is_listed_and_a_link_of_such_a_name_is_not(tmp_
     (root / ".release-staging-link").symlink_to(".release-staging-a")
     (root / ".release-staging-file").touch()
     (root / ".release-lock").touch()
-    assert read_root(root).leftovers == (".release-lock", ".release-replaced-b", ".release-staging-a")
-    assert left_folders(root, ".release-staging-") == [root / ".release-staging-a"]
-    assert left_folders(root / "gone", ".release-staging-") == []
+    assert read_checkpoint_dir(root).leftovers == (".release-lock", ".release-replaced-b", ".release-staging-a")
+    assert list_leftovers(root, ".release-staging-") == [root / ".release-staging-a"]
+    assert list_leftovers(root / "gone", ".release-staging-") == []
 
 
 def test_a_release_that_an_overwrite_put_aside_is_found_only_where_its_place_is_empty(tmp_path):
     root = _root(tmp_path, ".release-replaced-b/release")
-    assert read_root(root).replaced == ".release-replaced-b"
+    assert read_checkpoint_dir(root).replaced == ".release-replaced-b"
     (root / ".release-replaced-b/release/.metadata").unlink()
-    assert read_root(root).replaced is None
+    assert read_checkpoint_dir(root).replaced is None
     (root / ".release-replaced-b/release/.metadata").touch()
     (root / "release").mkdir()
-    assert read_root(root).replaced is None
+    assert read_checkpoint_dir(root).replaced is None
 
 
 def test_who_has_the_lock_is_the_writer_and_nobody_else(tmp_path):
     lock = _root(tmp_path) / ".release-lock"
-    assert find_writer(tmp_path) is None
+    assert find_lock_owner(tmp_path) is None
     lock.write_text("process 5 on here\n")
-    assert find_writer(tmp_path) is None
+    assert find_lock_owner(tmp_path) is None
     with open(lock) as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert find_writer(tmp_path) == "process 5 on here" == read_root(tmp_path).writer
+        assert find_lock_owner(tmp_path) == "process 5 on here" == read_checkpoint_dir(tmp_path).writer
         os.truncate(lock, 0)
-        assert find_writer(tmp_path) == "no more is known of it"
-    assert find_writer(tmp_path) is None
+        assert find_lock_owner(tmp_path) == "no more is known of it"
+    assert find_lock_owner(tmp_path) is None
 
 
 @pytest.mark.parametrize("root", ["ckpt", "my ckpt", "a;b", "it's"])

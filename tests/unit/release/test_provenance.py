@@ -28,10 +28,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from megatron.bridge.release.errors import CorruptFileError, command_line
-from megatron.bridge.release.provenance import (
-    Source,
+from megatron.bridge.release.source.provenance import (
+    SourceRecord,
     describe,
-    describe_run_config,
+    source_from_run_config,
     read_source,
     require_source,
     write_source,
@@ -63,7 +63,7 @@ def hf(tmp_path) -> Path:
     return _model(tmp_path / "hf")
 
 
-def _release(root: Path, source: Source | None) -> Path:
+def _release(root: Path, source: SourceRecord | None) -> Path:
     (root / "release").mkdir(parents=True)
     if source is not None:
         write_source(source, root / "release")
@@ -78,12 +78,12 @@ def _refuses(root: Path, hf_model: Path | str) -> str:
 
 
 def test_what_is_written_is_what_is_read(hf, tmp_path):
-    source = replace(describe(hf), let_through=("A tensor was left out.",))
+    source = replace(describe(hf), waived=("A tensor was left out.",))
     assert source.made_of == str(hf) and len(source.config_sha256) == len(source.tensors_sha256) == 64
     root = _release(tmp_path / "root", source)
     assert read_source(root / "release") == source
     assert json.loads((root / "release/source.json").read_text()).keys() == {
-        *("made_of", "config_sha256", "weights_sha256", "megatron_bridge", "let_through", "config", "tensors_sha256"),
+        *("made_of", "config_sha256", "weights_sha256", "megatron_bridge", "waived", "config", "tensors_sha256"),
         *("revision", "commit"),
     }
 
@@ -97,9 +97,9 @@ def test_a_record_of_the_first_versions_is_read(hf, tmp_path):
         "weights_sha256": digest_weight_files(hf),
         "megatron_bridge": "0.6.2",
     }
-    for let_through in ({}, {"let_through": ["A tensor."]}):
-        file.write_text(json.dumps(record | let_through))
-        assert read_source(root / "release") == Source(**record, let_through=(*let_through.get("let_through", ()),))
+    for waived in ({}, {"waived": ["A tensor."]}):
+        file.write_text(json.dumps(record | waived))
+        assert read_source(root / "release") == SourceRecord(**record, waived=(*waived.get("waived", ()),))
         require_source(root, hf)
     hf.rename(tmp_path / "moved")
     require_source(root, tmp_path / "moved")
@@ -121,11 +121,11 @@ def test_the_digest_of_the_first_versions_is_what_it_was(tmp_path):
     assert digest_weight_files(tmp_path) == sha256.hexdigest()
 
 
-@pytest.mark.parametrize("let_through", ["a text", [1], None, {"a": "b"}])
-def test_a_record_of_no_texts_is_damaged(hf, tmp_path, let_through):
+@pytest.mark.parametrize("waived", ["a text", [1], None, {"a": "b"}])
+def test_a_record_of_no_texts_is_damaged(hf, tmp_path, waived):
     root = _release(tmp_path / "root", describe(hf))
-    (root / "release/source.json").write_text(json.dumps(vars(describe(hf)) | {"let_through": let_through}))
-    with pytest.raises(CorruptFileError, match="let_through is not a list of strings"):
+    (root / "release/source.json").write_text(json.dumps(vars(describe(hf)) | {"waived": waived}))
+    with pytest.raises(CorruptFileError, match="waived is not a list of strings"):
         read_source(root / "release")
 
 
@@ -160,7 +160,7 @@ def test_another_model_is_refused_by_both_names(hf, tmp_path):
         "directory."
     )
     assert f"was imported from {hf}, not from meta-llama/Llama-3.2-1B." in _refuses(root, "meta-llama/Llama-3.2-1B")
-    root = _release(tmp_path / "hub", Source("meta-llama/Llama-3.2-1B"))
+    root = _release(tmp_path / "hub", SourceRecord("meta-llama/Llama-3.2-1B"))
     require_source(root, "meta-llama/Llama-3.2-1B")
     assert "from meta-llama/Llama-3.2-1B, not from meta-llama/Llama-3.2-3B." in _refuses(
         root, "meta-llama/Llama-3.2-3B"
@@ -269,7 +269,7 @@ def test_a_damaged_record_is_an_error_that_names_it(hf, tmp_path, text):
 def test_a_run_config_tells_the_name_alone(tmp_path, text, expected):
     if text is not None:
         (tmp_path / "run_config.yaml").write_text(text)
-    found = describe_run_config(tmp_path)
+    found = source_from_run_config(tmp_path)
     assert (found and (found.made_of, found.config_sha256, found.tensors_sha256)) == (
         expected and (expected, None, None)
     )
@@ -279,7 +279,7 @@ def test_it_starts_without_torch(hf, tmp_path):
     root = _release(tmp_path / "root", describe(hf))
     code = (
         "import sys\n"
-        "from megatron.bridge.release.provenance import require_source\n"
+        "from megatron.bridge.release.source.provenance import require_source\n"
         "require_source(*sys.argv[1:])\n"
         "print(sorted(sys.modules.keys() & {'torch', 'transformers', 'megatron.core', 'megatron.bridge.models'}))\n"
     )
@@ -293,7 +293,7 @@ def test_a_copy_is_the_same_model(hf, tmp_path):
 
 @pytest.mark.parametrize("name", ["a folder", "org/a folder", "-", "org/name"])
 def test_what_is_no_folder_and_in_no_cache_has_a_name_alone(name):
-    assert describe(name) == Source(name, megatron_bridge=describe(name).megatron_bridge)
+    assert describe(name) == SourceRecord(name, megatron_bridge=describe(name).megatron_bridge)
 
 
 LLAMA = {

@@ -35,7 +35,7 @@ from megatron.bridge.release.layout import (
 
 
 @dataclass(frozen=True)
-class Root:
+class CheckpointDir:
     """What is in a checkpoint root.
 
     Attributes:
@@ -60,7 +60,7 @@ class Root:
     replaced: str | None
 
 
-def read_root(path: Path) -> Root:
+def read_checkpoint_dir(path: Path) -> CheckpointDir:
     """Look at what is in a checkpoint root.
 
     Args:
@@ -90,22 +90,22 @@ def read_root(path: Path) -> Root:
         for child in sorted((path / name).iterdir())
         if is_checkpoint_folder(child.name) and (child / METADATA).exists()
     ]
-    replaced = left_folders(path, REPLACED_PREFIX)
-    leftovers = [file for file in (path / LOCK,) if file.name in names] + replaced + left_folders(path, STAGING_PREFIX)
+    replaced = list_leftovers(path, REPLACED_PREFIX)
+    leftovers = [file for file in (path / LOCK,) if file.name in names] + replaced + list_leftovers(path, STAGING_PREFIX)
     whole = [name for name in folders if (path / name / METADATA).exists()]
-    return Root(
+    return CheckpointDir(
         path,
         _beginning(tracker) if tracker.exists() else None,
         (path / TRAIN_STATE_TRACKER).exists(),
         tuple(whole + nested),
         tuple(name for name in folders if name not in whole),
         tuple(left.name for left in leftovers),
-        find_writer(path),
+        find_lock_owner(path),
         next((left.name for left in replaced if RELEASE not in names and (left / RELEASE / METADATA).exists()), None),
     )
 
 
-def directory_of(checkpoint: Path) -> Path:
+def checkpoint_dir_of(checkpoint: Path) -> Path:
     """Return the checkpoint directory of a checkpoint folder, which may be nested in another.
 
     Args:
@@ -117,7 +117,7 @@ def directory_of(checkpoint: Path) -> Path:
     return directory
 
 
-def find_writer(root: Path) -> str | None:
+def find_lock_owner(root: Path) -> str | None:
     """Return who is writing into a root.
 
     Args:
@@ -142,12 +142,12 @@ def find_writer(root: Path) -> str | None:
     return None
 
 
-def busy_message(root: Path, writer: str) -> str:
+def CheckpointDirBusyError(root: Path, writer: str) -> str:
     """Return the message that a root has a writer, with what to do."""
     return f"Another process is writing into {root} ({writer}). Wait for it to end, or give another folder."
 
 
-def left_folders(root: Path, prefix: str) -> list[Path]:
+def list_leftovers(root: Path, prefix: str) -> list[Path]:
     """List the folders that publications have in a root; a link or a file of such a name is no publication's.
 
     Args:

@@ -19,6 +19,7 @@ A class of a folder's errors is in that folder's ``errors.py``. `tests/unit/rele
 Importing this module imports neither torch nor Megatron Core.
 """
 
+from megatron.bridge.release.compat.checkpoint_format import ALLOCATION_FAILURE
 import shlex
 import warnings
 from collections.abc import Callable
@@ -118,7 +119,7 @@ class CorruptFileError(ReleaseError):
 def warn(warning: ReleaseWarning | str) -> None:
     """Issue a warning on rank 0."""
     # Imported here because it loads torch.
-    from megatron.core._rank_utils import safe_get_rank
+    from megatron.bridge.release.compat.megatron_core_api import safe_get_rank
 
     if safe_get_rank() == 0:
         warnings.warn(warning, None if isinstance(warning, Warning) else ReleaseWarning, stacklevel=3)
@@ -137,7 +138,7 @@ def join_sentences(*texts: str) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error reports that memory has run out; torch has no type of its own for the CPU's."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and ALLOCATION_FAILURE in str(error))
 
 
 def command_line(verb: str, checkpoint_dir: str | Path) -> str:

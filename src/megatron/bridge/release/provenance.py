@@ -27,23 +27,23 @@ from typing import Any
 
 from megatron.bridge.release.errors import CorruptFileError, command_line
 from megatron.bridge.release.layout import RELEASE, SOURCE_FILE
-from megatron.bridge.release.run_config import read_run_config
+from megatron.bridge.release.checkpoint_dir import read_run_config
 from megatron.bridge.release.source_content import differing_fields, digest_tensors, digest_weight_files, read_json
-from megatron.bridge.release.source_model import SourceModel, is_path
+from megatron.bridge.release.source.provenance import SourceModel, is_path
 
 
 # Fields that transformers changes when it saves an unchanged model.
 _VOLATILE = ("_attn_implementation_autoset", "_commit_hash", "_name_or_path", "transformers_version")
 
 # Fields that the first versions did not record.
-_ADDED = {"let_through", "config", "tensors_sha256", "revision", "commit"}
+_ADDED = {"waived", "config", "tensors_sha256", "revision", "commit"}
 
 # How many differing fields of a config a message names.
 _MOST_FIELDS = 5
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceRecord:
     """The source model of a release.
 
     Attributes:
@@ -51,7 +51,7 @@ class Source:
         config_sha256: Digest of its config; None if unknown.
         weights_sha256: Digest of a directory's weight files, which only the first versions recorded.
         megatron_bridge: Version of Megatron-Bridge that wrote the release.
-        let_through: Differences from it that the user of the import allowed, a sentence each.
+        waived: Differences from it that the user of the import allowed, a sentence each.
         config: Content of its config.json; None if unknown.
         tensors_sha256: Digest of a directory's tensors; None if unknown.
         revision: Requested revision on the Hub; None for the default branch, and for a directory.
@@ -62,14 +62,14 @@ class Source:
     config_sha256: str | None = None
     weights_sha256: str | None = None
     megatron_bridge: str = ""
-    let_through: tuple[str, ...] = ()
+    waived: tuple[str, ...] = ()
     config: dict[str, Any] | None = None
     tensors_sha256: str | None = None
     revision: str | None = None
     commit: str | None = None
 
 
-def describe(hf_model: str | Path | SourceModel, revision: str | None = None) -> Source:
+def describe(hf_model: str | Path | SourceModel, revision: str | None = None) -> SourceRecord:
     """Describe a Hugging Face model.
 
     Args:
@@ -92,7 +92,7 @@ def describe(hf_model: str | Path | SourceModel, revision: str | None = None) ->
     if folder.is_dir():
         return _describe(os.path.abspath(folder), folder / "config.json", digest_tensors(folder))
     if is_path(str(hf_model)):
-        return Source(os.path.abspath(folder), megatron_bridge=_version())
+        return SourceRecord(os.path.abspath(folder), megatron_bridge=_version())
     # It takes a moment to import. What has been converted is in its cache.
     from huggingface_hub import try_to_load_from_cache
 
@@ -102,13 +102,13 @@ def describe(hf_model: str | Path | SourceModel, revision: str | None = None) ->
         # No ID: a folder that is not there, given relative to where it was.
         cached = None
     if not isinstance(cached, str):
-        return Source(str(hf_model), megatron_bridge=_version(), revision=revision)
+        return SourceRecord(str(hf_model), megatron_bridge=_version(), revision=revision)
     return replace(_describe(str(hf_model), Path(cached)), revision=revision, commit=Path(cached).parent.name)
 
 
-def _describe(made_of: str, config_file: Path, tensors_sha256: str | None = None) -> Source:
+def _describe(made_of: str, config_file: Path, tensors_sha256: str | None = None) -> SourceRecord:
     config = read_json(config_file) if config_file.is_file() else None
-    return Source(
+    return SourceRecord(
         made_of,
         None if config is None else _digest_config(config),
         megatron_bridge=_version(),
@@ -117,7 +117,7 @@ def _describe(made_of: str, config_file: Path, tensors_sha256: str | None = None
     )
 
 
-def describe_run_config(folder: Path) -> Source | None:
+def source_from_run_config(folder: Path) -> SourceRecord | None:
     """Return the model that a checkpoint folder's run config names; its content is not looked at.
 
     Args:
@@ -135,10 +135,10 @@ def describe_run_config(folder: Path) -> Source | None:
         return None
     if not isinstance(made_of, str) or not made_of:
         return None
-    return Source(made_of, megatron_bridge=_version(), revision=revision if isinstance(revision, str) else None)
+    return SourceRecord(made_of, megatron_bridge=_version(), revision=revision if isinstance(revision, str) else None)
 
 
-def write_source(source: Source, folder: Path) -> None:
+def write_source(source: SourceRecord, folder: Path) -> None:
     """Record the source model of a release.
 
     Args:
@@ -150,7 +150,7 @@ def write_source(source: Source, folder: Path) -> None:
     (folder / SOURCE_FILE).write_text(json.dumps(vars(source), indent=2) + "\n", encoding="utf-8")
 
 
-def read_source(folder: Path) -> Source | None:
+def read_source(folder: Path) -> SourceRecord | None:
     """Read the source model of a release.
 
     Args:
@@ -168,13 +168,13 @@ def read_source(folder: Path) -> Source | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise CorruptFileError(SOURCE_FILE, str(error)) from error
-    known = vars(Source("")).keys()
+    known = vars(SourceRecord("")).keys()
     if not isinstance(record, dict) or {*record} | _ADDED != known:
         raise CorruptFileError(SOURCE_FILE, "missing or unknown fields")
-    let_through = record.pop("let_through", [])
-    if not isinstance(let_through, list) or not all(isinstance(text, str) for text in let_through):
-        raise CorruptFileError(SOURCE_FILE, "let_through is not a list of strings")
-    source = Source(**record, let_through=tuple(let_through))
+    waived = record.pop("waived", [])
+    if not isinstance(waived, list) or not all(isinstance(text, str) for text in waived):
+        raise CorruptFileError(SOURCE_FILE, "waived is not a list of strings")
+    source = SourceRecord(**record, waived=tuple(waived))
     texts = (source.config_sha256, source.weights_sha256, source.tensors_sha256, source.revision, source.commit)
     if not isinstance(source.made_of, str) or not all(text is None or isinstance(text, str) for text in texts):
         raise CorruptFileError(SOURCE_FILE, "a field is not a string")
@@ -281,7 +281,7 @@ def require_same_config(root: Path, name: str, config: dict[str, Any]) -> None:
         )
 
 
-def _differences(recorded: Source, given: Source, folder: Path) -> list[str]:
+def _differences(recorded: SourceRecord, given: SourceRecord, folder: Path) -> list[str]:
     """Return how a model in a directory differs from a release's source model, as far as both are known."""
     differences = []
     if None not in (recorded.config_sha256, given.config_sha256) and recorded.config_sha256 != given.config_sha256:
@@ -305,7 +305,7 @@ def _listed(fields: list[str]) -> str:
     return ", ".join(fields[:_MOST_FIELDS]) + (f" and {more} more" if more > 0 else "")
 
 
-def _name(source: Source) -> str:
+def _name(source: SourceRecord) -> str:
     return f"{source.made_of} at commit {source.commit}" if source.commit else source.made_of
 
 

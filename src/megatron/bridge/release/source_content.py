@@ -70,7 +70,7 @@ def differing_fields(config: dict[str, Any], other: dict[str, Any]) -> list[str]
 def _normalized(config: dict[str, Any]) -> dict[str, Any]:
     """Return a config with its defaults, in the form of the installed transformers, without harmless fields."""
     # It takes seconds to import.
-    from transformers import CONFIG_MAPPING
+    from megatron.bridge.release.compat.transformers_api import CONFIG_MAPPING
 
     values = copy.deepcopy(config)
     if config.get("model_type") in CONFIG_MAPPING and not config.get("auto_map"):

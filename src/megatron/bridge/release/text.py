@@ -25,7 +25,7 @@ from collections.abc import Iterable
 _NUMBER = re.compile(r"(?<=\.)(?:0|[1-9][0-9]{0,17})(?=\.|$)")
 
 
-def readable(name: str) -> str:
+def quote_if_unprintable(name: str) -> str:
     """Return a name as it can stand in a line: in quotes where it is empty or has line breaks and their like.
 
     Args:
@@ -37,7 +37,7 @@ def readable(name: str) -> str:
     return name if name and name.isprintable() else repr(name)
 
 
-def grouped(names: Iterable[str]) -> str:
+def summarize_names(names: Iterable[str]) -> str:
     """List names, those that differ by their numbers alone as one.
 
     Args:

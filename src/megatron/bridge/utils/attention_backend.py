@@ -23,7 +23,7 @@ _ATTENTION_BACKENDS = ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN"
 
 
 @contextmanager
-def attention_backend_forgotten() -> Iterator[None]:
+def preserve_environment() -> Iterator[None]:
     """Set aside the environment variables in which Megatron Core notes a model's attention backend.
 
     It refuses a model of another backend than they name. A conversion does not compute with any.

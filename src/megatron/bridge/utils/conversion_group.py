@@ -21,8 +21,8 @@ from typing import Iterator
 import torch.distributed as dist
 from megatron.core import parallel_state
 
-from megatron.bridge.utils.attention_backend import attention_backend_forgotten
-from megatron.bridge.utils.without_cuda import distributed_backend, set_local_device
+from megatron.bridge.utils.single_process import preserve_environment
+from megatron.bridge.utils.cpu_fallbacks import distributed_backend, set_local_device
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def conversion_process_group() -> Iterator[None]:
         yield
     else:
         try:
-            with attention_backend_forgotten(), temporary_distributed_context(backend="gloo"):
+            with preserve_environment(), temporary_distributed_context(backend="gloo"):
                 yield
         except BaseException:
             # The context takes away what it has made whole; this, what was stopped half-way.

@@ -15,7 +15,7 @@
 """Fits a model config to the host that converts it.
 
 What the host lacks, CUDA or Transformer Engine, is switched off in the config from which the model is built and used
-there. It keeps the model's own values beside the host's, wherever it is copied, and `without_host_values` returns a
+there. It keeps the model's own values beside the host's, wherever it is copied, and `restore_model_values` returns a
 config with them for everything that is written to disk: a run config describes the model, never the host that
 converted it.
 """
@@ -29,7 +29,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 
 from megatron.bridge.utils.fusions import can_enable_gradient_accumulation_fusion
-from megatron.bridge.utils.transformer_engine_need import has_transformer_engine
+from megatron.bridge.utils.te_requirements import has_transformer_engine
 
 
 P = ParamSpec("P")
@@ -181,7 +181,7 @@ def switch(config: Any, field: str, value: Any) -> None:
     vars(config)[_HOST_VALUES] = switched
 
 
-def without_host_values(config: T) -> T:
+def restore_model_values(config: T) -> T:
     """Return a model config as it is written to disk: with the model's own values, not this host's.
 
     A field that has been set again since it was switched for the host keeps what it was set to.

@@ -163,7 +163,7 @@ class TestEdits(EditSnippets):
         ),
         "source-model": Snippet(
             """
-+from megatron.bridge.release.source_model import SourceModel
++from megatron.bridge.release.source.provenance import SourceModel
 +
 +
  class AutoBridge:
@@ -190,7 +190,7 @@ class TestEdits(EditSnippets):
         ),
         "import-process-group": Snippet(
             """
-+from megatron.bridge.utils.conversion_group import conversion_process_group
++from megatron.bridge.utils.single_process import conversion_process_group
 +
 +
  class AutoBridge:

@@ -22,7 +22,7 @@ class TestEdits(EditSnippets):
         ),
         "layer-spec": Snippet(
             """
-+from megatron.bridge.utils.transformer_engine_need import has_transformer_engine
++from megatron.bridge.utils.te_requirements import has_transformer_engine
 +
 +
  def transformer_engine_layer_spec(config):
@@ -34,7 +34,7 @@ class TestEdits(EditSnippets):
         ),
         "mtp-block-spec": Snippet(
             """
-+from megatron.bridge.utils.transformer_engine_need import has_transformer_engine
++from megatron.bridge.utils.te_requirements import has_transformer_engine
 +
 +
  def mtp_block_spec():

@@ -11,7 +11,7 @@ class TestEdits(EditSnippets):
     SNIPPETS = {
         "cpu-initialization": Snippet(
             """
-+from megatron.bridge.utils.host import switch
++from megatron.bridge.utils.host_compat import switch
 +
 +
  def get_model(model_provider):
@@ -26,7 +26,7 @@ class TestEdits(EditSnippets):
         ),
         "without-transformer-engine": Snippet(
             """
-+from megatron.bridge.utils.transformer_engine_need import explains_missing_transformer_engine
++from megatron.bridge.utils.te_requirements import explains_missing_transformer_engine
 +
 +
 +@explains_missing_transformer_engine
@@ -36,7 +36,7 @@ class TestEdits(EditSnippets):
         ),
         "fits-to-host": Snippet(
             """
-+from megatron.bridge.utils.host import builds_on_this_host
++from megatron.bridge.utils.host_compat import builds_on_this_host
 +
 +
 +@builds_on_this_host
@@ -46,7 +46,7 @@ class TestEdits(EditSnippets):
         ),
         "tied-without-cuda": Snippet(
             """
-+from megatron.bridge.utils.without_cuda import builds_without_cuda
++from megatron.bridge.utils.cpu_fallbacks import builds_without_cuda
 +
 +
 +@builds_without_cuda
@@ -57,7 +57,7 @@ class TestEdits(EditSnippets):
         "provide-without-cuda": Snippet(
             """
 -from megatron.bridge.utils.common_utils import get_local_rank_preinit
-+from megatron.bridge.utils.without_cuda import distributed_backend, set_local_device
++from megatron.bridge.utils.cpu_fallbacks import distributed_backend, set_local_device
 
 
  class ModelProviderMixin:
@@ -72,7 +72,7 @@ class TestEdits(EditSnippets):
         ),
         "parallel-without-cuda": Snippet(
             """
-+from megatron.bridge.utils.without_cuda import distributed_backend, set_local_device
++from megatron.bridge.utils.cpu_fallbacks import distributed_backend, set_local_device
 +
 +
  class ModelProviderMixin:

@@ -23,7 +23,7 @@ class TestEdits(EditSnippets):
         ),
         "fit-gpt": Snippet(
             """
-+from megatron.bridge.utils.host import switch_off_what_is_refused
++from megatron.bridge.utils.host_compat import switch_off_what_is_refused
 +
 +
  class TransformerConfig:
@@ -35,7 +35,7 @@ class TestEdits(EditSnippets):
         ),
         "fit-mla": Snippet(
             """
-+from megatron.bridge.utils.host import switch_off_what_is_refused
++from megatron.bridge.utils.host_compat import switch_off_what_is_refused
 +
 +
  class MLATransformerConfig:
@@ -47,7 +47,7 @@ class TestEdits(EditSnippets):
         ),
         "fit-heterogeneous": Snippet(
             """
-+from megatron.bridge.utils.host import switch_off_what_is_refused
++from megatron.bridge.utils.host_compat import switch_off_what_is_refused
 +
 +
  class HeterogeneousTransformerConfig:

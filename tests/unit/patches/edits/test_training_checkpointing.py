@@ -92,7 +92,7 @@ class TestEdits(EditSnippets):
         ),
         "save-without-cuda": Snippet(
             """
-+from megatron.bridge.utils.without_cuda import checkpointing_without_cuda
++from megatron.bridge.utils.cpu_fallbacks import checkpointing_without_cuda
 +
 +
 +@checkpointing_without_cuda()

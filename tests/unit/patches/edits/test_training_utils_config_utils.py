@@ -11,13 +11,13 @@ class TestEdits(EditSnippets):
     SNIPPETS = {
         "own-values": Snippet(
             """
-+from megatron.bridge.utils.host import without_host_values
++from megatron.bridge.utils.host_compat import restore_model_values
 +
 +
  class _ConfigContainerBase:
      @classmethod
      def _convert_value_to_dict(cls, value):
-+        value = without_host_values(value)
++        value = restore_model_values(value)
          return value
 """,
             ("_convert_value", "_convert"),

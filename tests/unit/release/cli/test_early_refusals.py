@@ -246,7 +246,7 @@ def test_an_export_is_refused_where_there_is_no_checkpoint_or_the_folder_is_in_u
                 "config_sha256": None,
                 "weights_sha256": None,
                 "megatron_bridge": "",
-                "let_through": [],
+                "waived": [],
             }
         )
     )

@@ -22,13 +22,13 @@ import sys
 
 import pytest
 
-from megatron.bridge.release.cli.own_words import own_words
+from megatron.bridge.release.cli.quiet import capture_library_output
 
 
 NOISE = """
 import logging, os, sys, warnings
-from megatron.bridge.release.cli.own_words import own_words
-with own_words(verbose=sys.argv[1] == "True") as (out, err):
+from megatron.bridge.release.cli.quiet import capture_library_output
+with capture_library_output(verbose=sys.argv[1] == "True") as (out, err):
     print("library: print")
     print("library: stderr", file=sys.stderr)
     os.write(1, b"library: descriptor 1\\n")
@@ -68,7 +68,7 @@ def test_an_error_inside_leaves_the_descriptors_as_they_were():
 @pytest.mark.parametrize("error", [RuntimeError("broken"), KeyError("name"), AssertionError()])
 def test_an_unexpected_error_names_the_file_of_what_the_libraries_printed(error, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(type(error)) as caught, own_words(verbose=False):
+    with pytest.raises(type(error)) as caught, capture_library_output(verbose=False):
         print("library: print")
         os.write(2, b"library: descriptor 2\n")
         raise error
@@ -85,7 +85,7 @@ def test_an_unexpected_error_names_the_file_of_what_the_libraries_printed(error,
 def test_any_other_end_leaves_no_file_and_no_note(error, verbose, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     try:
-        with own_words(verbose=verbose):
+        with capture_library_output(verbose=verbose):
             print("library: print")
             if error is not None:
                 raise error
@@ -97,7 +97,7 @@ def test_any_other_end_leaves_no_file_and_no_note(error, verbose, tmp_path, monk
 def test_nothing_stays_open_and_no_handler_stays(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(logging.root, "handlers", [])
     before = sorted(os.listdir("/proc/self/fd"))
-    with own_words(verbose=False):
+    with capture_library_output(verbose=False):
         logger = logging.Logger("library")
         logger.addHandler(logging.StreamHandler())
         logger.warning("inside")
@@ -113,7 +113,7 @@ def test_without_a_folder_for_a_file_the_work_is_done(monkeypatch, capfd):
         raise FileNotFoundError(2, "No usable temporary directory found")
 
     monkeypatch.setattr("tempfile.mkstemp", fail)
-    with pytest.raises(RuntimeError) as caught, own_words(verbose=False):
+    with pytest.raises(RuntimeError) as caught, capture_library_output(verbose=False):
         print("library: print")
         raise RuntimeError
     assert not hasattr(caught.value, "__notes__") and capfd.readouterr() == ("", "")
@@ -122,6 +122,6 @@ def test_without_a_folder_for_a_file_the_work_is_done(monkeypatch, capfd):
 def test_a_full_disk_for_the_file_is_no_error_of_the_work(monkeypatch):
     monkeypatch.setattr("tempfile.mkstemp", lambda **_: (os.open("/dev/full", os.O_WRONLY), os.devnull))
     monkeypatch.setattr("os.unlink", lambda path: None)
-    with own_words(verbose=False):
+    with capture_library_output(verbose=False):
         print("library: print")
         print("x" * 100_000, flush=True)

@@ -31,7 +31,7 @@ from megatron.bridge.models.gpt_provider import GPTModelProvider
 from megatron.bridge.models.hybrid.hybrid_provider import HybridModelProvider
 from megatron.bridge.models.mla_provider import MLAModelProvider
 from megatron.bridge.release.megatron_args import args as release_args
-from megatron.bridge.release.megatron_args.args import fields_without_argument, megatron_lm_args
+from megatron.bridge.release.megatron_args.args import unsupported_fields, megatron_lm_args
 from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
 from megatron.bridge.release.megatron_args.table import (
     ARGUMENTS,
@@ -257,7 +257,7 @@ def _own_layer_spec(config):
     ],
 )
 def test_what_megatron_lm_cannot_be_told_is_named(model, lacking):
-    assert fields_without_argument(model) == lacking
+    assert unsupported_fields(model) == lacking
 
 
 @pytest.mark.parametrize(
@@ -270,8 +270,8 @@ def test_flags_require_the_entry_point_for_a_factor_that_is_ignored(scaled, fact
 
 
 def test_a_model_with_a_builder_of_its_own_is_named():
-    assert "GemmaModelProvider" in fields_without_argument(gpt_model(GemmaModelProvider))
-    assert fields_without_argument(MODELS["hybrid"]) == ["HybridModelProvider"]
+    assert "GemmaModelProvider" in unsupported_fields(gpt_model(GemmaModelProvider))
+    assert unsupported_fields(MODELS["hybrid"]) == ["HybridModelProvider"]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from megatron.bridge.release.megatron_args.comparison import (
     applied_rope_scaling_factor,
     describe_differences,
     differing_arguments,
-    require_arguments,
+    check_args,
 )
 from megatron.bridge.release.megatron_args.table import ARGUMENTS
 from megatron.bridge.release.rope_factor import BUILT_FACTOR
@@ -163,10 +163,10 @@ def test_an_unrecorded_rope_factor_is_an_error():
     ],
 )
 def test_args_without_an_argument_that_every_version_has_are_an_error(name):
-    require_arguments(Namespace(**DENSE))
+    check_args(Namespace(**DENSE))
     values = {key: value for key, value in DENSE.items() if key != name}
     with pytest.raises(ArgsError, match=f"lack {name}, so") as raised:
-        require_arguments(Namespace(**values))
+        check_args(Namespace(**values))
     assert raised.value.names == [name]
 
 
@@ -174,12 +174,12 @@ def test_args_may_lack_what_their_version_does_not_have():
     older = {name: value for name, value in DENSE.items() if name not in _LATER_ARGUMENTS}
     older["norm_epsilon"] = older.pop("layernorm_epsilon")
     older["apply_layernorm_1p"] = older.pop("layernorm_zero_centered_gamma")
-    require_arguments(Namespace(**older))
+    check_args(Namespace(**older))
     # Arguments of experts are needed for experts alone.
     del older["moe_router_topk"]
-    require_arguments(Namespace(**older))
+    check_args(Namespace(**older))
     with pytest.raises(ArgsError, match="lack moe_router_topk"):
-        require_arguments(Namespace(**older | {"num_experts": 4}))
+        check_args(Namespace(**older | {"num_experts": 4}))
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_args_may_lack_what_their_version_does_not_have():
 )
 def test_args_that_are_no_numbers_are_an_error(name, value):
     with pytest.raises(ArgsError, match=f"contain {name}={value!r}, which is not a number") as raised:
-        require_arguments(Namespace(**DENSE | {name: value}))
+        check_args(Namespace(**DENSE | {name: value}))
     assert raised.value.names == [name]
 
 
@@ -199,7 +199,7 @@ def test_args_that_are_no_numbers_are_an_error(name, value):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_args_that_are_not_finite_are_an_error(name, value):
     with pytest.raises(ArgsError, match=f"contain {name}={value}, which is not a finite number") as raised:
-        require_arguments(Namespace(**DENSE | {name: value}))
+        check_args(Namespace(**DENSE | {name: value}))
     assert raised.value.names == [name]
 
 

@@ -20,7 +20,7 @@ from argparse import Namespace
 
 import pytest
 
-from megatron.bridge.release.checkpoint_dir import read_root
+from megatron.bridge.release.checkpoint_dir import read_checkpoint_dir
 from megatron.bridge.release.layout import TRAIN_STATE_TRACKER
 from megatron.bridge.release.repair.plan import Plan, plan_repair, plan_revert
 
@@ -30,11 +30,11 @@ GETS_FILES = "release/ gets the files of iter_0000000/, as hard links"
 
 
 def _plan_repair(release) -> Plan:
-    return plan_repair(read_root(release.root))
+    return plan_repair(read_checkpoint_dir(release.root))
 
 
 def _plan_revert(release) -> Plan:
-    return plan_revert(read_root(release.root))
+    return plan_revert(read_checkpoint_dir(release.root))
 
 
 def _refusal(release, plan=_plan_repair) -> str:

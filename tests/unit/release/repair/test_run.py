@@ -19,7 +19,7 @@ import shutil
 
 import pytest
 
-from megatron.bridge.release.checkpoint_dir import read_root
+from megatron.bridge.release.checkpoint_dir import read_checkpoint_dir
 from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge.release.repair.plan import Plan
 from megatron.bridge.release.repair.run import _stamps, _strip, _write_trackers, repair, revert
@@ -136,15 +136,15 @@ def _removed(path) -> None:
 @pytest.mark.parametrize("change", [_written, _replaced, _removed])
 @pytest.mark.parametrize("name", ["release/__0_0.distcp", "release/tokenizer/tokenizer.json", TRAIN_STATE_TRACKER])
 def test_a_file_that_changes_is_seen_without_reading_it(release, name, change):
-    before = _stamps(read_root(release.root))
-    assert _stamps(read_root(release.root)) == before
+    before = _stamps(read_checkpoint_dir(release.root))
+    assert _stamps(read_checkpoint_dir(release.root)) == before
     change(release.root / name)
-    assert _stamps(read_root(release.root)) != before
+    assert _stamps(read_checkpoint_dir(release.root)) != before
 
 
 def test_a_file_more_is_seen_in_a_checkpoint_and_not_beside_it(release):
-    before = _stamps(read_root(release.root))
+    before = _stamps(read_checkpoint_dir(release.root))
     (release.root / "notes.txt").touch()
-    assert _stamps(read_root(release.root)) == before
+    assert _stamps(read_checkpoint_dir(release.root)) == before
     (release.folder / "notes.txt").touch()
-    assert _stamps(read_root(release.root)) != before
+    assert _stamps(read_checkpoint_dir(release.root)) != before

@@ -22,8 +22,8 @@ from hub_server import HubServer, Repository, serve, use
 
 from megatron.bridge.release.source import hub
 from megatron.bridge.release.source.hub import download_model
-from megatron.bridge.release.source.model_dir import look_at_model
-from megatron.bridge.release.source_model import SourceModel
+from megatron.bridge.release.source.model_dir import inspect_model
+from megatron.bridge.release.source.provenance import SourceModel
 
 
 ORDINARY = ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
@@ -183,9 +183,9 @@ def test_a_model_without_safetensors_is_refused(server, tmp_path):
 
 def test_a_local_directory_has_no_revision(server, tmp_path):
     folder = tmp_path / "new"
-    assert look_at_model(folder)[0] == SourceModel(str(folder), folder)
+    assert inspect_model(folder)[0] == SourceModel(str(folder), folder)
     with pytest.raises(ValueError, match="no revision v1"):
-        look_at_model(folder, {"revision": "v1"})
+        inspect_model(folder, {"revision": "v1"})
     assert server.requests == []
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from megatron.bridge.release.source.safetensors_index import read_headers
+from megatron.bridge.release.source.safetensors_index import read_index
 
 
 def _save(file: Path) -> None:
@@ -37,10 +37,10 @@ def test_a_lora_adapter_is_named_whether_its_base_is_there_or_not(tmp_path, weig
     for name in weights:
         _save(tmp_path / name)
     with pytest.raises(ValueError, match="contains a LoRA adapter .* merge_and_unload.* remove adapter_config.json"):
-        read_headers(tmp_path)
+        read_index(tmp_path)
     if "model.safetensors" in weights:
         (tmp_path / "adapter_config.json").unlink()
-        assert read_headers(tmp_path)["weight"].shape == (2, 3)
+        assert read_index(tmp_path)["weight"].shape == (2, 3)
 
 
 @pytest.mark.parametrize("others", [[], ["optimizer.bin"], ["other.safetensors"]])
@@ -53,11 +53,11 @@ def test_weights_that_fsdp_has_sharded_are_named_with_the_command_that_merges_th
         _save(folder / name)
     command = f"accelerate merge-weights '{folder}/pytorch_model_fsdp_0' OUT"
     with pytest.raises(ValueError, match=f"sharded by FSDP .pytorch_model_fsdp_0/.*{command}"):
-        read_headers(folder)
+        read_index(folder)
 
 
 def test_a_model_with_its_own_weights_may_have_such_a_folder(tmp_path):
     (tmp_path / "pytorch_model_fsdp_0").mkdir()
     (tmp_path / "pytorch_model_fsdp_0/.metadata").touch()
     _save(tmp_path / "model.safetensors")
-    assert read_headers(tmp_path)["weight"].shape == (2, 3)
+    assert read_index(tmp_path)["weight"].shape == (2, 3)

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from megatron.bridge.release.source.safetensors_index import Header
+from megatron.bridge.release.source.safetensors_index import TensorInfo
 from megatron.bridge.release.validation.tensor_hints import explain_missing, explain_shapes, explain_unexpected
 
 
@@ -27,8 +27,8 @@ CONFIG = SimpleNamespace(vocab_size=500, num_hidden_layers=2)
 EMBEDDING, OUTPUT, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
 
 
-def _headers(**shapes: tuple[int, ...]) -> dict[str, Header]:
-    return {name: Header("BF16", shape, "model.safetensors") for name, shape in shapes.items()}
+def _headers(**shapes: tuple[int, ...]) -> dict[str, TensorInfo]:
+    return {name: TensorInfo("BF16", shape, "model.safetensors") for name, shape in shapes.items()}
 
 
 @pytest.mark.parametrize("names", [("gate_up_proj", "down_proj"), ("w1.weight", "w2.weight")])

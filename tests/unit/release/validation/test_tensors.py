@@ -24,8 +24,8 @@ import torch.distributed as dist
 from megatron.core.process_groups_config import ProcessGroupCollection
 
 from megatron.bridge.models.deepseek.deepseek_v3_bridge import DeepSeekV3Bridge
-from megatron.bridge.release.source.safetensors_index import Header
-from megatron.bridge.release.text import grouped
+from megatron.bridge.release.source.safetensors_index import TensorInfo
+from megatron.bridge.release.text import summarize_names
 from megatron.bridge.release.validation.model_errors import QuantizationProblem, TensorDtypeProblem
 from megatron.bridge.release.validation.tensors import TensorCoverage, _Conversions, _single_process_groups
 
@@ -48,7 +48,7 @@ def _task(shape: tuple[int, ...]) -> SimpleNamespace:
 
 def _coverage(headers: dict[str, tuple[str, tuple[int, ...]]]) -> TensorCoverage:
     coverage = TensorCoverage()
-    told = {name: Header(dtype, shape, "model.safetensors") for name, (dtype, shape) in headers.items()}
+    told = {name: TensorInfo(dtype, shape, "model.safetensors") for name, (dtype, shape) in headers.items()}
     _Conversions(DeepSeekV3Bridge(), told, coverage).check([_task(told[NAME].shape)], {NAME})
     return coverage
 
@@ -112,7 +112,7 @@ def test_what_is_taken_is_dequantized_block_by_block():
     ],
 )
 def test_names_that_differ_by_numbers_are_one_group(names, expected):
-    assert grouped(names) == expected
+    assert summarize_names(names) == expected
 
 
 def test_the_group_of_a_check_beside_others_is_destroyed():

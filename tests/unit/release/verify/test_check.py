@@ -19,7 +19,7 @@ import shutil
 
 import pytest
 
-from megatron.bridge.release.checkpoint_dir import read_root
+from megatron.bridge.release.checkpoint_dir import read_checkpoint_dir
 from megatron.bridge.release.layout import TRACKER
 from megatron.bridge.release.verify.check import check, check_folder
 from megatron.bridge.release.verify.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
@@ -170,7 +170,7 @@ def test_what_is_no_root_is_a_problem_and_no_error(tmp_path):
 
 def test_a_folder_is_checked_whatever_the_tracker_says(release):
     release.tracker.write_text("5")
-    report = check_folder(read_root(release.root), "release")
+    report = check_folder(read_checkpoint_dir(release.root), "release")
     assert (report.tracker, report.folder, report.layout, report.problems) == ("5", "release", "release", [])
     (release.folder / "common.pt").write_bytes(b"")
-    assert f"{release.folder}/common.pt " in check_folder(read_root(release.root), "release").problems[0]
+    assert f"{release.folder}/common.pt " in check_folder(read_checkpoint_dir(release.root), "release").problems[0]

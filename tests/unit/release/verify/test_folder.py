@@ -26,8 +26,8 @@ from roots import SHARD
 from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.layout import FLAGS_FILE, TRAIN_STATE_TRACKER
 from megatron.bridge.release.manifest import files_of
-from megatron.bridge.release.provenance import Source, write_source
-from megatron.bridge.release.run_config import read_run_config
+from megatron.bridge.release.source.provenance import SourceRecord, write_source
+from megatron.bridge.release.checkpoint_dir import read_run_config
 from megatron.bridge.release.verify.check import check
 from megatron.bridge.release.verify.launch_flags import RUN_FLAGS
 from megatron.bridge.release.verify.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM
@@ -334,7 +334,7 @@ def test_bridges_tracker_is_the_releases_train_state(release):
 
 
 def test_what_was_let_through_is_repeated_and_a_release_that_does_not_say_its_model_is_noted(release):
-    write_source(Source("org/other", let_through=("A tensor was left out.",)), release.folder)
+    write_source(SourceRecord("org/other", waived=("A tensor was left out.",)), release.folder)
     release.seal()
     report = check(release.root)
     assert report.made_of == "org/other"
@@ -432,7 +432,7 @@ def test_a_training_has_the_source_model_of_the_release_next_to_it(release):
     release.rename("iter_0000005", "5")
     assert check(release.root).made_of is None
     (release.root / "release").mkdir()
-    write_source(Source("org/model"), release.root / "release")
+    write_source(SourceRecord("org/model"), release.root / "release")
     assert check(release.root).made_of == "org/model"
     (release.root / "release/source.json").write_text("{")
     report = check(release.root)

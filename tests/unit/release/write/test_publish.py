@@ -29,7 +29,7 @@ from pathlib import Path
 import pytest
 from faults import LosingPower, Stepping, killed_at, run_forked
 
-from megatron.bridge.release.checkpoint_dir import find_writer
+from megatron.bridge.release.checkpoint_dir import find_lock_owner
 from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge.release.validation.errors import CheckpointExistsError
 from megatron.bridge.release.validation.output_dir import check_overwrite, is_interrupted
@@ -298,18 +298,18 @@ def test_what_cannot_be_a_lock_is_named(tmp_path, make, kind):
     with pytest.raises(LockFileError) as raised:
         Publication(tmp_path).begin()
     assert (raised.value.file, raised.value.kind) == (tmp_path / ".release-lock", kind)
-    assert [path.name for path in tmp_path.iterdir()] == [".release-lock"] and find_writer(tmp_path) is None
+    assert [path.name for path in tmp_path.iterdir()] == [".release-lock"] and find_lock_owner(tmp_path) is None
 
 
 def test_the_writer_is_the_one_that_has_the_lock(tmp_path):
-    assert find_writer(tmp_path) is None
+    assert find_lock_owner(tmp_path) is None
     (tmp_path / ".release-lock").write_text("process 1 on a host that is gone")
-    assert find_writer(tmp_path) is None
+    assert find_lock_owner(tmp_path) is None
     publication = Publication(tmp_path)
     publication.begin()
-    assert find_writer(tmp_path).startswith(f"process {os.getpid()} on ")
+    assert find_lock_owner(tmp_path).startswith(f"process {os.getpid()} on ")
     publication.end()
-    assert find_writer(tmp_path) is None
+    assert find_lock_owner(tmp_path) is None
 
 
 def test_without_locks_it_publishes_and_warns_and_clears_nothing_of_others(tmp_path, monkeypatch, caplog):

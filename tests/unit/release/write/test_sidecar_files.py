@@ -21,7 +21,7 @@ import pytest
 import torch
 from args_models import gpt_model
 
-from megatron.bridge.release.source_model import SourceModel
+from megatron.bridge.release.source.provenance import SourceModel
 from megatron.bridge.release.write import sidecar_files
 from megatron.bridge.release.write.errors import UnsupportedFieldsWarning
 from megatron.bridge.release.write.sidecar_files import (
@@ -93,14 +93,14 @@ def test_files_are_written_from_memory_and_the_manifest_last(files, staging, mon
     assert torch.load(folder / "common.pt", weights_only=True) == {"iteration": 0}
     assert "--num-layers=" in (folder / "megatron_lm_args.txt").read_text()
     source = json.loads((folder / "source.json").read_text())
-    assert source["made_of"] == "org/model" and source["let_through"] == ["A tensor was skipped."]
+    assert source["made_of"] == "org/model" and source["waived"] == ["A tensor was skipped."]
     assert sorted(json.loads((folder / "integrity.json").read_text())["files"]) == names
     assert torch.load(staging / "latest_train_state.pt", weights_only=True)["step"] == 0
 
 
 def test_a_run_config_names_the_published_directory_and_the_commit(files, staging, tmp_path, monkeypatch):
     monkeypatch.setattr(sidecar_files, "copy_tokenizer", lambda *_: None)
-    monkeypatch.setattr(sidecar_files, "describe", lambda source: sidecar_files.Source(source.name))
+    monkeypatch.setattr(sidecar_files, "describe", lambda source: sidecar_files.SourceRecord(source.name))
     files.config.tokenizer = _tokenizer(str(tmp_path / "snapshot"))
     model = SourceModel("org/model", tmp_path / "snapshot", "v1", "c" * 40)
     write_release_files(ReleaseFiles(files.checkpoint_dir, files.config, files.args, model), staging, None, {})

@@ -28,8 +28,8 @@ from streamed import CutWrites
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorProperties
 from torch.distributed.checkpoint.planner import TensorWriteData, WriteItem, WriteItemType
 
-from megatron.bridge.release.source.safetensors_index import read_headers
-from megatron.bridge.release.source.safetensors_reader import FileRange, HuggingFaceFiles, stamp
+from megatron.bridge.release.source.safetensors_index import read_index
+from megatron.bridge.release.source.safetensors_reader import ByteRange, SafetensorsReader, stamp
 from megatron.bridge.release.validation.model_errors import NonFiniteError
 from megatron.bridge.release.write import entry_file
 from megatron.bridge.release.write.entry_file import EntryFile, Payload
@@ -38,7 +38,7 @@ from megatron.bridge.release.write.writer import balance
 
 def test_a_part_of_a_file_is_read_in_pieces(tmp_path):
     (tmp_path / "file").write_bytes(bytes(range(200)))
-    part = FileRange(tmp_path / "file", stamp(os.stat(tmp_path / "file")), 10, 100).cut(5, 50)
+    part = ByteRange(tmp_path / "file", stamp(os.stat(tmp_path / "file")), 10, 100).cut(5, 50)
     pieces = [bytes(piece) for piece in part.chunks(memoryview(bytearray(16)))]
     assert [len(piece) for piece in pieces] == [16, 16, 16, 2]
     assert b"".join(pieces) == bytes(range(15, 65)) == bytes(part.read())
@@ -53,7 +53,7 @@ def test_tensors_of_files_are_those_of_safetensors(tmp_path):
         "eighth": torch.randn(3, 3).to(torch.float8_e4m3fn),
     }
     save_file(tensors, tmp_path / "model.safetensors")
-    files = HuggingFaceFiles(tmp_path, read_headers(tmp_path))
+    files = SafetensorsReader(tmp_path, read_index(tmp_path))
     found = files.load_tensors(list(tensors))
     for name, tensor in tensors.items():
         assert same_bits(found[name], tensor)

@@ -14,13 +14,14 @@
 
 """Warns about parameters of Megatron that no Hugging Face tensor is converted to."""
 
+from megatron.bridge.release.compat.bridge_api import is_adapter_parameter
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from megatron.bridge.models.conversion.utils import persistent_buffers
-from megatron.bridge.release.text import grouped
+from megatron.bridge.release.text import summarize_names
 from megatron.bridge.utils.common_utils import warn_rank_0
 
 
@@ -41,10 +42,10 @@ def warn_unmapped_parameters(model_bridge: Any, models: Sequence[torch.nn.Module
         if isinstance(model, torch.nn.Module)
         for name, _ in (*model.named_parameters(), *persistent_buffers(model))
         if (stage, name) not in loaded and "_extra_state" not in name
-        if not model_bridge._is_adapter_param_name(name) and not _is_tied(model, name)
+        if not is_adapter_parameter(model_bridge, name) and not _is_tied(model, name)
     ]
     if names:
-        warn_rank_0(f"No Hugging Face tensor for {grouped(names)}; these parameters stay uninitialized.")  # type: ignore[no-untyped-call,unused-ignore]
+        warn_rank_0(f"No Hugging Face tensor for {summarize_names(names)}; these parameters stay uninitialized.")  # type: ignore[no-untyped-call,unused-ignore]
 
 
 def _is_tied(model: torch.nn.Module, name: str) -> bool:

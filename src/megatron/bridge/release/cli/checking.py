@@ -23,12 +23,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from megatron.bridge.release.cli.own_words import own_words, progress
+from megatron.bridge.release.cli.quiet import capture_library_output, progress
 from megatron.bridge.release.cli.printing import print_report
 from megatron.bridge.release.errors import one_line
 from megatron.bridge.release.layout import COMMON_STATE, RELEASE
-from megatron.bridge.release.provenance import recorded_revision, require_same_config, require_source
-from megatron.bridge.release.source.model_dir import look_at_model
+from megatron.bridge.release.source.provenance import recorded_revision, require_same_config, require_source
+from megatron.bridge.release.source.model_dir import inspect_model
 from megatron.bridge.release.verify.check import check
 from megatron.bridge.release.verify.report import Report
 
@@ -47,7 +47,7 @@ def run_check(options: argparse.Namespace) -> int:
         _check_source(report, options.path, options.made_of, options.revision)
     proof = None
     if options.deep is not None or options.compute is not None:
-        with own_words(verbose=options.verbose) as (_, err), progress(err):
+        with capture_library_output(verbose=options.verbose) as (_, err), progress(err):
             if options.deep is not None:
                 compare = partial(_compare, revision=options.revision)
                 _use_model(report, options.deep, compare, "Not compared with", possible=_is_readable(report))
@@ -85,7 +85,7 @@ def _check_source(report: Report, root: Path, hf_model: str, revision: str | Non
         report.notes.append(f"Source model not compared with {hf_model}: fix the problems first.")
         return
     try:
-        require_source(root, hf_model if revision is None else look_at_model(hf_model, {"revision": revision})[0])
+        require_source(root, hf_model if revision is None else inspect_model(hf_model, {"revision": revision})[0])
     except (ValueError, OSError) as error:
         report.problems.append(str(error))
     else:
@@ -129,7 +129,7 @@ def _use_model(
 
 def _compare(report: Report, hf_model: str, revision: str | None) -> None:
     root = Path(report.root)
-    _, config, _ = look_at_model(hf_model, {"revision": revision or recorded_revision(root, hf_model)})
+    _, config, _ = inspect_model(hf_model, {"revision": revision or recorded_revision(root, hf_model)})
     require_same_config(root, hf_model, config)
     # It imports torch and all of Bridge, which takes many seconds.
     from megatron.bridge.release.verify.weights import compare

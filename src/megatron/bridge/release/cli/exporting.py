@@ -20,15 +20,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from megatron.bridge.release.checkpoint_dir import read_root
-from megatron.bridge.release.cli.own_words import own_words, progress, release_warnings
+from megatron.bridge.release.checkpoint_dir import read_checkpoint_dir
+from megatron.bridge.release.cli.quiet import capture_library_output, progress, show_release_warnings
 from megatron.bridge.release.export.output_dir import check_empty, check_location, check_one_process
 from megatron.bridge.release.layout import METADATA, RELEASE
-from megatron.bridge.release.provenance import read_source, recorded_revision, require_source
-from megatron.bridge.release.release_location import find_release
-from megatron.bridge.release.source.model_dir import look_at_model
+from megatron.bridge.release.source.provenance import read_source, recorded_revision, require_source
+from megatron.bridge.release.checkpoint_dir import find_release
+from megatron.bridge.release.source.model_dir import inspect_model
 from megatron.bridge.release.source.model_files import TOKENIZER_FILES, find_files
-from megatron.bridge.release.source_model import SourceModel
+from megatron.bridge.release.source.provenance import SourceModel
 from megatron.bridge.release.validation.output_dir import check_writable
 from megatron.bridge.release.verify.check import check, check_folder
 from megatron.bridge.release.verify.report import BRIDGE
@@ -40,14 +40,14 @@ def run_export(options: argparse.Namespace) -> int:
     if folder is None:
         report = check(options.path, release)
     else:
-        report = check_folder(read_root(options.path), folder, release)
+        report = check_folder(read_checkpoint_dir(options.path), folder, release)
     (reader,) = (reader for reader in report.readers if reader.name == BRIDGE)
     if report.folder is None or not reader.loads:
         raise ValueError(reader.why)
     checkpoint = report.folder
-    with own_words(verbose=options.verbose) as (stdout, err):
+    with capture_library_output(verbose=options.verbose) as (stdout, err):
         print(f"Exporting {options.path / checkpoint} to {options.out}", file=err)
-        with release_warnings(err), progress(err):
+        with show_release_warnings(err), progress(err):
             _export(options, options.path / checkpoint, release, source, err.isatty())
         files = _sizes(options.out)
         if options.json:
@@ -78,9 +78,9 @@ def _refuse_early(options: argparse.Namespace) -> tuple[Path, SourceModel, str |
         raise ValueError(
             f"{options.tokenizer} contains no tokenizer. Give a folder with files such as tokenizer.json."
         )
-    root, release = read_root(options.path), find_release(options.path, options.release)
+    root, release = read_checkpoint_dir(options.path), find_release(options.path, options.release)
     revision = options.revision or recorded_revision(release.parent, options.hf_model)
-    source, *_ = look_at_model(options.hf_model, {"revision": revision})
+    source, *_ = inspect_model(options.hf_model, {"revision": revision})
     check_location(options.out, (options.path, release), source.folder)
     if (release / METADATA).exists():
         require_source(release.parent, source)
@@ -114,7 +114,7 @@ def _export(
             tokenizer_path=options.tokenizer,
             rope_scaling_factor=options.rope_scaling_factor,
             # The import was allowed to leave out tensors, or was not.
-            strict=recorded is None or not recorded.let_through,
+            strict=recorded is None or not recorded.waived,
         )
     except UnknownRopeFactorError as error:
         raise ValueError(

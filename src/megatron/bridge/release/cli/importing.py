@@ -26,7 +26,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from megatron.bridge.release.cli.checking import compute, json_values
-from megatron.bridge.release.cli.own_words import own_words, progress, release_warnings
+from megatron.bridge.release.cli.quiet import capture_library_output, progress, show_release_warnings
 from megatron.bridge.release.cli.printing import print_made
 from megatron.bridge.release.errors import command_line
 from megatron.bridge.release.layout import RELEASE
@@ -58,7 +58,7 @@ def run_import(options: argparse.Namespace) -> int:
             allow_unused_tensors=options.allow_unused_tensors,
             keywords=keywords,
         )
-    with own_words(verbose=options.verbose) as (stdout, err):
+    with capture_library_output(verbose=options.verbose) as (stdout, err):
         if first:
             print(f"Importing {options.hf_model} into {out}", file=err)
         seconds = _import(options, keywords, out, checked, err)
@@ -102,7 +102,7 @@ def _import(
     if options.dtype is not None:
         keywords["dtype"] = getattr(torch, options.dtype)
     start = time.monotonic()
-    with release_warnings(err), progress(err):
+    with show_release_warnings(err), progress(err):
         import_model(
             AutoBridge,
             options.hf_model,

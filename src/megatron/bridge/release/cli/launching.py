@@ -24,12 +24,12 @@ from pathlib import Path
 
 import yaml
 
-from megatron.bridge.release.checkpoint_dir import read_root
+from megatron.bridge.release.checkpoint_dir import read_checkpoint_dir
 from megatron.bridge.release.errors import command_line
 from megatron.bridge.release.layout import COMMON_STATE, INTEGRITY_FILE, RELEASE, TOKENIZER, TRACKER, parse_tracker
 from megatron.bridge.release.manifest import digests, read_manifest
 from megatron.bridge.release.megatron_args.comparison import describe_differences
-from megatron.bridge.release.release_location import find_release
+from megatron.bridge.release.checkpoint_dir import find_release
 from megatron.bridge.release.verify.launch_flags import Launch, launch_command, launch_flags
 
 
@@ -66,7 +66,7 @@ def run_launch(options: argparse.Namespace) -> int:
 
 def _launch(root: Path, release_folder: Path) -> Launch:
     """Return how to start Megatron-LM from a root; raise ValueError, with what to do, where it cannot start from it."""
-    found, look = read_root(root), f"To see what is there: {command_line('check', root)}"
+    found, look = read_checkpoint_dir(root), f"To see what is there: {command_line('check', root)}"
     if found.tracker is None:
         raise ValueError(f"{root} has no {TRACKER}: Megatron-LM treats it as empty. {look}")
     iteration, release = parse_tracker(found.tracker, str(root / TRACKER))

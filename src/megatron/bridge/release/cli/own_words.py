@@ -51,7 +51,7 @@ class _Sink(io.TextIOBase):
 
 
 @contextmanager
-def own_words(*, verbose: bool) -> Iterator[tuple[TextIO, TextIO]]:
+def capture_library_output(*, verbose: bool) -> Iterator[tuple[TextIO, TextIO]]:
     """Keep what libraries print out of a user's sight: in a file, which an unexpected error names.
 
     Args:
@@ -104,7 +104,7 @@ def _open_log() -> tuple[int, str | None]:
 
 
 @contextmanager
-def release_warnings(err: TextIO) -> Iterator[None]:
+def show_release_warnings(err: TextIO) -> Iterator[None]:
     """Show the warnings that tell of a release, a line each, and those that its modules log; others go to stderr.
 
     Args:

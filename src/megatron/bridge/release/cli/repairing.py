@@ -19,7 +19,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from megatron.bridge.release.cli.own_words import own_words
+from megatron.bridge.release.cli.quiet import capture_library_output
 
 
 def run_repair(options: argparse.Namespace) -> int:
@@ -37,7 +37,7 @@ def run_revert(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, work: Callable[..., list[str]]) -> int:
-    with own_words(verbose=options.verbose) as (out, _):
+    with capture_library_output(verbose=options.verbose) as (out, _):
         steps = work(Path(options.path), dry_run=options.dry_run)
         if options.json:
             print(

@@ -14,6 +14,8 @@
 
 """The tensors of a checkpoint's model, each of which an export converts."""
 
+from megatron.bridge.release.compat.bridge_api import architecture_bridge
+from megatron.bridge.release.compat.torch_api import checkpoint_causes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import reduce
@@ -24,11 +26,11 @@ import torch
 from megatron.core.dist_checkpointing.mapping import ShardedTensor
 from megatron.core.dist_checkpointing.serialization import load_content_metadata, load_tensors_metadata
 from megatron.core.utils import unwrap_model
-from torch.distributed.checkpoint.api import CheckpointException
+from megatron.bridge.release.compat.torch_api import CheckpointException
 
-from megatron.bridge.release.checkpoint_dir import directory_of
+from megatron.bridge.release.checkpoint_dir import checkpoint_dir_of
 from megatron.bridge.release.errors import one_line
-from megatron.bridge.release.text import grouped
+from megatron.bridge.release.text import summarize_names
 from megatron.bridge.release.validation.meta_model import build_on_meta
 from megatron.bridge.release.validation.tensors import model_build_errors, sources_of
 from megatron.bridge.release.write.streaming import entries_of
@@ -40,7 +42,7 @@ DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
 @contextmanager
-def readable(folder: str, *errors: type[BaseException]) -> Iterator[None]:
+def quote_if_unprintable(folder: str, *errors: type[BaseException]) -> Iterator[None]:
     """Turn what the libraries raise for a damaged checkpoint into a ValueError of one line.
 
     Args:
@@ -51,9 +53,9 @@ def readable(folder: str, *errors: type[BaseException]) -> Iterator[None]:
         yield
     except errors or (Exception, CheckpointException) as error:
         # CheckpointException is not an Exception. It has the cause of each rank; here there is one rank.
-        causes = [cause for cause, _ in getattr(error, "failures", {}).values()]
+        causes = checkpoint_causes(error)
         reason = one_line(causes[0] if causes else error)
-        raise ValueError(f"{directory_of(Path(folder))} cannot be read ({reason}).") from error
+        raise ValueError(f"{checkpoint_dir_of(Path(folder))} cannot be read ({reason}).") from error
 
 
 def model_tensors(folder: str) -> dict[str, ShardedTensor]:
@@ -65,7 +67,7 @@ def model_tensors(folder: str) -> dict[str, ShardedTensor]:
     Raises:
         ValueError: If its metadata cannot be read.
     """
-    with readable(folder):
+    with quote_if_unprintable(folder):
         tensors: dict[str, ShardedTensor] = load_tensors_metadata(folder)
     return {key: tensor for key, tensor in tensors.items() if "optimizer" not in key}
 
@@ -91,11 +93,11 @@ def check_tensors(bridge: Any, folder: str) -> torch.dtype:
         provider.bf16, provider.fp16, provider.params_dtype = True, False, torch.bfloat16
         provider.finalize()
         model = unwrap_model(build_on_meta(provider))
-    unmapped = sorted(name for name, source in sources_of(bridge._model_bridge, model[0]).items() if source is None)
+    unmapped = sorted(name for name, source in sources_of(architecture_bridge(bridge), model[0]).items() if source is None)
     if unmapped:
-        raise ValueError(f"{type(bridge._model_bridge).__name__} exports no tensor of {grouped(unmapped)}.")
+        raise ValueError(f"{type(architecture_bridge(bridge)).__name__} exports no tensor of {summarize_names(unmapped)}.")
     stored = model_tensors(folder)
-    with readable(folder):
+    with quote_if_unprintable(folder):
         metadata = load_content_metadata(folder)
     expected = {entry.key: entry for entry in entries_of(model[0], metadata)}
     # A release contains each norm by all keys that models have for it.
@@ -105,7 +107,7 @@ def check_tensors(bridge: Any, folder: str) -> torch.dtype:
     ]
     if unread:
         raise ValueError(
-            f"Unexpected tensors: {grouped(unread)}. {folder} contains them, and a model of the source's config has no "
+            f"Unexpected tensors: {summarize_names(unread)}. {folder} contains them, and a model of the source's config has no "
             "place for them: an export would leave them out. Export with the model that the training started from."
         )
     rows = {}

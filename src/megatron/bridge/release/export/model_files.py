@@ -14,6 +14,7 @@
 
 """The files that an export copies from its source model, and the tokenizer that replaces the source's."""
 
+from megatron.bridge.release.compat.bridge_api import architecture_bridge
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def copy_model_files(bridge: Any, folder: Path, tokenizer: str | Path | None, so
     hf_pretrained = bridge.hf_pretrained
     trusted = getattr(hf_pretrained, "trust_remote_code", False) is True
     kept = () if tokenizer is not None else TOKENIZER_FILES
-    patterns = (*kept, *MODEL_FILES, *(getattr(bridge._model_bridge, "ADDITIONAL_FILE_PATTERNS", None) or ()))
+    patterns = (*kept, *MODEL_FILES, *(getattr(architecture_bridge(bridge), "ADDITIONAL_FILE_PATTERNS", None) or ()))
     patterns = (*patterns, *CODE_FILES) if trusted else patterns
     model = getattr(hf_pretrained, "model_name_or_path", None) or bridge.hf_model_id
     if model is not None:

@@ -29,7 +29,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from megatron.bridge.release.checkpoint_dir import directory_of, left_folders, nearest
+from megatron.bridge.release.checkpoint_dir import checkpoint_dir_of, list_leftovers, nearest
 from megatron.bridge.release.layout import LOCK, METADATA, STAGING_PREFIX, is_checkpoint_folder
 from megatron.bridge.release.source.model_dir import check_outside
 
@@ -72,7 +72,7 @@ def interrupted_files(folder: Path) -> list[Path]:
         return []
     paths = {
         folder / name
-        for staging in left_folders(folder, STAGING_PREFIX)
+        for staging in list_leftovers(folder, STAGING_PREFIX)
         for name in _moved(staging)
         if (folder / name).exists() and _is_moved(staging / name, folder / name)
     }
@@ -111,7 +111,7 @@ def check_location(folder: Path, checkpoints: Iterable[Path], model: Path | None
     # As it is named, and where a symlink of that name leads.
     paths = (folder.absolute().parent.resolve() / folder.name, folder.resolve())
     for checkpoint in checkpoints:
-        for directory in (directory_of(checkpoint).resolve(), directory_of(checkpoint.resolve())):
+        for directory in (checkpoint_dir_of(checkpoint).resolve(), checkpoint_dir_of(checkpoint.resolve())):
             for path in paths:
                 _check_outside_checkpoints(folder, path, directory)
     if model is not None:
@@ -144,7 +144,7 @@ def check_empty(folder: Path) -> None:
     """
     if not folder.is_dir():
         return
-    own = {folder / LOCK, *left_folders(folder, STAGING_PREFIX), *interrupted_files(folder)}
+    own = {folder / LOCK, *list_leftovers(folder, STAGING_PREFIX), *interrupted_files(folder)}
     if found := sorted(path.name for path in folder.iterdir() if path not in own):
         shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
         raise ValueError(f"The output folder {folder} is not empty: {shown}. Give a new or an empty folder.")

@@ -18,7 +18,7 @@ import json
 import os
 from pathlib import Path
 
-from megatron.bridge.release.checkpoint_dir import left_folders
+from megatron.bridge.release.checkpoint_dir import list_leftovers
 from megatron.bridge.release.export.output_dir import LAST, MOVED, check_empty, interrupted_files
 from megatron.bridge.release.layout import STAGING_PREFIX
 from megatron.bridge.release.write.filesystem import Filesystem
@@ -88,7 +88,7 @@ class FolderPublication(Publication):
         """Clear what processes left that died while they wrote into this folder."""
         for path in interrupted_files(self._root):
             (self._filesystem.remove if path.is_dir() else self._filesystem.unlink)(path)
-        for staging in left_folders(self._root, STAGING_PREFIX):
+        for staging in list_leftovers(self._root, STAGING_PREFIX):
             self._filesystem.remove(staging)
 
     def _move_back(self, staging: Path, names: list[str]) -> None:

@@ -14,6 +14,7 @@
 
 """Exports a checkpoint as a Hugging Face model, which appears in its folder when it is complete."""
 
+from megatron.bridge.release.compat.bridge_api import architecture_bridge
 import os
 from collections.abc import Iterator, Mapping
 from math import prod
@@ -23,7 +24,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from megatron.core.dist_checkpointing.core import CheckpointingException
-from torch.distributed.checkpoint.api import CheckpointException
+from megatron.bridge.release.compat.torch_api import CheckpointException
 
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
 from megatron.bridge.release.errors import warn
@@ -34,8 +35,8 @@ from megatron.bridge.release.export.publish import FolderPublication
 from megatron.bridge.release.export.trained_model import TrainedModel
 from megatron.bridge.release.export.weight_shards import WeightShards
 from megatron.bridge.release.layout import METADATA, RELEASE
-from megatron.bridge.release.provenance import require_source
-from megatron.bridge.release.text import grouped
+from megatron.bridge.release.source.provenance import require_source
+from megatron.bridge.release.text import summarize_names
 from megatron.bridge.release.validation.finite import check_finite
 from megatron.bridge.release.validation.output_dir import check_writable
 from megatron.bridge.release.validation.tensors import is_ignored
@@ -108,7 +109,7 @@ def export_checkpoint(
     source = bridge.source_model.folder if bridge.source_model is not None else _source_name(bridge)
     source_folder = Path(source) if source is not None and Path(source).is_dir() else None
     check_location(out, (Path(folder), Path(release or folder)), source_folder)
-    model_bridge = bridge._model_bridge
+    model_bridge = architecture_bridge(bridge)
     if not model_bridge.SUPPORTS_HF_PRETRAINED_EXPORT:
         raise NotImplementedError(
             f"{type(model_bridge).__name__} supports no export of a complete Hugging Face model."
@@ -119,7 +120,7 @@ def export_checkpoint(
     staging = Path(on_rank_0(lambda: str(publication.begin_empty())))
     try:
         with exit_on_sigterm(f"Nothing was published; {out} contains nothing of it. Run the export again."):
-            with readable(folder, CheckpointException, CheckpointingException, OSError):
+            with quote_if_unprintable(folder, CheckpointException, CheckpointingException, OSError):
                 model = _load(bridge, folder, release, trained.overrides(own))
             tensors = _tensors(bridge, model, own, target or own, show_progress)
             missing = _write_weights(bridge, tensors, staging, max_size)
@@ -186,7 +187,7 @@ def _tensors(
     bridge: Any, model: list[Any], own: torch.dtype, dtype: torch.dtype, show_progress: bool
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the tensors of the Hugging Face model; those that the model keeps in another dtype than its own stay so."""
-    for name, tensor in bridge._model_bridge.stream_weights_megatron_to_hf(
+    for name, tensor in architecture_bridge(bridge).stream_weights_megatron_to_hf(
         model, bridge.hf_pretrained, cpu=True, show_progress=show_progress
     ):
         if tensor.dtype == own:
@@ -216,7 +217,7 @@ def _write_weights(
 def _report_missing(names: list[str], strict: bool) -> None:
     if not names:
         return
-    problem = f"Missing tensors: {grouped(names)}. The source model contains them, the checkpoint does not."
+    problem = f"Missing tensors: {summarize_names(names)}. The source model contains them, the checkpoint does not."
     if strict:
         raise ValueError(f"{problem} Export with the model that the checkpoint was imported from.")
     warn(problem)

@@ -32,16 +32,16 @@ from megatron.bridge.release.megatron_args.comparison import (
     applied_rope_scaling_factor,
     describe_differences,
     differing_arguments,
-    require_arguments,
+    check_args,
 )
 from megatron.bridge.release.rope_factor import BUILT_FACTOR
-from megatron.bridge.release.source.safetensors_index import read_headers
+from megatron.bridge.release.source.safetensors_index import read_index
 from megatron.bridge.release.validation.provider import args_of, config_of, imported_args
 from megatron.bridge.training.checkpointing import find_checkpoint_folder
 from megatron.bridge.training.model_load_save import load_model_config
 from megatron.bridge.training.utils.checkpoint_utils import file_exists, read_run_config
-from megatron.bridge.utils.conversion_group import conversion_process_group
-from megatron.bridge.utils.host import without_host_values
+from megatron.bridge.utils.single_process import conversion_process_group
+from megatron.bridge.utils.host_compat import restore_model_values
 
 
 _EMBEDDING = "embedding.word_embeddings.weight"
@@ -160,14 +160,14 @@ def trained_args(folder: str) -> Namespace:
             args.max_position_embeddings = None
             setattr(args, BUILT_FACTOR, getattr(model, "rope_scaling_factor", None))
             return args
-    with readable(folder):
+    with quote_if_unprintable(folder):
         args = load_common_state_dict(folder).get("args")
     if not isinstance(args, Namespace):
         raise ValueError(
             f"{folder} has no args: how the model was trained is not known. Save the checkpoint with Megatron-LM or "
             "Megatron-Bridge."
         )
-    require_arguments(args)
+    check_args(args)
     return args
 
 
@@ -206,7 +206,7 @@ def require_source_config(bridge: Any, model: Any) -> None:
     Raises:
         ValueError: If the model computes something else.
     """
-    config = without_host_values(config_of(model))
+    config = restore_model_values(config_of(model))
     if not isinstance(config, ModelProviderMixin):
         # Models of other origin do not record what they compute.
         return
@@ -257,7 +257,7 @@ def written_dtype(folder: Path) -> str:
         ValueError: If its files have none that a config names.
     """
     sizes: Counter[str] = Counter()
-    for header in read_headers(folder).values():
+    for header in read_index(folder).values():
         size = 1
         for length in header.shape:
             size *= length

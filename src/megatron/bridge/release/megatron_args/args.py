@@ -75,7 +75,7 @@ def megatron_lm_args(model: Any) -> argparse.Namespace:
     return argparse.Namespace(**values)
 
 
-def fields_without_argument(model: Any) -> list[str]:
+def unsupported_fields(model: Any) -> list[str]:
     """Return what a model has that no argument tells Megatron-LM's own builder of GPT models.
 
     Args:
@@ -115,7 +115,7 @@ def fields_without_argument(model: Any) -> list[str]:
 def _parser_defaults() -> dict[str, Any]:
     """Ask Megatron-LM's parser for its defaults; empty where it cannot be asked."""
     try:
-        from megatron.training.arguments import add_megatron_arguments
+        from megatron.bridge.release.compat.megatron_parser_api import add_megatron_arguments
 
         defaults = vars(add_megatron_arguments(argparse.ArgumentParser()).parse_args([]))
     except Exception as error:

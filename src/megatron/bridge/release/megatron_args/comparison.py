@@ -174,7 +174,7 @@ class ArgsError(ValueError):
         self.names = names
 
 
-def require_arguments(args: Namespace) -> None:
+def check_args(args: Namespace) -> None:
     """Require that Megatron-LM's args contain each argument that decides what the model computes.
 
     Args:

@@ -14,6 +14,7 @@
 
 """Derives Megatron-LM's args from the run config that an import wrote."""
 
+from megatron.bridge.release.compat.checkpoint_format import GELU
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from megatron.bridge.release.layout import RELEASE, RUN_CONFIG, TOKENIZER
-from megatron.bridge.release.run_config import read_run_config
+from megatron.bridge.release.checkpoint_dir import read_run_config
 from megatron.bridge.release.verify.args import EMBEDDING, find_args_problem
 from megatron.bridge.release.verify.dcp_metadata import Tensor, read_metadata
 
@@ -110,7 +111,7 @@ def _known_objects() -> dict[str, Any]:
         **{f"{function.__module__}.{function.__name__}": function for function in functions},
         # Its name in a run config depends on the version of torch.
         "torch.nn.functional.gelu": F.gelu,
-        "torch._C._nn.gelu": F.gelu,
+        GELU: F.gelu,
         **{f"torch.{name}": getattr(torch, name) for name in ("bfloat16", "float16", "float32")},
     }
 

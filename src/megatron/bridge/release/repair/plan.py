@@ -17,7 +17,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from megatron.bridge.release.checkpoint_dir import Root
+from megatron.bridge.release.checkpoint_dir import CheckpointDir
 from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.layout import (
     COMMON_STATE,
@@ -34,7 +34,7 @@ from megatron.bridge.release.layout import (
     parse_tracker,
 )
 from megatron.bridge.release.manifest import files_of
-from megatron.bridge.release.provenance import Source, describe_run_config
+from megatron.bridge.release.source.provenance import SourceRecord, source_from_run_config
 from megatron.bridge.release.verify.check import check_folder
 from megatron.bridge.release.verify.dcp_metadata import read_common_entry, read_metadata, read_state
 from megatron.bridge.release.verify.folder import WRITTEN_BY_REPAIR
@@ -66,13 +66,13 @@ class Plan:
     reads_common_state: bool = False
     drop_sums: bool = False
     move_tokenizer: bool = False
-    record: Source | None = None
+    record: SourceRecord | None = None
     derive: bool = False
     retire: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
 
 
-def plan_repair(root: Root) -> Plan:
+def plan_repair(root: CheckpointDir) -> Plan:
     """Plan how to turn a root's import into a release.
 
     Args:
@@ -120,7 +120,7 @@ def _plan_files(plan: Plan, folder: Path, there: set[str], damaged: set[str]) ->
         damaged: Names of the files that are damaged, or missing and named by the manifest.
     """
     whole = there - damaged
-    plan.record = describe_run_config(folder)
+    plan.record = source_from_run_config(folder)
     new_args = plan.derive or plan.move_tokenizer
     needed = {
         COMMON_STATE: new_args or COMMON_STATE not in whole,
@@ -148,7 +148,7 @@ def _describe_content(plan: Plan, name: str) -> str:
     return ""
 
 
-def _plan_trackers(plan: Plan, root: Root, there: set[str]) -> None:
+def _plan_trackers(plan: Plan, root: CheckpointDir, there: set[str]) -> None:
     """Plan which trackers are written, given the names of the files that the source has."""
     _step(plan, (root.tracker or "").strip() != RELEASE, f"{TRACKER}: {root.tracker!r} becomes {RELEASE!r}")
     tracker, state = root.path / TRAIN_STATE_TRACKER, root.path / plan.source / TRAIN_STATE
@@ -156,7 +156,7 @@ def _plan_trackers(plan: Plan, root: Root, there: set[str]) -> None:
     _step(plan, not same, f"write {TRAIN_STATE_TRACKER}")
 
 
-def _refuse_other_files(root: Root, source: str) -> None:
+def _refuse_other_files(root: CheckpointDir, source: str) -> None:
     """Refuse a root in which files that belong to no checkpoint stand where a repair removes folders.
 
     Raises:
@@ -175,7 +175,7 @@ def _refuse_other_files(root: Root, source: str) -> None:
         )
 
 
-def plan_revert(root: Root) -> Plan:
+def plan_revert(root: CheckpointDir) -> Plan:
     """Plan how to give a root's release upstream's layout back.
 
     Args:
@@ -230,7 +230,7 @@ def _plan_removals(plan: Plan, name: str) -> None:
     plan.steps += [f"remove {retired}/: {name}/ has its files" for retired in plan.retire if retired != name]
 
 
-def _refuse_training(root: Root) -> None:
+def _refuse_training(root: CheckpointDir) -> None:
     """Refuse a root in which training has gone on, by the names of its folders and its tracker.
 
     Raises:
@@ -255,7 +255,7 @@ def _refuse_training(root: Root) -> None:
         )
 
 
-def _choose_source(root: Root) -> str:
+def _choose_source(root: CheckpointDir) -> str:
     """Return the path, in the root, of the checkpoint that was imported.
 
     Raises:
@@ -277,7 +277,7 @@ def _choose_source(root: Root) -> str:
     )
 
 
-def _is_in(root: Root, name: str, kept: str) -> bool:
+def _is_in(root: CheckpointDir, name: str, kept: str) -> bool:
     """Return whether all files of a checkpoint folder have a second name in another one.
 
     A repair that died leaves them so. Files that a repair writes anew do not count.

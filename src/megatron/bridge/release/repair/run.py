@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
-from megatron.bridge.release.checkpoint_dir import Root, busy_message, read_root
+from megatron.bridge.release.checkpoint_dir import CheckpointDir, CheckpointDirBusyError, read_checkpoint_dir
 from megatron.bridge.release.layout import (
     ADDED_FILES,
     COMMON_STATE,
@@ -40,7 +40,7 @@ from megatron.bridge.release.layout import (
     TRAIN_STATE_TRACKER,
 )
 from megatron.bridge.release.manifest import files_of
-from megatron.bridge.release.provenance import write_source
+from megatron.bridge.release.source.provenance import write_source
 from megatron.bridge.release.repair.args_from_run_config import derive_args, tokenizer_of
 from megatron.bridge.release.repair.plan import UPSTREAM_FOLDER, Plan, plan_repair, plan_revert
 from megatron.bridge.release.verify.dcp_metadata import read_metadata
@@ -96,15 +96,15 @@ class _Layout:
 
     folder: str
     tracker: str
-    make_plan: Callable[[Root], Plan]
+    make_plan: Callable[[CheckpointDir], Plan]
     prepare: Callable[[Path, Path, Plan], None]
 
 
 def _convert(path: Path, layout: _Layout, dry_run: bool) -> list[str]:
     """Give a root a layout, and return the steps taken, in words."""
-    root = read_root(path)
+    root = read_checkpoint_dir(path)
     if root.writer is not None:
-        raise RuntimeError(busy_message(path, root.writer))
+        raise RuntimeError(CheckpointDirBusyError(path, root.writer))
     clearing = _clearing_steps(root)
     if dry_run and root.replaced is not None:
         # What is to be done after that is known only when the release is back.
@@ -116,7 +116,7 @@ def _convert(path: Path, layout: _Layout, dry_run: bool) -> list[str]:
     return _execute(path, layout, plan, stamps).steps + clearing
 
 
-def _clearing_steps(root: Root) -> list[str]:
+def _clearing_steps(root: CheckpointDir) -> list[str]:
     """Return what a publication does first with what dead processes left in a root, in words."""
     steps = [f"remove {left}, which a dead process left" for left in root.leftovers if left != root.replaced]
     if root.replaced is None:
@@ -146,7 +146,7 @@ def _execute(path: Path, layout: _Layout, plan: Plan | None, stamps: dict[Path, 
     try:
         # Leftovers are cleared or taken back by now, and nobody else changes the root. Making a plan reads all files,
         # so it is made again only if they have changed.
-        root = read_root(path)
+        root = read_checkpoint_dir(path)
         if plan is None or _stamps(root) != stamps:
             plan = layout.make_plan(root)
         for retired in plan.retire:
@@ -171,7 +171,7 @@ def _execute(path: Path, layout: _Layout, plan: Plan | None, stamps: dict[Path, 
     return plan
 
 
-def _stamps(root: Root) -> dict[Path, tuple[int, int, int]]:
+def _stamps(root: CheckpointDir) -> dict[Path, tuple[int, int, int]]:
     """Return inode, size and modification time of every file of a root's checkpoints, and of its trackers."""
     folders = [root.path / name for name in (*root.checkpoints, *root.empty)]
     files = [folder / name for folder in folders for name in files_of(folder)]

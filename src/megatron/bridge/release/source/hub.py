@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron.bridge.release.source.safetensors_index import INDEX, WEIGHTS
-from megatron.bridge.release.source_model import SourceModel
+from megatron.bridge.release.source.provenance import SourceModel
 
 
 # Keywords of `from_pretrained` that determine which files of the Hub are read, and from where.
@@ -174,7 +174,7 @@ def weights_folder(hf_model: str | Path, keywords: Mapping[str, Any]) -> str | P
     return download_model(str(hf_model), keywords).folder
 
 
-def why_not_on_the_hub(repository: str, file: str, keywords: Mapping[str, Any]) -> str:
+def find_hub_problem(repository: str, file: str, keywords: Mapping[str, Any]) -> str:
     """Request a file from the Hub, once: `from_pretrained` retries for a long time.
 
     Args:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from megatron.bridge.models.hf_pretrained.state import StateSource
-from megatron.bridge.release.source.safetensors_index import Header
+from megatron.bridge.release.source.safetensors_index import TensorInfo
 
 
 # By safetensors' words.
@@ -39,7 +39,7 @@ DTYPES = {
     "BOOL": torch.bool,
 }
 # Those that hold a weight as it is.
-PLAIN = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+FLOAT_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 class Names(list[str]):
@@ -53,14 +53,14 @@ class Names(list[str]):
         return name in self._set
 
 
-class MetaSource(StateSource):
+class MetaTensorSource(StateSource):
     """A model's tensors without their values, on the meta device.
 
     Attributes:
         read: What has been read, by name, in order.
     """
 
-    def __init__(self, headers: Mapping[str, Header]) -> None:
+    def __init__(self, headers: Mapping[str, TensorInfo]) -> None:
         self._headers, self._names = headers, Names(headers)
         self.read: list[tuple[str, torch.Tensor]] = []
 

@@ -31,20 +31,20 @@ from tqdm import tqdm
 from megatron.bridge.release.checkpoint_dir import nearest
 from megatron.bridge.release.source.hub import download_model
 from megatron.bridge.release.source.safetensors_index import (
-    Header,
-    read_headers,
+    TensorInfo,
+    read_index,
     refuse_adapter,
     require_usual_weights,
 )
-from megatron.bridge.release.source_model import SourceModel, is_path
+from megatron.bridge.release.source.provenance import SourceModel, is_path
 
 
 _DEEPEST = 50
 
 
-def look_at_model(
+def inspect_model(
     hf_model_id: str | Path, keywords: Mapping[str, Any] = MappingProxyType({})
-) -> tuple[SourceModel, dict[str, Any], dict[str, Header]]:
+) -> tuple[SourceModel, dict[str, Any], dict[str, TensorInfo]]:
     """Find a Hugging Face model, and check that it is complete: its config, and the headers of its weights.
 
     A model ID of the Hugging Face Hub is downloaded, at one revision, unless it is in the cache.
@@ -87,7 +87,7 @@ def _is_local(name: str, cache_dir: str | Path | None) -> bool:
         return True
     # Slow to import, and a path does not need it.
     from huggingface_hub.constants import HF_HUB_CACHE
-    from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined,unused-ignore]
+    from megatron.bridge.release.compat.hub_api import HFValidationError, validate_repo_id
 
     try:
         validate_repo_id(name)
@@ -98,7 +98,7 @@ def _is_local(name: str, cache_dir: str | Path | None) -> bool:
     return "/" in name and Path(name).parent.is_dir() and not cached.is_dir()
 
 
-def _look_at_folder(model: Path) -> tuple[dict[str, Any], dict[str, Header]]:
+def _look_at_folder(model: Path) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
     if not os.path.exists(model):
         reason = ""
         if not is_path(str(model)) and model.parent != Path() and model.parent.is_dir():
@@ -120,7 +120,7 @@ def _look_at_folder(model: Path) -> tuple[dict[str, Any], dict[str, Header]]:
         )
     values = _read_config(config_file)
     require_usual_weights(config_file, values.get("transformers_weights"))
-    return values, read_headers(model)
+    return values, read_index(model)
 
 
 def _read_config(file: Path) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def check_outside(path: Path, model: Path) -> None:
         raise ValueError(f"The output path {path} is inside the model's own folder {model}. Give another folder.")
 
 
-def check_room(root: Path, model: Path, headers: Mapping[str, Header]) -> None:
+def check_free_space(root: Path, model: Path, headers: Mapping[str, TensorInfo]) -> None:
     """Check that a checkpoint of a model's folder has room at the root, and is not written into the model.
 
     Args:

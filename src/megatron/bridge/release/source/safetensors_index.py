@@ -33,7 +33,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from megatron.bridge.release.errors import OptionError
-from megatron.bridge.release.text import readable
+from megatron.bridge.release.text import quote_if_unprintable
 
 
 WEIGHTS = "model.safetensors"
@@ -44,7 +44,7 @@ _DOWNLOAD = "Download the model again."
 
 
 @dataclass(frozen=True)
-class Header:
+class TensorInfo:
     """What a file says of a tensor.
 
     Attributes:
@@ -68,7 +68,7 @@ def refuse_adapter(folder: Path) -> None:
         )
 
 
-def read_headers(folder: Path) -> dict[str, Header]:
+def read_index(folder: Path) -> dict[str, TensorInfo]:
     """Read the headers of a model's safetensors files.
 
     Args:
@@ -103,12 +103,12 @@ def read_headers(folder: Path) -> dict[str, Header]:
                 f"{folder} contains two models: {WEIGHTS}, which transformers reads, and the files that {INDEX} names, "
                 "which Megatron-Bridge reads. Move one of them away."
             )
-    headers: dict[str, Header] = {}
+    headers: dict[str, TensorInfo] = {}
     for file in files:
         for name, header in _read_file(folder / file).items():
             if index is not None and index.get(name) != file:
                 raise ValueError(
-                    f"{folder / file} contains the tensor {readable(name)}, which {INDEX} does not list there: transformers would "
+                    f"{folder / file} contains the tensor {quote_if_unprintable(name)}, which {INDEX} does not list there: transformers would "
                     f"read it, and Megatron-Bridge would not. {_DOWNLOAD}"
                 )
             headers[name] = header
@@ -172,7 +172,7 @@ def _no_safetensors(folder: Path) -> str:
     if len(found) == 1:
         return (
             f"The model {folder} has neither {WEIGHTS} nor {INDEX}, and transformers reads no other file. If "
-            f"{readable(found[0])} holds all of it, rename it to {WEIGHTS}."
+            f"{quote_if_unprintable(found[0])} holds all of it, rename it to {WEIGHTS}."
         )
     if found:
         return (
@@ -206,14 +206,14 @@ def _read_index(folder: Path) -> dict[str, str] | None:
         raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}). {_DOWNLOAD}") from None
 
 
-def _read_file(path: Path) -> dict[str, Header]:
+def _read_file(path: Path) -> dict[str, TensorInfo]:
     if not path.is_file():
         raise ValueError(f"{path} is no file, or a link to none. Move it away, or download the model again.")
     try:
         with safe_open(path, framework="numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}
             return {
-                name: Header(tensor.get_dtype(), tuple(tensor.get_shape()), path.name)
+                name: TensorInfo(tensor.get_dtype(), tuple(tensor.get_shape()), path.name)
                 for name, tensor in slices.items()
             }
     except (SafetensorError, OSError) as error:

@@ -29,12 +29,12 @@ from threading import Lock
 import torch
 
 from megatron.bridge.models.hf_pretrained.state import StateSource
-from megatron.bridge.release.source.meta_tensors import DTYPES, Names
-from megatron.bridge.release.source.safetensors_index import Header
+from megatron.bridge.release.source.meta_tensors import TORCH_DTYPES, Names
+from megatron.bridge.release.source.safetensors_index import TensorInfo
 
 
 @dataclass(frozen=True)
-class FileRange:
+class ByteRange:
     """A part of a file that must not change.
 
     Attributes:
@@ -49,7 +49,7 @@ class FileRange:
     offset: int
     length: int
 
-    def cut(self, offset: int, length: int) -> "FileRange":
+    def cut(self, offset: int, length: int) -> "ByteRange":
         """Return a part of this part."""
         return replace(self, offset=self.offset + offset, length=length)
 
@@ -106,13 +106,13 @@ def stamp(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-class HuggingFaceFiles(StateSource):
+class SafetensorsReader(StateSource):
     """The tensors of a model's folder, for several threads at a time.
 
     Unlike `SafeTensorsStateSource`, it maps nothing, and what it has opened must stay as its headers were.
     """
 
-    def __init__(self, folder: Path, headers: Mapping[str, Header]) -> None:
+    def __init__(self, folder: Path, headers: Mapping[str, TensorInfo]) -> None:
         self._folder, self._headers, self._names = folder, headers, Names(headers)
         self._stamps = {name: stamp(os.stat(folder / name)) for name in {header.file for header in headers.values()}}
         self._places: dict[str, dict[str, tuple[int, int]]] = {}
@@ -122,7 +122,7 @@ class HuggingFaceFiles(StateSource):
         """See StateSource."""
         return self._names
 
-    def place(self, name: str) -> FileRange:
+    def place(self, name: str) -> ByteRange:
         """Return where the bytes of a tensor are.
 
         Args:
@@ -140,7 +140,7 @@ class HuggingFaceFiles(StateSource):
             if file not in self._places:
                 self._places[file] = self._read_places(file)
             begin, end = self._places[file][name]
-        return FileRange(self._folder / file, self._stamps[file], begin, end - begin)
+        return ByteRange(self._folder / file, self._stamps[file], begin, end - begin)
 
     def load_tensors(self, keys: list[str]) -> dict[str, torch.Tensor]:
         """See StateSource."""
@@ -159,7 +159,7 @@ class HuggingFaceFiles(StateSource):
 
     def _load(self, name: str) -> torch.Tensor:
         header, place = self._headers[name], self.place(name)
-        tensor = torch.empty(header.shape, dtype=DTYPES[header.dtype])
+        tensor = torch.empty(header.shape, dtype=TORCH_DTYPES[header.dtype])
         if place.length:
             for _ in place.chunks(memoryview(tensor.flatten().view(torch.uint8).numpy())):
                 pass
@@ -167,12 +167,12 @@ class HuggingFaceFiles(StateSource):
 
     def _read_places(self, file: str) -> dict[str, tuple[int, int]]:
         path = self._folder / file
-        whole = FileRange(path, self._stamps[file], 0, self._stamps[file][2])
+        whole = ByteRange(path, self._stamps[file], 0, self._stamps[file][2])
         begin = 8 + int.from_bytes(whole.cut(0, 8).read(), "little")
         try:
             entries = json.loads(whole.cut(8, begin - 8).read())
             found = {
-                name: Header(entry["dtype"], tuple(entry["shape"]), file)
+                name: TensorInfo(entry["dtype"], tuple(entry["shape"]), file)
                 for name, entry in entries.items()
                 if name != "__metadata__"
             }

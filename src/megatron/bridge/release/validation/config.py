@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from transformers import PretrainedConfig
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from megatron.bridge.release.compat.transformers_api import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
 from megatron.bridge.release.source.safetensors_index import require_usual_weights

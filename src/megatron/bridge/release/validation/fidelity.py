@@ -27,8 +27,8 @@ from transformers import PretrainedConfig
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
 from megatron.bridge.release.errors import ReleaseWarning, warn
 from megatron.bridge.release.layout import DTYPES as DTYPES_OF_RELEASES
-from megatron.bridge.release.source.meta_tensors import DTYPES, PLAIN
-from megatron.bridge.release.source.safetensors_index import Header, read_headers, require_matches
+from megatron.bridge.release.source.meta_tensors import TORCH_DTYPES, FLOAT_DTYPES
+from megatron.bridge.release.source.safetensors_index import TensorInfo, read_index, require_matches
 from megatron.bridge.release.validation.config import ConfigReport, check_config
 from megatron.bridge.release.validation.errors import ListExpectedError, UnsupportedDtypeError
 from megatron.bridge.release.validation.model_errors import (
@@ -61,7 +61,7 @@ class FidelityReport:
     """
 
     waived: tuple[str, ...]
-    headers: Mapping[str, Header]
+    headers: Mapping[str, TensorInfo]
     coverage: TensorCoverage
 
 
@@ -71,7 +71,7 @@ def check_fidelity(
     allow_config_fields: Sequence[str] = (),
     tokenizer_path: str | Path | None = None,
     tokenizer_kwargs: Mapping[str, Any] | None = None,
-    headers: Mapping[str, Header] | None = None,
+    headers: Mapping[str, TensorInfo] | None = None,
 ) -> FidelityReport:
     """Check that a release can reproduce a Hugging Face model. Not collective.
 
@@ -143,7 +143,7 @@ def _warn_of_differences(
 
 
 def _check_tensors(
-    bridge: Any, model: str, headers: Mapping[str, Header], allow_unused_tensors: Sequence[str]
+    bridge: Any, model: str, headers: Mapping[str, TensorInfo], allow_unused_tensors: Sequence[str]
 ) -> TensorCoverage:
     source = bridge.hf_pretrained.state.source
     settle_dtype(bridge.hf_pretrained, headers)
@@ -154,16 +154,16 @@ def _check_tensors(
     return coverage
 
 
-def _read_headers(source: Any) -> dict[str, Header]:
+def _read_headers(source: Any) -> dict[str, TensorInfo]:
     if isinstance(source, SafeTensorsStateSource):
-        return read_headers(source.path)
+        return read_index(source.path)
     # The model is in memory.
-    names = {dtype: name for name, dtype in DTYPES.items()}
+    names = {dtype: name for name, dtype in TORCH_DTYPES.items()}
     tensors = source.load_tensors(source.get_all_keys())
-    return {name: Header(names[tensor.dtype], tuple(tensor.shape), "memory") for name, tensor in tensors.items()}
+    return {name: TensorInfo(names[tensor.dtype], tuple(tensor.shape), "memory") for name, tensor in tensors.items()}
 
 
-def settle_dtype(hf_pretrained: Any, headers: Mapping[str, Header]) -> None:
+def settle_dtype(hf_pretrained: Any, headers: Mapping[str, TensorInfo]) -> None:
     """Set the dtype of a config and its parts: the requested one, else the config's, else that of most weights.
 
     Raises:
@@ -184,7 +184,7 @@ def settle_dtype(hf_pretrained: Any, headers: Mapping[str, Header]) -> None:
     if config.dtype is None:
         sizes: Counter[torch.dtype] = Counter()
         for header in headers.values():
-            if (dtype := DTYPES.get(header.dtype)) in PLAIN:
+            if (dtype := TORCH_DTYPES.get(header.dtype)) in FLOAT_DTYPES:
                 sizes[dtype] += torch.Size(header.shape).numel()
         if sizes:
             (most_common, _), *_ = sizes.most_common(1)
@@ -203,7 +203,7 @@ def _set_dtype(config: Any, dtype: torch.dtype) -> None:
             _set_dtype(inner, dtype)
 
 
-def _warn_of_casts(config: Any, coverage: TensorCoverage, headers: Mapping[str, Header]) -> None:
+def _warn_of_casts(config: Any, coverage: TensorCoverage, headers: Mapping[str, TensorInfo]) -> None:
     wider = {
         torch.float32: ("F64",),
         torch.bfloat16: ("F64", "F32", "F16"),
@@ -211,17 +211,17 @@ def _warn_of_casts(config: Any, coverage: TensorCoverage, headers: Mapping[str, 
     }[config.dtype]
     counts = Counter(headers[name].dtype for name in coverage.used if headers[name].dtype in wider)
     if counts:
-        by_name = {str(DTYPES[dtype]).removeprefix("torch."): count for dtype, count in counts.items()}
+        by_name = {str(TORCH_DTYPES[dtype]).removeprefix("torch."): count for dtype, count in counts.items()}
         warn(CastWarning(by_name, len(coverage.used), str(config.dtype).removeprefix("torch.")))
 
 
-def _tied_problems(source: Any, coverage: TensorCoverage, headers: Mapping[str, Header]) -> list[TensorProblem]:
+def _tied_problems(source: Any, coverage: TensorCoverage, headers: Mapping[str, TensorInfo]) -> list[TensorProblem]:
     """Compare output layers that the config ties to the embedding, bit by bit, in the wider dtype."""
     problems: list[TensorProblem] = []
     for name, embedding in coverage.tied.items():
         output_header, embedding_header = headers[name], headers[embedding]
         is_comparable = output_header.dtype == embedding_header.dtype or all(
-            DTYPES.get(header.dtype) in PLAIN for header in (output_header, embedding_header)
+            TORCH_DTYPES.get(header.dtype) in FLOAT_DTYPES for header in (output_header, embedding_header)
         )
         if output_header.shape != embedding_header.shape or not is_comparable:
             is_equal = False
@@ -235,7 +235,7 @@ def _tied_problems(source: Any, coverage: TensorCoverage, headers: Mapping[str, 
     return problems
 
 
-def _equal_rows(folder: Path, headers: Mapping[str, Header], name: str, other_name: str) -> bool:
+def _equal_rows(folder: Path, headers: Mapping[str, TensorInfo], name: str, other_name: str) -> bool:
     with (
         safe_open(folder / headers[name].file, framework="pt") as file,
         safe_open(folder / headers[other_name].file, framework="pt") as other_file,

@@ -17,7 +17,7 @@
 from typing import Any
 
 import torch
-from megatron.core.dist_checkpointing.dict_utils import nested_items_iter
+from megatron.bridge.release.compat.megatron_core_api import nested_items_iter
 
 from megatron.bridge.release.validation.model_errors import NonFiniteError
 from megatron.bridge.training.utils.collectives import run_on_all_ranks

@@ -18,15 +18,16 @@ Modules of Megatron Core and Transformer Engine choose their devices themselves,
 config disables it. Here every tensor created during the build is a meta tensor, which needs no memory on any host.
 """
 
+from megatron.bridge.release.compat.torch_api import has_device_argument
 import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from megatron.core.process_groups_config import ProcessGroupCollection
-from torch.utils._python_dispatch import TorchDispatchMode
+from megatron.bridge.release.compat.torch_api import TorchDispatchMode
 
-from megatron.bridge.utils.attention_backend import attention_backend_forgotten
+from megatron.bridge.utils.single_process import preserve_environment
 
 
 def build_on_meta(
@@ -51,7 +52,7 @@ def build_on_meta(
     # Only for this call: the code around it in Bridge communicates with other ranks.
     vars(provider)["provide"] = provide_on_meta
     try:
-        with attention_backend_forgotten():
+        with preserve_environment():
             model: list[Any] = provider.provide_distributed_model(
                 wrap_with_ddp=False,
                 use_cpu_initialization=True,
@@ -93,6 +94,6 @@ class _MetaTensors(TorchDispatchMode):  # type: ignore[no-untyped-call,unused-ig
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         is_of_numbers = func.overloadpacket is torch.ops.aten.linspace and kwargs["device"] == torch.device("cpu")
-        if not is_of_numbers and any(argument.name == "device" for argument in func._schema.arguments):
+        if not is_of_numbers and has_device_argument(func):
             kwargs["device"] = torch.device("meta")
         return func(*args, **kwargs)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from megatron.bridge.release.errors import Message, OptionFormat, ReleaseError, ReleaseWarning
-from megatron.bridge.release.text import grouped
+from megatron.bridge.release.text import summarize_names
 
 
 @dataclass(eq=False)
@@ -68,7 +68,7 @@ class UnmappedParametersProblem(TensorProblem):
             if self.has_transformer_engine
             else " Names can differ with Transformer Engine. Retry where it is installed."
         )
-        return f"Megatron-Bridge converts no tensor to these parameters: {grouped(self.names)}.{hint}"
+        return f"Megatron-Bridge converts no tensor to these parameters: {summarize_names(self.names)}.{hint}"
 
 
 @dataclass(eq=False)
@@ -94,7 +94,7 @@ class MissingTensorsProblem(TensorProblem):
 
     def text(self, option: OptionFormat) -> str:
         """See `Message`."""
-        return f"Missing tensors: {grouped(self.names)}. {self.hint}"
+        return f"Missing tensors: {summarize_names(self.names)}. {self.hint}"
 
 
 @dataclass(eq=False)
@@ -106,7 +106,7 @@ class UnexpectedTensorsProblem(TensorProblem):
 
     def text(self, option: OptionFormat) -> str:
         """See `Message`."""
-        return f"Unexpected tensors: {grouped(self.names)}. {self.hint}".rstrip()
+        return f"Unexpected tensors: {summarize_names(self.names)}. {self.hint}".rstrip()
 
 
 @dataclass(eq=False)
@@ -118,7 +118,7 @@ class TensorDtypeProblem(TensorProblem):
 
     def text(self, option: OptionFormat) -> str:
         """See `Message`."""
-        return f"Unsupported dtype ({', '.join(self.dtypes)}): {grouped(self.names)}."
+        return f"Unsupported dtype ({', '.join(self.dtypes)}): {summarize_names(self.names)}."
 
 
 @dataclass(eq=False)
@@ -135,7 +135,7 @@ class ShapeProblem(TensorProblem):
 
     def text(self, option: OptionFormat) -> str:
         """See `Message`."""
-        mismatches = "; ".join(f"{grouped(names)} {mismatch}" for mismatch, names in self.names.items())
+        mismatches = "; ".join(f"{summarize_names(names)} {mismatch}" for mismatch, names in self.names.items())
         return f"Shape mismatch: {mismatches}. {self.hint}"
 
 
@@ -149,7 +149,7 @@ class QuantizationProblem(TensorProblem):
     def text(self, option: OptionFormat) -> str:
         """See `Message`."""
         method = f" ({self.method})" if self.method is not None else ""
-        return f"Unsupported quantization{method}: {grouped(self.names)}. Import the unquantized weights of the model."
+        return f"Unsupported quantization{method}: {summarize_names(self.names)}. Import the unquantized weights of the model."
 
 
 @dataclass(eq=False)
@@ -203,7 +203,7 @@ class SkippedTensorsWarning(ReleaseWarning):
 
     def text(self, option: OptionFormat) -> str:
         """See `Message`."""
-        return f"Skipped tensors of {self.model}: {grouped(self.names)}."
+        return f"Skipped tensors of {self.model}: {summarize_names(self.names)}."
 
 
 @dataclass(eq=False)

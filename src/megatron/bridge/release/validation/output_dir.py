@@ -22,10 +22,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from megatron.bridge.release.checkpoint_dir import left_folders, nearest, read_root
+from megatron.bridge.release.checkpoint_dir import list_leftovers, nearest, read_checkpoint_dir
 from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.layout import RELEASE, STAGING_PREFIX, TRAIN_STATE_TRACKER, parse_tracker
-from megatron.bridge.release.provenance import read_source
+from megatron.bridge.release.source.provenance import read_source
 from megatron.bridge.release.validation.errors import CheckpointExistsError, OutputPathError
 
 
@@ -94,9 +94,9 @@ def check_output_dir(checkpoint_dir: Path, overwrite: bool) -> None:
 
 def is_interrupted(checkpoint_dir: Path) -> bool:
     """Return whether a first import into a directory was interrupted, or is running: it contains no checkpoint yet."""
-    if not checkpoint_dir.is_dir() or not left_folders(checkpoint_dir, STAGING_PREFIX):
+    if not checkpoint_dir.is_dir() or not list_leftovers(checkpoint_dir, STAGING_PREFIX):
         return False
-    return read_root(checkpoint_dir).tracker is None
+    return read_checkpoint_dir(checkpoint_dir).tracker is None
 
 
 def check_overwrite(checkpoint_dir: Path, overwrite: bool) -> None:
@@ -107,7 +107,7 @@ def check_overwrite(checkpoint_dir: Path, overwrite: bool) -> None:
         ValueError: If it is an iteration directory, or if a tracker is not a regular file.
     """
     if checkpoint_dir.is_dir():
-        found = read_root(checkpoint_dir)
+        found = read_checkpoint_dir(checkpoint_dir)
         folders = sorted(name for name in (*found.checkpoints, *found.empty) if "/" not in name)
         refuse_checkpoint(checkpoint_dir, folders, found.tracker, found.has_train_state, overwrite)
 

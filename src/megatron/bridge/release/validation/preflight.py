@@ -18,6 +18,7 @@
 result to `check_import`, which adds the checks that need transformers.
 """
 
+from megatron.bridge.release.compat.bridge_api import check_is_supported
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,10 +28,10 @@ from typing import Any
 
 from megatron.bridge.release.errors import one_line
 from megatron.bridge.release.layout import DTYPES
-from megatron.bridge.release.source.hub import why_not_on_the_hub
-from megatron.bridge.release.source.model_dir import check_room, look_at_model
-from megatron.bridge.release.source.safetensors_index import Header, require_matches
-from megatron.bridge.release.source_model import SourceModel
+from megatron.bridge.release.source.hub import find_hub_problem
+from megatron.bridge.release.source.model_dir import check_free_space, inspect_model
+from megatron.bridge.release.source.safetensors_index import TensorInfo, require_matches
+from megatron.bridge.release.source.provenance import SourceModel
 from megatron.bridge.release.validation.errors import (
     ConfigRejectedError,
     CustomCodeNotFoundError,
@@ -75,7 +76,7 @@ class ImportInput:
 
     source: SourceModel
     config: Mapping[str, Any]
-    headers: Mapping[str, Header]
+    headers: Mapping[str, TensorInfo]
     output_dir: str | Path
 
 
@@ -103,9 +104,9 @@ def check_input(
     _check_keywords(keywords)
     output_dir = expand_output_dir(output_dir)
     check_output_dir(Path(output_dir), overwrite)
-    source, config, headers = look_at_model(hf_model, keywords)
+    source, config, headers = inspect_model(hf_model, keywords)
     require_matches(allow_unused_tensors, headers)
-    check_room(Path(output_dir), source.folder, headers)
+    check_free_space(Path(output_dir), source.folder, headers)
     return ImportInput(source, config, headers, output_dir)
 
 
@@ -131,7 +132,7 @@ def check_import(
         HubError: If the model cannot be downloaded.
     """
     # Imported here because they load torch.
-    from megatron.core._rank_utils import safe_get_rank
+    from megatron.bridge.release.compat.megatron_core_api import safe_get_rank
 
     from megatron.bridge.training.utils.collectives import on_rank_0, run_on_all_ranks
 
@@ -148,9 +149,9 @@ def check_import(
     if found.source.commit is not None:
         seen |= {"revision": found.source.commit, "force_download": False}
         is_first = rank != 0 and int(os.environ.get("LOCAL_RANK", "0")) == 0
-        run_on_all_ranks(lambda: look_at_model(hf_model, seen) if is_first else None)
+        run_on_all_ranks(lambda: inspect_model(hf_model, seen) if is_first else None)
         seen["local_files_only"] = True
-    local = run_on_all_ranks(lambda: look_at_model(hf_model, seen) if rank else None)
+    local = run_on_all_ranks(lambda: inspect_model(hf_model, seen) if rank else None)
     if local is None:
         return found
     source, _, headers = local
@@ -160,7 +161,7 @@ def check_import(
 def check_object_store(output_dir: str | Path, overwrite: bool) -> None:
     """Refuse an object store (MultiStorageClient) with a checkpoint that must not be replaced; ignore other outputs."""
     # Imported here because they load torch.
-    from megatron.core.msc_utils import MultiStorageClientFeature
+    from megatron.bridge.release.compat.megatron_core_api import MultiStorageClientFeature
 
     from megatron.bridge.training.utils.checkpoint_resolver import checkpoint_folders, tracker_text
     from megatron.bridge.training.utils.checkpoint_utils import (
@@ -196,7 +197,7 @@ def check_model(hf_model: str | Path, keywords: Mapping[str, Any] = MappingProxy
         ReleaseError: If it is incomplete, or if its architecture is not supported.
         HubError: If it cannot be downloaded.
     """
-    source, config, _ = look_at_model(hf_model, keywords)
+    source, config, _ = inspect_model(hf_model, keywords)
     _check_architecture(source.folder, config, keywords)
     return source
 
@@ -215,7 +216,9 @@ def _check_keywords(keywords: Mapping[str, Any]) -> None:
 def _check_architecture(model: Path, values: Mapping[str, Any], keywords: Mapping[str, Any]) -> None:
     """Check that Megatron-Bridge supports the architecture that transformers derives from a config."""
     # Imported here because they are slow to import, and to avoid a circular import.
-    from transformers import CONFIG_MAPPING, AutoConfig
+    from transformers import AutoConfig
+
+    from megatron.bridge.release.compat.transformers_api import CONFIG_MAPPING
 
     from megatron.bridge.models.conversion.auto_bridge import (  # type: ignore[attr-defined,unused-ignore]
         AutoBridge,
@@ -255,13 +258,13 @@ def _check_config_code(model: Path, code: str, is_native: bool, keywords: Mappin
         return
     repository, is_elsewhere, name = code.rpartition("--")
     hub_keywords = {**keywords, "revision": keywords.get("code_revision")}
-    if is_elsewhere and (reason := why_not_on_the_hub(repository, f"{name.split('.')[0]}.py", hub_keywords)):
+    if is_elsewhere and (reason := find_hub_problem(repository, f"{name.split('.')[0]}.py", hub_keywords)):
         raise CustomCodeNotFoundError(model, repository, reason)
 
 
 def _has_bridge(auto_bridge: Any, config: Any) -> bool:
     try:
-        auto_bridge._validate_config(config)
+        check_is_supported(auto_bridge, config)
     except ValueError:
         return False
     return True

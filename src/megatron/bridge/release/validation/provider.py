@@ -19,7 +19,7 @@ from typing import Any
 
 from megatron.core.utils import get_model_config
 
-from megatron.bridge.release.megatron_args.args import fields_without_argument, megatron_lm_args
+from megatron.bridge.release.megatron_args.args import unsupported_fields, megatron_lm_args
 from megatron.bridge.release.megatron_args.comparison import FIELDS_WITHOUT_ARGUMENT, differing_arguments
 from megatron.bridge.release.validation.errors import ModelDifferenceError, NoModelError
 
@@ -35,7 +35,7 @@ def config_of(model: Any) -> Any:
 def args_of(provider: Any) -> Namespace:
     """Return the args of a model provider for `differing_arguments`, with the fields that no argument sets."""
     args = megatron_lm_args(provider)
-    setattr(args, FIELDS_WITHOUT_ARGUMENT, fields_without_argument(provider))
+    setattr(args, FIELDS_WITHOUT_ARGUMENT, unsupported_fields(provider))
     return args
 
 
@@ -58,7 +58,7 @@ def check_provider_matches(bridge: Any, config: Any) -> None:
     """
     differences = differing_arguments(args_of(config), imported_args(bridge))
     if differences:
-        unsupported = fields_without_argument(config)
+        unsupported = unsupported_fields(config)
         name = getattr(bridge.to_megatron_provider(load_weights=False), "hf_model_id", None)
         raise ModelDifferenceError(
             name or "its Hugging Face config",

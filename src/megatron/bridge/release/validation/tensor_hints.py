@@ -18,10 +18,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from transformers.quantizers.auto import AutoHfQuantizer
+from megatron.bridge.release.compat.transformers_api import AutoHfQuantizer
 
-from megatron.bridge.release.source.meta_tensors import DTYPES, PLAIN
-from megatron.bridge.release.source.safetensors_index import Header
+from megatron.bridge.release.source.meta_tensors import TORCH_DTYPES, FLOAT_DTYPES
+from megatron.bridge.release.source.safetensors_index import TensorInfo
 
 
 _LAYER = re.compile(r"(?:^|\.)layers\.(0|[1-9][0-9]{0,17})\.")
@@ -45,10 +45,10 @@ def quantization_method(config: Any) -> str | None:
     return str(getattr(method, "value", method))
 
 
-def is_unquantized_despite_config(config: Any, headers: Iterable[Header]) -> bool:
+def is_unquantized_despite_config(config: Any, headers: Iterable[TensorInfo]) -> bool:
     """Return whether a config declares quantized weights and the given ones are not, so that transformers rejects them."""
     quantization = getattr(config, "quantization_config", None)
-    if quantization is None or any(DTYPES.get(header.dtype) not in PLAIN for header in headers):
+    if quantization is None or any(TORCH_DTYPES.get(header.dtype) not in FLOAT_DTYPES for header in headers):
         return False
     try:
         # transformers ignores unknown quantization methods.
@@ -58,7 +58,7 @@ def is_unquantized_despite_config(config: Any, headers: Iterable[Header]) -> boo
         return True
 
 
-def explain_missing(missing: Sequence[str], unused: Sequence[str], headers: Mapping[str, Header], config: Any) -> str:
+def explain_missing(missing: Sequence[str], unused: Sequence[str], headers: Mapping[str, TensorInfo], config: Any) -> str:
     """Explain why tensors may be missing.
 
     Args:
@@ -89,7 +89,7 @@ def explain_missing(missing: Sequence[str], unused: Sequence[str], headers: Mapp
 
 
 def explain_unexpected(
-    unused: Sequence[str], missing: Sequence[str], headers: Mapping[str, Header], config: Any
+    unused: Sequence[str], missing: Sequence[str], headers: Mapping[str, TensorInfo], config: Any
 ) -> str:
     """Explain why tensors may be unexpected. Args: as `explain_missing`."""
     if any(_ADAPTER.search(name) for name in unused):
@@ -110,7 +110,7 @@ def explain_unexpected(
 
 
 def explain_shapes(
-    names: Sequence[str], expected: Mapping[str, tuple[int, ...]], headers: Mapping[str, Header], config: Any
+    names: Sequence[str], expected: Mapping[str, tuple[int, ...]], headers: Mapping[str, TensorInfo], config: Any
 ) -> str:
     """Explain why tensors may have other shapes than the config implies.
 

@@ -19,6 +19,13 @@ and shapes of the files' headers and no values. This finds the tensors that a co
 results, including those that a model's bridge renames, fuses or dequantizes.
 """
 
+from megatron.bridge.release.compat.transformers_api import ignored_weight_patterns
+from megatron.bridge.release.compat.bridge_api import is_expert_of_group
+from megatron.bridge.release.compat.bridge_api import finds_tensors_itself
+from megatron.bridge.release.compat.bridge_api import shares_embeddings
+from megatron.bridge.release.compat.bridge_api import architecture_bridge
+from megatron.bridge.release.compat.torch_api import is_modified
+from megatron.bridge.release.compat.torch_api import storage_id
 import fnmatch
 import math
 import re
@@ -37,8 +44,8 @@ from megatron.core.utils import unwrap_model
 from megatron.bridge.models.conversion.param_mapping import GatedMLPMapping
 from megatron.bridge.models.conversion.utils import persistent_buffers
 from megatron.bridge.models.hf_pretrained.state import StateDict
-from megatron.bridge.release.source.meta_tensors import DTYPES, PLAIN, MetaSource
-from megatron.bridge.release.source.safetensors_index import Header
+from megatron.bridge.release.source.meta_tensors import TORCH_DTYPES, FLOAT_DTYPES, MetaTensorSource
+from megatron.bridge.release.source.safetensors_index import TensorInfo
 from megatron.bridge.release.validation.meta_model import build_on_meta
 from megatron.bridge.release.validation.model_errors import (
     MissingTensorsProblem,
@@ -59,7 +66,7 @@ from megatron.bridge.release.validation.tensor_hints import (
     is_unquantized_despite_config,
     quantization_method,
 )
-from megatron.bridge.utils.transformer_engine_need import NeedsTransformerEngine, has_transformer_engine, remedy
+from megatron.bridge.utils.te_requirements import NeedsTransformerEngine, has_transformer_engine, remedy
 
 
 # Rotary tables are computed from the config; both sides ignore values in the files.
@@ -94,7 +101,7 @@ class TensorCoverage:
     skipped: list[str] = field(default_factory=list)
 
 
-def check_tensors(bridge: Any, headers: Mapping[str, Header], allow_unused: Sequence[str] = ()) -> TensorCoverage:
+def check_tensors(bridge: Any, headers: Mapping[str, TensorInfo], allow_unused: Sequence[str] = ()) -> TensorCoverage:
     """Check the tensors of a Hugging Face model. Not collective: it builds the model for one rank, without memory.
 
     Args:
@@ -184,7 +191,7 @@ def model_build_errors(name: str) -> Iterator[None]:
 
 def model_bridge_of(bridge: Any) -> Any:
     """Return the model bridge of an `AutoBridge`, with the model and its files, as for loading weights."""
-    model_bridge = bridge._model_bridge
+    model_bridge = architecture_bridge(bridge)
     model_bridge.hf_pretrained, model_bridge.hf_config = bridge.hf_pretrained, bridge.hf_pretrained.config
     return model_bridge
 
@@ -199,7 +206,7 @@ def sources_of(model_bridge: Any, model: torch.nn.Module) -> dict[str, list[str]
         mapping = registry.megatron_to_hf_lookup(name)
         if mapping is None:
             sources[name] = None
-        elif mapping.allow_hf_name_mismatch:
+        elif finds_tensors_itself(mapping):
             # The mapping finds its tensors when they are read.
             sources[name] = []
         else:
@@ -214,12 +221,12 @@ def tensors_of(mapping: Any) -> list[str]:
 
 def group_of(mapping: Any) -> str:
     """Return the name of the tensor of all experts that a mapping reads one expert from; else an empty string."""
-    return str(mapping.hf_param) if getattr(mapping, "is_grouped_export", False) else ""
+    return str(mapping.hf_param) if is_expert_of_group(mapping) else ""
 
 
-def _tied_names(model_bridge: Any, provider: Any, headers: Mapping[str, Header]) -> dict[str, str]:
+def _tied_names(model_bridge: Any, provider: Any, headers: Mapping[str, TensorInfo]) -> dict[str, str]:
     """Return the output layer and the embedding if the model ties them and the files contain both."""
-    if not model_bridge._share_embeddings_and_output_weights(provider):
+    if not shares_embeddings(model_bridge, provider):
         return {}
     registry = model_bridge.mapping_registry()
     embedding = registry.megatron_to_hf_lookup("embedding.word_embeddings.weight")
@@ -235,8 +242,7 @@ def is_ignored(name: str, config: Any) -> bool:
     if _ROTARY_TABLE.search(name):
         return True
     for architecture in getattr(config, "architectures", None) or []:
-        patterns = getattr(getattr(transformers, architecture, None), "_keys_to_ignore_on_load_unexpected", None)
-        if any(re.search(pattern, name) for pattern in patterns or ()):
+        if any(re.search(pattern, name) for pattern in ignored_weight_patterns(architecture)):
             return True
     return False
 
@@ -244,9 +250,9 @@ def is_ignored(name: str, config: Any) -> bool:
 class _Conversions:
     """Runs the conversions of the parameters of a model on headers."""
 
-    def __init__(self, model_bridge: Any, headers: Mapping[str, Header], coverage: TensorCoverage) -> None:
+    def __init__(self, model_bridge: Any, headers: Mapping[str, TensorInfo], coverage: TensorCoverage) -> None:
         self._bridge, self._headers, self._coverage = model_bridge, headers, coverage
-        self._source = MetaSource(headers)
+        self._source = MetaTensorSource(headers)
         self._state = StateDict(self._source)
         self._misshapen: dict[str, list[str]] = {}
         self._expected: dict[str, tuple[int, ...]] = {}
@@ -255,7 +261,7 @@ class _Conversions:
 
     def check(self, tasks: list[Any], expected: set[str]) -> None:
         """Run them. Add the tensors that they read, and the problems, to the coverage."""
-        unsupported = sorted(name for name in expected if self._headers[name].dtype not in DTYPES)
+        unsupported = sorted(name for name in expected if self._headers[name].dtype not in TORCH_DTYPES)
         if unsupported:
             dtypes = sorted({self._headers[name].dtype for name in unsupported})
             self._coverage.problems.append(TensorDtypeProblem(tuple(unsupported), tuple(dtypes)))
@@ -304,9 +310,9 @@ class _Conversions:
             self._coverage.reads.update(read)
         self._groups.update([group] if group else [])
         if any(not self._is_dequantized(name, read) for name in read) or any(
-            weight.dtype not in PLAIN for weight in (weights.values() if isinstance(weights, dict) else [weights])
+            weight.dtype not in FLOAT_DTYPES for weight in (weights.values() if isinstance(weights, dict) else [weights])
         ):
-            self._quantized.extend(name for name in read if DTYPES[self._headers[name].dtype] not in PLAIN)
+            self._quantized.extend(name for name in read if TORCH_DTYPES[self._headers[name].dtype] not in FLOAT_DTYPES)
         elif converted.shape != task.param_weight.shape:
             what = f"convert to {list(converted.shape)}, {task.param_name} is {list(task.param_weight.shape)}"
             self._misshapen.setdefault(what, []).extend(names)
@@ -332,7 +338,7 @@ class _Conversions:
         differs = False
         for name, tensor in exported.items():
             header = self._headers.get(name)
-            if header is not None and DTYPES[header.dtype] in PLAIN and header.shape != tuple(tensor.shape):
+            if header is not None and TORCH_DTYPES[header.dtype] in FLOAT_DTYPES and header.shape != tuple(tensor.shape):
                 what = f"is {list(header.shape)}, config.json implies {list(tensor.shape)}"
                 self._misshapen.setdefault(what, []).append(name)
                 self._expected[name] = tuple(tensor.shape)
@@ -342,7 +348,7 @@ class _Conversions:
     def _is_dequantized(self, name: str, read: list[str]) -> bool:
         """Return whether a tensor is not quantized, or was read together with its scales."""
         header = self._headers[name]
-        if DTYPES[header.dtype] in PLAIN or "scale" in name:
+        if TORCH_DTYPES[header.dtype] in FLOAT_DTYPES or "scale" in name:
             return True
         module = name.rpartition(".")[0]
         scales = [other for other in read if other.startswith(f"{module}.") and "scale" in other]
@@ -355,12 +361,12 @@ def _passthrough(
     mapping: Any, weights: Any, converted: torch.Tensor, read: Sequence[tuple[str, torch.Tensor]]
 ) -> list[str]:
     """Return the tensors whose concatenated bytes are the result of a conversion; none if it computes other bytes."""
-    if any(tensor._version for _, tensor in read):
+    if any(is_modified(tensor) for _, tensor in read):
         # Modified in place: no longer identical to the bytes of the file.
         return []
     if len(read) == 1:
         name, tensor = read[0]
-        same = converted.untyped_storage()._cdata == tensor.untyped_storage()._cdata and converted.is_contiguous()
+        same = storage_id(converted) == storage_id(tensor) and converted.is_contiguous()
         return [name] if same and (converted.numel(), converted.storage_offset()) == (tensor.numel(), 0) else []
     if type(mapping) is GatedMLPMapping and isinstance(weights, dict):
         # On one rank, it concatenates the two along the first axis.

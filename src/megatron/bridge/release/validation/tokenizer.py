@@ -14,14 +14,16 @@
 
 """Checks that the tokenizer of a model loads, and that each of its tokens has a row in the embedding."""
 
+from megatron.bridge.release.compat.bridge_api import architecture_bridge
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer, TokenizersBackend
-from transformers.utils.hub import cached_file
+from transformers import AutoTokenizer
+from megatron.bridge.release.compat.transformers_api import TokenizersBackend
+from megatron.bridge.release.compat.transformers_api import cached_file
 
 from megatron.bridge.release.errors import warn
 from megatron.bridge.release.source.hub import PLACE
@@ -38,7 +40,7 @@ _PROBES = (
 
 def tokenizer_keywords(bridge: Any) -> dict[str, Any]:
     """Return the keywords of `AutoTokenizer.from_pretrained` with which a bridge loads its tokenizer."""
-    from_family: dict[str, Any] = getattr(bridge._model_bridge, "get_hf_tokenizer_kwargs", dict)() or {}
+    from_family: dict[str, Any] = getattr(architecture_bridge(bridge), "get_hf_tokenizer_kwargs", dict)() or {}
     from_caller = {
         "revision": bridge.hf_model_revision,
         "trust_remote_code": getattr(bridge.hf_pretrained, "trust_remote_code", None),

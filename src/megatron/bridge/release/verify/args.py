@@ -24,7 +24,7 @@ from megatron.bridge.release.megatron_args.comparison import (
     applied_rope_scaling_factor,
     describe_differences,
     differing_arguments,
-    require_arguments,
+    check_args,
 )
 from megatron.bridge.release.verify.dcp_metadata import Metadata
 
@@ -118,7 +118,7 @@ def describe_training(args: dict[str, Any], release: dict[str, Any], metadata: M
     """
     trained, expected = Namespace(**args), Namespace(**release)
     try:
-        require_arguments(trained)
+        check_args(trained)
     except ArgsError as error:
         return [f"An export is refused. {error}"]
     notes = []

@@ -17,7 +17,7 @@
 
 from pathlib import Path
 
-from megatron.bridge.release.checkpoint_dir import Root, read_root
+from megatron.bridge.release.checkpoint_dir import CheckpointDir, read_checkpoint_dir
 from megatron.bridge.release.errors import command_line
 from megatron.bridge.release.layout import RELEASE, TRACKER, parse_tracker
 from megatron.bridge.release.verify.folder import FolderCheck
@@ -38,7 +38,7 @@ def check(path: Path, release: Path | None = None) -> Report:
     """
     report = Report(str(path))
     try:
-        root = read_root(path)
+        root = read_checkpoint_dir(path)
         report.tracker = root.tracker
         report.folder = _choose_folder(report, root)
         if report.folder is not None:
@@ -48,7 +48,7 @@ def check(path: Path, release: Path | None = None) -> Report:
     return report
 
 
-def check_folder(root: Root, name: str, release: Path | None = None) -> Report:
+def check_folder(root: CheckpointDir, name: str, release: Path | None = None) -> Report:
     """Check one of a root's checkpoint folders, whatever the tracker says.
 
     Args:
@@ -67,7 +67,7 @@ def check_folder(root: Root, name: str, release: Path | None = None) -> Report:
     return report
 
 
-def _choose_folder(report: Report, root: Root) -> str | None:
+def _choose_folder(report: Report, root: CheckpointDir) -> str | None:
     """Choose the folder to check, and report what is wrong with the way to it.
 
     Returns:

@@ -28,33 +28,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from megatron.bridge.release.compat.checkpoint_format import COMMON_ENTRY, METADATA_CLASSES
 from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.layout import COMMON_STATE, METADATA
 from megatron.bridge.release.verify.torch_zip import StandIn, Unpickler, open_part, read_archive
-
-
-_COMMON_ENTRY = "common_state/shard_0_1"
-
-_CHECKPOINT = "torch.distributed.checkpoint"
-_METADATA_CLASSES = {
-    (f"{_CHECKPOINT}.{module}", name)
-    for module, names in {
-        "metadata": (
-            *("BytesStorageMetadata", "ChunkStorageMetadata", "Metadata", "MetadataIndex", "StorageMeta"),
-            *("TensorProperties", "TensorStorageMetadata", "_MEM_FORMAT_ENCODING"),
-        ),
-        "filesystem": ("_StorageInfo",),
-        "planner": ("BytesIOWriteData", "SavePlan", "TensorWriteData", "WriteItem", "WriteItemType"),
-    }.items()
-    for name in names
-} | {
-    ("collections", "OrderedDict"),
-    ("megatron.core.dist_checkpointing.strategies.torch", "MCoreMetadata"),
-    ("megatron.core.dist_checkpointing.strategies.torch", "MCoreSavePlan"),
-    ("pathlib", "PosixPath"),
-    ("torch", "Size"),
-    ("torch.serialization", "_get_layout"),
-}
 
 
 @dataclass(frozen=True)
@@ -112,7 +89,7 @@ class Metadata:
 
     def common_entry(self) -> Entry | None:
         """Return where megatron-core, since 0.19, stores the common state; None if it is not among the tensors."""
-        return next((entry for entry in self.entries if entry.key == _COMMON_ENTRY), None)
+        return next((entry for entry in self.entries if entry.key == COMMON_ENTRY), None)
 
     def not_stored(self) -> list[str]:
         """Return the keys of tensors and objects of which a part is stored nowhere."""
@@ -139,7 +116,7 @@ def read_metadata(folder: Path) -> Metadata:
     """
     try:
         with open(folder / METADATA, "rb") as file:
-            state = Unpickler(file, _METADATA_CLASSES).load().state
+            state = Unpickler(file, METADATA_CLASSES).load().state
             if file.read(1):
                 raise ValueError("it goes on after its end")
         tensors, objects = {}, []
@@ -209,7 +186,7 @@ def read_common_entry(folder: Path, metadata: Metadata) -> dict[str, Any] | None
             state: dict[str, Any] = read_archive(open_part(file, entry.offset, entry.length))[0]
         return state
     except Exception as error:
-        raise CorruptFileError(f"{_COMMON_ENTRY} in {entry.file}", _reason(error)) from error
+        raise CorruptFileError(f"{COMMON_ENTRY} in {entry.file}", _reason(error)) from error
 
 
 def read_args(folder: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from megatron.bridge.release.checkpoint_dir import Root
+from megatron.bridge.release.checkpoint_dir import CheckpointDir
 from megatron.bridge.release.errors import CorruptFileError, command_line
 from megatron.bridge.release.layout import (
     ADDED_FILES,
@@ -42,10 +42,10 @@ from megatron.bridge.release.layout import (
     UPSTREAM_FILES,
 )
 from megatron.bridge.release.manifest import digests, files_of, read_manifest, read_sums
-from megatron.bridge.release.provenance import describe_run_config, read_source
-from megatron.bridge.release.release_location import name_release
+from megatron.bridge.release.source.provenance import source_from_run_config, read_source
+from megatron.bridge.release.checkpoint_dir import name_release
 from megatron.bridge.release.rope_factor import BUILT_IN_ROPE_SCALING_FACTOR, ENTRY_POINT, is_factor_ignored
-from megatron.bridge.release.run_config import read_run_config
+from megatron.bridge.release.checkpoint_dir import read_run_config
 from megatron.bridge.release.verify.args import describe_training, find_args_problem
 from megatron.bridge.release.verify.dcp_metadata import (
     Metadata,
@@ -72,7 +72,7 @@ class FolderCheck:
         release: Folder of the release that the folder belongs to; None if it is in the root.
     """
 
-    def __init__(self, report: Report, root: Root, release: Path | None = None) -> None:
+    def __init__(self, report: Report, root: CheckpointDir, release: Path | None = None) -> None:
         assert report.folder is not None
         self._release = release or root.path / RELEASE
         self._report, self._root, self._name = report, root, report.folder
@@ -365,9 +365,9 @@ class FolderCheck:
             return
         if source is not None:
             self._report.made_of = source.made_of
-            self._report.notes += [f"Allowed at the import: {text}" for text in source.let_through]
+            self._report.notes += [f"Allowed at the import: {text}" for text in source.waived]
         else:
-            advice = "" if describe_run_config(self._path) is None else f" {self._repair}"
+            advice = "" if source_from_run_config(self._path) is None else f" {self._repair}"
             self._report.notes.append(f"{self._path} does not record its source model.{advice}")
 
     def _read_source_of_release(self) -> None:

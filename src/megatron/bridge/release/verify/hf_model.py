@@ -15,6 +15,7 @@
 
 """Computes with the first layers of a Hugging Face model, from the model's own files."""
 
+from megatron.bridge.release.compat.transformers_api import EAGER_EXPERTS
 import json
 import re
 from math import prod
@@ -51,8 +52,8 @@ class HuggingFaceModel:
 
     def __init__(self, name: str, revision: str | None = None) -> None:
         # megatron.bridge takes many seconds to import.
-        from megatron.bridge.release.source.meta_tensors import DTYPES
-        from megatron.bridge.release.source.safetensors_index import read_headers
+        from megatron.bridge.release.source.meta_tensors import TORCH_DTYPES
+        from megatron.bridge.release.source.safetensors_index import read_index
         from megatron.bridge.release.validation.errors import CustomConfigCodeError
         from megatron.bridge.release.validation.preflight import check_model
 
@@ -61,9 +62,9 @@ class HuggingFaceModel:
             self._folder = check_model(name, {"revision": revision}).folder
         except CustomConfigCodeError as error:
             raise NotComputableError("its config is read by its own Python code, which no proof runs") from error
-        headers = read_headers(self._folder)
+        headers = read_index(self._folder)
         self._shapes = {tensor: header.shape for tensor, header in headers.items()}
-        self._dtypes = {DTYPES.get(header.dtype) for header in headers.values()}
+        self._dtypes = {TORCH_DTYPES.get(header.dtype) for header in headers.values()}
         _check_index(self._folder)
         try:
             self.config: PretrainedConfig = AutoConfig.from_pretrained(self._folder, trust_remote_code=False)
@@ -137,7 +138,7 @@ class HuggingFaceModel:
                 dtype=torch.float32,
                 attn_implementation="eager",
                 # Else torch multiplies the experts in groups, which takes only rows of a multiple of 16 bytes.
-                experts_implementation="eager",
+                **EAGER_EXPERTS,
                 # They are reported below.
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
@@ -154,7 +155,7 @@ class HuggingFaceModel:
 
 
 def _check_index(folder: Path) -> None:
-    """Require of an index what transformers asks for, and `read_headers`, which has read it, does not.
+    """Require of an index what transformers asks for, and `read_index`, which has read it, does not.
 
     Raises:
         ValueError: If the index has no metadata.

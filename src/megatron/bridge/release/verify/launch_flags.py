@@ -31,11 +31,11 @@ from megatron.bridge.release.megatron_args.comparison import (
     applied_rope_scaling_factor,
     describe_differences,
     in_current_names,
-    require_arguments,
+    check_args,
 )
 from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
 from megatron.bridge.release.megatron_args.table import MODEL_ARGUMENTS, tables_of
-from megatron.bridge.release.release_location import name_release
+from megatron.bridge.release.checkpoint_dir import name_release
 from megatron.bridge.release.rope_factor import ENTRY_POINT, ENTRY_POINT_FLAG
 from megatron.bridge.release.verify.args import find_args_problem, trained_differences
 from megatron.bridge.release.verify.dcp_metadata import read_args
@@ -117,7 +117,7 @@ def _read(folder: Path, what_next: str) -> Namespace:
         raise ValueError(f"{folder}: {problem}. {what_next}")
     found = Namespace(**args)
     try:
-        require_arguments(found)
+        check_args(found)
     except ArgsError as error:
         raise ValueError(f"{folder}: {error} {what_next}") from error
     return found

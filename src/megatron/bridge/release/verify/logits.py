@@ -32,7 +32,7 @@ import torch
 from transformers import PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
-from megatron.bridge.release.checkpoint_dir import read_root
+from megatron.bridge.release.checkpoint_dir import read_checkpoint_dir
 from megatron.bridge.release.errors import (
     CorruptFileError,
     NotComputableError,
@@ -41,7 +41,7 @@ from megatron.bridge.release.errors import (
     one_line,
 )
 from megatron.bridge.release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, parse_tracker
-from megatron.bridge.release.provenance import recorded_revision
+from megatron.bridge.release.source.provenance import recorded_revision
 from megatron.bridge.release.verify.args import NEEDED_ARGS
 from megatron.bridge.release.verify.available_memory import available_memory
 from megatron.bridge.release.verify.dcp_metadata import read_state
@@ -266,7 +266,7 @@ class Plan:
 
 def _release(root: Path) -> Path:
     """Return the folder of a root's release; raise ValueError if its tracker names none, or if it has no flags."""
-    found = read_root(root)
+    found = read_checkpoint_dir(root)
     tracker = "" if found.tracker is None else found.tracker
     if not tracker or not parse_tracker(tracker, str(root))[1] or not (root / RELEASE / FLAGS_FILE).is_file():
         raise ValueError(

@@ -33,11 +33,11 @@ import torch.distributed as dist
 from megatron.core import dist_checkpointing, parallel_state
 from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
 from megatron.core.process_groups_config import ProcessGroupCollection
-from megatron.core.tensor_parallel.random import CudaRNGStatesTracker
-from megatron.training.argument_utils import gpt_config_from_args
-from megatron.training.arguments import parse_args, validate_args
-from megatron.training.models import GPTModelBuilder
-from torch.distributed.checkpoint.api import CheckpointException
+from megatron.bridge.release.compat.megatron_core_api import CudaRNGStatesTracker
+from megatron.bridge.release.compat.megatron_training_api import gpt_config_from_args
+from megatron.bridge.release.compat.megatron_parser_api import parse_args, validate_args
+from megatron.bridge.release.compat.megatron_training_api import GPTModelBuilder
+from megatron.bridge.release.compat.torch_api import CheckpointException
 from torch.overrides import TorchFunctionMode
 
 from megatron.bridge.release.errors import NotComputableError, one_line

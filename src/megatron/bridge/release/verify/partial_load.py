@@ -15,15 +15,16 @@
 
 """Loads a part of a checkpoint's tensors, such as some of the layers that share a key."""
 
+from megatron.bridge.release.compat.torch_api import checkpoint_causes
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from megatron.core import dist_checkpointing
-from megatron.core.dist_checkpointing.dict_utils import dict_list_map_outplace
+from megatron.bridge.release.compat.megatron_core_api import dict_list_map_outplace
 from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
-from torch.distributed.checkpoint.api import CheckpointException
+from megatron.bridge.release.compat.torch_api import CheckpointException
 
 from megatron.bridge.release.errors import is_out_of_memory
 
@@ -52,7 +53,7 @@ def load_part(wanted: dict[str, ShardedTensor | ShardedTensorFactory], folder: P
         )
     except (Exception, CheckpointException) as error:
         # CheckpointException is no Exception. It has the cause of each rank; here there is one rank.
-        causes = [cause for cause, _ in getattr(error, "failures", {}).values()]
+        causes = checkpoint_causes(error)
         cause = causes[0] if causes else error
         message = " ".join(str(cause).split()) or type(cause).__name__
         raise (MemoryError if is_out_of_memory(cause) else ValueError)(message) from error

@@ -36,8 +36,8 @@ from tqdm import tqdm
 
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
 from megatron.bridge.release.errors import CorruptFileError
-from megatron.bridge.release.source.safetensors_index import read_headers
-from megatron.bridge.release.source.safetensors_reader import FileRange, stamp
+from megatron.bridge.release.source.safetensors_index import read_index
+from megatron.bridge.release.source.safetensors_reader import ByteRange, stamp
 from megatron.bridge.release.validation.fidelity import FidelityReport
 from megatron.bridge.release.validation.tensors import check_tensors
 from megatron.bridge.release.verify.dcp_metadata import Entry, read_metadata
@@ -92,7 +92,7 @@ def find_equal(folder: Path, bridge: Any) -> Equal:
     equal, source = Equal(), bridge.hf_pretrained.state.source
     if not isinstance(source, SafeTensorsStateSource):
         return equal
-    headers = read_headers(source.path)
+    headers = read_index(source.path)
     # A conversion takes for granted what an import requires of the shapes. Unused tensors do not matter here.
     coverage = check_tensors(bridge, headers, ["*"])
     if coverage.problems:
@@ -175,14 +175,14 @@ class _Stored:
             self._files[name] = open(self._folder / name, "rb", buffering=0)
         return self._files[name]
 
-    def _values(self, entry: Entry, dtype: torch.dtype) -> FileRange | None:
+    def _values(self, entry: Entry, dtype: torch.dtype) -> ByteRange | None:
         file = self._file(entry.file)
         values = locate_values(file, entry.offset, entry.length)
         if values is None or _STORAGES.get(values.storage) != dtype:
             return None
-        return FileRange(self._folder / entry.file, stamp(os.fstat(file.fileno())), values.offset, values.length)
+        return ByteRange(self._folder / entry.file, stamp(os.fstat(file.fileno())), values.offset, values.length)
 
-    def _is_same(self, payload: Payload, values: FileRange) -> bool:
+    def _is_same(self, payload: Payload, values: ByteRange) -> bool:
         ours, theirs = self._buffers
         done = 0
         for piece in payload.chunks(ours):

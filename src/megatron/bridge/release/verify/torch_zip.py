@@ -23,36 +23,12 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, BinaryIO
 
+from megatron.bridge.release.compat.checkpoint_format import STATE_CLASSES
+
 
 _DTYPES = ("bfloat16", "bool", "float16", "float32", "float64", "float8_e4m3fn", "float8_e5m2") + (
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 )
-# The classes that torch.load takes with weights_only=True, and those of megatron.core.safe_globals.
-_STATE_CLASSES = {
-    ("_codecs", "encode"),
-    ("_io", "BytesIO"),
-    ("collections", "OrderedDict"),
-    ("megatron.core.enums", "ModelType"),
-    ("megatron.core.optimizer.optimizer_config", "OptimizerConfig"),
-    *(("megatron.core.rerun_state_machine", name) for name in ("RerunDiagnostic", "RerunMode", "RerunState")),
-    *(
-        ("megatron.core.transformer.enums", name)
-        for name in ("AttnBackend", "CudaGraphModule", "CudaGraphScope", "InferenceCudaGraphScope")
-    ),
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.dtypes", "UInt32DType"),
-    ("pathlib", "PosixPath"),
-    ("signal", "Signals"),
-    ("torch", "Size"),
-    ("torch", "device"),
-    *(("torch", f"{kind}Storage") for kind in ("BFloat16", "Bool", "Byte", "Double", "Float", "Half", "Int", "Long")),
-    ("torch._C", "Generator"),
-    ("torch._utils", "_rebuild_tensor_v2"),
-    ("types", "SimpleNamespace"),
-}
 # Offset, in the header of an archive's member, of the lengths of its name and of the padding after that.
 _NAME_LENGTH = 26
 
@@ -177,7 +153,7 @@ def _unpickled(file: BinaryIO, archive: zipfile.ZipFile) -> tuple[str, Any]:
     """Return the name of an archive's pickle, and its content."""
     # Beside each other: archive/data.pkl, archive/data/0, archive/data/1, ...
     pickled = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-    return pickled, Unpickler(io.BytesIO(_read(file, archive, pickled)), _STATE_CLASSES).load()
+    return pickled, Unpickler(io.BytesIO(_read(file, archive, pickled)), STATE_CLASSES).load()
 
 
 def _read(file: BinaryIO, archive: zipfile.ZipFile, name: str) -> bytes:
@@ -216,7 +192,7 @@ class _Part(io.RawIOBase):
     def __init__(self, file: BinaryIO, offset: int, length: int) -> None:
         self._file, self._offset, self._length, self._at = file, offset, length, 0
 
-    def readable(self) -> bool:
+    def quote_if_unprintable(self) -> bool:
         return True
 
     def seekable(self) -> bool:

@@ -29,9 +29,9 @@ from tqdm import tqdm
 
 from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
-from megatron.bridge.release.provenance import recorded_revision
-from megatron.bridge.release.source.safetensors_index import read_headers
-from megatron.bridge.release.text import grouped
+from megatron.bridge.release.source.provenance import recorded_revision
+from megatron.bridge.release.source.safetensors_index import read_index
+from megatron.bridge.release.text import summarize_names
 from megatron.bridge.release.validation.fidelity import settle_dtype
 from megatron.bridge.release.validation.meta_model import build_on_meta
 from megatron.bridge.release.validation.preflight import check_model
@@ -80,7 +80,7 @@ def compare(folder: Path, hf_model: str, revision: str | None = None) -> tuple[i
     bridge = AutoBridge.from_hf_pretrained(model_source.folder)
     source = bridge.hf_pretrained.state
     if isinstance(source.source, SafeTensorsStateSource):
-        settle_dtype(bridge.hf_pretrained, read_headers(source.source.path))
+        settle_dtype(bridge.hf_pretrained, read_index(source.source.path))
     provider = _make_provider(bridge, folder)
     lacking = {name for name in source.keys() if not is_ignored(name, bridge.hf_pretrained.config)}
     problems = []
@@ -94,7 +94,7 @@ def compare(folder: Path, hf_model: str, revision: str | None = None) -> tuple[i
         without = parameters - {task.param_name for task in tasks}
         if without:
             problems.append(
-                f"Parameters of the checkpoint without a tensor in {hf_model}: {grouped(sorted(without))}."
+                f"Parameters of the checkpoint without a tensor in {hf_model}: {summarize_names(sorted(without))}."
             )
         if lacking - equal:
             # The files may hold a copy of a tied output layer, which is compared with the embedding.
@@ -110,7 +110,7 @@ def compare(folder: Path, hf_model: str, revision: str | None = None) -> tuple[i
                 differing[name] = difference
         if len(differing) > _MOST_PROBLEMS:
             total = len(differing) + len(equal)
-            problems.append(f"{len(differing)} of {total} tensors differ from {hf_model}: {grouped(differing)}.")
+            problems.append(f"{len(differing)} of {total} tensors differ from {hf_model}: {summarize_names(differing)}.")
         else:
             problems += differing.values()
     if lacking - equal:
@@ -128,7 +128,7 @@ def _require_same_shapes(model: Any, folder: Path, hf_model: str) -> None:
     expected = {entry.key: tuple(entry.global_shape) for entry in entries_of(model)}
     if missing := sorted(expected.keys() - stored.keys()):
         raise ValueError(
-            f"Different architecture: {folder} does not contain the parameters {grouped(missing)}. Pass the source model."
+            f"Different architecture: {folder} does not contain the parameters {summarize_names(missing)}. Pass the source model."
         )
     differing = [name for name, shape in expected.items() if tuple(stored[name].shape) != shape]
     if differing:
@@ -195,7 +195,7 @@ def _describe_lacking(names: set[str], hf_model: str, *, mapped: bool) -> str:
     why = (
         " No parameter corresponds to them; the import may have skipped them (allow_unused_tensors)." if mapped else ""
     )
-    return f"Tensors of {hf_model} that the checkpoint does not contain: {grouped(sorted(names))}.{why}"
+    return f"Tensors of {hf_model} that the checkpoint does not contain: {summarize_names(sorted(names))}.{why}"
 
 
 class _Loaded:

@@ -33,12 +33,12 @@ from threading import Event
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint.filesystem import _StorageInfo
+from megatron.bridge.release.compat.torch_api import StorageInfo
 from torch.distributed.checkpoint.planner import WriteItem, WriteItemType
 from torch.distributed.checkpoint.storage import WriteResult
-from torch.serialization import skip_data
+from megatron.bridge.release.compat.torch_api import skip_data
 
-from megatron.bridge.release.source.safetensors_reader import FileRange
+from megatron.bridge.release.source.safetensors_reader import ByteRange
 from megatron.bridge.release.validation.finite import check_finite
 from megatron.bridge.release.write.direct_file import DirectFile
 
@@ -62,7 +62,7 @@ class Payload:
     """
 
     entry: Any
-    source: torch.Tensor | Sequence[FileRange]
+    source: torch.Tensor | Sequence[ByteRange]
 
     def chunks(self, buffer: memoryview) -> Iterator[memoryview]:
         """Yield its bytes, in pieces no longer than the buffer, which is reused.
@@ -140,7 +140,7 @@ class EntryFile(DirectFile):
                 _save(tensor, _Stream(self))
         length = self.size - begin
         return WriteResult(
-            index=item.index, size_in_bytes=length, storage_data=_StorageInfo(self.path.name, begin, length)
+            index=item.index, size_in_bytes=length, storage_data=StorageInfo(self.path.name, begin, length)
         )
 
     def write(self, data: Any) -> int:

@@ -32,7 +32,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable
 
-from megatron.bridge.release.checkpoint_dir import busy_message, find_writer, left_folders
+from megatron.bridge.release.checkpoint_dir import CheckpointDirBusyError, find_lock_owner, list_leftovers
 from megatron.bridge.release.layout import LOCK, RELEASE, REPLACED_PREFIX, STAGING_PREFIX
 from megatron.bridge.release.manifest import files_of
 from megatron.bridge.release.write.errors import HardLinkError, LockFileError, LockKind, MountPointError, OverlayError
@@ -222,8 +222,8 @@ class Publication:
         try:
             self._lock = self._lock_patiently(file)
         except BlockingIOError:
-            writer = find_writer(self._root) or "it has just finished"
-            raise RuntimeError(busy_message(self._root, writer)) from None
+            writer = find_lock_owner(self._root) or "it has just finished"
+            raise RuntimeError(CheckpointDirBusyError(self._root, writer)) from None
         except OSError as error:
             if error.errno not in _NOT_SUPPORTED:
                 raise
@@ -239,7 +239,7 @@ class Publication:
             self._filesystem.make_directory(staging / _FIRST)
 
     def _lock_patiently(self, file: Path) -> int:
-        """Lock a file, and wait while `find_writer` probes it."""
+        """Lock a file, and wait while `find_lock_owner` probes it."""
         deadline = time.monotonic() + _LOCK_SECONDS
         while True:
             try:
@@ -252,13 +252,13 @@ class Publication:
     def _recover(self) -> None:
         """Remove the leftovers of processes that died while they wrote to the checkpoint directory."""
         train_state, tracker = _trackers(self._root)
-        for replaced in left_folders(self._root, REPLACED_PREFIX):
+        for replaced in list_leftovers(self._root, REPLACED_PREFIX):
             if (replaced / RELEASE).exists() and not self._folder.exists():
                 # It died between the two renames on a filesystem that cannot exchange names.
                 self._filesystem.rename(replaced / RELEASE, self._folder)
                 self._filesystem.sync(self._root)
             self._filesystem.remove(replaced)
-        for staging in left_folders(self._root, STAGING_PREFIX):
+        for staging in list_leftovers(self._root, STAGING_PREFIX):
             moved = (staging / tracker.name).exists() and not (staging / RELEASE).exists()
             if (staging / _FIRST).exists() and moved and not tracker.exists() and self._folder.exists():
                 # It died between the checkpoint and the text tracker. Without a tracker, no reader has seen it.

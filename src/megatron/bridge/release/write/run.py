@@ -24,8 +24,8 @@ from megatron.bridge.release.validation.provider import check_provider_matches, 
 from megatron.bridge.release.validation.tokenizer import tokenizer_keywords
 from megatron.bridge.release.write.save import save_release
 from megatron.bridge.release.write.streaming import streamed_model
-from megatron.bridge.utils.conversion_group import conversion_process_group
-from megatron.bridge.utils.host import without_host_values
+from megatron.bridge.utils.single_process import conversion_process_group
+from megatron.bridge.utils.host_compat import restore_model_values
 
 
 @conversion_process_group()
@@ -109,7 +109,7 @@ def _save(
     tokenizer_kwargs: Mapping[str, Any] | None,
     report: FidelityReport,
 ) -> None:
-    check_provider_matches(bridge, without_host_values(config_of(model)))
+    check_provider_matches(bridge, restore_model_values(config_of(model)))
     save_release(
         model,
         output_dir,

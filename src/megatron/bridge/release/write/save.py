@@ -25,14 +25,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from megatron.core.msc_utils import MultiStorageClientFeature
+from megatron.bridge.release.compat.megatron_core_api import MultiStorageClientFeature
 from megatron.core.optimizer import OptimizerConfig
-from torch.distributed import DistError  # type: ignore[attr-defined,unused-ignore]
+from megatron.bridge.release.compat.torch_api import DistError
 
 from megatron.bridge.models.model_provider import ModelProviderMixin
 from megatron.bridge.release.errors import command_line
 from megatron.bridge.release.layout import RELEASE, TRACKER
-from megatron.bridge.release.source_model import SourceModel
+from megatron.bridge.release.source.provenance import SourceModel
 from megatron.bridge.release.validation.output_dir import check_overwrite, check_writable, expand_output_dir
 from megatron.bridge.release.validation.preflight import check_object_store
 from megatron.bridge.release.validation.provider import config_of
@@ -57,7 +57,7 @@ from megatron.bridge.training.utils.checkpoint_utils import (
 )
 from megatron.bridge.training.utils.collectives import on_rank_0
 from megatron.bridge.utils.common_utils import print_rank_0
-from megatron.bridge.utils.host import without_host_values
+from megatron.bridge.utils.host_compat import restore_model_values
 
 
 _FORMAT = "torch_dist"
@@ -103,7 +103,7 @@ def save_release(
             hf_tokenizer_kwargs=dict(tokenizer_kwargs or {}),
         )
     # The release describes the model, not this host.
-    model_config = without_host_values(config)
+    model_config = restore_model_values(config)
     notes = [text for text in (warn_unsupported_fields(model_config), *waived) if text]
     args = release_args(model_config, tokenizer, checkpoint_dir)
     with publish_on_exit(checkpoint_dir, overwrite) as output_dir:

@@ -24,15 +24,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from megatron.core.msc_utils import MultiStorageClientFeature, maybe_msc
+from megatron.bridge.release.compat.megatron_core_api import MultiStorageClientFeature, maybe_msc
 
 from megatron.bridge.release.errors import warn
 from megatron.bridge.release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, TOKENIZER
 from megatron.bridge.release.manifest import write_manifest
-from megatron.bridge.release.megatron_args.args import fields_without_argument, megatron_lm_args
+from megatron.bridge.release.megatron_args.args import unsupported_fields, megatron_lm_args
 from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
-from megatron.bridge.release.provenance import Source, describe, write_source
-from megatron.bridge.release.source_model import SourceModel
+from megatron.bridge.release.source.provenance import SourceRecord, describe, write_source
+from megatron.bridge.release.source.provenance import SourceModel
 from megatron.bridge.release.write.errors import UnsupportedFieldsWarning
 from megatron.bridge.release.write.tokenizer import copy_tokenizer
 from megatron.bridge.training.config import ConfigContainer
@@ -83,7 +83,7 @@ def release_args(model: Any, tokenizer: Any, checkpoint_dir: str | Path) -> argp
 
 def warn_unsupported_fields(model: Any) -> str:
     """Warn if no flag of Megatron-LM sets a field of a model provider; return the warning, or an empty string."""
-    fields = fields_without_argument(model)
+    fields = unsupported_fields(model)
     if not fields:
         return ""
     warning = UnsupportedFieldsWarning(tuple(fields))
@@ -116,7 +116,7 @@ def write_release_files(
         save_object(common_state, os.path.join(folder, COMMON_STATE))
     write_flags(files.args, Path(folder))
     if (source := _source(files)) is not None:
-        write_source(replace(source, let_through=tuple(files.waived)), Path(folder))
+        write_source(replace(source, waived=tuple(files.waived)), Path(folder))
     write_manifest(Path(folder), digests)
 
 
@@ -146,7 +146,7 @@ def _published_config(files: ReleaseFiles) -> ConfigContainer:
     return config
 
 
-def _source(files: ReleaseFiles) -> Source | None:
+def _source(files: ReleaseFiles) -> SourceRecord | None:
     if files.source_model is not None:
         return describe(files.source_model)
     model = files.config.model

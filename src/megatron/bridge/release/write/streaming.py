@@ -19,6 +19,8 @@ storage. When the entry is written, the parameter is converted from the tensors 
 its tensor, or concatenates a gate and an up projection, the bytes are copied directly from the safetensors files.
 """
 
+from megatron.bridge.release.compat.bridge_api import architecture_bridge
+from megatron.bridge.release.compat.torch_api import storage_id
 import functools
 import math
 from collections import Counter
@@ -29,16 +31,16 @@ from threading import Lock
 from typing import Any
 
 import torch
-from megatron.core.dist_checkpointing.dict_utils import nested_values
+from megatron.bridge.release.compat.megatron_core_api import nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedTensor, apply_factories
-from megatron.core.msc_utils import MultiStorageClientFeature
+from megatron.bridge.release.compat.megatron_core_api import MultiStorageClientFeature
 from megatron.core.utils import unwrap_model
 
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
 from megatron.bridge.models.conversion.utils import get_module_and_param_from_name
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource, StateDict, StateSource
-from megatron.bridge.release.source.meta_tensors import DTYPES
-from megatron.bridge.release.source.safetensors_reader import FileRange, HuggingFaceFiles
+from megatron.bridge.release.source.meta_tensors import TORCH_DTYPES
+from megatron.bridge.release.source.safetensors_reader import ByteRange, SafetensorsReader
 from megatron.bridge.release.validation.fidelity import FidelityReport
 from megatron.bridge.release.validation.meta_model import build_on_meta, cpu_twin
 from megatron.bridge.release.validation.tensors import group_of, model_bridge_of, tensors_of
@@ -117,9 +119,9 @@ def entries_of(module: Any, metadata: dict[str, Any] | None = None) -> list[Shar
 
 def _obstacle(bridge: Any, provider: Any) -> str:
     """Return why a model cannot be streamed, or an empty string."""
-    loads = type(bridge._model_bridge).load_weights_hf_to_megatron
+    loads = type(architecture_bridge(bridge)).load_weights_hf_to_megatron
     if loads is not MegatronModelBridge.load_weights_hf_to_megatron:
-        return f"{type(bridge._model_bridge).__name__} overrides the loading of weights"
+        return f"{type(architecture_bridge(bridge)).__name__} overrides the loading of weights"
     if not isinstance(bridge.hf_pretrained.state.source, SafeTensorsStateSource):
         return "its weights are in memory"
     if MultiStorageClientFeature.is_enabled():
@@ -172,7 +174,7 @@ class StreamedWeights:
     def __init__(self, bridge: Any, report: FidelityReport, parameters: Sequence[_Parameter]) -> None:
         self._bridge, self._report, self._parameters = model_bridge_of(bridge), report, parameters
         self.folder = Path(bridge.hf_pretrained.state.source.path)
-        self.files = HuggingFaceFiles(self.folder, report.headers)
+        self.files = SafetensorsReader(self.folder, report.headers)
         self.read: Counter[str] = Counter()
         self._lock = Lock()
         self._by_storage: dict[int, _Parameter] = {}
@@ -217,7 +219,7 @@ class StreamedWeights:
         largest = max((parameter.weight for parameter in distinct), key=lambda weight: weight.nbytes)
         # A mapping converts in the dtype of the source, which may be wider; the result is cast afterwards.
         headers = [self._report.headers[name] for name in names if name in self._report.headers]
-        width = max([largest.element_size(), *(DTYPES[header.dtype].itemsize for header in headers)])
+        width = max([largest.element_size(), *(TORCH_DTYPES[header.dtype].itemsize for header in headers)])
         return WorkItem(
             [entry for entry, _ in entries],
             _size(entries),
@@ -250,13 +252,13 @@ class StreamedWeights:
     def _bytes(self, name: str) -> int:
         return self.files.place(name).length if name in self._report.headers else 0
 
-    def _ranges(self, parameter: _Parameter) -> list[FileRange]:
+    def _ranges(self, parameter: _Parameter) -> list[ByteRange]:
         """Return the byte ranges that a parameter consists of, in order; none if it is converted."""
         names = self._report.coverage.passthrough.get(parameter.task.param_name, [])
-        dtypes = {parameter.dtype, *(DTYPES[self._report.headers[name].dtype] for name in names)}
+        dtypes = {parameter.dtype, *(TORCH_DTYPES[self._report.headers[name].dtype] for name in names)}
         return [self.files.place(name) for name in names] if dtypes == {parameter.weight.dtype} else []
 
-    def _cut(self, ranges: Sequence[FileRange], tensor: torch.Tensor) -> list[FileRange] | None:
+    def _cut(self, ranges: Sequence[ByteRange], tensor: torch.Tensor) -> list[ByteRange] | None:
         """Return the byte ranges of a view; None if its bytes are not contiguous."""
         if not tensor.is_contiguous():
             return None
@@ -317,7 +319,7 @@ class _CountingSource(StateSource):
 
 def _storage(tensor: torch.Tensor) -> int:
     """Return an identifier of the storage of a tensor, which its views share. On the meta device it has no address."""
-    return int(tensor.untyped_storage()._cdata)
+    return storage_id(tensor)
 
 
 def _size(entries: Sequence[tuple[Any, torch.Tensor]]) -> int:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
-from megatron.core.msc_utils import MultiStorageClientFeature
+from megatron.bridge.release.compat.megatron_core_api import MultiStorageClientFeature
 
 from megatron.bridge.release.layout import TOKENIZER
 from megatron.bridge.release.source.hub import PLACE

@@ -18,6 +18,7 @@ Megatron Core makes the plan and torch writes the metadata. The bytes of an entr
 the source model; they are hashed while they are written, and nothing is read a second time.
 """
 
+from megatron.bridge.release.compat.torch_api import checkpoint_causes
 import ctypes
 import os
 import re
@@ -32,26 +33,23 @@ from uuid import uuid4
 
 import torch
 import torch.distributed as dist
-from megatron.core.dist_checkpointing.dict_utils import nested_values
+from megatron.bridge.release.compat.megatron_core_api import nested_values
 from megatron.core.dist_checkpointing.mapping import ShardedObject, ShardedTensor
-from megatron.core.dist_checkpointing.strategies.fully_parallel import FullyParallelSaveStrategyWrapper
-from megatron.core.dist_checkpointing.strategies.torch import (
+from megatron.bridge.release.compat.megatron_core_api import FullyParallelSaveStrategyWrapper
+from megatron.bridge.release.compat.megatron_core_api import (
     MCoreSavePlanner,
     TorchDistSaveShardedStrategy,
-    _replace_state_dict_keys_with_sharded_keys,
+    replace_state_dict_keys_with_sharded_keys,
     mcore_to_pyt_state_dict,
 )
 from torch.distributed import checkpoint
-from torch.distributed.checkpoint import (  # type: ignore[attr-defined,unused-ignore]
-    CheckpointException,
-    FileSystemWriter,
-)
+from megatron.bridge.release.compat.torch_api import CheckpointException, FileSystemWriter
 from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteItem, WriteItemType
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 from tqdm import tqdm
 
-from megatron.bridge.release.provenance import describe
+from megatron.bridge.release.source.provenance import describe
 from megatron.bridge.release.write.entry_file import EntryFile, Payload, WorkItem
 from megatron.bridge.release.write.errors import DifferentSourceError, EnvironmentVariableError, NoWeightsError
 from megatron.bridge.release.write.streaming import StreamedWeights, weights_of
@@ -121,7 +119,7 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):  # type: ignore[misc,un
         if self._weights is not None:
             _require_one_source(self._weights)
             self._take_share(self._weights, sharded_state_dict)
-        by_key, _, _ = _replace_state_dict_keys_with_sharded_keys(sharded_state_dict, self.keep_only_main_replica)
+        by_key, _, _ = replace_state_dict_keys_with_sharded_keys(sharded_state_dict, self.keep_only_main_replica)
         try:
             checkpoint.save(  # type: ignore[attr-defined,unused-ignore]
                 mcore_to_pyt_state_dict(by_key, False),
@@ -133,7 +131,7 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):  # type: ignore[misc,un
             )
         except CheckpointException as error:
             # Errors by rank; the other ranks fail because of the first one.
-            _, (cause, _) = min(error.failures.items())
+            cause = checkpoint_causes(error)[0]
             raise cause from None
         run_on_all_ranks(writer.require_source)
         self.digests = writer.finalize()

@@ -25,7 +25,7 @@ No function here is collective. Ranks that load a checkpoint together use the re
 
 import os
 
-from megatron.core.msc_utils import maybe_msc
+from megatron.bridge.release.compat.megatron_core_api import maybe_msc
 
 from megatron.bridge.release.layout import ITERATION_FOLDER, is_checkpoint_folder, parse_tracker
 from megatron.bridge.training.utils.checkpoint_utils import (
