@@ -6,22 +6,6 @@
 from patches.operations import AddParameter
 
 
-RELEASE_DOC = (
-    "release: If True, writes a release checkpoint, which Megatron-LM fine-tunes from: the folder\n"
-    "``release`` and the tracker ``release``. Default is False, which writes ``iter_0000000``\n"
-    "and the tracker ``0``."
-)
-TENSORS = "allow_unused_tensors: Sequence[str] = ()"
-TENSORS_DOC = (
-    "allow_unused_tensors: With ``release=True``, patterns, as of `fnmatch`, of unused tensors to skip. Default is\n"
-    "none: an unused tensor is an error. So is a pattern that matches no tensor of the model."
-)
-FIELDS = "allow_config_fields: Sequence[str] = ()"
-FIELDS_DOC = (
-    "allow_config_fields: With ``release=True``, names of config fields to ignore: Megatron-LM then computes another\n"
-    "function. Default is none: a value that a release does not support is an error."
-)
-
 # Parameters of `export_ckpt`.
 EXPORT = (
     AddParameter(
@@ -56,16 +40,37 @@ EXPORT = (
 )
 
 
-def overwrite(path: str, *, keyword_only: bool = False) -> AddParameter:
-    """Return the parameter ``overwrite`` of a function.
+def release_parameters(path: str, *, keyword_only: bool = False) -> tuple[AddParameter, ...]:
+    """Return the parameters for writing a release.
 
     Args:
         path: The function's parameter for the checkpoint directory.
-        keyword_only: Whether it can be passed by keyword only.
+        keyword_only: Whether they can be passed by keyword only.
     """
-    return AddParameter(
-        "overwrite: bool = False",
-        keyword_only=keyword_only,
-        doc=f"overwrite: If True, ``release=True`` replaces the release in ``{path}`` when the new one is complete.\n"
-        "Default is False: a directory that contains a checkpoint is refused.",
+    return (
+        AddParameter(
+            "release: bool = False",
+            keyword_only=keyword_only,
+            doc="release: If True, writes a release checkpoint, which Megatron-LM fine-tunes from: the folder\n"
+            "``release`` and the tracker ``release``. Default is False, which writes ``iter_0000000``\n"
+            "and the tracker ``0``.",
+        ),
+        AddParameter(
+            "overwrite: bool = False",
+            keyword_only=keyword_only,
+            doc=f"overwrite: If True, ``release=True`` replaces the release in ``{path}`` when the new one is complete.\n"
+            "Default is False: a directory that contains a checkpoint is refused.",
+        ),
+        AddParameter(
+            "allow_unused_tensors: Sequence[str] = ()",
+            keyword_only=keyword_only,
+            doc="allow_unused_tensors: With ``release=True``, patterns, as of `fnmatch`, of unused tensors to skip. Default is\n"
+            "none: an unused tensor is an error. So is a pattern that matches no tensor of the model.",
+        ),
+        AddParameter(
+            "allow_config_fields: Sequence[str] = ()",
+            keyword_only=keyword_only,
+            doc="allow_config_fields: With ``release=True``, names of config fields to ignore: Megatron-LM then computes another\n"
+            "function. Default is none: a value that a release does not support is an error.",
+        ),
     )

@@ -36,7 +36,7 @@ EDITS = (
             ),
         ),
         imports=(
-            "from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder",
+            "from megatron.bridge.training.utils.checkpoint_resolver import resolve_checkpoint_folder",
             "from megatron.bridge.training.utils.checkpoint_utils import is_checkpoint_iteration_directory",
         ),
     ),

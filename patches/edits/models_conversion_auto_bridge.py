@@ -4,15 +4,7 @@
 """Edits to upstream's models/conversion/auto_bridge.py."""
 
 from patches.edit import Edit
-from patches.edits._auto_bridge_parameters import (
-    EXPORT,
-    FIELDS,
-    FIELDS_DOC,
-    RELEASE_DOC,
-    TENSORS,
-    TENSORS_DOC,
-    overwrite,
-)
+from patches.edits._auto_bridge_parameters import EXPORT, release_parameters
 from patches.operations import (
     AddDecorator,
     AddParameter,
@@ -26,38 +18,87 @@ from patches.operations import (
 
 TARGET = "megatron/bridge/models/conversion/auto_bridge.py"
 
-_SAVE = "bridge.save_megatron_model"
 _FOLLOWS = "upstream's function follows the tracker."
-_ACCOUNTS = "upstream accounts for tensors and config fields."
-_OVERWRITE_WHY = "An existing checkpoint is replaced only on request."
 _FIND = "from megatron.bridge.training.checkpointing import find_checkpoint_folder"
-_TENSORS_WHY = "A caller can skip tensors that the model does not need."
-_FIELDS_WHY = "A caller can ignore fields that do not matter."
 _REVISIONS = "upstream resolves a revision once, and reads config, tokenizer and weights of that commit."
-# In later versions, families with this switch are built by a model builder, and not by the provider that the edits check.
+# In later versions, families with this switch are built by a model builder, and not by the provider that is checked.
 _BUILDER = "USE_MODEL_CONFIG_FOR_CONVERSION"
-_SEQUENCE = ("from collections.abc import Sequence",)
+_IMPORTS = (
+    "from collections.abc import Sequence",
+    "from megatron.bridge.release.validation.errors import OverwriteWithoutReleaseError",
+)
 
 EDITS = (
     Edit(
         name="import-release",
         symbol="AutoBridge.import_ckpt",
-        why="The checkpoint that Megatron-LM fine-tunes from, in one call.",
+        why="Writes the checkpoint that Megatron-LM fine-tunes from, in one call: checked before the long work, streamed, and "
+        "published when it is complete. The default import stays as it is.",
         drop_when="upstream's import_ckpt has a `release` parameter.",
+        without=_BUILDER,
         do=(
-            AddParameter("release: bool = False", keyword_only=True, doc=RELEASE_DOC),
-            PassArgument(_SAVE, "release=release"),
+            *release_parameters("megatron_path", keyword_only=True),
+            ExtendDocstring(
+                "Raises:",
+                "ReleaseError: With ``release=True``, if ``megatron_path`` cannot be used or the model cannot be imported.\n"
+                "    Raised before anything is written.",
+            ),
+            InsertStatements(
+                """
+                if release:
+                    # Imported here to avoid a circular import.
+                    from megatron.bridge.release.write.run import import_model
+
+                    import_model(
+                        cls,
+                        hf_model_id,
+                        megatron_path,
+                        overwrite=overwrite,
+                        allow_unused_tensors=allow_unused_tensors,
+                        allow_config_fields=allow_config_fields,
+                        keywords=kwargs,
+                    )
+                    return
+                if overwrite:
+                    raise OverwriteWithoutReleaseError
+
+                """
+            ),
         ),
+        imports=_IMPORTS,
     ),
     Edit(
         name="save-release",
         symbol="AutoBridge.save_megatron_model",
-        why="The same for a model that the caller has built, on any parallel layout.",
+        why="Does the same for a model that the caller has built, on any parallel layout.",
         drop_when="upstream's save_megatron_model has a `release` parameter.",
+        without=_BUILDER,
         do=(
-            AddParameter("release: bool = False", doc=RELEASE_DOC),
-            PassArgument("save_megatron_model", "release=release"),
+            *release_parameters("path"),
+            InsertStatements(
+                """
+                if release:
+                    # Imported here to avoid a circular import.
+                    from megatron.bridge.release.write.run import save_bridge_model
+
+                    save_bridge_model(
+                        self,
+                        model,
+                        path,
+                        overwrite=overwrite,
+                        allow_unused_tensors=allow_unused_tensors,
+                        allow_config_fields=allow_config_fields,
+                        tokenizer_path=hf_tokenizer_path,
+                        tokenizer_kwargs=hf_tokenizer_kwargs,
+                    )
+                    return
+                if overwrite:
+                    raise OverwriteWithoutReleaseError
+
+                """
+            ),
         ),
+        imports=_IMPORTS,
     ),
     Edit(
         name="load-root",
@@ -100,77 +141,11 @@ EDITS = (
         drop_when=_FOLLOWS,
         do=InsertStatements(
             """
-            from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
+            from megatron.bridge.training.utils.checkpoint_resolver import resolve_checkpoint_folder
 
             ckpt_path = Path(resolve_checkpoint_folder(ckpt_path))
             """,
             after_call="ckpt_path.exists",
-        ),
-    ),
-    Edit(
-        name="import-overwrite",
-        symbol="AutoBridge.import_ckpt",
-        why=f"{_OVERWRITE_WHY} The destination is checked before the long work.",
-        drop_when="upstream's import_ckpt has an `overwrite` parameter.",
-        do=(
-            overwrite("megatron_path", keyword_only=True),
-            ExtendDocstring(
-                "Raises:",
-                "ValueError: With ``release=True``, if ``megatron_path`` cannot hold the checkpoint, or the model or\n"
-                "    its architecture cannot be imported. Raised before anything is written.",
-            ),
-            InsertStatements(
-                """
-                megatron_path = destination(megatron_path, release, overwrite)
-                if release:
-                    # The training package imports this module's package.
-                    from megatron.bridge.release.write.publish import check_destination
-
-                    on_rank_0(lambda: check_destination(megatron_path, overwrite))
-                """
-            ),
-            PassArgument(_SAVE, "overwrite=overwrite"),
-        ),
-        imports=(
-            "from megatron.bridge.release.validation.output_dir import destination",
-            "from megatron.bridge.training.utils.all_ranks import on_rank_0",
-        ),
-    ),
-    Edit(
-        name="save-overwrite",
-        symbol="AutoBridge.save_megatron_model",
-        why=_OVERWRITE_WHY,
-        drop_when="upstream's save_megatron_model has an `overwrite` parameter.",
-        do=(
-            overwrite("path"),
-            PassArgument("save_megatron_model", "overwrite=overwrite"),
-        ),
-    ),
-    Edit(
-        name="import-checks",
-        symbol="AutoBridge.import_ckpt",
-        why="Errors of the user are found before the long work.",
-        drop_when="upstream checks the model of an import.",
-        do=(
-            InsertStatements("source_model: SourceModel | None = None", before_call="destination"),
-            InsertStatements(
-                """
-                source_model = check_import(hf_model_id, megatron_path, kwargs)
-                hf_model_id, kwargs = source_model.folder, keywords_of_files(source_model, kwargs)
-                """,
-                after_call="check_destination",
-            ),
-            InsertStatements(
-                """
-                if source_model is not None:
-                    bridge.source_model, bridge.hf_model_revision = source_model, source_model.commit
-                """,
-                after_call="cls.from_hf_pretrained",
-            ),
-        ),
-        imports=(
-            "from megatron.bridge.release.validation.preflight import check_import, keywords_of_files",
-            "from megatron.bridge.release.source.provenance import SourceModel",
         ),
     ),
     Edit(
@@ -192,102 +167,6 @@ EDITS = (
         ),
     ),
     Edit(
-        name="save-source",
-        symbol="AutoBridge.save_megatron_model",
-        why="The release records the model that its weights are from.",
-        drop_when=_REVISIONS,
-        do=PassArgument("save_megatron_model", "source_model=self.source_model"),
-    ),
-    Edit(
-        name="import-allow-tensors",
-        symbol="AutoBridge.import_ckpt",
-        why=_TENSORS_WHY,
-        drop_when=_ACCOUNTS,
-        do=(
-            AddParameter(TENSORS, keyword_only=True, doc=TENSORS_DOC),
-            PassArgument(_SAVE, "allow_unused_tensors=allow_unused_tensors"),
-        ),
-        imports=_SEQUENCE,
-    ),
-    Edit(
-        name="import-allow-fields",
-        symbol="AutoBridge.import_ckpt",
-        why=_FIELDS_WHY,
-        drop_when=_ACCOUNTS,
-        do=(
-            AddParameter(FIELDS, keyword_only=True, doc=FIELDS_DOC),
-            PassArgument(_SAVE, "allow_config_fields=allow_config_fields"),
-        ),
-        imports=_SEQUENCE,
-    ),
-    Edit(
-        name="import-faithful",
-        symbol="AutoBridge.import_ckpt",
-        why="A model that Megatron-LM would compute differently is refused before any weight is read.",
-        drop_when=_ACCOUNTS,
-        without=_BUILDER,
-        do=InsertStatements(
-            """
-            if release:
-                # The training package imports this module's package.
-                from megatron.bridge.release.validation.fidelity import require_faithful
-
-                require_faithful(bridge, allow_unused_tensors, allow_config_fields, hf_model_id)
-
-            """,
-            before_call="bridge.to_megatron_model",
-        ),
-    ),
-    Edit(
-        name="save-allow-tensors",
-        symbol="AutoBridge.save_megatron_model",
-        why=_TENSORS_WHY,
-        drop_when=_ACCOUNTS,
-        do=AddParameter(TENSORS, doc=TENSORS_DOC),
-        imports=_SEQUENCE,
-    ),
-    Edit(
-        name="save-allow-fields",
-        symbol="AutoBridge.save_megatron_model",
-        why=_FIELDS_WHY,
-        drop_when=_ACCOUNTS,
-        do=AddParameter(FIELDS, doc=FIELDS_DOC),
-        imports=_SEQUENCE,
-    ),
-    Edit(
-        name="save-faithful",
-        symbol="AutoBridge.save_megatron_model",
-        why="A model that the caller has built and loaded, on any number of ranks, is the source's, or nothing is "
-        "published. A release records how it differs from its source model.",
-        drop_when=_ACCOUNTS,
-        without=_BUILDER,
-        do=(
-            InsertStatements(
-                """
-                waived: tuple[str, ...] = ()
-                if release:
-                    # The training package imports this module's package.
-                    from megatron.bridge.release.validation.fidelity import require_faithful
-                    from megatron.bridge.release.validation.provider import config_of, require_own_config
-
-                    waived = require_faithful(
-                        self, allow_unused_tensors, allow_config_fields, hf_tokenizer_path, hf_tokenizer_kwargs
-                    ).waived
-                    require_own_config(self, config_of(model))
-                """
-            ),
-            PassArgument("save_megatron_model", "waived=waived"),
-        ),
-    ),
-    Edit(
-        name="save-own-values",
-        symbol="AutoBridge.save_megatron_model",
-        why="The Hugging Face config is compared with the values of the model, not with those of this host.",
-        drop_when="upstream builds models on any host without changing the config that it saves.",
-        do=ReplaceExpression("config_of(model)", "restore_model_values(__old__)"),
-        imports=("from megatron.bridge.utils.host_compat import restore_model_values",),
-    ),
-    Edit(
         name="import-process-group",
         symbol="AutoBridge.import_ckpt",
         why="An import leaves the process as it found it, so that an export or another import can follow.",
@@ -304,35 +183,11 @@ EDITS = (
         drop_when=_FOLLOWS,
         do=(
             ReplaceStatement(
-                "from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder",
+                "from megatron.bridge.training.utils.checkpoint_resolver import resolve_run_config_folder",
                 imports="find_checkpoint_folder",
                 was="f477c9ac54fd",
             ),
             ReplaceExpression("find_checkpoint_folder(checkpoint_path)", "resolve_run_config_folder(checkpoint_path)"),
-        ),
-    ),
-    Edit(
-        name="import-streams",
-        symbol="AutoBridge.import_ckpt",
-        why="Each weight is converted when it is written: an import takes the memory of a few tensors.",
-        drop_when="upstream streams an import.",
-        without=_BUILDER,
-        do=(
-            ReplaceStatement(
-                """
-                streamed: list[MegatronModelT] | None = None
-                if release:
-                    # The training package imports this module's package.
-                    from megatron.bridge.release.validation.fidelity import require_faithful
-                    from megatron.bridge.release.write.streaming import streamed_model
-
-                    accounted = require_faithful(bridge, allow_unused_tensors, allow_config_fields, hf_model_id)
-                    streamed = streamed_model(bridge, accounted)
-                """,
-                tests="release",
-                was="5be117fcd4bc",
-            ),
-            ReplaceExpression("bridge.to_megatron_model(...)", "streamed or __old__"),
         ),
     ),
     Edit(
@@ -396,9 +251,9 @@ EDITS = (
                 """
                 if model_bridge is not None:
                     # The training package imports this module's package.
-                    from megatron.bridge.release.export.trained_model import check_source_config
+                    from megatron.bridge.release.export.trained_model import require_source_config
 
-                    check_source_config(self, model)
+                    require_source_config(self, model)
                 """,
                 before_call="dist.is_initialized",
             ),
@@ -417,7 +272,7 @@ EDITS = (
                 doc="low_memory_save: If True, frees the model while it is saved, which needs less memory and\n"
                 "more time. Default is True.",
             ),
-            PassArgument(_SAVE, "low_memory_save=low_memory_save"),
+            PassArgument("bridge.save_megatron_model", "low_memory_save=low_memory_save"),
         ),
     ),
 )

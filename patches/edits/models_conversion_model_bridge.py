@@ -16,10 +16,10 @@ EDITS = (
         why="A parameter without a source keeps whatever its memory held. A log line for each was all that told of it.",
         drop_when="upstream refuses or lists parameters without a source.",
         do=InsertStatements(
-            "warn_without_source(self, unwrapped_model_list, hf_to_megatron_tasks)",
+            "warn_unmapped_parameters(self, unwrapped_model_list, hf_to_megatron_tasks)",
             after_call="self.build_conversion_tasks",
         ),
-        imports=("from megatron.bridge.models.conversion.sources import warn_without_source",),
+        imports=("from megatron.bridge.models.conversion.unmapped_parameters import warn_unmapped_parameters",),
     ),
     Edit(
         name="keys-as-a-set",

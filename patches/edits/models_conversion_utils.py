@@ -17,10 +17,10 @@ EDITS = (
         drop_when="upstream takes a model of a known architecture whose config has an auto_map.",
         do=InsertStatements(
             """
-            if is_of_transformers(config):
+            # transformers has read the config with its own class, and makes the model with its own class too.
+            if type(config).__module__.startswith("transformers.models."):
                 return None
             """
         ),
-        imports=("from megatron.bridge.models.conversion.own_code import is_of_transformers",),
     ),
 )

@@ -16,7 +16,13 @@ EDITS = (
         why="Beside model.safetensors, other safetensors files (another format's, a file system's debris) were read too, "
         "and the last one's tensors won. transformers reads model.safetensors alone.",
         drop_when="upstream reads model.safetensors alone where there is no index.",
-        do=InsertStatements("safetensor_files = weight_files(safetensor_files)", after_call="file_glob"),
-        imports=("from megatron.bridge.release.source.safetensors_index import weight_files",),
+        do=InsertStatements(
+            """
+            # transformers reads model.safetensors alone if it exists.
+            whole = [file for file in safetensor_files if Path(file).name == "model.safetensors" and Path(file).is_file()]
+            safetensor_files = whole or safetensor_files
+            """,
+            after_call="file_glob",
+        ),
     ),
 )

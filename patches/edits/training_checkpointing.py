@@ -18,7 +18,6 @@ from patches.operations import (
 
 TARGET = "megatron/bridge/training/checkpointing.py"
 
-_RELEASE_DROP = "upstream's save_checkpoint has a `release` parameter."
 _TRACKER_DROP = "upstream reads latest_checkpointed_iteration.txt before latest_train_state.pt."
 # Where a state dict is whole, and not saved yet.
 _STATE_DICT = "_get_model_glu_interleave_sizes"
@@ -27,28 +26,38 @@ EDITS = (
     Edit(
         name="save-release",
         symbol="save_checkpoint",
-        why="Megatron-LM's function of this name has `release`; it writes a release checkpoint. The folder is release/ "
-        "from the start, never a renamed iter_0000000.",
-        drop_when=_RELEASE_DROP,
+        why="A release has Megatron-LM's args and the keys of models with and without Transformer Engine. Its folder is release/ "
+        "from the start, never a renamed iter_0000000, and its other files and trackers are written by the caller.",
+        drop_when="upstream's save_checkpoint has a `release` parameter.",
         do=(
             AddParameter(
-                "release: bool = False",
-                doc="release: If True, writes the checkpoint folder ``release`` and the tracker ``release``, from which\n"
-                "Megatron-LM starts fine-tuning. Default is False.",
+                "release_args: Namespace | None = None",
+                doc="release_args: Megatron-LM's args. If given, writes the weights of a release into the folder ``release``, with\n"
+                "these args, and neither the files beside them nor trackers. Default is None.",
             ),
-            # Readers take a release's train state for that of step 0, and the tracker `release` for this layout.
+            PassArgument("get_checkpoint_name", "release=release_args is not None"),
             InsertStatements(
                 """
-                if release and (state.train_state.step != 0 or state.cfg.checkpoint.ckpt_format != "torch_dist"):
-                    raise ValueError(
-                        "A release checkpoint requires train_state.step 0 and ckpt_format 'torch_dist': found step "
-                        f"{state.train_state.step} and {state.cfg.checkpoint.ckpt_format!r}. Save with release=False."
-                    )
+                if release_args is not None:
+                    state_dict["args"] = release_args
+                    add_transformer_engine_keys(state_dict)
+                    if checkpointing_context is None:
+                        # The strategy of a release checks the values when it writes them.
+                        check_state_dict_finite(state_dict)
 
-                """
+                """,
+                before_call=_STATE_DICT,
             ),
-            PassArgument("get_checkpoint_name", "release=release"),
-            ReplaceExpression("f.write(...)", 'f.write("release" if release else str(step))', count=2),
+            ReplaceExpression(
+                "get_rank_safe() == 0",
+                "release_args is None and __old__",
+                guarding="get_checkpoint_train_state_filename",
+            ),
+        ),
+        imports=(
+            "from argparse import Namespace",
+            "from megatron.bridge.release.validation.finite import check_state_dict_finite",
+            "from megatron.bridge.release.write.transformer_engine_keys import add_transformer_engine_keys",
         ),
     ),
     Edit(
@@ -98,66 +107,6 @@ EDITS = (
                 return str(path) if iteration < 0 else get_checkpoint_name(str(path), iteration, release=release)
             ''',
             below="_resolve_checkpoint_iteration",
-        ),
-    ),
-    Edit(
-        name="save-args",
-        symbol="save_checkpoint",
-        why="Megatron-LM takes a checkpoint's model from its args.",
-        drop_when="upstream saves `args`.",
-        do=InsertStatements(
-            """
-            if release:
-                state_dict["args"] = release_args(model=cfg.model, tokenizer=cfg.tokenizer, root=ckpt_cfg.save)
-
-            """,
-            before_call=_STATE_DICT,
-        ),
-        imports=("from megatron.bridge.release.write.common_state import release_args",),
-    ),
-    Edit(
-        name="save-staged",
-        symbol="save_checkpoint",
-        why="What a release says of its place is where it is published, not the staging folder. On an object store nothing "
-        "is staged, and the tokenizer comes after the tracker: a release's tracker is written by who saves it. Where "
-        "torch.save opens a file itself, a full disk is a RuntimeError that does not say so.",
-        drop_when=_RELEASE_DROP,
-        do=(
-            PassArgument("release_args", "root=published_root(ckpt_cfg.save)"),
-            ReplaceExpression("cfg.to_yaml(...)", "write_run_config(cfg, config_filename) if release else __old__"),
-            ReplaceExpression(
-                "torch.save(...)",
-                "(save_object if release else torch.save)(train_state_dict, train_state_local_filename)",
-            ),
-            ReplaceExpression("msc.open(...)", "open_tracker_object(tracker_filename, release)"),
-        ),
-        imports=(
-            "from megatron.bridge.release.write.common_state import save_object",
-            "from megatron.bridge.release.write.save import open_tracker_object",
-            "from megatron.bridge.release.write.save_context import published_root, write_run_config",
-        ),
-    ),
-    Edit(
-        name="save-numbers",
-        symbol="save_checkpoint",
-        why="Weights that are no numbers are no model's.",
-        drop_when="upstream looks at the weights that it saves.",
-        do=InsertStatements("if release:\n    require_numbers_in(state_dict)\n\n", before_call=_STATE_DICT),
-        imports=("from megatron.bridge.release.validation.finite import require_numbers_in",),
-    ),
-    Edit(
-        name="save-without-transformer-engine",
-        symbol="save_checkpoint",
-        why="A release describes the model, not the host, and loads in models built with and without Transformer Engine, "
-        "whichever wrote it.",
-        drop_when="Megatron Core's own layer specs write the keys that its Transformer Engine specs read.",
-        do=(
-            PassArgument("release_args", "model=restore_model_values(cfg.model)"),
-            InsertStatements("if release:\n    add_transformer_engine_keys(state_dict)\n\n", before_call=_STATE_DICT),
-        ),
-        imports=(
-            "from megatron.bridge.release.write.transformer_engine_keys import add_transformer_engine_keys",
-            "from megatron.bridge.utils.host_compat import restore_model_values",
         ),
     ),
     Edit(
@@ -248,8 +197,8 @@ EDITS = (
             ),
         ),
         imports=(
-            "from megatron.bridge.training.utils.all_ranks import on_rank_0",
-            "from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder",
+            "from megatron.bridge.training.utils.collectives import on_rank_0",
+            "from megatron.bridge.training.utils.checkpoint_resolver import resolve_checkpoint_folder",
         ),
     ),
     Edit(
@@ -264,7 +213,7 @@ EDITS = (
             """,
             before_call="NotImplementedError",
         ),
-        imports=("from megatron.bridge.training.utils.checkpoint_root import missing_folder",),
+        imports=("from megatron.bridge.training.utils.checkpoint_resolver import missing_folder",),
     ),
     Edit(
         name="load-fsdp-dtensor",
@@ -303,12 +252,5 @@ EDITS = (
         do=ReplaceExpression(
             "not cfg.checkpoint.finetune", "not release and __old__", guarding="get_rerun_state_machine"
         ),
-    ),
-    Edit(
-        name="numbers-in-memory",
-        symbol="save_checkpoint",
-        why="The writer of a release looks at the weights when it writes them; streamed, they are nowhere else.",
-        drop_when=_RELEASE_DROP,
-        do=ReplaceExpression("release", "release and checkpointing_context is None", guarding="require_numbers_in"),
     ),
 )

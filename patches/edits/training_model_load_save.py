@@ -5,7 +5,6 @@
 
 from patches.edit import Edit
 from patches.operations import (
-    AddDecorator,
     AddParameter,
     ExtendDocstring,
     InsertStatements,
@@ -19,7 +18,6 @@ TARGET = "megatron/bridge/training/model_load_save.py"
 _RESOLVE = "checkpoint_path = find_checkpoint_folder(checkpoint_path)"
 _RESOLVE_IMPORTS = ("from megatron.bridge.training.checkpointing import find_checkpoint_folder",)
 _RESOLVE_DROP = "upstream's function resolves a checkpoint root."
-_SAVE_DROP = "upstream's save_megatron_model has a `release` parameter."
 _CPU = "use_cpu_init = use_cpu_init or not torch.cuda.is_available()"
 _CPU_DROP = "upstream's function runs on a host without CUDA."
 
@@ -38,7 +36,7 @@ def _run_config(name: str, symbol: str) -> Edit:
             ),
             PassArgument("read_run_config", "broadcast=False"),
         ),
-        imports=("from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder",),
+        imports=("from megatron.bridge.training.utils.checkpoint_resolver import resolve_run_config_folder",),
     )
 
 
@@ -46,9 +44,9 @@ EDITS = (
     Edit(
         name="save-release",
         symbol="save_megatron_model",
-        why="Writes a converted model as the release checkpoint that Megatron-LM fine-tunes from. Both ways of saving "
-        "write the same layout, and the tokenizer goes into the folder that was written.",
-        drop_when=_SAVE_DROP,
+        why="Writes a model as the release checkpoint that Megatron-LM fine-tunes from. A model that was built for streaming can "
+        "be saved in no other way.",
+        drop_when="upstream's save_megatron_model has a `release` parameter.",
         do=(
             AddParameter(
                 "release: bool = False",
@@ -56,50 +54,35 @@ EDITS = (
                 "``release`` and the tracker ``release``. Default is False, which writes ``iter_0000000``\n"
                 "and the tracker ``0``.",
             ),
-            PassArgument("save_checkpoint", "release=release", count=2),
-            PassArgument("get_checkpoint_name", "release=release"),
-        ),
-    ),
-    Edit(
-        name="save-common-state",
-        symbol="save_megatron_model",
-        why="Megatron-LM before core 0.19 looks for the args in common.pt.",
-        drop_when="no Megatron-LM in use is older than core 0.19.",
-        do=InsertStatements("if release:\n    write_common_state(path)", at_end=True),
-        imports=("from megatron.bridge.release.write.common_state import write_common_state",),
-    ),
-    Edit(
-        name="save-description",
-        symbol="save_megatron_model",
-        why="Who starts Megatron-LM needs the model's flags, and --verify-integrity the checksums of the files.",
-        drop_when="upstream writes both.",
-        do=(
-            InsertStatements("if release:\n    warn_of_what_no_flag_gives(model_config)", before_call="GlobalState"),
-            InsertStatements("if release:\n    describe_release(path)", at_end=True),
-        ),
-        imports=(
-            "from megatron.bridge.release.write.description import describe_release, warn_of_what_no_flag_gives",
-        ),
-    ),
-    Edit(
-        name="save-publishes",
-        symbol="save_megatron_model",
-        why="A reader must find the old checkpoint or the new one, with its tokenizer, never a mixture. A checkpoint that is "
-        "there is lost only to who says so.",
-        drop_when="upstream publishes what it saves.",
-        do=(
             AddParameter(
                 "overwrite: bool = False",
-                doc="overwrite: If True, ``release=True`` replaces the release that ``path`` holds, when the\n"
-                "new one is complete. Default is False: a folder that holds a checkpoint is refused.",
+                doc="overwrite: If True, ``release=True`` replaces the release in ``path`` when the new one is complete.\n"
+                "Default is False: a directory that contains a checkpoint is refused.",
             ),
-            AddDecorator("@publishes_release"),
-            ReplaceExpression("warn_of_what_no_flag_gives(...)", "note(__old__)"),
+            InsertStatements(
+                """
+                # Imported here to avoid a circular import.
+                from megatron.bridge.release.write.save import save_release
+                from megatron.bridge.release.write.writer import require_weights
+
+                if release:
+                    save_release(
+                        model,
+                        path,
+                        overwrite=overwrite,
+                        ckpt_format=ckpt_format,
+                        tokenizer_path=hf_tokenizer_path,
+                        tokenizer_kwargs=hf_tokenizer_kwargs,
+                    )
+                    return
+                if overwrite:
+                    raise OverwriteWithoutReleaseError
+                require_weights(model)
+
+                """
+            ),
         ),
-        imports=(
-            "from megatron.bridge.release.write.save import publishes_release",
-            "from megatron.bridge.release.write.save_context import note",
-        ),
+        imports=("from megatron.bridge.release.validation.errors import OverwriteWithoutReleaseError",),
     ),
     Edit(
         name="load-run-config",
@@ -125,56 +108,13 @@ EDITS = (
                 """
                 if run_config_path is None:
                     # It imports this module.
-                    from megatron.bridge.release.export.trained_model import check_run_config
+                    from megatron.bridge.release.export.trained_model import require_run_config
 
-                    check_run_config(model_cfg, checkpoint_path)
+                    require_run_config(model_cfg, checkpoint_path)
                 """,
                 after_call="load_model_config",
             ),
         ),
-    ),
-    Edit(
-        name="save-tokenizer-files",
-        symbol="save_megatron_model",
-        why="A release without its tokenizer, or with a part of it, must not be published, and transformers 5 writes one that "
-        "transformers 4 does not load. Rank 0 copies the files of the source model. An error there is raised on all ranks.",
-        drop_when="upstream copies the tokenizer files of the source model.",
-        do=ReplaceExpression(
-            "save_tokenizer_assets(...)",
-            "save_tokenizer(lambda: __old__, checkpoint_name, tokenizer_config if release else None)",
-        ),
-        imports=("from megatron.bridge.release.write.tokenizer import save_tokenizer",),
-    ),
-    Edit(
-        name="save-let-through",
-        symbol="save_megatron_model",
-        why="A release records how it differs from its source model.",
-        drop_when="upstream accounts for tensors and config fields.",
-        do=(
-            AddParameter(
-                "waived: Sequence[str] = ()",
-                doc="waived: With ``release=True``, differences from the source model that the user allowed, a sentence\n"
-                "each, which the release records.",
-            ),
-            PassArgument("describe_release", "waived=waived"),
-            InsertStatements("note(*waived)", before_call="GlobalState"),
-        ),
-        imports=("from collections.abc import Sequence",),
-    ),
-    Edit(
-        name="save-source-model",
-        symbol="save_megatron_model",
-        why="A release records the commit that its weights are from, and claims no weights that were trained since.",
-        drop_when="upstream resolves a revision once, and records it.",
-        do=(
-            AddParameter(
-                "source_model: SourceModel | None = None",
-                doc="source_model: With ``release=True``, the Hugging Face model whose weights the model has, unchanged.\n"
-                "Default is None: they may have been trained.",
-            ),
-            PassArgument("describe_release", "source_model=source_model"),
-        ),
-        imports=("from megatron.bridge.release.source.provenance import SourceModel",),
     ),
     Edit(
         name="cpu-load",
@@ -189,17 +129,6 @@ EDITS = (
         why="As load_megatron_model, for those who call this one directly.",
         drop_when=_CPU_DROP,
         do=InsertStatements(_CPU, before_call="has_modelopt_state"),
-    ),
-    Edit(
-        name="own-values",
-        symbol="save_megatron_model",
-        why="Which flags give the model is asked of the model's own values, not of this host's.",
-        drop_when="upstream builds models on any host without changing the config that it saves.",
-        do=ReplaceExpression(
-            "warn_of_what_no_flag_gives(model_config)",
-            "warn_of_what_no_flag_gives(restore_model_values(model_config))",
-        ),
-        imports=("from megatron.bridge.utils.host_compat import restore_model_values",),
     ),
     _run_config("resolve-tokenizer", "load_tokenizer"),
     _run_config("resolve-model-config", "load_model_config"),
@@ -218,22 +147,5 @@ EDITS = (
         drop_when=_RESOLVE_DROP,
         do=InsertStatements(_RESOLVE, before_call="has_modelopt_state"),
         imports=_RESOLVE_IMPORTS,
-    ),
-    Edit(
-        name="save-writer",
-        symbol="save_megatron_model",
-        why="A release has a writer of its own, which streams, and copies nothing that could be freed.",
-        drop_when=_SAVE_DROP,
-        do=(
-            InsertStatements(
-                """
-                checkpointing_context = release_context(model, release)
-                low_memory_save = low_memory_save and checkpointing_context is None
-                """,
-                before_call="GlobalState",
-            ),
-            PassArgument("save_checkpoint", "checkpointing_context=checkpointing_context", count=2),
-        ),
-        imports=("from megatron.bridge.release.write.writer import release_context",),
     ),
 )

@@ -47,7 +47,7 @@ EDITS = (
         drop_when=_FOLLOWS,
         do=(
             ReplaceStatement(
-                "from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder",
+                "from megatron.bridge.training.utils.checkpoint_resolver import resolve_run_config_folder",
                 imports="find_checkpoint_folder",
                 was="f477c9ac54fd",
             ),

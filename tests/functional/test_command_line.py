@@ -58,7 +58,7 @@ def test_an_import_says_what_it_does_and_what_there_is_and_nothing_else(tiny, tm
     assert run.returncode == 0, run.stderr
     begins, ends = run.stderr.splitlines()
     assert begins == f"Importing {tiny.hf} into {root}"
-    assert re.fullmatch(r"Wrote \d+kB in \d+ s; reading it again", ends)
+    assert re.fullmatch(r"Wrote \d+kB in \d+ s\. Verifying \.\.\.", ends)
     assert tree(root) == tree(tiny.root)
     lines = run.stdout.splitlines()
     assert lines[0] == f"{root}/" and any(line.startswith("├── latest_checkpointed_iteration.txt ") for line in lines)
@@ -89,7 +89,7 @@ def test_interrupted_logit_check_keeps_the_release(tiny, tmp_path, capfd, monkey
     monkeypatch.setattr(importing, "run_logit_check", interrupted)
     root = tmp_path / "root"
     assert main(["import", str(tiny.hf), str(root)]) == 130
-    said = f"error: interrupted after the import: {root} holds the release, not yet read again. python -m megatron"
+    said = f"error: interrupted during the verification. The release in {root} is complete; to verify it, run: python -m megatron"
     assert capfd.readouterr().err.splitlines()[-1].startswith(said)
     assert (root / TRACKER).read_text() == "release"
 
@@ -145,7 +145,7 @@ def test_a_dtype_of_ones_own_is_that_of_the_release_and_its_flags(tiny, tmp_path
     root, weights = tmp_path / "root", load_file(tiny.hf / "model.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
     assert main(["import", str(tiny.hf), str(root), "--dtype", "float16"]) == 0
-    assert f"{len(weights)} of {len(weights)} tensors are bfloat16: cast to float16" in capfd.readouterr().err
+    assert f"{len(weights)} of {len(weights)} tensors from bfloat16 to float16" in capfd.readouterr().err
     assert "--fp16" in (root / "release/megatron_lm_args.txt").read_text().split()
     assert main(["export", str(root), str(tiny.hf), str(tmp_path / "hf")]) == 0
     exported = load_file(tmp_path / "hf/model.safetensors")
@@ -190,7 +190,7 @@ def test_an_export_that_is_killed_leaves_what_the_next_one_removes(tiny, tmp_pat
     command = [python(), "-c", kill]
     run = subprocess.run([*command, "SIGTERM", *words], env=os.environ | WITHOUT_CUDA, capture_output=True, text=True)
     assert run.stderr.splitlines()[-1] == (
-        f"error: terminated, and nothing is published: {out} contains nothing of it. Export again."
+        f"error: terminated. Nothing was published; {out} contains nothing of it. Run the export again."
     )
     assert run.returncode == 1 and not out.exists()
     run = subprocess.run([*command, "SIGKILL", *words], env=os.environ | WITHOUT_CUDA, capture_output=True, text=True)

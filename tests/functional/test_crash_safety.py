@@ -233,8 +233,8 @@ sys.exit(main())
 @pytest.mark.parametrize(
     ("number", "status", "said"),
     [
-        (signal.SIGINT, 130, "error: interrupted, and nothing is published: {root} is as it was. Import again."),
-        (signal.SIGTERM, 1, "error: terminated, and nothing is published: {root} is as it was. Import again."),
+        (signal.SIGINT, 130, "error: interrupted. Nothing was published; {root} is unchanged. Run the import again."),
+        (signal.SIGTERM, 1, "error: terminated. Nothing was published; {root} is unchanged. Run the import again."),
     ],
     ids=["Ctrl-C", "SIGTERM"],
 )
@@ -285,7 +285,7 @@ def test_after_a_stop_it_is_said_whether_the_release_stands(
     with pytest.raises(type(error)) as raised:
         AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=overwrite)
     said = " ".join([str(raised.value), *getattr(raised.value, "__notes__", [])])
-    assert (f"{root} is as it was" in said or f"{root} is unchanged" in said) != published
-    assert ("published all the same" in said) == (published and not isinstance(error, OSError))
+    assert (f"{root} is unchanged" in said) != published
+    assert ("is complete and was published" in said) == (published and not isinstance(error, OSError))
     assert (visible_contents(root) if root.exists() else {}) == before or published
     assert not published or check(root).passed

@@ -26,15 +26,13 @@ from types import SimpleNamespace
 import pytest
 from odd_models import change_config
 from roots import contents, of_any_import, tree
-from workers import TIMEOUT
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge.release.source import model_dir as model_folder
-from megatron.bridge.release.write import tokenizer
+from megatron.bridge.release.write import sidecar_files, tokenizer
 from megatron.bridge.release.write.filesystem import Filesystem
 from megatron.bridge.release.write.writer import ReleaseSaveStrategy
-from megatron.bridge.training import model_load_save
 
 
 _OWN_CODE = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.DeciLMForCausalLM"}
@@ -90,16 +88,16 @@ def _missing(hf: Path) -> None:
 
 BAD_MODELS = {
     _missing: "No such directory: ",
-    _no_config: "config.json is missing",
-    _no_architecture: "declares no architectures",
-    _architecture_without_a_list: "declares no architectures",
-    _deep_config: "config.json is invalid",
-    _deep_field: "config.json is invalid: it is nested deeper than 50 levels",
-    _config_of_its_own_code: r"requires its own Python code \(own.Config\).*pass trust_remote_code=True to run it",
-    _model_type_that_is_a_list: "config.json is not a valid config for transformers",
-    _weights_of_another_name: "sets transformers_weights to 'other.safetensors'",
-    _foreign_architecture: "BertForMaskedLM.*not supported. These are: python -c 'from megatron.bridge import",
-    _causal_but_without_a_bridge: "BloomForCausalLM.*not supported",
+    _no_config: "no config.json",
+    _no_architecture: "names no architecture",
+    _architecture_without_a_list: "names no architecture",
+    _deep_config: "config.json cannot be read",
+    _deep_field: "config.json has values in values, more than 50 deep",
+    _config_of_its_own_code: r"requires custom Python code \(own.Config\).*pass trust_remote_code=True to run it",
+    _model_type_that_is_a_list: "transformers cannot read .*config.json",
+    _weights_of_another_name: "has transformers_weights, the file 'other.safetensors'",
+    _foreign_architecture: "Unsupported architecture: BertForMaskedLM .*run: python -c 'from megatron.bridge import",
+    _causal_but_without_a_bridge: "Unsupported architecture: BloomForCausalLM",
     _no_weights: "no weights",
 }
 
@@ -129,11 +127,7 @@ def test_code_that_the_hub_does_not_give_is_one_attempt_and_one_line(hf, tmp_pat
 
 @pytest.mark.parametrize(
     ("name", "error"),
-    [
-        ("", "^Invalid model name: ''"),
-        ("a\0b", r"^Invalid model name: 'a\\x00b'"),
-        ("x" * 300, "^No such directory: x*"),
-    ],
+    [("", "^'' names no model"), ("a\0b", r"^'a\\x00b' names no model"), ("x" * 300, "^No such directory: x*")],
     ids=["empty", "NUL", "long"],
 )
 def test_a_name_that_no_model_can_have_is_refused(tmp_path, name, error):
@@ -145,7 +139,7 @@ def test_a_name_that_no_model_can_have_is_refused(tmp_path, name, error):
 def test_an_output_path_that_no_folder_can_have_is_refused(hf, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     before = tree(tmp_path)
-    _fails(hf, name, "^The output path .*Give a ")
+    _fails(hf, name, "^The output path ")
     assert tree(tmp_path) == before
 
 
@@ -158,7 +152,7 @@ def test_an_output_path_that_is_a_file_is_refused(hf, tmp_path):
 
 def test_an_output_path_that_is_a_dangling_link_is_refused(hf, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    _fails(hf, tmp_path / "link", "dangling link")
+    _fails(hf, tmp_path / "link", "dangling symlink")
 
 
 def test_an_output_path_inside_the_models_own_folder_is_refused(hf, tmp_path):
@@ -206,8 +200,8 @@ def _tracker_of_another_user(folder: Path, release: Path) -> Path:
 
 # What the error says; None where the import succeeds.
 PERMISSIONS = {
-    _read_only_parent: r"ValueError: The output path {root} cannot be written: no permission in {folder}.",
-    _read_only_root: r"ValueError: The output path {root} cannot be written: no permission in {folder}.",
+    _read_only_parent: r"OutputPathError: Cannot write to {root}: no permission in {folder}.",
+    _read_only_root: r"OutputPathError: Cannot write to {root}: no permission in {folder}.",
     # To replace a file is a matter of its folder.
     _read_only_tracker: None,
     _read_only_release: r"PermissionError: [Errno 13] Permission denied: ",
@@ -244,7 +238,7 @@ def refused(tiny, other, tmp_path_factory) -> dict[str, tuple[Path, dict[str, by
         [*command, "-W", "ignore", "-c", code, other.hf, base / "errors.json", *roots.values()],
         capture_output=True,
         text=True,
-        timeout=TIMEOUT,
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr[-2000:]
     errors = json.loads((base / "errors.json").read_text())
@@ -302,8 +296,8 @@ def _disk_full(*args, **kwargs):
 @pytest.mark.parametrize(
     ("place", "error"),
     [
-        ((model_load_save, "build_tokenizer"), "No space left"),
-        ((tokenizer, "copy_files"), "tokenizer could not be saved"),
+        ((sidecar_files, "write_flags"), "No space left"),
+        ((tokenizer, "copy_files"), "Cannot copy the tokenizer files"),
         ((ReleaseSaveStrategy, "save"), "No space left"),
         ((Filesystem, "sync"), "No space left"),
     ],

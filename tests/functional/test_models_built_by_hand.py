@@ -70,7 +70,7 @@ def test_a_model_built_by_hand_that_computes_something_else_is_refused(families,
     bridge = AutoBridge.from_hf_pretrained(hf)
     with temporary_distributed_context(backend="gloo"):
         model = _built(bridge, **fields)
-        with pytest.raises(ValueError, match=re.escape(f"The model is not {hf}: ")) as refused:
+        with pytest.raises(ValueError, match=re.escape(f"The Megatron model does not match {hf}: ")) as refused:
             bridge.save_megatron_model(model, tmp_path / "root", hf_tokenizer_path=hf, release=True)
         assert told in str(refused.value) and "\n" not in str(refused.value)
         assert not (tmp_path / "root").exists()
@@ -97,7 +97,7 @@ def test_a_model_with_values_that_are_no_numbers_is_refused(families, tmp_path):
         model = _built(bridge)
         with torch.no_grad():
             model[0].module.output_layer.weight[3, 5] = float("nan")
-        with pytest.raises(ValueError, match="output_layer.weight has values that are no numbers"):
+        with pytest.raises(ValueError, match="output_layer.weight contains NaN"):
             bridge.save_megatron_model(model, tmp_path / "root", hf_tokenizer_path=hf, release=True)
     assert not (tmp_path / "root/release").exists()
 
@@ -107,6 +107,6 @@ def test_a_config_alone_is_accounted_for_too(families, tmp_path):
     config.hidden_act = "gelu"
     bridge = AutoBridge.from_hf_config(config)
     with temporary_distributed_context(backend="gloo"):
-        with pytest.raises(ValueError, match="hidden_act is 'gelu'"):
+        with pytest.raises(ValueError, match="hidden_act='gelu'"):
             bridge.save_megatron_model(_built(bridge), tmp_path / "root", release=True)
     assert not (tmp_path / "root").exists()

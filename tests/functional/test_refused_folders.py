@@ -153,9 +153,9 @@ FOLDERS: dict[Callable[[Path], Any], str] = {
     _torn_index: "index.json is corrupt: ",
     _two_models: "contains two models",
     _pickled: "no safetensors files, but pytorch_model.bin",
-    _no_tokenizer: "has no tokenizer",
-    _larger_tokenizer: "goes up to the ID 500, and the embedding has 500 rows",
-    _token_without_end: "goes up to the ID 4294967296, and the embedding has 500 rows",
+    _no_tokenizer: "cannot load the tokenizer",
+    _larger_tokenizer: "has token IDs up to 500, but the embedding has 500 rows",
+    _token_without_end: "has token IDs up to 4294967296, but the embedding has 500 rows",
 }
 
 

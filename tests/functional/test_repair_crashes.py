@@ -30,7 +30,7 @@ from megatron.bridge.release.repair.run import repair
 from megatron.bridge.release.write import publish as publishing
 from megatron.bridge.release.write.filesystem import Filesystem
 from megatron.bridge.release.write.publish import Publication
-from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
+from megatron.bridge.training.utils.checkpoint_resolver import resolve_checkpoint_folder
 
 
 def test_release_of_an_interrupted_overwrite_is_restored(default, tmp_path, capsys):

@@ -178,7 +178,7 @@ def test_failed_hard_link_changes_nothing(default, tmp_path, monkeypatch, capsys
     root = Path(shutil.copytree(default, tmp_path / "root"))
     monkeypatch.setattr(Filesystem, "link", no_links)
     assert main(["repair", str(root)]) == 1
-    assert "Hard link failed: " in capsys.readouterr().err
+    assert "Cannot create a hard link to " in capsys.readouterr().err
     assert contents(root) == contents(default)
 
 

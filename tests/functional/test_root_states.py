@@ -30,7 +30,7 @@ from megatron.bridge.release.__main__ import main
 from megatron.bridge.release.layout import ADDED_FILES, TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge.release.repair.run import repair
 from megatron.bridge.release.verify.check import check
-from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
+from megatron.bridge.training.utils.checkpoint_resolver import resolve_checkpoint_folder
 
 
 # What may stand under a checkpoint folder's name.

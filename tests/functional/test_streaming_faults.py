@@ -31,12 +31,12 @@ from torch.distributed.checkpoint import CheckpointException
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.package_info import MAJOR, MINOR
-from megatron.bridge.release.validation.fidelity import require_faithful
+from megatron.bridge.release.validation.fidelity import check_fidelity
 from megatron.bridge.release.write import streaming
 from megatron.bridge.release.write import writer as writing
-from megatron.bridge.release.write.entry_file import EntryFile
+from megatron.bridge.release.write.entry_file import EntryFile, Payload
+from megatron.bridge.release.write.errors import EnvironmentVariableError, NoWeightsError, SaveFormatError
 from megatron.bridge.release.write.streaming import streamed_model, weights_of
-from megatron.bridge.release.write.units import Content
 from megatron.bridge.training.model_load_save import save_megatron_model, temporary_distributed_context
 
 
@@ -75,11 +75,11 @@ def test_a_source_that_changes_meanwhile_is_an_error_that_names_it(change, when,
     file, entries = hf / "model.safetensors", []
     write = EntryFile.write_entry
 
-    def changing(self: EntryFile, content: Content) -> Any:
-        entries.append(content)
+    def changing(self: EntryFile, payload: Payload) -> Any:
+        entries.append(payload)
         if len(entries) == 12:
             change(file)
-        return write(self, content)
+        return write(self, payload)
 
     with temporary_distributed_context(backend="gloo"):
         bridge, model = begin_streaming(hf)
@@ -90,7 +90,7 @@ def test_a_source_that_changes_meanwhile_is_an_error_that_names_it(change, when,
         else:
             run = writing._run
             monkeypatch.setattr(writing, "_run", lambda threads, stop: (run(threads, stop), change(file)))
-        with pytest.raises(ValueError, match=f"{file} changed while it was read"):
+        with pytest.raises(ValueError, match=f"{file} has changed while it was read"):
             bridge.save_megatron_model(model, tmp_path / "root", release=True)
     assert not (tmp_path / "root").exists()
 
@@ -99,10 +99,10 @@ def test_a_source_whose_headers_have_changed_since_they_were_read_is_refused(tmp
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     with temporary_distributed_context(backend="gloo"):
         bridge = AutoBridge.from_hf_pretrained(hf)
-        accounted = require_faithful(bridge)
+        report = check_fidelity(bridge)
         _other_dtype(hf / "model.safetensors")
-        with pytest.raises(ValueError, match="model.safetensors changed while it was read"):
-            model = streamed_model(bridge, accounted)
+        with pytest.raises(ValueError, match="model.safetensors has changed while it was read"):
+            model = streamed_model(bridge, report)
             bridge.save_megatron_model(model, tmp_path / "root", release=True)
     assert not (tmp_path / "root").exists()
 
@@ -168,11 +168,12 @@ def test_a_model_without_its_weights_is_saved_as_a_release_or_not_at_all(tmp_pat
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     with temporary_distributed_context(backend="gloo"):
         bridge, model = begin_streaming(hf)
-        with pytest.raises(ValueError, match="in its Hugging Face files still: save it with release=True"):
+        with pytest.raises(NoWeightsError):
             bridge.save_megatron_model(model, tmp_path / "root")
         for ckpt_format in ("zarr", "fsdp_dtensor", "torch"):
-            with pytest.raises(ValueError, match=f"requires .* 'torch_dist': found step 0 and '{ckpt_format}'"):
+            with pytest.raises(SaveFormatError) as raised:
                 save_megatron_model(model, tmp_path / "root", ckpt_format=ckpt_format, release=True)
+            assert raised.value.ckpt_format == ckpt_format
     assert not list(tmp_path.rglob("*.distcp"))
 
 
@@ -182,16 +183,16 @@ def test_a_tensor_that_is_not_read_as_often_as_accounted_for_is_never_published(
     with temporary_distributed_context(backend="gloo"):
         bridge, model = begin_streaming(hf)
         weights_of(model).read["model.norm.weight"] += times
-        with pytest.raises(RuntimeError, match=f"model.norm.weight was read {1 + times} times, and 1 times"):
+        with pytest.raises(RuntimeError, match=f"model.norm.weight was read {1 + times} times instead of 1 "):
             bridge.save_megatron_model(model, tmp_path / "root", release=True)
     assert not (tmp_path / "root").exists()
 
 
 def test_a_plan_that_is_not_written_whole_is_never_published(tmp_path, monkeypatch):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
-    units = writing._Writer._units
-    monkeypatch.setattr(writing._Writer, "_units", lambda self, items: units(self, items)[:-1])
-    with pytest.raises(RuntimeError, match="entries were written, and"):
+    work_items = writing._Writer._work_items
+    monkeypatch.setattr(writing._Writer, "_work_items", lambda self, items: work_items(self, items)[:-1])
+    with pytest.raises(RuntimeError, match="entries were written instead of"):
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
     assert not (tmp_path / "root").exists()
 
@@ -241,6 +242,7 @@ def test_a_loader_never_takes_tensors_of_two_models(tiny, other, tmp_path, monke
 def test_a_budget_that_is_no_number_is_refused(text, tmp_path, monkeypatch):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     monkeypatch.setenv("MEGATRON_BRIDGE_IMPORT_MEMORY", text)
-    with pytest.raises(ValueError, match=f"MEGATRON_BRIDGE_IMPORT_MEMORY is '{text}'. Give a number of bytes"):
+    with pytest.raises(EnvironmentVariableError) as raised:
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    assert (raised.value.name, raised.value.value) == ("MEGATRON_BRIDGE_IMPORT_MEMORY", text)
     assert not (tmp_path / "root").exists()

@@ -39,7 +39,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.layout import FLAGS_FILE
 from megatron.bridge.training.model_load_save import load_model_config, load_tokenizer
-from megatron.bridge.training.utils.checkpoint_root import read_tracker, resolve_checkpoint_folder
+from megatron.bridge.training.utils.checkpoint_resolver import read_tracker, resolve_checkpoint_folder
 
 
 LAYOUTS = {"tp2": (2, 1), "pp2": (1, 2)}

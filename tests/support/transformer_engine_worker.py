@@ -40,7 +40,7 @@ transformer_engine_host.become_host(Path(sys.argv[1]))
 
 from megatron.bridge import AutoBridge  # noqa: E402
 from megatron.bridge.release.verify.weights import compare  # noqa: E402
-from megatron.bridge.release.write import streaming  # noqa: E402
+from megatron.bridge.release.write import run  # noqa: E402
 from megatron.bridge.training.model_load_save import temporary_distributed_context  # noqa: E402
 from megatron.bridge.utils.single_process import preserve_environment  # noqa: E402
 from megatron.bridge.utils.te_requirements import has_transformer_engine  # noqa: E402
@@ -60,7 +60,7 @@ def _noted(result: dict[str, object]) -> Iterator[None]:
         while not ended.wait(0.005):
             most = max(most, anonymous(os.getpid()))
 
-    streamed_model = streaming.streamed_model
+    streamed_model = run.streamed_model
 
     def noting(*arguments: object) -> object:
         model = streamed_model(*arguments)
@@ -70,7 +70,7 @@ def _noted(result: dict[str, object]) -> Iterator[None]:
     looking = threading.Thread(target=look)
     looking.start()
     try:
-        with mock.patch.object(streaming, "streamed_model", noting):
+        with mock.patch.object(run, "streamed_model", noting):
             yield
     finally:
         ended.set()

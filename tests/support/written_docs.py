@@ -39,13 +39,13 @@ def config_fields(page: str) -> str:
     for family, fields in FAMILIES.items():
         for field in fields:
             if field.values != "any":
-                families.setdefault((field.name, field.values, field.instead), []).append(family)
+                families.setdefault((field.name, field.values, field.hint), []).append(family)
     rows = [
         "| config field | families | carried | another value |",
         "| --- | --- | --- | --- |",
         *(
-            f"| `{name}` | {', '.join(names)} | {values} | {instead} |"
-            for (name, values, instead), names in families.items()
+            f"| `{name}` | {', '.join(names)} | {values} | {hint} |"
+            for (name, values, hint), names in families.items()
         ),
     ]
     always = sorted({field.name for fields in FAMILIES.values() for field in fields if field.values == "any"})

@@ -15,7 +15,6 @@
 """Readers of a checkpoint root find the checkpoint that its trackers name."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -27,7 +26,6 @@ from megatron.bridge.training.checkpointing import (
     _resolve_checkpoint_iteration,
     find_checkpoint_folder,
     read_metadata,
-    save_checkpoint,
 )
 from megatron.bridge.training.state import TrainState
 from megatron.bridge.training.utils.checkpoint_utils import get_hf_model_id_from_checkpoint
@@ -78,16 +76,6 @@ def test_a_root_without_a_tracker_and_a_checkpoint_stands_for_itself(tmp_path):
 def test_a_text_tracker_is_read_without_cuda(tmp_path, text, expected):
     _root(tmp_path, tracker=text)
     assert read_metadata(str(tmp_path / "latest_checkpointed_iteration.txt")) == expected
-
-
-@pytest.mark.parametrize(("step", "ckpt_format"), [(500, "torch_dist"), (0, "fsdp_dtensor"), (0, "zarr")])
-def test_a_release_of_another_step_or_format_is_refused(tmp_path, step, ckpt_format):
-    state = SimpleNamespace(
-        train_state=TrainState(step=step),
-        cfg=SimpleNamespace(checkpoint=SimpleNamespace(ckpt_format=ckpt_format, async_save=False)),
-    )
-    with pytest.raises(ValueError, match=f"found step {step} and '{ckpt_format}'"):
-        save_checkpoint(state, [], None, None, 0, release=True)
 
 
 def test_a_release_is_loaded_also_where_a_run_has_nested_a_checkpoint_in_it(tmp_path, monkeypatch):

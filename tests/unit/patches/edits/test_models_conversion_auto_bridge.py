@@ -11,9 +11,23 @@ class TestEdits(EditSnippets):
     SNIPPETS = {
         "import-release": Snippet(
             '''
++from collections.abc import Sequence
++
++from megatron.bridge.release.validation.errors import (OverwriteWithoutReleaseError)
++
++
  class AutoBridge:
 -    def import_ckpt(cls, model, **kwargs):
-+    def import_ckpt(cls, model, *, release: bool = False, **kwargs):
++    def import_ckpt(
++        cls,
++        model,
++        *,
++        release: bool = False,
++        overwrite: bool = False,
++        allow_unused_tensors: Sequence[str] = (),
++        allow_config_fields: Sequence[str] = (),
++        **kwargs,
++    ):
          """Convert it.
 
          Args:
@@ -21,21 +35,53 @@ class TestEdits(EditSnippets):
 +            release: If True, writes a release checkpoint, which Megatron-LM fine-tunes from: the folder
 +                ``release`` and the tracker ``release``. Default is False, which writes ``iter_0000000``
 +                and the tracker ``0``.
++            overwrite: If True, ``release=True`` replaces the release in ``megatron_path`` when the new one is complete.
++                Default is False: a directory that contains a checkpoint is refused.
++            allow_unused_tensors: With ``release=True``, patterns, as of `fnmatch`, of unused tensors to skip. Default is
++                none: an unused tensor is an error. So is a pattern that matches no tensor of the model.
++            allow_config_fields: With ``release=True``, names of config fields to ignore: Megatron-LM then computes another
++                function. Default is none: a value that a release does not support is an error.
              **kwargs: More.
++
++        Raises:
++            ReleaseError: With ``release=True``, if ``megatron_path`` cannot be used or the model cannot be imported.
++                Raised before anything is written.
          """
--        bridge.save_megatron_model(1, **kwargs)
-+        bridge.save_megatron_model(1, release=release, **kwargs)
++        if release:
++            # Imported here to avoid a circular import.
++            from megatron.bridge.release.write.run import import_model
++
++            import_model(
++                cls,
++                hf_model_id,
++                megatron_path,
++                overwrite=overwrite,
++                allow_unused_tensors=allow_unused_tensors,
++                allow_config_fields=allow_config_fields,
++                keywords=kwargs,
++            )
++            return
++        if overwrite:
++            raise OverwriteWithoutReleaseError
+         bridge.save_megatron_model(1, **kwargs)
 ''',
             ("Args:", "Takes:"),
-            "        bridge.save_megatron_model(1, **kwargs)\n",
         ),
         "save-release": Snippet(
             '''
++from collections.abc import Sequence
++
++from megatron.bridge.release.validation.errors import (OverwriteWithoutReleaseError)
++
++
  class AutoBridge:
      def save_megatron_model(
          self,
          path,
 +        release: bool = False,
++        overwrite: bool = False,
++        allow_unused_tensors: Sequence[str] = (),
++        allow_config_fields: Sequence[str] = (),
      ):
          """Save it.
 
@@ -44,12 +90,33 @@ class TestEdits(EditSnippets):
 +            release: If True, writes a release checkpoint, which Megatron-LM fine-tunes from: the folder
 +                ``release`` and the tracker ``release``. Default is False, which writes ``iter_0000000``
 +                and the tracker ``0``.
++            overwrite: If True, ``release=True`` replaces the release in ``path`` when the new one is complete.
++                Default is False: a directory that contains a checkpoint is refused.
++            allow_unused_tensors: With ``release=True``, patterns, as of `fnmatch`, of unused tensors to skip. Default is
++                none: an unused tensor is an error. So is a pattern that matches no tensor of the model.
++            allow_config_fields: With ``release=True``, names of config fields to ignore: Megatron-LM then computes another
++                function. Default is none: a value that a release does not support is an error.
          """
--        save_megatron_model(1)
-+        save_megatron_model(1, release=release)
++        if release:
++            # Imported here to avoid a circular import.
++            from megatron.bridge.release.write.run import save_bridge_model
++
++            save_bridge_model(
++                self,
++                model,
++                path,
++                overwrite=overwrite,
++                allow_unused_tensors=allow_unused_tensors,
++                allow_config_fields=allow_config_fields,
++                tokenizer_path=hf_tokenizer_path,
++                tokenizer_kwargs=hf_tokenizer_kwargs,
++            )
++            return
++        if overwrite:
++            raise OverwriteWithoutReleaseError
+         save_megatron_model(1)
 ''',
-            ("        save_megatron_model(1)", "        io.save_megatron_model(1)"),
-            "        save_megatron_model(1)\n",
+            ("Args:", "Takes:"),
         ),
         "load-root": Snippet(
             """
@@ -87,88 +154,12 @@ class TestEdits(EditSnippets):
  class AutoBridge:
      def export_adapter_ckpt(self, ckpt_path):
          assert ckpt_path.exists()
-+        from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
++        from megatron.bridge.training.utils.checkpoint_resolver import resolve_checkpoint_folder
 +
 +        ckpt_path = Path(resolve_checkpoint_folder(ckpt_path))
 """,
             ("ckpt_path.exists", "exists"),
             "        assert ckpt_path.exists()\n",
-        ),
-        "import-overwrite": Snippet(
-            '''
-+from megatron.bridge.release.validation.output_dir import destination
-+from megatron.bridge.training.utils.all_ranks import on_rank_0
-+
-+
- class AutoBridge:
--    def import_ckpt(cls, model, **kwargs):
-+    def import_ckpt(cls, model, *, overwrite: bool = False, **kwargs):
-         """Convert it.
-
-         Args:
-             model: It.
-+            overwrite: If True, ``release=True`` replaces the release in ``megatron_path`` when the new one is complete.
-+                Default is False: a directory that contains a checkpoint is refused.
-             **kwargs: More.
-+
-+        Raises:
-+            ValueError: With ``release=True``, if ``megatron_path`` cannot hold the checkpoint, or the model or
-+                its architecture cannot be imported. Raised before anything is written.
-         """
--        bridge.save_megatron_model(1, **kwargs)
-+        megatron_path = destination(megatron_path, release, overwrite)
-+        if release:
-+            # The training package imports this module's package.
-+            from megatron.bridge.release.write.publish import check_destination
-+
-+            on_rank_0(lambda: check_destination(megatron_path, overwrite))
-+        bridge.save_megatron_model(1, overwrite=overwrite, **kwargs)
-''',
-            ("Args:", "Takes:"),
-            "        bridge.save_megatron_model(1, **kwargs)\n",
-        ),
-        "save-overwrite": Snippet(
-            '''
- class AutoBridge:
-     def save_megatron_model(
-         self,
-         path,
-+        overwrite: bool = False,
-     ):
-         """Save it.
-
-         Args:
-             path: Its place.
-+            overwrite: If True, ``release=True`` replaces the release in ``path`` when the new one is complete.
-+                Default is False: a directory that contains a checkpoint is refused.
-         """
--        save_megatron_model(1)
-+        save_megatron_model(1, overwrite=overwrite)
-''',
-            ("        save_megatron_model(1)", "        io.save_megatron_model(1)"),
-            "        save_megatron_model(1)\n",
-        ),
-        "import-checks": Snippet(
-            """
-+from megatron.bridge.release.source.provenance import SourceModel
-+from megatron.bridge.release.validation.preflight import check_import, keywords_of_files
-+
-+
- class AutoBridge:
-     def import_ckpt(cls):
-+        source_model: SourceModel | None = None
-         megatron_path = destination(1)
-         if release:
-             check_destination(1)
-+            source_model = check_import(hf_model_id, megatron_path, kwargs)
-+            hf_model_id, kwargs = source_model.folder, keywords_of_files(source_model, kwargs)
-         bridge = cls.from_hf_pretrained(1)
-+        if source_model is not None:
-+            bridge.source_model, bridge.hf_model_revision = source_model, source_model.commit
-         return bridge
-""",
-            ("check_destination", "check"),
-            "        megatron_path = destination(1)\n",
         ),
         "source-model": Snippet(
             """
@@ -197,158 +188,6 @@ class TestEdits(EditSnippets):
             ("model_name_or_path", "name_or_path"),
             '        name = getattr(self.hf_pretrained, "model_name_or_path", None)\n',
         ),
-        "save-source": Snippet(
-            """
- class AutoBridge:
-     def save_megatron_model(self):
--        save_megatron_model(1)
-+        save_megatron_model(1, source_model=self.source_model)
-""",
-            ("save_megatron_model(1)", "save(1)"),
-            "        save_megatron_model(1)\n",
-        ),
-        "import-allow-tensors": Snippet(
-            '''
-+from collections.abc import Sequence
-+
-+
- class AutoBridge:
--    def import_ckpt(cls, model, **kwargs):
-+    def import_ckpt(cls, model, *, allow_unused_tensors: Sequence[str] = (), **kwargs):
-         """Convert it.
-
-         Args:
-             model: It.
-+            allow_unused_tensors: With ``release=True``, patterns, as of `fnmatch`, of unused tensors to skip. Default is
-+                none: an unused tensor is an error. So is a pattern that matches no tensor of the model.
-             **kwargs: More.
-
-         Example:
-             >>> AutoBridge.import_ckpt(1)
-         """
--        bridge.save_megatron_model(1, **kwargs)
-+        bridge.save_megatron_model(1, allow_unused_tensors=allow_unused_tensors, **kwargs)
-''',
-            ("save_megatron_model", "save"),
-            "        bridge.save_megatron_model(1, **kwargs)\n",
-        ),
-        "import-allow-fields": Snippet(
-            '''
-+from collections.abc import Sequence
-+
-+
- class AutoBridge:
--    def import_ckpt(cls, model, **kwargs):
-+    def import_ckpt(cls, model, *, allow_config_fields: Sequence[str] = (), **kwargs):
-         """Convert it.
-
-         Args:
-             model: It.
-+            allow_config_fields: With ``release=True``, names of config fields to ignore: Megatron-LM then computes another
-+                function. Default is none: a value that a release does not support is an error.
-             **kwargs: More.
-
-         Example:
-             >>> AutoBridge.import_ckpt(1)
-         """
--        bridge.save_megatron_model(1, **kwargs)
-+        bridge.save_megatron_model(1, allow_config_fields=allow_config_fields, **kwargs)
-''',
-            ("save_megatron_model", "save"),
-            "        bridge.save_megatron_model(1, **kwargs)\n",
-        ),
-        "import-faithful": Snippet(
-            """
- class AutoBridge:
-     def import_ckpt(cls):
-+        if release:
-+            # The training package imports this module's package.
-+            from megatron.bridge.release.validation.fidelity import require_faithful
-+
-+            require_faithful(bridge, allow_unused_tensors, allow_config_fields, hf_model_id)
-         model = bridge.to_megatron_model()
-""",
-            ("to_megatron_model", "to_model"),
-            "        model = bridge.to_megatron_model()\n",
-        ),
-        "save-allow-tensors": Snippet(
-            '''
-+from collections.abc import Sequence
-+
-+
- class AutoBridge:
-     def save_megatron_model(
-         self,
-         path,
-+        allow_unused_tensors: Sequence[str] = (),
-     ):
-         """Save it.
-
-         Args:
-             path: Its place.
-+            allow_unused_tensors: With ``release=True``, patterns, as of `fnmatch`, of unused tensors to skip. Default is
-+                none: an unused tensor is an error. So is a pattern that matches no tensor of the model.
-         """
-         save_megatron_model(1)
-''',
-            ("def save_megatron_model", "def save"),
-        ),
-        "save-allow-fields": Snippet(
-            '''
-+from collections.abc import Sequence
-+
-+
- class AutoBridge:
-     def save_megatron_model(
-         self,
-         path,
-+        allow_config_fields: Sequence[str] = (),
-     ):
-         """Save it.
-
-         Args:
-             path: Its place.
-+            allow_config_fields: With ``release=True``, names of config fields to ignore: Megatron-LM then computes another
-+                function. Default is none: a value that a release does not support is an error.
-         """
-         save_megatron_model(1)
-''',
-            ("def save_megatron_model", "def save"),
-        ),
-        "save-faithful": Snippet(
-            '''
- class AutoBridge:
-     def save_megatron_model(self):
-         """Save it."""
--        save_megatron_model(1)
-+        waived: tuple[str, ...] = ()
-+        if release:
-+            # The training package imports this module's package.
-+            from megatron.bridge.release.validation.fidelity import require_faithful
-+            from megatron.bridge.release.validation.provider import config_of, require_own_config
-+
-+            waived = require_faithful(
-+                self, allow_unused_tensors, allow_config_fields, hf_tokenizer_path, hf_tokenizer_kwargs
-+            ).waived
-+            require_own_config(self, config_of(model))
-+        save_megatron_model(1, waived=waived)
-''',
-            ("save_megatron_model(1)", "save(1)"),
-            "        save_megatron_model(1)\n",
-        ),
-        "save-own-values": Snippet(
-            """
-+from megatron.bridge.utils.host_compat import restore_model_values
-+
-+
- class AutoBridge:
-     def save_megatron_model(self, model):
--        require_own_config(self, config_of(model))
-+        require_own_config(self, restore_model_values(config_of(model)))
-""",
-            ("config_of", "config"),
-            "        require_own_config(self, config_of(model))\n",
-        ),
         "import-process-group": Snippet(
             """
 +from megatron.bridge.utils.single_process import conversion_process_group
@@ -366,7 +205,7 @@ class TestEdits(EditSnippets):
  class AutoBridge:
      def from_auto_config(cls, checkpoint_path):
 -        from a import find_checkpoint_folder
-+        from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder
++        from megatron.bridge.training.utils.checkpoint_resolver import resolve_run_config_folder
 
 -        checkpoint_path = Path(find_checkpoint_folder(checkpoint_path))
 +        checkpoint_path = Path(resolve_run_config_folder(checkpoint_path))
@@ -374,26 +213,6 @@ class TestEdits(EditSnippets):
 """,
             ("Path(find_checkpoint_folder(checkpoint_path))", "Path(checkpoint_path)"),
             "        checkpoint_path = Path(find_checkpoint_folder(checkpoint_path))\n",
-        ),
-        "import-streams": Snippet(
-            """
- class AutoBridge:
-     def import_ckpt(cls):
--        if release:
--            require_faithful(bridge)
--        model = bridge.to_megatron_model()
-+        streamed: list[MegatronModelT] | None = None
-+        if release:
-+            # The training package imports this module's package.
-+            from megatron.bridge.release.validation.fidelity import require_faithful
-+            from megatron.bridge.release.write.streaming import streamed_model
-+
-+            accounted = require_faithful(bridge, allow_unused_tensors, allow_config_fields, hf_model_id)
-+            streamed = streamed_model(bridge, accounted)
-+        model = streamed or bridge.to_megatron_model()
-""",
-            ("to_megatron_model", "to_model"),
-            "        model = bridge.to_megatron_model()\n",
         ),
         "export-trained": Snippet(
             '''
@@ -470,9 +289,9 @@ class TestEdits(EditSnippets):
          """
 +        if model_bridge is not None:
 +            # The training package imports this module's package.
-+            from megatron.bridge.release.export.trained_model import check_source_config
++            from megatron.bridge.release.export.trained_model import require_source_config
 +
-+            check_source_config(self, model)
++            require_source_config(self, model)
          if dist.is_initialized():
              save()
 ''',

@@ -11,13 +11,13 @@ class TestEdits(EditSnippets):
     SNIPPETS = {
         "warn-without-source": Snippet(
             """
-+from megatron.bridge.models.conversion.sources import warn_without_source
++from megatron.bridge.models.conversion.unmapped_parameters import warn_unmapped_parameters
 +
 +
  class MegatronModelBridge:
      def load_weights_hf_to_megatron(self):
          tasks = self.build_conversion_tasks(1)
-+        warn_without_source(self, unwrapped_model_list, hf_to_megatron_tasks)
++        warn_unmapped_parameters(self, unwrapped_model_list, hf_to_megatron_tasks)
          return tasks
 """,
             ("build_conversion_tasks", "build_tasks"),

@@ -11,12 +11,10 @@ class TestEdits(EditSnippets):
     SNIPPETS = {
         "native-despite-auto-map": Snippet(
             '''
-+from megatron.bridge.models.conversion.own_code import is_of_transformers
-+
-+
  def get_causal_lm_class_name_via_auto_map(config):
      """Name it."""
-+    if is_of_transformers(config):
++    # transformers has read the config with its own class, and makes the model with its own class too.
++    if type(config).__module__.startswith("transformers.models."):
 +        return None
      return config.auto_map
 ''',

@@ -11,13 +11,12 @@ class TestEdits(EditSnippets):
     SNIPPETS = {
         "whole-model-alone": Snippet(
             """
-+from megatron.bridge.release.source.safetensors_index import weight_files
-+
-+
  class SafeTensorsStateSource:
      def key_to_filename_map(self):
          safetensor_files = file_glob(self.path)
-+        safetensor_files = weight_files(safetensor_files)
++        # transformers reads model.safetensors alone if it exists.
++        whole = [file for file in safetensor_files if Path(file).name == "model.safetensors" and Path(file).is_file()]
++        safetensor_files = whole or safetensor_files
          return safetensor_files
 """,
             ("file_glob", "listing"),

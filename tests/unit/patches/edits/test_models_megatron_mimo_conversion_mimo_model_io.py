@@ -11,7 +11,7 @@ class TestEdits(EditSnippets):
     SNIPPETS = {
         "resolve-folder": Snippet(
             '''
-+from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
++from megatron.bridge.training.utils.checkpoint_resolver import resolve_checkpoint_folder
 +from megatron.bridge.training.utils.checkpoint_utils import is_checkpoint_iteration_directory
 +
 +

@@ -12,27 +12,32 @@ class TestEdits(EditSnippets):
         "save-release": Snippet(
             '''
 -def save_checkpoint(state):
-+def save_checkpoint(state, release: bool = False):
++from argparse import Namespace
++
++from megatron.bridge.release.validation.finite import check_state_dict_finite
++from megatron.bridge.release.write.transformer_engine_keys import add_transformer_engine_keys
++
++
++def save_checkpoint(state, release_args: Namespace | None = None):
      """Save it.
 
      Args:
          state: It.
-+        release: If True, writes the checkpoint folder ``release`` and the tracker ``release``, from which
-+            Megatron-LM starts fine-tuning. Default is False.
++        release_args: Megatron-LM's args. If given, writes the weights of a release into the folder ``release``, with
++            these args, and neither the files beside them nor trackers. Default is None.
      """
-+    if release and (state.train_state.step != 0 or state.cfg.checkpoint.ckpt_format != "torch_dist"):
-+        raise ValueError(
-+            "A release checkpoint requires train_state.step 0 and ckpt_format 'torch_dist': found step "
-+            f"{state.train_state.step} and {state.cfg.checkpoint.ckpt_format!r}. Save with release=False."
-+        )
 -    get_checkpoint_name(1)
-+    get_checkpoint_name(1, release=release)
-     with msc.open(1) as f:
--        f.write(1)
-+        f.write("release" if release else str(step))
-     with open(1) as f:
--        f.write(2)
-+        f.write("release" if release else str(step))
++    get_checkpoint_name(1, release=release_args is not None)
++    if release_args is not None:
++        state_dict["args"] = release_args
++        add_transformer_engine_keys(state_dict)
++        if checkpointing_context is None:
++            # The strategy of a release checks the values when it writes them.
++            check_state_dict_finite(state_dict)
+     x = _get_model_glu_interleave_sizes(1)
+-    if get_rank_safe() == 0:
++    if release_args is None and get_rank_safe() == 0:
+         get_checkpoint_train_state_filename(1)
 ''',
             ("get_checkpoint_name", "get_name"),
             "    get_checkpoint_name(1)\n",
@@ -84,70 +89,6 @@ class TestEdits(EditSnippets):
 ''',
             ("_resolve_checkpoint_iteration", "_resolve"),
             "def _resolve_checkpoint_iteration():\n    return 1\n",
-        ),
-        "save-args": Snippet(
-            """
-+from megatron.bridge.release.write.common_state import release_args
-+
-+
- def save_checkpoint():
-+    if release:
-+        state_dict["args"] = release_args(model=cfg.model, tokenizer=cfg.tokenizer, root=ckpt_cfg.save)
-     x = _get_model_glu_interleave_sizes(1)
-""",
-            ("_get_model_glu_interleave_sizes", "_sizes"),
-            "    x = _get_model_glu_interleave_sizes(1)\n",
-        ),
-        "save-staged": Snippet(
-            """
-+from megatron.bridge.release.write.common_state import save_object
-+from megatron.bridge.release.write.save import open_tracker_object
-+from megatron.bridge.release.write.save_context import published_root, write_run_config
-+
-+
- def save_checkpoint():
--    release_args(root=ckpt_cfg.save)
--    cfg.to_yaml(1)
-+    release_args(root=published_root(ckpt_cfg.save))
-+    write_run_config(cfg, config_filename) if release else cfg.to_yaml(1)
-     msc.torch.save(1)
--    torch.save(1)
--    with msc.open(1) as f:
-+    (save_object if release else torch.save)(train_state_dict, train_state_local_filename)
-+    with open_tracker_object(tracker_filename, release) as f:
-         f.write(1)
-""",
-            ("to_yaml", "to_json"),
-            "    torch.save(1)\n",
-        ),
-        "save-numbers": Snippet(
-            """
-+from megatron.bridge.release.validation.finite import require_numbers_in
-+
-+
- def save_checkpoint():
-+    if release:
-+        require_numbers_in(state_dict)
-     x = _get_model_glu_interleave_sizes(1)
-""",
-            ("_get_model_glu_interleave_sizes", "_sizes"),
-            "    x = _get_model_glu_interleave_sizes(1)\n",
-        ),
-        "save-without-transformer-engine": Snippet(
-            """
-+from megatron.bridge.release.write.transformer_engine_keys import add_transformer_engine_keys
-+from megatron.bridge.utils.host_compat import restore_model_values
-+
-+
- def save_checkpoint():
--    release_args(model=cfg.model)
-+    release_args(model=restore_model_values(cfg.model))
-+    if release:
-+        add_transformer_engine_keys(state_dict)
-     x = _get_model_glu_interleave_sizes(1)
-""",
-            ("_get_model_glu_interleave_sizes", "_sizes"),
-            "    x = _get_model_glu_interleave_sizes(1)\n",
         ),
         "save-without-cuda": Snippet(
             """
@@ -223,8 +164,8 @@ class TestEdits(EditSnippets):
         ),
         "find-folder-for-all-ranks": Snippet(
             '''
-+from megatron.bridge.training.utils.all_ranks import on_rank_0
-+from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
++from megatron.bridge.training.utils.checkpoint_resolver import resolve_checkpoint_folder
++from megatron.bridge.training.utils.collectives import on_rank_0
 +
 +
  def find_checkpoint_folder(path):
@@ -248,7 +189,7 @@ class TestEdits(EditSnippets):
         ),
         "missing-folder": Snippet(
             """
-+from megatron.bridge.training.utils.checkpoint_root import missing_folder
++from megatron.bridge.training.utils.checkpoint_resolver import missing_folder
 +
 +
  def _get_checkpoint_format(checkpoint_path):
@@ -296,17 +237,5 @@ class TestEdits(EditSnippets):
 """,
             ("        x = get_rerun_state_machine()", "        x = get_machine()"),
             "    if not cfg.checkpoint.finetune:\n        x = get_rerun_state_machine()\n",
-        ),
-        "numbers-in-memory": Snippet(
-            """
- def save_checkpoint(release, checkpointing_context):
--    if release:
-+    if release and checkpointing_context is None:
-         require_numbers_in(1)
-     if release:
-         other()
-""",
-            ("require_numbers_in", "require"),
-            "    if release:\n        require_numbers_in(1)\n",
         ),
     }

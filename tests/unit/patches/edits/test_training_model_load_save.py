@@ -12,7 +12,10 @@ class TestEdits(EditSnippets):
         "save-release": Snippet(
             '''
 -def save_megatron_model(model):
-+def save_megatron_model(model, release: bool = False):
++from megatron.bridge.release.validation.errors import (OverwriteWithoutReleaseError)
++
++
++def save_megatron_model(model, release: bool = False, overwrite: bool = False):
      """Save it.
 
      Args:
@@ -20,119 +23,29 @@ class TestEdits(EditSnippets):
 +        release: If True, writes a release checkpoint, which Megatron-LM fine-tunes from: the folder
 +            ``release`` and the tracker ``release``. Default is False, which writes ``iter_0000000``
 +            and the tracker ``0``.
++        overwrite: If True, ``release=True`` replaces the release in ``path`` when the new one is complete.
++            Default is False: a directory that contains a checkpoint is refused.
      """
--    save_checkpoint(1, prebuilt_state_dict=2)
--    save_checkpoint(3)
--    get_checkpoint_name(1)
-+    save_checkpoint(1, prebuilt_state_dict=2, release=release)
-+    save_checkpoint(3, release=release)
-+    get_checkpoint_name(1, release=release)
-''',
-            ("(3)", "_of(3)"),
-            "    save_checkpoint(3)\n",
-        ),
-        "save-common-state": Snippet(
-            """
-+from megatron.bridge.release.write.common_state import write_common_state
++    # Imported here to avoid a circular import.
++    from megatron.bridge.release.write.save import save_release
++    from megatron.bridge.release.write.writer import require_weights
 +
-+
- def save_megatron_model():
-     save()
 +    if release:
-+        write_common_state(path)
-""",
-            ("save_megatron_model", "save"),
-        ),
-        "save-description": Snippet(
-            """
-+from megatron.bridge.release.write.description import describe_release, warn_of_what_no_flag_gives
-+
-+
- def save_megatron_model():
-+    if release:
-+        warn_of_what_no_flag_gives(model_config)
-     state = GlobalState()
-+    if release:
-+        describe_release(path)
-""",
-            ("GlobalState", "State"),
-            "    state = GlobalState()\n",
-        ),
-        "save-publishes": Snippet(
-            '''
-+from megatron.bridge.release.write.save import publishes_release
-+from megatron.bridge.release.write.save_context import note
-+
-+
--def save_megatron_model(model):
-+@publishes_release
-+def save_megatron_model(model, overwrite: bool = False):
-     """Save it.
-
-     Args:
-         model: It.
-+        overwrite: If True, ``release=True`` replaces the release that ``path`` holds, when the
-+            new one is complete. Default is False: a folder that holds a checkpoint is refused.
-     """
--    warn_of_what_no_flag_gives(1)
-+    note(warn_of_what_no_flag_gives(1))
++        save_release(
++            model,
++            path,
++            overwrite=overwrite,
++            ckpt_format=ckpt_format,
++            tokenizer_path=hf_tokenizer_path,
++            tokenizer_kwargs=hf_tokenizer_kwargs,
++        )
++        return
++    if overwrite:
++        raise OverwriteWithoutReleaseError
++    require_weights(model)
+     save_checkpoint(1)
 ''',
-            ("warn_of_what_no_flag_gives", "warn"),
-            "    warn_of_what_no_flag_gives(1)\n",
-        ),
-        "save-tokenizer-files": Snippet(
-            """
-+from megatron.bridge.release.write.tokenizer import save_tokenizer
-+
-+
- def save_megatron_model():
--    save_tokenizer_assets(1)
-+    save_tokenizer(lambda: save_tokenizer_assets(1), checkpoint_name, tokenizer_config if release else None)
-""",
-            ("save_tokenizer_assets", "save_assets"),
-            "    save_tokenizer_assets(1)\n",
-        ),
-        "save-let-through": Snippet(
-            '''
--def save_megatron_model(model):
-+from collections.abc import Sequence
-+
-+
-+def save_megatron_model(model, waived: Sequence[str] = ()):
-     """Save it.
-
-     Args:
-         model: It.
-+        waived: With ``release=True``, differences from the source model that the user allowed, a sentence
-+            each, which the release records.
-     """
--    describe_release(1)
-+    describe_release(1, waived=waived)
-+    note(*waived)
-     state = GlobalState()
-''',
-            ("describe_release", "describe"),
-            "    describe_release(1)\n",
-        ),
-        "save-source-model": Snippet(
-            '''
--def save_megatron_model(model):
-+from megatron.bridge.release.source.provenance import SourceModel
-+
-+
-+def save_megatron_model(model, source_model: SourceModel | None = None):
-     """Save it.
-
-     Args:
-         model: It.
-+        source_model: With ``release=True``, the Hugging Face model whose weights the model has, unchanged.
-+            Default is None: they may have been trained.
-     """
--    describe_release(1)
-+    describe_release(1, source_model=source_model)
-''',
-            ("describe_release", "describe"),
-            "    describe_release(1)\n",
+            ("Args:", "Takes:"),
         ),
         "cpu-load": Snippet(
             """
@@ -162,9 +75,9 @@ class TestEdits(EditSnippets):
 +    x = load_model_config(str(run_config_path or checkpoint_path))
 +    if run_config_path is None:
 +        # It imports this module.
-+        from megatron.bridge.release.export.trained_model import check_run_config
++        from megatron.bridge.release.export.trained_model import require_run_config
 +
-+        check_run_config(model_cfg, checkpoint_path)
++        require_run_config(model_cfg, checkpoint_path)
 ''',
             ("load_model_config", "load_config"),
             "    x = load_model_config(checkpoint_path)\n",
@@ -178,21 +91,9 @@ class TestEdits(EditSnippets):
             ("build_and_load_model", "build"),
             "    x = has_modelopt_state(1)\n",
         ),
-        "own-values": Snippet(
-            """
-+from megatron.bridge.utils.host_compat import restore_model_values
-+
-+
- def save_megatron_model():
--    note(warn_of_what_no_flag_gives(model_config))
-+    note(warn_of_what_no_flag_gives(restore_model_values(model_config)))
-""",
-            ("model_config", "config"),
-            "    note(warn_of_what_no_flag_gives(model_config))\n",
-        ),
         "resolve-tokenizer": Snippet(
             """
-+from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder
++from megatron.bridge.training.utils.checkpoint_resolver import resolve_run_config_folder
 +
 +
  def load_tokenizer():
@@ -206,7 +107,7 @@ class TestEdits(EditSnippets):
         ),
         "resolve-model-config": Snippet(
             """
-+from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder
++from megatron.bridge.training.utils.checkpoint_resolver import resolve_run_config_folder
 +
 +
  def load_model_config():
@@ -242,22 +143,5 @@ class TestEdits(EditSnippets):
 """,
             ("has_modelopt_state", "has_state"),
             "    if has_modelopt_state(1):\n        return 2\n",
-        ),
-        "save-writer": Snippet(
-            """
-+from megatron.bridge.release.write.writer import release_context
-+
-+
- def save_megatron_model():
-+    checkpointing_context = release_context(model, release)
-+    low_memory_save = low_memory_save and checkpointing_context is None
-     state = GlobalState()
--    save_checkpoint(1, prebuilt_state_dict=2)
--    save_checkpoint(3)
-+    save_checkpoint(1, prebuilt_state_dict=2, checkpointing_context=checkpointing_context)
-+    save_checkpoint(3, checkpointing_context=checkpointing_context)
-""",
-            ("(3)", "_of(3)"),
-            "    save_checkpoint(3)\n",
         ),
     }

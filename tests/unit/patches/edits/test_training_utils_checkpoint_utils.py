@@ -44,7 +44,7 @@ class TestEdits(EditSnippets):
             """
  def get_hf_model_id_from_checkpoint(path):
 -    from a import find_checkpoint_folder
-+    from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder
++    from megatron.bridge.training.utils.checkpoint_resolver import resolve_run_config_folder
 
 -    path = find_checkpoint_folder(path)
 -    return read_run_config(path)

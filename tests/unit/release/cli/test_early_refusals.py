@@ -224,8 +224,10 @@ def test_an_output_path_through_a_dangling_link_is_refused(release, hf, tmp_path
     link = tmp_path / "link"
     link.symlink_to(tmp_path / target)
     for command in (("import", hf), ("export", release.root, hf)):
-        assert f"The output path {link} is a dangling link. Remove it" in _error(capsys, *command, link)
-        assert f"{link / 'out'} goes through {link}, a dangling link. Remove" in _error(capsys, *command, link / "out")
+        assert f"The output path {link} contains a dangling symlink: {link}. Remove it" in _error(
+            capsys, *command, link
+        )
+        assert f"{link / 'out'} contains a dangling symlink: {link}. Remove" in _error(capsys, *command, link / "out")
 
 
 def test_an_error_is_json_too_where_json_is_asked_for(hf, tmp_path, capsys):

@@ -17,7 +17,9 @@
 import pytest
 from transformers import LlamaConfig
 
-from megatron.bridge.release.validation.config import account_for_config
+from megatron.bridge.release.validation.config import check_config
+from megatron.bridge.release.validation.errors import UnknownConfigFieldError
+from megatron.bridge.release.validation.model_errors import HeadSizeError, PadTokenError
 
 
 SIZES = dict(
@@ -26,38 +28,40 @@ SIZES = dict(
 
 
 def test_a_plain_config_is_carried():
-    fields = account_for_config(LlamaConfig(**SIZES))
-    assert fields.proven and not (fields.refused or fields.unknown or fields.waived)
+    report = check_config(LlamaConfig(**SIZES))
+    assert report.is_tested and not (report.refused or report.unknown or report.waived)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "kind", "fields"),
     [
-        ({"transformers_weights": "other.safetensors"}, "transformers_weights, the file 'other.safetensors'"),
-        ({"head_dim": 15}, "heads of 15 values"),
-        ({"pad_token_id": 64}, "pad_token_id 64, and the embedding has 64 rows"),
-        ({"pad_token_id": -65}, "pad_token_id -65"),
+        ({"transformers_weights": "other.safetensors"}, ValueError, {}),
+        ({"head_dim": 15}, HeadSizeError, {"size": 15}),
+        ({"pad_token_id": 64}, PadTokenError, {"token": 64, "rows": 64}),
+        ({"pad_token_id": -65}, PadTokenError, {"token": -65, "rows": 64}),
     ],
 )
-def test_what_transformers_does_not_build_is_refused(changes, said):
-    with pytest.raises(ValueError, match=said):
-        account_for_config(LlamaConfig(**SIZES, **changes))
+def test_what_transformers_does_not_build_is_refused(changes, kind, fields):
+    with pytest.raises(kind) as raised:
+        check_config(LlamaConfig(**SIZES, **changes))
+    assert {name: getattr(raised.value, name) for name in fields} == fields
 
 
 @pytest.mark.parametrize("changes", [{"pad_token_id": 63}, {"pad_token_id": -64}, {"transformers_weights": None}])
 def test_what_it_builds_is_not(changes):
-    assert not account_for_config(LlamaConfig(**SIZES, **changes)).refused
+    assert not check_config(LlamaConfig(**SIZES, **changes)).refused
 
 
 def test_private_fields_need_no_warning_and_others_do():
     """transformers writes the private ones, such as _commit_hash, and tools their own; no model computes with them."""
     config = LlamaConfig(**SIZES, _model_name_or_path="org/model", _anything={"a": 1}, anything=5)
-    assert account_for_config(config).unknown == ["anything (5)"]
+    assert check_config(config).unknown == ["anything (5)"]
 
 
 def test_a_field_that_is_let_go_must_be_one_that_the_config_has():
-    with pytest.raises(ValueError, match="The config has no field nonesuch. .* from allow_config_fields"):
-        account_for_config(LlamaConfig(**SIZES), ["nonesuch"])
-    fields = account_for_config(LlamaConfig(**SIZES, mlp_bias=True), ["mlp_bias"])
-    assert not fields.refused and len(fields.waived) == 1
-    assert len(account_for_config(LlamaConfig(**SIZES, mlp_bias=True)).refused) == 1
+    with pytest.raises(UnknownConfigFieldError) as raised:
+        check_config(LlamaConfig(**SIZES), ["nonesuch"])
+    assert raised.value.names == ("nonesuch",) and "mlp_bias" in raised.value.fields
+    report = check_config(LlamaConfig(**SIZES, mlp_bias=True), ["mlp_bias"])
+    assert not report.refused and len(report.waived) == 1
+    assert len(check_config(LlamaConfig(**SIZES, mlp_bias=True)).refused) == 1

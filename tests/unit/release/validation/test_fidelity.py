@@ -12,14 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A verdict on a model is reused for what it was made for alone."""
+"""A model is checked each time, as it is then."""
 
 import pytest
 from transformers import LlamaConfig
 
-from megatron.bridge.release.errors import OptionError
-from megatron.bridge.release.validation import fidelity as faithful
-from megatron.bridge.release.validation.fidelity import require_faithful
+from megatron.bridge.release.validation import fidelity
+from megatron.bridge.release.validation.fidelity import check_fidelity
+from megatron.bridge.release.validation.model_errors import UnsupportedConfigError
 
 
 class Bridge:
@@ -33,18 +33,18 @@ class Bridge:
 
 def test_a_config_that_was_changed_between_two_saves_is_checked_again():
     bridge = Bridge()
-    assert require_faithful(bridge) is require_faithful(bridge)
+    assert check_fidelity(bridge).waived == ()
     bridge.hf_pretrained.mlp_bias = True
-    with pytest.raises(OptionError) as caught:
-        require_faithful(bridge)
-    assert caught.value.option == "allow_config_fields" and "mlp_bias is True" in caught.value.problem
-    assert len(require_faithful(bridge, (), ["mlp_bias"]).waived) == 1
+    with pytest.raises(UnsupportedConfigError) as raised:
+        check_fidelity(bridge)
+    assert "mlp_bias" in raised.value.problems[0] and raised.value.other is None
+    assert len(check_fidelity(bridge, (), ["mlp_bias"]).waived) == 1
 
 
 def test_a_tokenizer_is_checked_with_the_keywords_that_are_given(monkeypatch):
     checked = []
-    monkeypatch.setattr(faithful, "check_tokenizer", lambda path, keywords, config: checked.append(dict(keywords)))
+    monkeypatch.setattr(fidelity, "check_tokenizer", lambda path, keywords, config: checked.append(dict(keywords)))
     bridge = Bridge()
-    for keywords in ({"revision": "one"}, {"revision": "one"}, {"revision": "two"}):
-        require_faithful(bridge, tokenizer_path="org/model", tokenizer_kwargs=keywords)
+    for keywords in ({"revision": "one"}, {"revision": "two"}):
+        check_fidelity(bridge, tokenizer_path="org/model", tokenizer_kwargs=keywords)
     assert checked == [{"revision": "one"}, {"revision": "two"}]

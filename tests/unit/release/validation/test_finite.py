@@ -19,7 +19,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from megatron.bridge.release.validation.finite import require_numbers, require_numbers_in
+from megatron.bridge.release.validation.finite import check_finite, check_state_dict_finite
+from megatron.bridge.release.validation.model_errors import NonFiniteError
 
 
 DTYPES = [
@@ -34,13 +35,15 @@ DTYPES = [
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_nan_and_inf_are_refused_in_every_dtype(dtype):
-    require_numbers(torch.tensor([0.0, -1.0, 2.0]).to(dtype), "weight")
-    with pytest.raises(ValueError, match="^weight has values that are no numbers"):
-        require_numbers(torch.tensor([0.0, float("nan")]).to(dtype), "weight")
+    check_finite(torch.tensor([0.0, -1.0, 2.0]).to(dtype), "weight")
+    with pytest.raises(NonFiniteError) as raised:
+        check_finite(torch.tensor([0.0, float("nan")]).to(dtype), "weight")
+    assert (raised.value.key, raised.value.value) == ("weight", "NaN")
     if dtype is not torch.float8_e4m3fn:
         # It has no infinity.
-        with pytest.raises(ValueError, match="^weight has values that overflow in"):
-            require_numbers(torch.tensor([0.0, -float("inf")]).to(dtype), "weight")
+        with pytest.raises(NonFiniteError) as raised:
+            check_finite(torch.tensor([0.0, -float("inf")]).to(dtype), "weight")
+        assert (raised.value.value, raised.value.dtype) == ("Inf", str(dtype).removeprefix("torch."))
 
 
 @pytest.mark.parametrize(
@@ -49,21 +52,22 @@ def test_nan_and_inf_are_refused_in_every_dtype(dtype):
     ids=lambda values: str(values.dtype),
 )
 def test_other_values_are_left_alone(values):
-    require_numbers(values, "weight")
+    check_finite(values, "weight")
 
 
 def test_values_of_four_bits_are_left_alone():
     if not hasattr(torch, "float4_e2m1fn_x2"):
         pytest.skip("this torch has no such dtype")
-    require_numbers(torch.zeros(2, dtype=torch.uint8).view(torch.float4_e2m1fn_x2), "weight")
+    check_finite(torch.zeros(2, dtype=torch.uint8).view(torch.float4_e2m1fn_x2), "weight")
 
 
 @pytest.mark.parametrize("wrap", [lambda data: data, lambda data: SimpleNamespace(data=data, key="the key")])
 def test_every_entry_of_a_state_dict_is_looked_at(wrap):
     good, bad = wrap(torch.ones(2)), wrap(torch.tensor([float("nan")]))
-    require_numbers_in({"model": {"weight": good}, "iteration": 0, "args": SimpleNamespace(), "list": [good]})
+    check_state_dict_finite({"model": {"weight": good}, "iteration": 0, "args": SimpleNamespace(), "list": [good]})
     for state in ({"model": {"weight": bad}}, {"list": [good, bad]}):
-        with pytest.raises(ValueError, match="no numbers"):
-            require_numbers_in(state)
-    with pytest.raises(ValueError, match=f"^{'weight' if bad is wrap(bad) else 'the key'} has"):
-        require_numbers_in({"model": {"weight": bad}})
+        with pytest.raises(NonFiniteError):
+            check_state_dict_finite(state)
+    with pytest.raises(NonFiniteError) as raised:
+        check_state_dict_finite({"model": {"weight": bad}})
+    assert raised.value.key == ("weight" if bad is wrap(bad) else "the key")

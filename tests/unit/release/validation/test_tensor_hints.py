@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 
 from megatron.bridge.release.source.safetensors_index import TensorInfo
-from megatron.bridge.release.validation.tensor_hints import cause_of_missing, cause_of_shapes, cause_of_unused
+from megatron.bridge.release.validation.tensor_hints import explain_missing, explain_shapes, explain_unexpected
 
 
 EXPERTS = [f"model.layers.0.mlp.experts.{at}.{kind}_proj.weight" for at in range(2) for kind in ("gate", "up", "down")]
@@ -35,14 +35,14 @@ def _headers(**shapes: tuple[int, ...]) -> dict[str, TensorInfo]:
 def test_fused_experts_are_named(names):
     fused = [f"model.layers.0.mlp.experts.{name}" for name in names]
     headers = _headers(**dict.fromkeys(fused, (2, 8, 4)))
-    said = cause_of_missing(EXPERTS, fused, headers, CONFIG)
+    said = explain_missing(EXPERTS, fused, headers, CONFIG)
     assert f"fused into one tensor ({fused[0]})" in said and "save_pretrained" in said
-    assert cause_of_unused(fused, EXPERTS, headers, CONFIG) == ""
+    assert explain_unexpected(fused, EXPERTS, headers, CONFIG) == ""
 
 
 def test_experts_that_are_missing_alone_are_not_called_fused():
-    assert "fused" not in cause_of_missing(EXPERTS, [], _headers(), CONFIG)
-    assert "fused" not in cause_of_missing([NORM], ["model.layers.0.mlp.experts.down_proj"], _headers(), CONFIG)
+    assert "fused" not in explain_missing(EXPERTS, [], _headers(), CONFIG)
+    assert "fused" not in explain_missing([NORM], ["model.layers.0.mlp.experts.down_proj"], _headers(), CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,4 @@ def test_experts_that_are_missing_alone_are_not_called_fused():
     ],
 )
 def test_the_cause_of_other_shapes_is_named(found, expected, said):
-    assert said in cause_of_shapes(list(found), expected, _headers(**found), CONFIG)
+    assert said in explain_shapes(list(found), expected, _headers(**found), CONFIG)

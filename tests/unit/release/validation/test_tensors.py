@@ -26,8 +26,8 @@ from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.bridge.models.deepseek.deepseek_v3_bridge import DeepSeekV3Bridge
 from megatron.bridge.release.source.safetensors_index import TensorInfo
 from megatron.bridge.release.text import summarize_names
-from megatron.bridge.release.validation.tensors import Account, _Conversions
-from megatron.bridge.utils.single_process import local_groups
+from megatron.bridge.release.validation.model_errors import QuantizationProblem, TensorDtypeProblem
+from megatron.bridge.release.validation.tensors import TensorCoverage, _Conversions, _single_process_groups
 
 
 NAME = "model.layers.0.mlp.down_proj.weight"
@@ -46,18 +46,18 @@ def _task(shape: tuple[int, ...]) -> SimpleNamespace:
     )
 
 
-def _account(headers: dict[str, tuple[str, tuple[int, ...]]]) -> Account:
-    account = Account()
+def _coverage(headers: dict[str, tuple[str, tuple[int, ...]]]) -> TensorCoverage:
+    coverage = TensorCoverage()
     told = {name: TensorInfo(dtype, shape, "model.safetensors") for name, (dtype, shape) in headers.items()}
-    _Conversions(DeepSeekV3Bridge(), told, account).check([_task(told[NAME].shape)], {NAME})
-    return account
+    _Conversions(DeepSeekV3Bridge(), told, coverage).check([_task(told[NAME].shape)], {NAME})
+    return coverage
 
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
 @pytest.mark.parametrize(("shape", "scales"), [((256, 384), (2, 3)), ((200, 130), (2, 2)), ((1, 1), (1, 1))])
 def test_fp8_with_a_scale_for_each_block_of_128_is_taken(dtype, shape, scales):
-    account = _account({NAME: (dtype, shape), f"{NAME}_scale_inv": ("F32", scales)})
-    assert account.problems == [] and account.used == {NAME, f"{NAME}_scale_inv"}
+    coverage = _coverage({NAME: (dtype, shape), f"{NAME}_scale_inv": ("F32", scales)})
+    assert coverage.problems == [] and coverage.used == {NAME, f"{NAME}_scale_inv"}
 
 
 @pytest.mark.parametrize(
@@ -71,19 +71,19 @@ def test_fp8_with_a_scale_for_each_block_of_128_is_taken(dtype, shape, scales):
     ids=["none", "of another name", "of smaller blocks", "of one block"],
 )
 def test_fp8_of_another_layout_is_refused(scale):
-    (problem,) = _account({NAME: ("F8_E4M3", (256, 384))} | scale).problems
-    assert problem.startswith("Quantized in a way") and NAME in problem
+    (problem,) = _coverage({NAME: ("F8_E4M3", (256, 384))} | scale).problems
+    assert isinstance(problem, QuantizationProblem) and NAME in problem.names
 
 
 @pytest.mark.parametrize("dtype", ["I8", "U8", "I32"])
 def test_integers_are_no_weights(dtype):
-    (problem,) = _account({NAME: (dtype, (8, 8))}).problems
-    assert problem.startswith("Quantized in a way")
+    (problem,) = _coverage({NAME: (dtype, (8, 8))}).problems
+    assert isinstance(problem, QuantizationProblem)
 
 
 def test_a_type_that_no_weight_has_is_named():
-    (problem,) = _account({NAME: ("F4", (8, 8))}).problems
-    assert problem == f"Unsupported dtype (F4): {NAME}."
+    (problem,) = _coverage({NAME: ("F4", (8, 8))}).problems
+    assert isinstance(problem, TensorDtypeProblem) and (problem.names, problem.dtypes) == ((NAME,), ("F4",))
 
 
 def test_what_is_taken_is_dequantized_block_by_block():
@@ -119,7 +119,7 @@ def test_the_group_of_a_check_beside_others_is_destroyed():
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
         groups = len(dist.distributed_c10d._world.pg_map)
-        with local_groups() as alone:
+        with _single_process_groups() as alone:
             assert alone.tp.size() == 1 and alone.tp is alone.pp
             assert len(dist.distributed_c10d._world.pg_map) == groups + 1
         assert len(dist.distributed_c10d._world.pg_map) == groups
@@ -128,7 +128,7 @@ def test_the_group_of_a_check_beside_others_is_destroyed():
 
 
 def test_a_check_in_no_process_group_leaves_none():
-    with local_groups():
+    with _single_process_groups():
         assert dist.is_initialized()
     assert not dist.is_initialized()
 
@@ -143,5 +143,5 @@ def test_a_check_has_a_group_for_each_of_core_s(annotations, monkeypatch):
         monkeypatch.setattr(ProcessGroupCollection, "__annotations__", words)
         for field in dataclasses.fields(ProcessGroupCollection):
             monkeypatch.setattr(field, "type", words[field.name])
-    with local_groups() as groups:
+    with _single_process_groups() as groups:
         assert {"tp", "pp", "cp", "ep", "dp_cp"} <= vars(groups).keys()

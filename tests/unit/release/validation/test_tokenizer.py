@@ -22,6 +22,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, PretrainedConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2Tokenizer
 
 from megatron.bridge.release.errors import ReleaseWarning
+from megatron.bridge.release.validation.errors import TokenizerClassWarning, TokenizerError, TokenizerSizeError
 from megatron.bridge.release.validation.tokenizer import check_tokenizer
 
 
@@ -46,10 +47,9 @@ def _generic() -> PreTrainedTokenizerFast:
 
 def test_another_class_than_the_files_that_makes_other_tokens_is_told(tmp_path):
     config = _write(tmp_path, Qwen2Config(vocab_size=258), _generic())
-    with pytest.warns(
-        ReleaseWarning, match="as its class Qwen2Tokenizer, which makes other tokens than tokenizer.json"
-    ):
+    with pytest.warns(TokenizerClassWarning) as caught:
         check_tokenizer(tmp_path, {}, config)
+    assert (caught[0].message.path, caught[0].message.kind) == (str(tmp_path), "Qwen2Tokenizer")
 
 
 def test_a_tokenizer_of_the_hub_is_compared_with_its_file_too(tmp_path):
@@ -59,13 +59,15 @@ def test_a_tokenizer_of_the_hub_is_compared_with_its_file_too(tmp_path):
     (repository / "refs").mkdir()
     (repository / "refs/main").write_text(revision)
     keywords = {"cache_dir": tmp_path, "local_files_only": True}
-    with pytest.warns(ReleaseWarning, match="of organization/model as its class Qwen2Tokenizer, which makes other"):
+    with pytest.warns(TokenizerClassWarning) as caught:
         check_tokenizer("organization/model", keywords, config)
+    assert (caught[0].message.path, caught[0].message.kind) == ("organization/model", "Qwen2Tokenizer")
     config.vocab_size = 257
     with warnings.catch_warnings():
         warnings.simplefilter("error", ReleaseWarning)
-        with pytest.raises(ValueError, match="The tokenizer of organization/model goes up to the ID 257"):
+        with pytest.raises(TokenizerSizeError) as raised:
             check_tokenizer("organization/model", keywords, config)
+    assert (raised.value.path, raised.value.largest, raised.value.rows) == ("organization/model", 257, 257)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +87,9 @@ def test_a_tokenizer_that_makes_the_files_tokens_is_not(tmp_path, config, make):
 
 def test_a_class_that_is_made_without_files_is_no_tokenizer(tmp_path):
     config = _write(tmp_path, Qwen2Config(), None)
-    with pytest.raises(ValueError, match="has no tokenizer .*Qwen2Tokenizer has no tokens but special ones.*Put the "):
+    with pytest.raises(TokenizerError) as raised:
         check_tokenizer(tmp_path, {}, config)
+    assert raised.value.reason == "Qwen2Tokenizer has only special tokens"
 
 
 def test_a_tokenizer_whose_tokens_were_all_added_is_one(tmp_path):

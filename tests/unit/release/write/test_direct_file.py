@@ -23,7 +23,8 @@ from pathlib import Path
 import pytest
 
 from megatron.bridge.release.write import filesystem
-from megatron.bridge.release.write.direct_file import DirectFile
+from megatron.bridge.release.write.direct_file import DIRECT_VARIABLE, DirectFile
+from megatron.bridge.release.write.errors import EnvironmentVariableError
 
 
 def _write(path, pieces):
@@ -115,7 +116,7 @@ def test_an_error_names_the_file(number, tmp_path, monkeypatch):
 
 def test_a_disk_that_takes_nothing_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "write", lambda *_: 0)
-    with pytest.raises(OSError, match="nothing is written.*file"):
+    with pytest.raises(OSError, match="no bytes written.*file"):
         _write(tmp_path / "file", [b"x"])
 
 
@@ -139,3 +140,20 @@ def test_on_a_network_filesystem_it_is_written_through_the_page_cache(kind, tmp_
     monkeypatch.setattr(filesystem, "mounts", lambda: {Path("/"): "ext4", tmp_path: kind})
     assert _write(tmp_path / "file", [bytes(3 << 20)]) == bytes(3 << 20)
     assert seen == [False, False]
+
+
+@pytest.mark.parametrize(("value", "kind", "is_direct"), [("0", "ext4", False), ("1", "nfs4", True)])
+def test_a_variable_overrides_the_choice_by_filesystem(value, kind, is_direct, tmp_path, monkeypatch):
+    monkeypatch.setenv(DIRECT_VARIABLE, value)
+    monkeypatch.setattr(filesystem, "mounts", lambda: {Path("/"): kind})
+    flags, fcntl_function = [], fcntl.fcntl
+    monkeypatch.setattr(fcntl, "fcntl", lambda *arguments: (flags.append(arguments), fcntl_function(*arguments))[1])
+    assert _write(tmp_path / "file", [bytes(2 << 20)]) == bytes(2 << 20)
+    assert any(arguments[2:] == (os.O_DIRECT,) for arguments in flags) == is_direct
+
+
+def test_another_value_of_the_variable_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv(DIRECT_VARIABLE, "yes")
+    with pytest.raises(EnvironmentVariableError) as raised:
+        _write(tmp_path / "file", [b"x"])
+    assert (raised.value.name, raised.value.value) == (DIRECT_VARIABLE, "yes")

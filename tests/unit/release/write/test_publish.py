@@ -27,19 +27,20 @@ import threading
 from pathlib import Path
 
 import pytest
-from faults import SEED, LosingPower, Stepping, chosen, killed_at, run_forked
+from faults import LosingPower, Stepping, killed_at, run_forked
 
 from megatron.bridge.release.checkpoint_dir import find_lock_owner
-from megatron.bridge.release.errors import command_line
 from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
+from megatron.bridge.release.validation.errors import CheckpointExistsError
+from megatron.bridge.release.validation.output_dir import check_overwrite, is_interrupted
 from megatron.bridge.release.write import filesystem
 from megatron.bridge.release.write import publish as publishing
+from megatron.bridge.release.write.errors import HardLinkError, LockFileError, MountPointError
 from megatron.bridge.release.write.filesystem import Filesystem, mounts
-from megatron.bridge.release.write.publish import Publication, check_overwrite, was_interrupted
+from megatron.bridge.release.write.publish import Publication
 
 
 FILES = (".metadata", "__0_0.distcp", "tokenizer/tokenizer.json")
-RACES = 100 if SEED == "all" else 20
 FOREIGN = ("notes.txt", "iter_0000005/kept", ".release-notes")
 
 
@@ -53,7 +54,7 @@ def _write(staging: Path, content: str) -> None:
 
 
 def _publish(root: Path, content: str, filesystem: Filesystem | None = None, overwrite: bool = False) -> None:
-    """What `publishes_release` does, with three small files for a checkpoint."""
+    """What `publish_on_exit` does, with three small files for a checkpoint."""
     publication = Publication(root, filesystem=filesystem or Filesystem())
     staging = publication.begin(lambda: check_overwrite(root, overwrite))
     try:
@@ -96,15 +97,11 @@ def _assert_clean(root: Path, old: str | None) -> None:
     assert all((root / name).read_text() == "kept" for name in FOREIGN if old is not None or "/" not in name)
 
 
-def _names_of_steps(tmp_path: Path, old: str | None, exchanges: bool) -> list[str]:
+def _count(tmp_path: Path, old: str | None, exchanges: bool) -> int:
     root = _root(tmp_path / "count", old)
     filesystem = Stepping(lambda *_: None, exchanges)
     _publish(root, "new", filesystem, overwrite=old is not None)
-    return filesystem.names
-
-
-def _count(tmp_path: Path, old: str | None, exchanges: bool) -> int:
-    return len(_names_of_steps(tmp_path, old, exchanges))
+    return filesystem.steps
 
 
 def _killed_at(step: int, root: Path, old: str | None, exchanges: bool) -> None:
@@ -121,10 +118,10 @@ CASES = pytest.mark.parametrize(
 
 @CASES
 def test_killed_at_any_operation_the_old_or_the_new_is_there_and_the_next_run_clears_up(tmp_path, old, exchanges):
-    names = _names_of_steps(tmp_path, old, exchanges)
-    assert len(names) > 20
+    steps = _count(tmp_path, old, exchanges)
+    assert steps > 20
     between_two_renames = []
-    for step in chosen(names):
+    for step in range(steps):
         root = _root(tmp_path / str(step), old)
         _killed_at(step, root, old, exchanges)
         try:
@@ -143,13 +140,15 @@ def test_killed_at_any_operation_the_old_or_the_new_is_there_and_the_next_run_cl
 
 
 def test_what_a_crash_between_two_renames_left_is_taken_back_first(tmp_path):
+    steps = _count(tmp_path, "old", False)
     taken_back = 0
-    for step in chosen(_names_of_steps(tmp_path, "old", False)):
+    for step in range(steps):
         root = _root(tmp_path / str(step), "old")
         _killed_at(step, root, "old", False)
         if not (root / "release").exists():
-            with pytest.raises(ValueError, match="already contains a checkpoint: iter_0000005, release"):
+            with pytest.raises(CheckpointExistsError) as raised:
                 Publication(root).begin(lambda: check_overwrite(root, False))
+            assert raised.value.found[:2] == ("iter_0000005", "release")
             assert _found(root) == "old"
             _assert_clean(root, "old")
             taken_back += 1
@@ -230,7 +229,7 @@ def test_an_error_that_stays_hides_no_first_one_and_loses_nothing(tmp_path):
 
 
 def test_of_two_at_one_root_one_wins_and_the_other_is_told(tmp_path):
-    for number in range(RACES):
+    for number in range(100):
         root = tmp_path / str(number)
         ready, go = os.pipe()
         children = {}
@@ -259,7 +258,7 @@ def test_of_two_at_one_root_one_wins_and_the_other_is_told(tmp_path):
 def test_a_reader_that_polls_sees_nothing_or_a_whole_checkpoint(tmp_path):
     """As the first release appears."""
     before = 0
-    for number in range(RACES):
+    for number in range(100):
         root = tmp_path / str(number)
         root.mkdir()
         child = os.fork()
@@ -286,18 +285,19 @@ def test_a_reader_that_polls_sees_nothing_or_a_whole_checkpoint(tmp_path):
 def test_who_publishes_into_a_locked_root_is_told_by_whom(tmp_path):
     first = Publication(tmp_path)
     first.begin()
-    with pytest.raises(RuntimeError, match=f"{tmp_path} is locked by another process .process {os.getpid()} on "):
+    with pytest.raises(RuntimeError, match=f"Another process is writing into {tmp_path} .process {os.getpid()} on "):
         Publication(tmp_path).begin()
     first.end()
     _publish(tmp_path, "new")
     assert _found(tmp_path) == "new"
 
 
-@pytest.mark.parametrize("make, kind", [(Path.mkdir, "a folder"), (os.mkfifo, "no file")])
+@pytest.mark.parametrize("make, kind", [(Path.mkdir, "a directory"), (os.mkfifo, "a special file")])
 def test_what_cannot_be_a_lock_is_named(tmp_path, make, kind):
     make(tmp_path / ".release-lock")
-    with pytest.raises(ValueError, match=f"^{tmp_path}/.release-lock is {kind}, which no import makes. Remove it."):
+    with pytest.raises(LockFileError) as raised:
         Publication(tmp_path).begin()
+    assert (raised.value.file, raised.value.kind) == (tmp_path / ".release-lock", kind)
     assert [path.name for path in tmp_path.iterdir()] == [".release-lock"] and find_lock_owner(tmp_path) is None
 
 
@@ -352,7 +352,7 @@ def test_folders_that_were_made_before_an_error_are_removed(tmp_path):
             if number == step:
                 raise OSError(errno.EIO, name)
 
-        with pytest.raises(OSError, match="make_folder|sync"):
+        with pytest.raises(OSError, match="make_directory|sync"):
             Publication(tmp_path / "a/b/c", filesystem=Stepping(fail)).begin()
         assert not list(tmp_path.iterdir())
 
@@ -421,7 +421,7 @@ def test_folders_that_cannot_be_renamed_are_refused_before_the_work(tmp_path, mo
     with monkeypatch.context() as patched:
         patched.setattr(publishing, "mounts", lambda: {Path("/"): "ext4", root / "release": "ext4"})
         if old:
-            with pytest.raises(ValueError, match=f"^{root}/release is a mount point"):
+            with pytest.raises(MountPointError):
                 Publication(root).begin()
     assert _names(root) == before and _found(root) == old
 
@@ -445,60 +445,62 @@ def test_a_file_that_gets_no_hard_link_is_named(tmp_path, monkeypatch, error):
     monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(error, os.strerror(error))))
     publication = Publication(root, "iter_0000000")
     publication.begin()
-    with pytest.raises(ValueError, match=f"^Hard link failed: {root}/release/.metadata"):
+    with pytest.raises(HardLinkError) as raised:
         publication.link(root / "release")
+    assert raised.value.file == root / "release/.metadata"
     publication.end()
     _assert_clean(root, "old")
 
 
 @pytest.mark.parametrize(
-    "folders, tracker, overwrite, error",
+    ("folders", "tracker", "overwrite", "refused"),
     [
-        ([], None, False, None),
-        ([], None, True, None),
-        (["release"], "release", False, "already contains a checkpoint: release, the tracker 'release'"),
-        (["release"], "release", True, None),
-        (["release"], None, False, "already contains a checkpoint: release"),
-        (["release"], None, True, "overwrite=True replaces only a release"),
-        (["release"], "relea", True, "overwrite=True replaces only a release"),
-        (["iter_0000000"], "0", False, "already contains a checkpoint: iter_0000000, the tracker '0'"),
-        (["iter_0000000"], "0", True, "overwrite=True replaces only a release"),
-        (["iter_0000005", "release"], "5", True, "overwrite=True replaces only a release"),
-        (["iter_0000005", "release"], "release", True, None),
-        (["iter_0000005"], None, False, "already contains a checkpoint: iter_0000005"),
-        ([], "5", True, "overwrite=True replaces only a release"),
+        ([], None, False, False),
+        ([], None, True, False),
+        (["release"], "release", False, True),
+        (["release"], "release", True, False),
+        (["release"], None, False, True),
+        (["release"], None, True, True),
+        (["release"], "relea", True, True),
+        (["iter_0000000"], "0", False, True),
+        (["iter_0000000"], "0", True, True),
+        (["iter_0000005", "release"], "5", True, True),
+        (["iter_0000005", "release"], "release", True, False),
+        (["iter_0000005"], None, False, True),
+        ([], "5", True, True),
     ],
 )
-def test_what_a_root_holds_is_lost_only_to_who_says_so(tmp_path, folders, tracker, overwrite, error):
+def test_only_a_release_is_replaced_and_only_on_request(tmp_path, folders, tracker, overwrite, refused):
     for folder in folders:
         (tmp_path / folder).mkdir()
     if tracker is not None:
         (tmp_path / TRACKER).write_text(tracker)
-    if error is None:
+    if not refused:
         check_overwrite(tmp_path, overwrite)
         return
-    with pytest.raises(ValueError, match=error) as refused:
+    with pytest.raises(CheckpointExistsError) as raised:
         check_overwrite(tmp_path, overwrite)
-    # It makes a release of an import, and of nothing that training has gone on from.
-    mends = tracker != "release" and bool(folders) and "iter_0000005" not in folders
-    # Where the commands are not installed, there is none to name.
-    repair = command_line("repair", tmp_path) if mends else ""
-    assert repair in str(refused.value) if repair else " repair " not in str(refused.value)
-    assert str(refused.value).startswith(f"{tmp_path} ") and "\n" not in str(refused.value)
+    found = (*folders, *([] if tracker is None else [f"the tracker {tracker!r}"]))
+    assert (raised.value.path, raised.value.found, raised.value.overwrite) == (tmp_path, found, overwrite)
+    assert raised.value.is_release == (tracker == "release")
+    # A repair converts an import, and nothing that was trained further.
+    can_repair = tracker != "release" and bool(folders) and "iter_0000005" not in folders
+    assert raised.value.can_repair == can_repair and "\n" not in str(raised.value)
 
 
 def test_bridges_tracker_alone_counts_too(tmp_path):
     (tmp_path / TRAIN_STATE_TRACKER).touch()
-    with pytest.raises(ValueError, match="the tracker latest_train_state.pt"):
+    with pytest.raises(CheckpointExistsError) as raised:
         check_overwrite(tmp_path, overwrite=False)
+    assert raised.value.found == ("the tracker latest_train_state.pt",)
 
 
-def test_only_the_first_release_of_a_root_that_was_interrupted_is_no_checkpoint(tmp_path):
-    assert not was_interrupted(tmp_path / "root")
+def test_only_the_first_release_of_a_root_that_is_interrupted_is_no_checkpoint(tmp_path):
+    assert not is_interrupted(tmp_path / "root")
     (tmp_path / "root/.release-staging-1").mkdir(parents=True)
-    assert was_interrupted(tmp_path / "root")
+    assert is_interrupted(tmp_path / "root")
     (tmp_path / "root" / TRACKER).write_text("release")
-    assert not was_interrupted(tmp_path / "root")
+    assert not is_interrupted(tmp_path / "root")
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])

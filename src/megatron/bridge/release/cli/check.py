@@ -110,7 +110,7 @@ def _compare_tensors(report: Report, hf_model: str, revision: str | None) -> Non
         return
     with _reporting(report, f"The comparison with {hf_model} failed"):
         root = report.root
-        _, config = inspect_model(hf_model, {"revision": revision or recorded_revision(root, hf_model)})
+        _, config, _ = inspect_model(hf_model, {"revision": revision or recorded_revision(root, hf_model)})
         require_same_config(root, hf_model, config)
         # It imports torch and all of Bridge, which takes many seconds.
         from megatron.bridge.release.verify.weights import compare

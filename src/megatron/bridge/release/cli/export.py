@@ -28,7 +28,7 @@ from megatron.bridge.release.layout import METADATA, RELEASE, iteration_director
 from megatron.bridge.release.source.model_dir import inspect_model
 from megatron.bridge.release.source.model_files import TOKENIZER_FILES, find_files
 from megatron.bridge.release.source.provenance import SourceModel, read_source, recorded_revision, require_source
-from megatron.bridge.release.validation.output_dir import check_root
+from megatron.bridge.release.validation.output_dir import check_writable
 from megatron.bridge.release.verify.check import check, check_folder
 from megatron.bridge.release.verify.errors import DamagedCheckpointError
 from megatron.bridge.release.verify.report import BRIDGE
@@ -71,7 +71,7 @@ def _check_early(options: argparse.Namespace) -> tuple[Path, SourceModel, str | 
         iteration directory, if the options contain it.
     """
     check_one_process()
-    check_root(options.out)
+    check_writable(options.out)
     check_empty(options.out)
     if options.tokenizer is not None and not (
         options.tokenizer.is_dir() and find_files(options.tokenizer, TOKENIZER_FILES)
@@ -79,7 +79,7 @@ def _check_early(options: argparse.Namespace) -> tuple[Path, SourceModel, str | 
         raise NoTokenizerError(options.tokenizer, "no tokenizer files")
     root, release = read_checkpoint_dir(options.path), find_release(options.path, options.release)
     revision = options.revision or recorded_revision(release.parent, options.hf_model)
-    source, _ = inspect_model(options.hf_model, {"revision": revision})
+    source, *_ = inspect_model(options.hf_model, {"revision": revision})
     check_location(options.out, (options.path, release), source.folder)
     if (release / METADATA).exists():
         require_source(release.parent, source)

@@ -39,7 +39,7 @@ from megatron.bridge.release.export.errors import (
     UnsupportedExportError,
 )
 from megatron.bridge.release.validation.meta_model import build_on_meta
-from megatron.bridge.release.validation.tensors import explained, sources_of
+from megatron.bridge.release.validation.tensors import model_build_errors, sources_of
 from megatron.bridge.release.write.streaming import entries_of
 from megatron.bridge.release.write.transformer_engine_keys import transformer_engine_norm_key
 
@@ -91,7 +91,7 @@ def check_tensors(bridge: Any, folder: str, stored: Mapping[str, ShardedTensor])
         ReleaseError: If a tensor would be left out, or has another shape or an unsupported dtype.
     """
     model_bridge = architecture_bridge(bridge)
-    with explained(getattr(bridge.hf_pretrained, "model_name_or_path", None) or "the source model"):
+    with model_build_errors(getattr(bridge.hf_pretrained, "model_name_or_path", None) or "the source model"):
         provider = bridge.to_megatron_provider(load_weights=False)
         # Parameters that are float32 in a bfloat16 model are always float32.
         provider.bf16, provider.fp16, provider.params_dtype = True, False, torch.bfloat16

@@ -39,6 +39,7 @@ from megatron.bridge.release.megatron_args.comparison import (
     applied_rope_scaling_factor,
     differing_arguments,
 )
+from megatron.bridge.release.validation.config import check_config
 
 
 # For each argument that corresponds to one field: the field, and the function that computes its value.
@@ -163,7 +164,6 @@ def _check_trained(
     args: Namespace, derived: dict[str, Any], bridge: Any, differences: dict[str, tuple[Any, Any]], source: Any
 ) -> None:
     """Check that an import of the derived config has the args of the checkpoint, and computes the same function."""
-    from megatron.bridge.release.validation.config import account_for_config
     from megatron.bridge.release.validation.provider import imported_args
 
     try:
@@ -179,8 +179,8 @@ def _check_trained(
         raise InexpressibleArgsError(
             {name: (value, differences.get(name, (None, derived))[1]) for name, (value, derived) in left.items()}
         )
-    refused = account_for_config(config).refused
-    known = account_for_config(source).refused
+    refused = check_config(config).refused
+    known = check_config(source).refused
     if new := [text for text in refused if text not in known]:
         raise InexactConfigError(differences, tuple(new))
 

@@ -45,14 +45,14 @@ from megatron.bridge.release.export.trained_model import TrainedModel
 from megatron.bridge.release.export.weight_shards import WeightShards
 from megatron.bridge.release.layout import METADATA, RELEASE
 from megatron.bridge.release.source.provenance import require_source
-from megatron.bridge.release.validation.finite import require_numbers
-from megatron.bridge.release.validation.output_dir import check_root
+from megatron.bridge.release.validation.finite import check_finite
+from megatron.bridge.release.validation.output_dir import check_writable
 from megatron.bridge.release.validation.tensors import is_ignored
-from megatron.bridge.release.write.save import ending_on_sigterm
+from megatron.bridge.release.write.save import exit_on_sigterm
 from megatron.bridge.training.checkpointing import find_checkpoint_folder
 from megatron.bridge.training.model_load_save import load_megatron_model
-from megatron.bridge.training.utils.all_ranks import on_rank_0
-from megatron.bridge.training.utils.checkpoint_root import resolve_run_config_folder
+from megatron.bridge.training.utils.checkpoint_resolver import resolve_run_config_folder
+from megatron.bridge.training.utils.collectives import on_rank_0
 from megatron.bridge.utils.instantiate_utils import register_allowed_target_prefix
 
 
@@ -126,7 +126,7 @@ def export_checkpoint(
     publication = FolderPublication(out)
     staging = Path(on_rank_0(lambda: str(publication.begin_empty())))
     try:
-        with ending_on_sigterm(f"nothing is published: {out} contains nothing of it. Export again."):
+        with exit_on_sigterm(f"Nothing was published; {out} contains nothing of it. Run the export again."):
             with reading(folder, CheckpointException, CheckpointingException, OSError):
                 model = _load(bridge, folder, release, trained.overrides(stored_dtype))
             tensors = _tensors(bridge, model, stored_dtype, dtype, show_progress)
@@ -178,7 +178,7 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 
 def _check_output(out: Path, trained: TrainedModel, dtype: torch.dtype) -> None:
-    check_root(out)
+    check_writable(out)
     check_empty(out)
     check_free_space(out, sum(prod(tensor.global_shape) for tensor in trained.tensors.values()) * dtype.itemsize)
 
@@ -192,7 +192,7 @@ def _tensors(
     ):
         if tensor.dtype == stored_dtype:
             tensor = tensor.to(dtype)
-        require_numbers(tensor, name)
+        check_finite(tensor, name)
         yield name, tensor
 
 

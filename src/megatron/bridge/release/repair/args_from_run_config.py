@@ -59,8 +59,7 @@ def derive_args(path: Path, folder: Path) -> argparse.Namespace:
 
 def _args_of_run_config(path: Path, folder: Path, embedding: Tensor | None) -> argparse.Namespace:
     from megatron.bridge.models.model_provider import ModelProviderMixin
-    from megatron.bridge.release.write.common_state import release_args
-    from megatron.bridge.release.write.description import warn_of_what_no_flag_gives
+    from megatron.bridge.release.write.sidecar_files import release_args, warn_unsupported_fields
 
     config = read_run_config(folder)
     name = config["model"]["_target_"]
@@ -82,7 +81,7 @@ def _args_of_run_config(path: Path, folder: Path, embedding: Tensor | None) -> a
         # Upstream's imports pad the vocabulary as the provider does, or not at all.
         args.padded_vocab_size = embedding.shape[0]
         args.make_vocab_size_divisible_by = model.make_vocab_size_divisible_by
-    warn_of_what_no_flag_gives(model)
+    warn_unsupported_fields(model)
     return args
 
 

@@ -90,10 +90,10 @@ def _execute(path: Path, plan: RepairPlan | None, stamps: dict[Path, tuple[int, 
         stamps: The `_stamps` for which it was made.
     """
     # These import torch and all of Bridge, which takes many seconds.
-    from megatron.bridge.release.validation.output_dir import check_root
+    from megatron.bridge.release.validation.output_dir import check_writable
     from megatron.bridge.release.write.publish import Publication
 
-    check_root(path)
+    check_writable(path)
     publication = Publication(path)
     staging = publication.begin()
     try:
@@ -136,8 +136,7 @@ def _write_trackers(staging: Path, release: Path) -> None:
 def _complete(path: Path, folder: Path, plan: RepairPlan) -> None:
     """Write the planned files. A file that is replaced gets a new inode: the source's stays."""
     from megatron.bridge.release.manifest import write_manifest
-    from megatron.bridge.release.write.common_state import save_object
-    from megatron.bridge.release.write.description import write_flags
+    from megatron.bridge.release.write.sidecar_files import save_object, write_flags
     from megatron.bridge.training.state import TrainState
 
     common = _load_common_state(folder, plan.reads_common_state)

@@ -40,12 +40,17 @@ from megatron.bridge.release.source.errors import (
 )
 from megatron.bridge.release.source.hub import download_model
 from megatron.bridge.release.source.provenance import SourceModel, is_path
-from megatron.bridge.release.source.safetensors_index import read_index, refuse_adapter, require_usual_weights
+from megatron.bridge.release.source.safetensors_index import (
+    TensorInfo,
+    read_index,
+    refuse_adapter,
+    require_usual_weights,
+)
 
 
 def inspect_model(
     hf_model_id: str | Path, keywords: Mapping[str, Any] = MappingProxyType({})
-) -> tuple[SourceModel, dict[str, Any]]:
+) -> tuple[SourceModel, dict[str, Any], dict[str, TensorInfo]]:
     """Find a Hugging Face model, and check that it is complete: its config, and the headers of its weights.
 
     A model ID of the Hugging Face Hub is downloaded, at one revision, unless it is in the cache.
@@ -55,7 +60,7 @@ def inspect_model(
         keywords: Keywords of `from_pretrained`; those of `HUB_KEYWORDS` are used.
 
     Returns:
-        The model, and its config.
+        The model, its config, and the headers of its weights.
 
     Raises:
         ReleaseError: If the directory does not exist or does not contain a complete model, if a revision of a directory is
@@ -70,7 +75,7 @@ def inspect_model(
         model = SourceModel(str(folder), folder)
     else:
         model = download_model(str(hf_model_id), keywords)
-    return model, _inspect_folder(model.folder)
+    return model, *_inspect_folder(model.folder)
 
 
 def _is_local(name: str, cache_dir: str | Path | None) -> bool:
@@ -96,7 +101,7 @@ def _is_local(name: str, cache_dir: str | Path | None) -> bool:
     return "/" in name and Path(name).parent.is_dir() and not cached.is_dir()
 
 
-def _inspect_folder(model: Path) -> dict[str, Any]:
+def _inspect_folder(model: Path) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
     if not os.path.exists(model):
         is_ambiguous = not is_path(str(model)) and model.parent != Path() and model.parent.is_dir()
         raise ModelDirNotFoundError(model, model.parent if is_ambiguous else None)
@@ -110,8 +115,7 @@ def _inspect_folder(model: Path) -> dict[str, Any]:
         raise GlobCharactersError(model)
     config = read_model_config(config_file)
     require_usual_weights(config_file, config.get("transformers_weights"))
-    read_index(model)
-    return config
+    return config, read_index(model)
 
 
 def check_outside(path: Path, model: Path) -> None:
@@ -120,19 +124,20 @@ def check_outside(path: Path, model: Path) -> None:
         raise OutputInModelError(path, model)
 
 
-def check_free_space(root: Path, model: Path) -> None:
+def check_free_space(root: Path, model: Path, headers: Mapping[str, TensorInfo]) -> None:
     """Check that there is space for a checkpoint of a model, and that it is not written into the model.
 
     Args:
         root: Checkpoint directory; it need not exist.
         model: Directory of the Hugging Face model.
+        headers: Headers of its weights.
 
     Raises:
         FreeSpaceError: If there is less free space than the model's weight files take.
         OutputInModelError: See `check_outside`.
     """
     check_outside(root, model)
-    files = {tensor.file for tensor in read_index(model).values()}
+    files = {tensor.file for tensor in headers.values()}
     needed = sum((model / file).stat().st_size for file in files)
     free = shutil.disk_usage(nearest_existing(root)).free
     if free < needed:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Accounts for every field of a Hugging Face config: what a release carries, what it cannot, what nobody knows."""
+"""Checks every field of a Hugging Face config: supported, unsupported or unknown."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,9 +22,10 @@ from transformers import PretrainedConfig
 
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
 from megatron.bridge.release.compat.transformers_api import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-from megatron.bridge.release.errors import OptionError
 from megatron.bridge.release.source.safetensors_index import require_usual_weights
-from megatron.bridge.release.validation.config_rules import FAMILIES, NOT_COMPUTED, Field
+from megatron.bridge.release.validation.config_rules import FAMILIES, IGNORED_FIELDS, FieldRule
+from megatron.bridge.release.validation.errors import UnknownConfigFieldError
+from megatron.bridge.release.validation.model_errors import HeadSizeError, NestedConfigError, PadTokenError
 
 
 _ROPE = "rope_parameters"
@@ -32,136 +33,122 @@ _READ_BY_BRIDGE = {name for name, _ in MegatronModelBridge.CONFIG_MAPPING}
 
 
 @dataclass
-class Fields:
-    """What became of a config's fields.
+class ConfigReport:
+    """Result of the check of a config.
 
     Attributes:
-        refused: What is not carried, a sentence or two each; a release can be made where there is none.
-        waived: The same of fields that the caller lets through.
-        unknown: Fields that the table does not know, with their values, where these are not their class's defaults.
-        proven: Whether the model's family is one of the table's.
+        refused: Fields that a release does not support, with their values, a sentence or two each.
+        waived: Those of them that the user allowed.
+        unknown: Fields without a rule, with their values, unless these are the defaults of their class.
+        is_tested: Whether there are rules for the family of the model.
     """
 
     refused: list[str] = field(default_factory=list)
     waived: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
-    proven: bool = True
+    is_tested: bool = True
 
 
-def account_for_config(config: Any, allow: Sequence[str] = ()) -> Fields:
-    """Account for the fields of a config.
+def check_config(config: Any, allow: Sequence[str] = ()) -> ConfigReport:
+    """Check the fields of a config of transformers.
 
     Args:
-        config: The model's config, of transformers.
-        allow: Names of fields whose values may be lost.
-
-    Returns:
-        The account.
+        config: The config.
+        allow: Names of fields to ignore.
 
     Raises:
-        ValueError: If ``allow`` names a field that the config has not, or if transformers builds no model of the config.
+        UnknownConfigFieldError: If ``allow`` names a field that the config does not have.
+        ReleaseError: If transformers cannot build a model from the config.
     """
-    _require_what_transformers_builds(config)
-    there = dict(_fields(config))
-    if absent := [name for name in allow if name not in there and name != _ROPE]:
-        raise OptionError(
-            f"The config has no field {', '.join(absent)}. It has {', '.join(sorted(there))}.",
-            "allow_config_fields",
-            "Remove the unknown names from {option}.",
-        )
+    _check_valid(config)
+    values = dict(_fields(config))
+    if absent := [name for name in allow if name not in values and name != _ROPE]:
+        raise UnknownConfigFieldError(tuple(absent), tuple(sorted(values)))
     table = FAMILIES.get(config.model_type)
-    fields, known = Fields(proven=table is not None), {one.name: one for one in table or ()}
-    _refuse_two_answers(config, fields)
+    report, rules = ConfigReport(is_tested=table is not None), {rule.name: rule for rule in table or ()}
+    _refuse_contradictions(config, report)
     if table is None:
-        return fields
+        return report
     defaults = dict(_fields(type(config)()))
-    for name, value in there.items():
-        rule = known.get(name)
+    for name, value in values.items():
+        rule = rules.get(name)
         if rule is not None:
-            if not _carries(rule, value, config):
-                text = f"{name} is {value!r}, and a release carries {rule.values}. {_instead(rule, value, config)}"
+            if not _is_supported(rule, value, config):
+                text = f"{name}={value!r} is not supported (supported: {rule.values}). {_hint(rule, value, config)}"
                 allowed = name in allow or (name.startswith(f"{_ROPE}.") and _ROPE in allow)
-                (fields.waived if allowed else fields.refused).append(text)
+                (report.waived if allowed else report.refused).append(text)
         elif name not in defaults and name in _READ_BY_BRIDGE and value:
-            fields.refused.append(f"{name} is {value!r}, which Megatron-Bridge reads, and transformers does not.")
+            report.refused.append(f"{name}={value!r} is applied by Megatron-Bridge, but not by transformers.")
         elif not is_computed(name):
             continue
         elif name not in defaults or value != defaults[name]:
-            fields.unknown.append(f"{name} ({value!r})")
-    return fields
+            report.unknown.append(f"{name} ({value!r})")
+    return report
 
 
 def is_computed(name: str) -> bool:
-    """Return whether a model may compute with a field: no private one, which only transformers itself writes."""
-    return name not in NOT_COMPUTED and not name.startswith("_")
+    """Return whether a field may affect what a model computes. Private fields are written by transformers."""
+    return name not in IGNORED_FIELDS and not name.startswith("_")
 
 
-def _require_what_transformers_builds(config: Any) -> None:
+def _check_valid(config: Any) -> None:
+    """Refuse configs from which transformers cannot build a model, or would build another one."""
     name, text = config.name_or_path, config.get_text_config()
     if not isinstance(text, PretrainedConfig):
-        raise ValueError(
-            f"The config of {name} has a text_config, or a part like it, and {config.model_type} has none: transformers "
-            "takes it for the model's. Take it out of config.json."
-        )
-    # A local folder's preflight has said so; a model of the Hub's, or one that a caller loaded, comes here.
+        raise NestedConfigError(name, config.model_type)
+    # The preflight checks config.json; this checks a model that the caller has loaded.
     require_usual_weights(f"The config of {name}", getattr(config, "transformers_weights", None))
     if config.model_type not in FAMILIES:
         return
-    # Of latent attention, a part of each head is rotated.
+    # Multi-latent attention rotates a part of each head.
     head = getattr(config, "qk_rope_head_dim", None) or getattr(config, "head_dim", None)
     head = head or config.hidden_size // config.num_attention_heads
     if head % 2:
-        raise ValueError(
-            f"The config of {name} implies heads of {head} values, but rotary embeddings require an even number. "
-            "head_dim, hidden_size or num_attention_heads may belong to a different model."
-        )
+        raise HeadSizeError(name, head)
     token, rows = config.pad_token_id, config.vocab_size
     if token is not None and not -rows <= token < rows:
-        raise ValueError(
-            f"The config of {name} has the pad_token_id {token}, and the embedding has {rows} rows: transformers builds no "
-            "model of it. Let it be null, or the tokenizer's."
-        )
+        raise PadTokenError(name, token, rows)
 
 
-def _instead(rule: Field, value: Any, config: Any) -> str:
-    """Return what carries another value, or how to write this one."""
+def _hint(rule: FieldRule, value: Any, config: Any) -> str:
+    """Return what to do about an unsupported value."""
     rope = getattr(config, _ROPE, None) or {}
     original = rope.get("original_max_position_embeddings")
-    if rule.name == "hidden_act" and value == "swish" and rule.carries("silu", config):
-        return "They are one: write silu."
+    if rule.name == "hidden_act" and value == "swish" and rule.supports("silu", config):
+        return '"swish" is an alias of "silu". Set it to "silu".'
     if rule.name == f"{_ROPE}.factor" and value is None and original:
-        return f"For none, transformers takes {config.max_position_embeddings / original}: write that number."
-    return rule.instead
+        return f"transformers defaults to {config.max_position_embeddings / original}. Set this value."
+    return rule.hint
 
 
-def _refuse_two_answers(config: Any, fields: Fields) -> None:
-    """Refuse what transformers and Megatron-Bridge read at different places, where these differ."""
+def _refuse_contradictions(config: Any, report: ConfigReport) -> None:
+    """Refuse a value that transformers and Megatron-Bridge read from two fields that differ."""
     rope = getattr(config, _ROPE, None) or {}
     if "type" in rope and rope["type"] != rope.get("rope_type", rope["type"]):
-        fields.refused.append(
-            f"{_ROPE} has type {rope['type']!r} and rope_type {rope['rope_type']!r}. Remove one of them."
+        report.refused.append(
+            f"{_ROPE} has type={rope['type']!r} and rope_type={rope['rope_type']!r}. Remove one of them."
         )
     expected = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
     found = (config.architectures or [None])[0]
-    # Another family's, or none at all where the family is one of the table's.
-    if expected not in (None, found) and (fields.proven or found in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
-        fields.refused.append(
-            f"transformers reads the model_type {config.model_type!r} from it, whose architecture is {expected}, not {found}."
+    # It is an architecture of another family, or none of transformers.
+    if expected not in (None, found) and (report.is_tested or found in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
+        report.refused.append(
+            f"The architecture of model_type {config.model_type!r} is {expected}, not {found}. Correct architectures or model_type."
         )
 
 
-def _carries(rule: Field, value: Any, config: Any) -> bool:
+def _is_supported(rule: FieldRule, value: Any, config: Any) -> bool:
     try:
-        return rule.carries(value, config)
+        return rule.supports(value, config)
     except (TypeError, ValueError, ArithmeticError, AttributeError):
-        # A value of a kind that the field is not for.
+        # The value has an unexpected type.
         return False
 
 
 def _fields(config: Any) -> Iterator[tuple[str, Any]]:
     for name, value in config.to_dict().items():
         if name == _ROPE and isinstance(value, dict):
-            # "type" is what older configs call rope_type, which transformers adds.
-            yield from ((f"{_ROPE}.{part}", one) for part, one in value.items() if part != "type")
+            # Older configs have "type" for rope_type, which transformers adds.
+            yield from ((f"{_ROPE}.{part}", each) for part, each in value.items() if part != "type")
         else:
             yield name, value

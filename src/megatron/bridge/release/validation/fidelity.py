@@ -12,178 +12,173 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Sees to it that a release holds the Hugging Face model, all of it, as Megatron-LM will compute it, or none is made."""
+"""Checks that a release reproduces its source model: tensors, config and tokenizer, before any weight is read."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
+from safetensors import safe_open
 from transformers import PretrainedConfig
 
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
-from megatron.bridge.release.errors import OptionError, warn
+from megatron.bridge.release.errors import ReleaseWarning, warn
+from megatron.bridge.release.layout import DTYPES as DTYPES_OF_RELEASES
 from megatron.bridge.release.source.dtypes import FLOAT_DTYPES, TORCH_DTYPES
 from megatron.bridge.release.source.safetensors_index import TensorInfo, read_index, require_matches
-from megatron.bridge.release.text import summarize_names
-from megatron.bridge.release.validation.config import Fields, account_for_config
-from megatron.bridge.release.validation.tensors import Account, account_for_tensors
-from megatron.bridge.release.validation.tied_output import tied_problems
+from megatron.bridge.release.validation.config import ConfigReport, check_config
+from megatron.bridge.release.validation.errors import ListExpectedError, UnsupportedDtypeError
+from megatron.bridge.release.validation.model_errors import (
+    CastWarning,
+    SkippedTensorsWarning,
+    TensorMismatchError,
+    TensorProblem,
+    TiedOutputProblem,
+    UnknownFieldsWarning,
+    UnsupportedConfigError,
+    UntestedFamilyWarning,
+    WaivedConfigWarning,
+)
+from megatron.bridge.release.validation.tensors import TensorCoverage, check_tensors
 from megatron.bridge.release.validation.tokenizer import check_tokenizer, tokenizer_keywords
 
 
-# By bridge, what it was checked with, its config included, and the result: a save does not repeat its import's check.
-_ACCOUNTED: WeakKeyDictionary[Any, tuple[tuple[Any, ...], "Accounted"]] = WeakKeyDictionary()
-
-_DTYPES_OF_RELEASES = (torch.float32, torch.float16, torch.bfloat16)
+# Rows of an embedding that are compared at a time.
+_ROWS = 4096
 
 
 @dataclass(frozen=True)
-class Accounted:
-    """A Hugging Face model that was checked and can be imported.
+class FidelityReport:
+    """Result of the checks of a model that can be imported.
 
     Attributes:
-        waived: Differences from it that the caller allowed, a sentence each.
-        headers: What its files say of each tensor; none of a config alone.
-        account: How each tensor is converted.
+        waived: Differences from the model that the user allowed, a sentence each.
+        headers: Headers of its tensors, by their names; empty for a model of a config alone.
+        coverage: How each tensor is converted.
     """
 
     waived: tuple[str, ...]
     headers: Mapping[str, TensorInfo]
-    account: Account
+    coverage: TensorCoverage
 
 
-def require_faithful(
+def check_fidelity(
     bridge: Any,
     allow_unused_tensors: Sequence[str] = (),
     allow_config_fields: Sequence[str] = (),
     tokenizer_path: str | Path | None = None,
     tokenizer_kwargs: Mapping[str, Any] | None = None,
-) -> Accounted:
-    """Account for a Hugging Face model, tensor by tensor and field by field, before any weight is read.
+    headers: Mapping[str, TensorInfo] | None = None,
+) -> FidelityReport:
+    """Check that a release can reproduce a Hugging Face model. Not collective.
 
-    Only the files' headers are read, and a tied output layer where the files hold one; of a bridge of a config alone,
-    the config. Where the config names no dtype, it gets that of the weights. Works in any process, whatever its process
-    groups, and is not collective.
+    It reads the headers of the files, and the values of an output layer that the config ties to the embedding. For a
+    bridge of a config alone, it checks the config. It sets the dtype of a config that has none to that of the weights.
 
     Args:
         bridge: The `AutoBridge` of the model.
-        allow_unused_tensors: Patterns, as of `fnmatch`, of tensors that may be left out.
-        allow_config_fields: Names of the config's fields whose values may be lost: each is a warning then.
-        tokenizer_path: Where the tokenizer is; None where none is wanted.
-        tokenizer_kwargs: Keywords for its loading; the bridge's own where None.
-
-    Returns:
-        The account, and what the caller lets through.
+        allow_unused_tensors: Patterns, as of `fnmatch`, of unused tensors to skip.
+        allow_config_fields: Names of config fields to ignore.
+        tokenizer_path: Model ID or directory of the tokenizer; None to check no tokenizer.
+        tokenizer_kwargs: Keywords for loading it; the bridge's if None.
+        headers: Headers of the tensors, if they have been read.
 
     Raises:
-        ValueError: If the release would not be the model: a tensor is missing, unused or of another shape, a field's
-            value is not carried, or the tokenizer is missing or too large. One line, which names all of it. If a pattern
-            matches no tensor of the model.
-        RuntimeError: If the model cannot be built here, for want of Transformer Engine or CUDA.
+        UnsupportedConfigError: If Megatron-LM would compute another function.
+        TensorMismatchError: If the tensors are not those that the config implies.
+        ReleaseError: If the config or the tokenizer is invalid, or if an option names nothing in the model.
+        RuntimeError: If this host cannot build the model, without Transformer Engine or CUDA.
     """
-    _require_lists(allow_unused_tensors=allow_unused_tensors, allow_config_fields=allow_config_fields)
+    for name, value in (("allow_unused_tensors", allow_unused_tensors), ("allow_config_fields", allow_config_fields)):
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise ListExpectedError(name, repr(value))
     has_weights = hasattr(bridge.hf_pretrained, "state")
     config = bridge.hf_pretrained.config if has_weights else bridge.hf_pretrained
-    if tokenizer_path is not None and tokenizer_kwargs is None:
-        tokenizer_kwargs = tokenizer_keywords(bridge)
-    asked = (list(allow_unused_tensors), list(allow_config_fields), str(tokenizer_path), dict(tokenizer_kwargs or {}))
-    accounted = _ACCOUNTED.get(bridge)
-    if accounted is not None and accounted[0] == (*asked, config.to_dict()):
-        return accounted[1]
-    name = bridge.hf_pretrained.model_name_or_path if has_weights else config.name_or_path or "the model"
+    model = bridge.hf_pretrained.model_name_or_path if has_weights else config.name_or_path or "the model"
     if bridge.source_model is not None:
-        name = bridge.source_model.name
-    fields = account_for_config(config, allow_config_fields)
-    # A bridge of a config has no files: the weights are the caller's.
-    headers = _headers(bridge.hf_pretrained.state.source) if has_weights else {}
+        model = bridge.source_model.name
+    config_report = check_config(config, allow_config_fields)
+    problems = tuple(config_report.refused)
+    if headers is None:
+        headers = _read_headers(bridge.hf_pretrained.state.source) if has_weights else {}
     require_matches(allow_unused_tensors, headers)
+    coverage = TensorCoverage()
     try:
-        account = _account(bridge, name, headers, allow_unused_tensors) if has_weights else Account()
+        if has_weights:
+            coverage = _check_tensors(bridge, model, headers, allow_unused_tensors)
     except (ValueError, RuntimeError) as error:
-        if fields.refused:
-            # To ignore the fields would only lead to this error.
-            raise ValueError(f"{_refusal(name, fields)} {error}") from error
+        if problems:
+            raise UnsupportedConfigError(model, problems, str(error)) from error
         raise
-    if fields.refused:
-        raise OptionError(
-            _refusal(name, fields), "allow_config_fields", "To ignore the value of a field, pass {option}."
-        )
+    if problems:
+        raise UnsupportedConfigError(model, problems)
     if has_weights:
-        _warn_of_rounding(config, account, headers)
+        _warn_of_casts(config, coverage, headers)
     if tokenizer_path is not None:
-        check_tokenizer(tokenizer_path, tokenizer_kwargs or {}, config)
-    waived = _warn_of_what_is_lost(name, config, fields, account)
-    _ACCOUNTED[bridge] = (*asked, config.to_dict()), Accounted(waived, headers, account)
-    return _ACCOUNTED[bridge][1]
+        check_tokenizer(
+            tokenizer_path, tokenizer_keywords(bridge) if tokenizer_kwargs is None else tokenizer_kwargs, config
+        )
+    return FidelityReport(_warn_of_differences(model, config, config_report, coverage), headers, coverage)
 
 
-def _refusal(name: str, fields: Fields) -> str:
-    return f"Megatron-LM would compute another function than {name}: {' '.join(fields.refused)}"
+def _warn_of_differences(
+    model: str, config: Any, config_report: ConfigReport, coverage: TensorCoverage
+) -> tuple[str, ...]:
+    """Warn of the differences that the user allowed and of those that are unknown; return the former."""
+    waived: list[ReleaseWarning] = []
+    if config_report.waived:
+        waived.append(WaivedConfigWarning(model, tuple(config_report.waived)))
+    if coverage.skipped:
+        waived.append(SkippedTensorsWarning(model, tuple(coverage.skipped)))
+    for warning in waived:
+        warn(warning)
+    if config_report.unknown:
+        warn(UnknownFieldsWarning(model, tuple(config_report.unknown)))
+    if not config_report.is_tested:
+        warn(UntestedFamilyWarning(model, config.model_type))
+    return tuple(map(str, waived))
 
 
-def _require_lists(**keywords: Any) -> None:
-    for keyword, given in keywords.items():
-        if isinstance(given, str) or not isinstance(given, Sequence):
-            raise ValueError(f"{keyword} takes a list of names, not {given!r}.")
-
-
-def _warn_of_what_is_lost(name: str, config: Any, fields: Fields, account: Account) -> tuple[str, ...]:
-    """Warn of what the caller lets through and of what is not proven; return what is let through."""
-    waived = []
-    if fields.waived:
-        waived.append(f"Megatron-LM computes another function than {name}: {' '.join(fields.waived)}")
-    if account.left_out:
-        waived.append(f"Tensors of {name} were left out: {summarize_names(account.left_out)}.")
-    for text in waived:
-        warn(text)
-    if fields.unknown:
-        warn(f"Unknown fields of the config of {name}, which the release may not support: {', '.join(fields.unknown)}")
-    if not fields.proven:
-        warn(f"No logit check covers the config of {name}: {config.model_type} is not a tested family.")
-    return tuple(waived)
-
-
-def _account(
-    bridge: Any, name: str, headers: Mapping[str, TensorInfo], allow_unused_tensors: Sequence[str]
-) -> Account:
-    """Account for the tensors of a model with weights, or refuse it."""
+def _check_tensors(
+    bridge: Any, model: str, headers: Mapping[str, TensorInfo], allow_unused_tensors: Sequence[str]
+) -> TensorCoverage:
     source = bridge.hf_pretrained.state.source
     settle_dtype(bridge.hf_pretrained, headers)
-    account = account_for_tensors(bridge, headers, allow_unused_tensors)
-    account.problems += tied_problems(source, account, headers)
-    if account.problems:
-        text = f"{name} cannot be imported as it is. {' '.join(account.problems)}"
-        if account.unused and len(account.problems) == 1:
-            raise OptionError(text, "allow_unused_tensors", "To skip tensors, pass {option}.")
-        raise ValueError(text)
-    return account
+    coverage = check_tensors(bridge, headers, allow_unused_tensors)
+    coverage.problems += _tied_problems(source, coverage, headers)
+    if coverage.problems:
+        raise TensorMismatchError(model, tuple(coverage.problems))
+    return coverage
 
 
-def _headers(source: Any) -> dict[str, TensorInfo]:
+def _read_headers(source: Any) -> dict[str, TensorInfo]:
     if isinstance(source, SafeTensorsStateSource):
         return read_index(source.path)
-    # A model in memory.
-    words = {dtype: word for word, dtype in TORCH_DTYPES.items()}
+    # The model is in memory.
+    names = {dtype: name for name, dtype in TORCH_DTYPES.items()}
     tensors = source.load_tensors(source.get_all_keys())
-    return {name: TensorInfo(words[tensor.dtype], tuple(tensor.shape), "memory") for name, tensor in tensors.items()}
+    return {name: TensorInfo(names[tensor.dtype], tuple(tensor.shape), "memory") for name, tensor in tensors.items()}
 
 
 def settle_dtype(hf_pretrained: Any, headers: Mapping[str, TensorInfo]) -> None:
-    """Set the dtype of the config, and of those in it, to the one asked for, else its own, else that of most weights."""
+    """Set the dtype of a config and its parts: the requested one, else the config's, else that of most weights.
+
+    Raises:
+        UnsupportedDtypeError: If a release cannot have it.
+    """
     config = hf_pretrained.config
-    asked = getattr(hf_pretrained, "torch_dtype", None)
-    if isinstance(asked, torch.dtype):
-        config.dtype = asked
+    requested = getattr(hf_pretrained, "torch_dtype", None)
+    if isinstance(requested, torch.dtype):
+        config.dtype = requested
     elif config.dtype == "auto":
-        # A keyword that stands for what is taken without it, and has put itself in the config's place.
-        own, _ = PretrainedConfig.get_config_dict(
+        # dtype="auto" has overwritten the value from config.json. Read it again.
+        values, _ = PretrainedConfig.get_config_dict(
             hf_pretrained.model_name_or_path, revision=hf_pretrained.init_kwargs.get("revision")
         )
-        config.dtype = own.get("dtype", own.get("torch_dtype"))
+        config.dtype = values.get("dtype", values.get("torch_dtype"))
     if config.dtype is None and config.get_text_config() is not config:
         config.dtype = config.get_text_config().dtype
     if config.dtype is None:
@@ -192,15 +187,12 @@ def settle_dtype(hf_pretrained: Any, headers: Mapping[str, TensorInfo]) -> None:
             if (dtype := TORCH_DTYPES.get(header.dtype)) in FLOAT_DTYPES:
                 sizes[dtype] += torch.Size(header.shape).numel()
         if sizes:
-            (most, _), *_ = sizes.most_common(1)
-            config.dtype = torch.float32 if most is torch.float64 else most
-    known = config.dtype if isinstance(config.dtype, torch.dtype) else getattr(torch, str(config.dtype), None)
-    if known not in _DTYPES_OF_RELEASES:
-        raise ValueError(
-            f"The config of {hf_pretrained.model_name_or_path} has the dtype {config.dtype}, which releases do not "
-            "support. Set it to bfloat16, float16 or float32."
-        )
-    _set_dtype(config, known)
+            (most_common, _), *_ = sizes.most_common(1)
+            config.dtype = torch.float32 if most_common is torch.float64 else most_common
+    name = str(config.dtype).removeprefix("torch.")
+    if name not in DTYPES_OF_RELEASES:
+        raise UnsupportedDtypeError(name, f"the config of {hf_pretrained.model_name_or_path}", DTYPES_OF_RELEASES)
+    _set_dtype(config, getattr(torch, name))
 
 
 def _set_dtype(config: Any, dtype: torch.dtype) -> None:
@@ -211,16 +203,52 @@ def _set_dtype(config: Any, dtype: torch.dtype) -> None:
             _set_dtype(inner, dtype)
 
 
-def _warn_of_rounding(config: Any, account: Account, headers: Mapping[str, TensorInfo]) -> None:
+def _warn_of_casts(config: Any, coverage: TensorCoverage, headers: Mapping[str, TensorInfo]) -> None:
     wider = {
         torch.float32: ("F64",),
         torch.bfloat16: ("F64", "F32", "F16"),
         torch.float16: ("F64", "F32", "BF16"),
     }[config.dtype]
-    counts = Counter(headers[name].dtype for name in account.used if headers[name].dtype in wider)
+    counts = Counter(headers[name].dtype for name in coverage.used if headers[name].dtype in wider)
     if counts:
-        counted = " and ".join(
-            f"{count} of {len(account.used)} tensors are {TORCH_DTYPES[dtype]}" for dtype, count in counts.items()
+        by_name = {str(TORCH_DTYPES[dtype]).removeprefix("torch."): count for dtype, count in counts.items()}
+        warn(CastWarning(by_name, len(coverage.used), str(config.dtype).removeprefix("torch.")))
+
+
+def _tied_problems(source: Any, coverage: TensorCoverage, headers: Mapping[str, TensorInfo]) -> list[TensorProblem]:
+    """Compare output layers that the config ties to the embedding, bit by bit, in the wider dtype."""
+    problems: list[TensorProblem] = []
+    for name, embedding in coverage.tied.items():
+        output_header, embedding_header = headers[name], headers[embedding]
+        is_comparable = output_header.dtype == embedding_header.dtype or all(
+            TORCH_DTYPES.get(header.dtype) in FLOAT_DTYPES for header in (output_header, embedding_header)
         )
-        text = f"{counted}: cast to {config.dtype}, the dtype of the release.".replace("torch.", "")
-        warn(text)
+        if output_header.shape != embedding_header.shape or not is_comparable:
+            is_equal = False
+        elif isinstance(source, SafeTensorsStateSource):
+            is_equal = _equal_rows(source.path, headers, name, embedding)
+        else:
+            tensors = source.load_tensors([name, embedding])
+            is_equal = _are_equal(tensors[name], tensors[embedding])
+        if not is_equal:
+            problems.append(TiedOutputProblem(name, embedding))
+    return problems
+
+
+def _equal_rows(folder: Path, headers: Mapping[str, TensorInfo], name: str, other_name: str) -> bool:
+    with (
+        safe_open(folder / headers[name].file, framework="pt") as file,
+        safe_open(folder / headers[other_name].file, framework="pt") as other_file,
+    ):
+        if not headers[name].shape:
+            return _are_equal(file.get_tensor(name), other_file.get_tensor(other_name))
+        slices = file.get_slice(name), other_file.get_slice(other_name)
+        return all(
+            _are_equal(*(tensor[row : row + _ROWS] for tensor in slices))
+            for row in range(0, headers[name].shape[0], _ROWS)
+        )
+
+
+def _are_equal(tensor: torch.Tensor, other: torch.Tensor) -> bool:
+    dtype = torch.promote_types(tensor.dtype, other.dtype) if tensor.dtype != other.dtype else tensor.dtype
+    return torch.equal(*(each.to(dtype).reshape(-1).contiguous().view(torch.uint8) for each in (tensor, other)))

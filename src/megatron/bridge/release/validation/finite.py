@@ -12,57 +12,49 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Refuses weights that are no numbers."""
+"""Refuses weights that contain NaN or Inf."""
 
 from typing import Any
 
 import torch
 
 from megatron.bridge.release.compat.megatron_core_api import nested_items_iter
-from megatron.bridge.training.utils.all_ranks import together
+from megatron.bridge.release.validation.model_errors import NonFiniteError
+from megatron.bridge.training.utils.collectives import run_on_all_ranks
 
 
-# It has neither NaN nor Inf, and torch converts it to no other type.
+# It has neither NaN nor Inf, and torch cannot convert it.
 _FLOAT4 = getattr(torch, "float4_e2m1fn_x2", None)
 
 
-def require_numbers_in(state_dict: dict[str, Any]) -> None:
-    """Refuse a state dict with weights that are no numbers, on any rank. Collective.
-
-    Args:
-        state_dict: The sharded state dict to be saved.
+def check_state_dict_finite(state_dict: dict[str, Any]) -> None:
+    """Check the tensors of a sharded state dict. Collective.
 
     Raises:
-        ValueError: As `require_numbers`.
+        NonFiniteError: If one contains NaN or Inf, on any rank.
     """
-    together(lambda: _require_numbers_in(state_dict))
+
+    def check() -> None:
+        for _, name, entry in nested_items_iter(state_dict):
+            data = entry if isinstance(entry, torch.Tensor) else getattr(entry, "data", None)
+            if isinstance(data, torch.Tensor):
+                check_finite(data, getattr(entry, "key", name))
+
+    run_on_all_ranks(check)
 
 
-def _require_numbers_in(state_dict: dict[str, Any]) -> None:
-    for _, name, entry in nested_items_iter(state_dict):
-        data = entry if isinstance(entry, torch.Tensor) else getattr(entry, "data", None)
-        if isinstance(data, torch.Tensor):
-            require_numbers(data, getattr(entry, "key", name))
-
-
-def require_numbers(values: torch.Tensor, key: str) -> None:
-    """Refuse what is no number, or became infinite when it was rounded to the model's dtype.
-
-    Args:
-        values: The values.
-        key: Their tensor's key in the checkpoint.
+def check_finite(values: torch.Tensor, key: str) -> None:
+    """Check the values of a tensor, which a cast to the dtype of the release may have made infinite.
 
     Raises:
-        ValueError: If there is such a value.
+        NonFiniteError: If one is NaN or Inf.
     """
     if not values.is_floating_point() or not values.numel() or values.dtype == _FLOAT4:
         return
-    # torch computes nothing with eight bits.
+    # aminmax() does not support 8-bit dtypes.
     least, largest = torch.aminmax(values if values.itemsize > 1 else values.float())
+    dtype = str(values.dtype).removeprefix("torch.")
     if torch.isnan(least):
-        raise ValueError(f"{key} has values that are no numbers (NaN). Is the model damaged, or was it never loaded?")
+        raise NonFiniteError(key, "NaN", dtype)
     if torch.isinf(least) or torch.isinf(largest):
-        dtype = str(values.dtype).removeprefix("torch.")
-        raise ValueError(
-            f"{key} has values that overflow in {dtype} (Inf). Set a wider dtype in config.json, or fix the model."
-        )
+        raise NonFiniteError(key, "Inf", dtype)

@@ -18,13 +18,14 @@ Modules of Megatron Core and Transformer Engine choose their devices themselves,
 config disables it. Here every tensor created during the build is a meta tensor, which needs no memory on any host.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from megatron.core.process_groups_config import ProcessGroupCollection
 
-from megatron.bridge.release.compat.torch_api import TorchDispatchMode, has_device_argument, map_module
+from megatron.bridge.release.compat.torch_api import TorchDispatchMode, has_device_argument
 from megatron.bridge.utils.single_process import preserve_environment
 
 
@@ -33,17 +34,12 @@ def build_on_meta(
     groups: ProcessGroupCollection | None = None,
     before_wrapping: Callable[[list[Any]], list[Any]] = lambda models: models,
 ) -> list[Any]:
-    """Build a model whose parameters and buffers are meta tensors.
-
-    The provider's hooks, which may look at weights, are left out.
+    """Build a model whose parameters and buffers are meta tensors, without the hooks of its provider.
 
     Args:
         provider: The model provider, finalized.
         groups: Process groups of the model; those of `parallel_state` if None.
         before_wrapping: Called with the model before it is wrapped for mixed precision. Returns the model.
-
-    Returns:
-        The model, in a list.
     """
     provider.perform_initialization = False
     provide = provider.provide
@@ -52,7 +48,7 @@ def build_on_meta(
         with torch.device("meta"), _MetaTensors():  # type: ignore[no-untyped-call,unused-ignore]
             return provide(*args, **keywords)
 
-    # Around this call alone: what stands around it in Bridge talks to other ranks.
+    # Only for this call: the code around it in Bridge communicates with other ranks.
     vars(provider)["provide"] = provide_on_meta
     try:
         with preserve_environment():
@@ -69,16 +65,19 @@ def build_on_meta(
 
 
 def cpu_twin(module: torch.nn.Module) -> torch.nn.Module:
-    """Return a copy of a module of such a model for conversions, which move weights to the device of a parameter.
+    """Return a copy of a module for conversions, which move weights to the device of its parameters.
 
-    Args:
-        module: The module.
-
-    Returns:
-        The copy. Its parameters and buffers are on the CPU, with their shapes and dtypes. Each has the memory of one
-        value.
+    Its parameters and buffers are on the CPU, with their shapes and dtypes. Each uses the memory of one value.
     """
-    return map_module(module, _one_value)
+    twin = copy.copy(module)
+    # If a module has only a buffer, a conversion uses the device of a parameter of a submodule.
+    twin._modules = {name: None if child is None else cpu_twin(child) for name, child in module._modules.items()}
+    twin._parameters = {
+        name: None if parameter is None else torch.nn.Parameter(_one_value(parameter), requires_grad=False)
+        for name, parameter in module._parameters.items()
+    }
+    twin._buffers = {name: None if buffer is None else _one_value(buffer) for name, buffer in module._buffers.items()}
+    return twin
 
 
 def _one_value(tensor: torch.Tensor) -> torch.Tensor:
@@ -86,9 +85,9 @@ def _one_value(tensor: torch.Tensor) -> torch.Tensor:
 
 
 class _MetaTensors(TorchDispatchMode):  # type: ignore[no-untyped-call,unused-ignore]
-    """Lets every operation that takes a device make its tensor on the meta device.
+    """Redirects every operation with a device to the meta device.
 
-    Of `torch.linspace` on the CPU, classes of transformers take numbers: it keeps its values.
+    Except `torch.linspace` on the CPU, whose values classes of transformers read.
     """
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Where a converted model is saved to: the path that the user means, and whether a checkpoint can be written there.
+"""Checks the output directory of an import: its path, and the checkpoints that it contains.
 
 Importing this module imports neither torch nor Megatron Core.
 """
@@ -22,50 +22,31 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from megatron.bridge.release.checkpoint_dir import nearest_existing
-from megatron.bridge.release.errors import CorruptFileError, OptionError, command_line
-from megatron.bridge.release.layout import RELEASE, TRAIN_STATE_TRACKER, parse_tracker
+from megatron.bridge.release.checkpoint_dir import list_leftovers, nearest_existing, read_checkpoint_dir
+from megatron.bridge.release.errors import CorruptFileError
+from megatron.bridge.release.layout import RELEASE, STAGING_PREFIX, TRAIN_STATE_TRACKER, parse_tracker
 from megatron.bridge.release.source.provenance import read_source
+from megatron.bridge.release.validation.errors import CheckpointExistsError, OutputPathError
 
 
-# As long as a path within a release may be.
+# The longest path in a release.
 _LONGEST = (".release-staging-xxxxxxxx", "tokenizer", "special_tokens_map.json.tmp")
 
 
-def destination(path: str | Path, release: bool, overwrite: bool) -> str | Path:
-    """Return where to save, and refuse what would be ignored.
-
-    Args:
-        path: Checkpoint root that the user gave.
-        release: Whether a release is saved.
-        overwrite: Whether the user wants a release that is there replaced.
-
-    Returns:
-        ``path``; for a release, with the home folder in place of ``~``.
+def expand_output_dir(path: str | Path) -> str | Path:
+    """Replace ``~`` in an output path, and refuse paths that no filesystem can have.
 
     Raises:
-        ValueError: If ``overwrite`` is given without ``release``, or if ``path`` is empty, is none that a filesystem can
-            have, or names a user that is not known.
+        OutputPathError: If the path is empty, too long, or names an unknown user.
     """
-    if not release:
-        if overwrite:
-            raise ValueError(
-                "overwrite=True replaces a release, and without release=True none is saved. Add release=True, or leave "
-                "overwrite=True out."
-            )
-        return path
     if not str(path) or "\0" in str(path):
-        raise ValueError(f"The output path {str(path)!r} names no folder. Give a folder.")
+        raise OutputPathError(path, "empty")
     expanded = os.path.expanduser(path)
     if str(expanded).startswith("~"):
-        user = Path(expanded).parts[0]
-        raise ValueError(f"The output path {path} begins with {user}, and no such user is known. Or write ./{path}")
-    # Each name by itself too: of a folder that is not there yet, the filesystem looks at no further name.
+        raise OutputPathError(path, "unknown user", Path(expanded).parts[0])
+    # Check each component: lstat() stops at the first missing directory.
     if any(map(_is_too_long, (os.path.join(expanded, *_LONGEST), *(f"/{name}" for name in Path(expanded).parts)))):
-        raise ValueError(
-            f"The output path {str(path)[:40]}… is too long for the filesystem, with {len(str(path))} characters. "
-            "Give a shorter one."
-        )
+        raise OutputPathError(path, "too long")
     return path if str(expanded) == str(path) else type(path)(expanded)
 
 
@@ -77,70 +58,90 @@ def _is_too_long(path: str) -> bool:
     return False
 
 
-def check_root(megatron_path: str | Path) -> None:
-    """Check that a checkpoint root can be written.
-
-    Args:
-        megatron_path: Checkpoint root; it need not exist.
+def check_writable(checkpoint_dir: Path) -> None:
+    """Check that a checkpoint directory, which need not exist, can be written.
 
     Raises:
-        ValueError: If it, or the folder it would be made in, is a file, a dangling link or cannot be written. One line.
+        OutputPathError: If it, or the directory to create it in, is a file, a dangling symlink or cannot be written.
     """
-    root = Path(megatron_path)
-    if dangling := [path for path in (root, *root.parents) if path.is_symlink() and not path.exists()]:
-        way = "is" if dangling[0] == root else f"goes through {dangling[0]},"
-        raise ValueError(f"The output path {root} {way} a dangling link. Remove it or make the folder it points to.")
-    before = [Path(*root.parts[:at]) for at, name in enumerate(root.parts) if name == ".."]
-    if absent := [folder for folder in before if not folder.is_dir()]:
-        raise ValueError(
-            f"The output path {root} goes through {absent[0]}, which is no folder. Leave out what '..' undoes."
-        )
-    existing = nearest_existing(root)
+    parts = [checkpoint_dir, *checkpoint_dir.parents]
+    if dangling := [path for path in parts if path.is_symlink() and not path.exists()]:
+        raise OutputPathError(checkpoint_dir, "dangling symlink", dangling[0])
+    before = [path.parent for path in parts if path.name == ".."]
+    if absent := [path for path in before if not path.is_dir()]:
+        raise OutputPathError(checkpoint_dir, "not a directory", absent[-1])
+    existing = nearest_existing(checkpoint_dir)
     if not existing.is_dir():
-        raise ValueError(f"The output path {root} cannot be made: {existing} is a file. Give a folder.")
-    if os.access(existing, os.W_OK | os.X_OK):
-        return
-    if os.statvfs(existing).f_flag & os.ST_RDONLY:
-        raise ValueError(f"The output path {root} cannot be written: the filesystem of {existing} is read-only.")
-    raise ValueError(f"The output path {root} cannot be written: no permission in {existing}.")
+        raise OutputPathError(checkpoint_dir, "file", existing)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        is_read_only = os.statvfs(existing).f_flag & os.ST_RDONLY
+        raise OutputPathError(checkpoint_dir, "read-only" if is_read_only else "no permission", existing)
+
+
+def check_output_dir(checkpoint_dir: Path, overwrite: bool) -> None:
+    """Check, before the work, that a release can be written to a checkpoint directory, which need not exist.
+
+    `check_overwrite` applies the same rule again under the lock.
+
+    Raises:
+        OutputPathError: As `check_writable`.
+        CheckpointExistsError: As `check_overwrite`.
+    """
+    check_writable(checkpoint_dir)
+    if not is_interrupted(checkpoint_dir):
+        check_overwrite(checkpoint_dir, overwrite)
+
+
+def is_interrupted(checkpoint_dir: Path) -> bool:
+    """Return whether a first import into a directory was interrupted, or is running: it contains no checkpoint yet."""
+    if not checkpoint_dir.is_dir() or not list_leftovers(checkpoint_dir, STAGING_PREFIX):
+        return False
+    return read_checkpoint_dir(checkpoint_dir).tracker is None
+
+
+def check_overwrite(checkpoint_dir: Path, overwrite: bool) -> None:
+    """Refuse a checkpoint directory with a checkpoint that must not be replaced.
+
+    Raises:
+        CheckpointExistsError: As `refuse_checkpoint`.
+        ValueError: If it is an iteration directory, or if a tracker is not a regular file.
+    """
+    if checkpoint_dir.is_dir():
+        found = read_checkpoint_dir(checkpoint_dir)
+        folders = sorted(name for name in (*found.checkpoints, *found.empty) if "/" not in name)
+        refuse_checkpoint(checkpoint_dir, folders, found.tracker, found.has_train_state, overwrite)
 
 
 def refuse_checkpoint(
-    root: Path, folders: Sequence[str], tracked: str | None, has_train_state: bool, overwrite: bool
+    checkpoint_dir: Path, folders: Sequence[str], tracker: str | None, has_train_state: bool, overwrite: bool
 ) -> None:
-    """Refuse a root with a checkpoint that must not be replaced.
+    """Apply the overwrite rule: only a release is replaced, and only on request.
 
     Args:
-        root: Checkpoint root.
-        folders: Names of its checkpoint folders.
-        tracked: Text of its tracker; None where there is none.
-        has_train_state: Whether it has Bridge's own tracker.
-        overwrite: Whether the caller wants a release that is there replaced.
+        checkpoint_dir: The checkpoint directory.
+        folders: Names of its release and iteration directories.
+        tracker: Text of its tracker, if it exists.
+        has_train_state: Whether it has ``latest_train_state.pt``.
+        overwrite: Whether to replace a release.
 
     Raises:
-        ValueError: If it contains a checkpoint and ``overwrite`` is False, or if its tracker does not name ``release``: it
-            may contain a training. An `OptionError` if ``overwrite`` matters.
+        CheckpointExistsError: If it contains a checkpoint and ``overwrite`` is False, or if its tracker does not name
+            ``release``: it may contain a training.
     """
-    there = list(folders)
+    tracked, found = None if tracker is None else tracker.strip(), list(folders)
     if tracked is not None:
-        there.append(f"the tracker {tracked!r}")
+        found.append(f"the tracker {tracked!r}")
     elif has_train_state:
-        there.append(f"the tracker {TRAIN_STATE_TRACKER}")
-    if not there or (overwrite and tracked == RELEASE):
-        return
-    found = f"{root} already contains a checkpoint{_source_model(root)}: {', '.join(there)}."
-    if tracked == RELEASE and not overwrite:
-        raise OptionError(found, "overwrite", "Use another output path, or pass {option} to replace the release.")
-    advice = "Use another output path."
-    if _is_import(folders, tracked):
-        advice = f"Use another output path, or convert the checkpoint to a release: {command_line('repair', root)}"
-    if overwrite:
-        raise OptionError(f"{found} {advice}", "overwrite", "({option} replaces only a release.)")
-    raise ValueError(f"{found} {advice}")
+        found.append(f"the tracker {TRAIN_STATE_TRACKER}")
+    is_release = tracked == RELEASE
+    if found and not (overwrite and is_release):
+        can_repair = not is_release and _is_import(folders, tracked)
+        source = _source_model(checkpoint_dir)
+        raise CheckpointExistsError(checkpoint_dir, tuple(found), source, is_release, can_repair, overwrite)
 
 
 def _is_import(folders: Sequence[str], tracked: str | None) -> bool:
-    """Return whether a repair may turn it into a release: no training has gone on from it."""
+    """Return whether ``repair`` may convert it to a release: it contains no training."""
     try:
         iteration, _ = parse_tracker(tracked or "0", "")
     except ValueError:
@@ -148,10 +149,9 @@ def _is_import(folders: Sequence[str], tracked: str | None) -> bool:
     return bool(folders) and iteration == 0 and set(folders) <= {RELEASE, "iter_0000000"}
 
 
-def _source_model(root: Path) -> str:
-    """Return which model a root's release was imported from, if it is recorded."""
+def _source_model(checkpoint_dir: Path) -> str | None:
     try:
-        source = read_source(root / RELEASE)
+        source = read_source(checkpoint_dir / RELEASE)
     except CorruptFileError:
-        return ""
-    return f" imported from {source.model}" if source is not None else ""
+        return None
+    return source.model if source is not None else None

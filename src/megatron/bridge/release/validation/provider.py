@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Compares a Megatron model that a caller built with the one that its Hugging Face config asks for."""
+"""Compares a Megatron model that a caller built with its Hugging Face config."""
 
 from argparse import Namespace
 from typing import Any
@@ -21,58 +21,49 @@ from megatron.core.utils import get_model_config
 
 from megatron.bridge.release.megatron_args.args import megatron_lm_args, unsupported_fields
 from megatron.bridge.release.megatron_args.comparison import FIELDS_WITHOUT_ARGUMENT, differing_arguments
+from megatron.bridge.release.validation.errors import ModelDifferenceError, NoModelError
 
 
 def config_of(model: Any) -> Any:
-    """Return the config of a Megatron model.
-
-    Args:
-        model: The model, or a list of its parts.
-
-    Raises:
-        ValueError: If there is no model.
-    """
+    """Return the config of a Megatron model, or of a list of its parts."""
     parts = model if isinstance(model, list) else [model]
     if not parts:
-        raise ValueError("There is no model to save: the list is empty.")
+        raise NoModelError
     return get_model_config(parts[0])
 
 
 def args_of(provider: Any) -> Namespace:
-    """Make the args of a model provider that `differing_arguments` compares, with what no argument gives."""
+    """Return the args of a model provider for `differing_arguments`, with the fields that no argument sets."""
     args = megatron_lm_args(provider)
     setattr(args, FIELDS_WITHOUT_ARGUMENT, unsupported_fields(provider))
     return args
 
 
 def imported_args(bridge: Any) -> Namespace:
-    """Make the args of an import of a bridge's model, as `args_of` does."""
+    """Return the args of an import of a bridge's model, as `args_of`."""
     provider = bridge.to_megatron_provider(load_weights=False)
     provider.finalize()
     return args_of(provider)
 
 
-def require_own_config(bridge: Any, given: Any) -> None:
-    """Require that a model computes what the Hugging Face config says, whoever built it.
-
-    Its weights are the caller's: loaded, and perhaps trained on.
+def check_provider_matches(bridge: Any, config: Any) -> None:
+    """Check that a Megatron model, whose weights may be trained, computes the function of its Hugging Face config.
 
     Args:
         bridge: The `AutoBridge` of the Hugging Face model.
-        given: The config of the Megatron model.
+        config: The config of the Megatron model.
 
     Raises:
-        ValueError: If the model's config says something else than the Hugging Face model's. One line, which names the
-            arguments that differ, in Megatron-LM's words.
+        ModelDifferenceError: If it does not.
     """
-    differences = differing_arguments(args_of(given), imported_args(bridge))
+    differences = differing_arguments(args_of(config), imported_args(bridge))
     if differences:
-        differing = (
-            f"{name} is set" if name in unsupported_fields(given) else f"{name} is {value!r}, not {other!r}"
-            for name, (value, other) in differences.items()
-        )
-        own = bridge.to_megatron_provider(load_weights=False)
-        raise ValueError(
-            f"The model is not {getattr(own, 'hf_model_id', 'the one of the config')}: {'; '.join(differing)}. A model of your own "
-            "is saved with megatron.bridge.training.model_load_save.save_megatron_model(model, path, release=True)."
+        unsupported = unsupported_fields(config)
+        name = getattr(bridge.to_megatron_provider(load_weights=False), "hf_model_id", None)
+        raise ModelDifferenceError(
+            name or "its Hugging Face config",
+            tuple(
+                f"{name} is set" if name in unsupported else f"{name} is {value!r} (expected {expected!r})"
+                for name, (value, expected) in differences.items()
+            ),
         )

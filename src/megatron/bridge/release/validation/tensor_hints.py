@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The usual causes of missing and unused tensors, with what to do about each."""
+"""Explains missing, unexpected and misshapen tensors by their usual reasons, with what to do."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,14 +35,7 @@ _QUANTIZED = re.compile(
 
 
 def quantization_method(config: Any) -> str | None:
-    """Return the quantization method that a config names.
-
-    Args:
-        config: The model's config.
-
-    Returns:
-        The method, such as ``gptq``; None where the config names none.
-    """
+    """Return the quantization method of a config, such as ``gptq``; None if it declares none."""
     quantization = getattr(config, "quantization_config", None)
     if quantization is None:
         return None
@@ -51,45 +44,29 @@ def quantization_method(config: Any) -> str | None:
     return str(getattr(method, "value", method))
 
 
-def plain_under_quantization(config: Any, headers: Iterable[TensorInfo]) -> str:
-    """Explain that a config names quantized weights and the files hold none, which transformers would not load.
-
-    Args:
-        config: The model's config.
-        headers: What the files say of the tensors that the model uses.
-
-    Returns:
-        A sentence or two, with what to do; empty where there is nothing to say.
-    """
+def is_unquantized_despite_config(config: Any, headers: Iterable[TensorInfo]) -> bool:
+    """Return whether a config declares quantized weights and the given ones are not, so that transformers rejects them."""
     quantization = getattr(config, "quantization_config", None)
     if quantization is None or any(TORCH_DTYPES.get(header.dtype) not in FLOAT_DTYPES for header in headers):
-        return ""
+        return False
     try:
-        if not AutoHfQuantizer.supports_quant_method(quantization):  # type: ignore[no-untyped-call,unused-ignore]
-            # A method that transformers does not know, it leaves alone.
-            return ""
+        # transformers ignores unknown quantization methods.
+        return bool(AutoHfQuantizer.supports_quant_method(quantization))  # type: ignore[no-untyped-call,unused-ignore]
     except ValueError:
-        # It names no method, which transformers refuses.
-        pass
-    return (
-        f"config.json has a quantization_config ({quantization_method(config)}), but the weights are not quantized, so "
-        "transformers would not load them. If these are the unquantized weights, remove quantization_config."
-    )
+        # It declares no method, which transformers rejects.
+        return True
 
 
-def cause_of_missing(
+def explain_missing(
     missing: Sequence[str], unused: Sequence[str], headers: Mapping[str, TensorInfo], config: Any
 ) -> str:
     """Explain why tensors may be missing.
 
     Args:
-        missing: Names of the tensors that the model needs and the files do not hold.
-        unused: Names of the tensors that the files hold and the model does not need.
-        headers: What the files hold.
-        config: The model's config.
-
-    Returns:
-        A sentence or two, with what to do.
+        missing: Names of the missing tensors.
+        unused: Names of the unexpected tensors.
+        headers: Headers of all tensors of the model.
+        config: Its config.
     """
     quantized = _quantized(unused, config)
     if quantized:
@@ -97,10 +74,10 @@ def cause_of_missing(
     if fused := _fused_experts(missing, unused):
         return (
             f"The experts of a layer are fused into one tensor ({fused}), and Megatron-Bridge requires a tensor for each "
-            "expert of this model. Load the model with transformers 5 and write it with save_pretrained, which separates them."
+            "expert of this model. Load the model with transformers 5 and save it with save_pretrained(), which separates them."
         )
     if prefix := _other_prefix(missing, unused):
-        return f"The names of the tensors have another prefix: {prefix}. Write the model again with save_pretrained."
+        return f"Tensor names have an unexpected prefix ({prefix}). Save the model again with save_pretrained()."
     layers = [int(match[1]) for name in headers if (match := _LAYER.search(name))]
     if layers and all((match := _LAYER.search(name)) and int(match[1]) > max(layers) for name in missing):
         return (
@@ -108,26 +85,16 @@ def cause_of_missing(
             "config.json may belong to a different model, or a file may be missing."
         )
     if any("lm_head" in name for name in missing):
-        return "The output layer is missing. Get the missing file, or set tie_word_embeddings to true in config.json."
+        return "A file may be missing, or config.json may have to set tie_word_embeddings to true."
     return "A file may be missing, or config.json may belong to a different model. Download the model again."
 
 
-def cause_of_unused(
+def explain_unexpected(
     unused: Sequence[str], missing: Sequence[str], headers: Mapping[str, TensorInfo], config: Any
 ) -> str:
-    """Explain why tensors may be unused.
-
-    Args:
-        unused: Names of the tensors that the files hold and the model does not need.
-        missing: Names of the tensors that the model needs and the files do not hold.
-        headers: What the files hold.
-        config: The model's config.
-
-    Returns:
-        A sentence or two, with what to do.
-    """
+    """Explain why tensors may be unexpected. Args: as `explain_missing`."""
     if any(_ADAPTER.search(name) for name in unused):
-        return "They are LoRA weights. Merge them into the model first (PEFT's merge_and_unload)."
+        return "These are LoRA weights. Merge them first: model.merge_and_unload() of PEFT."
     quantized = _quantized(unused, config)
     if quantized:
         return quantized if not missing else ""
@@ -140,10 +107,10 @@ def cause_of_unused(
     where = (
         f" They are in {', '.join(files)}." if files != sorted({header.file for header in headers.values()}) else ""
     )
-    return f"Megatron-Bridge maps no parameter to them: the model may have a different architecture.{where}"
+    return f"Megatron-Bridge does not convert them; they may belong to a different architecture.{where}"
 
 
-def cause_of_shapes(
+def explain_shapes(
     names: Sequence[str], expected: Mapping[str, tuple[int, ...]], headers: Mapping[str, TensorInfo], config: Any
 ) -> str:
     """Explain why tensors may have other shapes than the config implies.
@@ -151,11 +118,8 @@ def cause_of_shapes(
     Args:
         names: Names of the tensors that differ.
         expected: The shapes that the config implies, as far as they are known.
-        headers: What the files hold.
-        config: The model's config.
-
-    Returns:
-        A sentence or two, with what to do.
+        headers: Headers of all tensors of the model.
+        config: Its config.
     """
     empty = [name for name in names if name in headers and 0 in headers[name].shape]
     if empty:
@@ -185,10 +149,10 @@ def _quantized(unused: Sequence[str], config: Any) -> str:
 
 
 def _other_prefix(missing: Sequence[str], unused: Sequence[str]) -> str:
-    """Describe the prefix by which the files' names differ from the model's, where that is the only difference."""
+    """Return an example if the names in the files differ from the expected ones only by a prefix; else an empty string."""
     for longer, shorter, template in (
-        (unused, set(missing), "{0} instead of {1}"),
-        (missing, set(unused), "{1} instead of {0}"),
+        (unused, set(missing), "found {0}, expected {1}"),
+        (missing, set(unused), "found {1}, expected {0}"),
     ):
         for name in longer:
             rest = name
@@ -200,7 +164,7 @@ def _other_prefix(missing: Sequence[str], unused: Sequence[str]) -> str:
 
 
 def _fused_experts(missing: Sequence[str], unused: Sequence[str]) -> str:
-    """Return the name of a tensor that holds all experts of a layer, where single experts are missing; else nothing."""
+    """Return a tensor that contains all experts of a layer if single experts are missing; else an empty string."""
     if not any(_EXPERT.search(name) for name in missing):
         return ""
     return next((name for name in unused if _FUSED_EXPERTS.search(name)), "")

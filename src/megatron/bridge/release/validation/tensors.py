@@ -25,10 +25,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, get_type_hints
 
 import torch
+import torch.distributed as dist
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.utils import unwrap_model
 
@@ -46,16 +47,26 @@ from megatron.bridge.release.compat.transformers_api import ignored_weight_patte
 from megatron.bridge.release.source.dtypes import FLOAT_DTYPES, TORCH_DTYPES
 from megatron.bridge.release.source.meta_tensors import MetaTensorSource
 from megatron.bridge.release.source.safetensors_index import TensorInfo
-from megatron.bridge.release.text import summarize_names
 from megatron.bridge.release.validation.meta_model import build_on_meta
+from megatron.bridge.release.validation.model_errors import (
+    MissingTensorsProblem,
+    ModelBuildError,
+    NeedsCudaError,
+    NotQuantizedProblem,
+    QuantizationProblem,
+    ShapeProblem,
+    TensorDtypeProblem,
+    TensorProblem,
+    UnexpectedTensorsProblem,
+    UnmappedParametersProblem,
+)
 from megatron.bridge.release.validation.tensor_hints import (
-    cause_of_missing,
-    cause_of_shapes,
-    cause_of_unused,
-    plain_under_quantization,
+    explain_missing,
+    explain_shapes,
+    explain_unexpected,
+    is_unquantized_despite_config,
     quantization_method,
 )
-from megatron.bridge.utils.single_process import local_groups
 from megatron.bridge.utils.te_requirements import (
     TransformerEngineRequiredError,
     has_transformer_engine,
@@ -63,101 +74,106 @@ from megatron.bridge.utils.te_requirements import (
 )
 
 
-# Computed of the config, by transformers and by Megatron Core: what a file holds of it is not read by either.
+# Rotary tables are computed from the config; both sides ignore values in the files.
 _ROTARY_TABLE = re.compile(r"(?:^|\.)rotary_(?:pos_)?emb\.(?:inv_freq|cos_cached|sin_cached)$")
 
-# Bridge's dequantization of blocks takes this size, whatever the model says, and leaves what lies beyond uninitialized.
+# Block size that Bridge's dequantization assumes; values beyond the last whole block stay uninitialized.
 _FP8_BLOCK = 128
 
 
 @dataclass
-class Account:
+class TensorCoverage:
     """Result of the tensor check of a model.
 
     Attributes:
-        problems: Problems, a sentence or two each; the model can be imported if there are none.
+        problems: The problems; the model can be imported if there are none.
         used: Names of the tensors that a conversion reads.
-        reads: How often each of them is read; of a tensor of all experts, once for all.
-        uncounted: Tensors of which that is not known, because the conversion depends on their values.
-        copied: By the names of parameters, the tensors whose values they are, one after the other: where a conversion
-            hands on its tensor, or joins two along their first axis.
-        tied: Names of tensors that must be equal to another's, by that other's name.
+        reads: Number of reads of each of them. A tensor of all experts is read once for all.
+        value_dependent: Tensors whose number of reads is unknown, because their conversion depends on their values.
+        passthrough: By parameter, the tensors that it consists of: the conversion returns one, or concatenates two.
+        tied: Tensors that must equal another one, with its name.
         unused: Names of the tensors that no conversion reads.
-        left_out: Names of the unused tensors that match the caller's patterns.
+        skipped: Names of the unused tensors that the user allowed to skip.
     """
 
-    problems: list[str] = field(default_factory=list)
+    problems: list[TensorProblem] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     reads: Counter[str] = field(default_factory=Counter)
-    uncounted: set[str] = field(default_factory=set)
-    copied: dict[str, list[str]] = field(default_factory=dict)
+    value_dependent: set[str] = field(default_factory=set)
+    passthrough: dict[str, list[str]] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
     unused: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
-def account_for_tensors(bridge: Any, headers: Mapping[str, TensorInfo], allow_unused: Sequence[str] = ()) -> Account:
-    """Account for the tensors of a Hugging Face model.
-
-    Works in any process, whatever its process groups: what it builds is for one rank, and has no memory of its own.
+def check_tensors(bridge: Any, headers: Mapping[str, TensorInfo], allow_unused: Sequence[str] = ()) -> TensorCoverage:
+    """Check the tensors of a Hugging Face model. Not collective: it builds the model for one rank, without memory.
 
     Args:
         bridge: The `AutoBridge` of the model.
-        headers: What the model's files say of each tensor.
-        allow_unused: Patterns, as of `fnmatch`, of tensors that may go unused.
-
-    Returns:
-        The account.
+        headers: Headers of its tensors.
+        allow_unused: Patterns, as of `fnmatch`, of unused tensors to skip.
 
     Raises:
-        RuntimeError: If the model cannot be built here, for want of Transformer Engine or CUDA.
-        ValueError: If Megatron's model cannot be built of the config.
+        RuntimeError: If this host cannot build the model, without Transformer Engine or CUDA.
+        ModelBuildError: If Megatron-Bridge cannot build a model from the config.
     """
-    account = Account()
-    with local_groups() as groups:
+    coverage = TensorCoverage()
+    with _single_process_groups() as groups:
         provider, model = _build(bridge, groups)
         model_bridge = model_bridge_of(bridge)
         sources = sources_of(model_bridge, model)
         unmapped = [name for name, source in sources.items() if source is None]
-        wanted = {name for source in sources.values() if source is not None for name in source}
-        missing = sorted(wanted - headers.keys())
+        expected = {name for source in sources.values() if source is not None for name in source}
+        missing = sorted(expected - headers.keys())
         if not unmapped and not missing:
-            # Bridge's own list of what is converted, which leaves out what has no source.
+            # Bridge omits parameters without a source from these tasks.
             tasks = model_bridge.build_conversion_tasks(bridge.hf_pretrained, [model])
-            _Conversions(model_bridge, headers, account).check(tasks, wanted)
+            _Conversions(model_bridge, headers, coverage).check(tasks, expected)
         else:
-            account.used = wanted & headers.keys()
-        account.tied = _tied_names(model_bridge, provider, headers)
+            coverage.used = expected & headers.keys()
+        coverage.tied = _tied_names(model_bridge, provider, headers)
     config = bridge.hf_pretrained.config
-    unused = [name for name in headers if name not in account.used and name not in account.tied]
+    unused = [name for name in headers if name not in coverage.used and name not in coverage.tied]
     unused = [name for name in unused if not is_ignored(name, config)]
-    account.left_out = [name for name in unused if any(fnmatch.fnmatchcase(name, one) for one in allow_unused)]
-    left_out = set(account.left_out)
-    account.unused = unused = [name for name in unused if name not in left_out]
+    coverage.skipped = [name for name in unused if any(fnmatch.fnmatchcase(name, each) for each in allow_unused)]
+    skipped = set(coverage.skipped)
+    coverage.unused = unused = [name for name in unused if name not in skipped]
     if unmapped:
-        account.problems.append(
-            f"Megatron-Bridge maps no tensor to Megatron's parameters {summarize_names(unmapped)}, which the config requires."
-            + (
-                ""
-                if has_transformer_engine()
-                else " Transformer Engine's modules may have others: try a host with it."
-            )
-        )
-    if quantized := plain_under_quantization(config, [headers[name] for name in account.used]):
-        account.problems.append(quantized)
+        coverage.problems.append(UnmappedParametersProblem(tuple(unmapped), has_transformer_engine()))
+    if is_unquantized_despite_config(config, [headers[name] for name in coverage.used]):
+        coverage.problems.append(NotQuantizedProblem(str(quantization_method(config))))
     if missing:
-        account.problems.append(
-            f"Missing tensors: {summarize_names(missing)}. {cause_of_missing(missing, unused, headers, config)}"
-        )
+        hint = explain_missing(missing, unused, headers, config)
+        coverage.problems.append(MissingTensorsProblem(tuple(missing), hint))
     if unused:
-        cause = cause_of_unused(unused, missing, headers, config)
-        account.problems.append(f"Unexpected tensors: {summarize_names(unused)}. {cause}".rstrip())
-    return account
+        hint = explain_unexpected(unused, missing, headers, config)
+        coverage.problems.append(UnexpectedTensorsProblem(tuple(unused), hint))
+    return coverage
+
+
+@contextmanager
+def _single_process_groups() -> Iterator[ProcessGroupCollection]:
+    """Create process groups of this process only, next to any existing ones."""
+    started = not dist.is_initialized()
+    if started:
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined,unused-ignore]
+    try:
+        group = dist.new_group([dist.get_rank()], backend="gloo", use_local_synchronization=True)
+        try:
+            types = get_type_hints(ProcessGroupCollection)
+            names = [each.name for each in fields(ProcessGroupCollection) if types[each.name] is dist.ProcessGroup]
+            yield ProcessGroupCollection(**dict.fromkeys(names, group))
+        finally:
+            dist.destroy_process_group(group)
+    finally:
+        if started:
+            dist.destroy_process_group()
 
 
 def _build(bridge: Any, groups: ProcessGroupCollection) -> tuple[Any, torch.nn.Module]:
-    """Build Megatron's model of a config, without memory."""
-    with explained(bridge.hf_pretrained.model_name_or_path):
+    """Build Megatron's model from a config, without memory."""
+    with model_build_errors(bridge.hf_pretrained.model_name_or_path):
         provider = bridge.to_megatron_provider(load_weights=False)
         provider.finalize()
         (model,) = unwrap_model(build_on_meta(provider, groups))
@@ -165,12 +181,8 @@ def _build(bridge: Any, groups: ProcessGroupCollection) -> tuple[Any, torch.nn.M
 
 
 @contextmanager
-def explained(name: str) -> Iterator[None]:
-    """Turn whatever Megatron-Bridge or Megatron Core raises into one line that names the model.
-
-    Args:
-        name: Name of the model, for the line.
-    """
+def model_build_errors(name: str) -> Iterator[None]:
+    """Turn errors of Megatron-Bridge and Megatron Core into one that names the model."""
     try:
         yield
     except TransformerEngineRequiredError:
@@ -178,21 +190,12 @@ def explained(name: str) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if not torch.cuda.is_available() and ("NVIDIA driver" in reason or "CUDA" in reason):
-            raise RuntimeError(
-                f"{name} cannot be built without CUDA ({reason}). Convert it on a host with a GPU."
-            ) from error
-        raise ValueError(
-            f"Megatron-Bridge builds no model of the config of {name}: {reason}. Is a field of it wrong?"
-            + ("" if has_transformer_engine() else f" Or does the model need Transformer Engine? {te_install_hint()}")
-        ) from error
+            raise NeedsCudaError(name, reason) from error
+        raise ModelBuildError(name, reason, None if has_transformer_engine() else te_install_hint()) from error
 
 
 def model_bridge_of(bridge: Any) -> Any:
-    """Return the bridge of a model's architecture as a load has it, with the model and its files.
-
-    Args:
-        bridge: The `AutoBridge` of the model, whose own property gives one with the config alone.
-    """
+    """Return the model bridge of an `AutoBridge`, with the model and its files, as for loading weights."""
     model_bridge = architecture_bridge(bridge)
     model_bridge.hf_pretrained, model_bridge.hf_config = bridge.hf_pretrained, bridge.hf_pretrained.config
     return model_bridge
@@ -209,7 +212,7 @@ def sources_of(model_bridge: Any, model: torch.nn.Module) -> dict[str, list[str]
         if mapping is None:
             sources[name] = None
         elif finds_tensors_itself(mapping):
-            # It finds its tensors itself, when they are read.
+            # The mapping finds its tensors when they are read.
             sources[name] = []
         else:
             sources[name] = tensors_of(mapping)
@@ -222,12 +225,12 @@ def tensors_of(mapping: Any) -> list[str]:
 
 
 def group_of(mapping: Any) -> str:
-    """Return the name of the tensor of all experts from which a mapping takes one; empty for any other mapping."""
+    """Return the name of the tensor of all experts that a mapping reads one expert from; else an empty string."""
     return str(mapping.hf_param) if is_expert_of_group(mapping) else ""
 
 
 def _tied_names(model_bridge: Any, provider: Any, headers: Mapping[str, TensorInfo]) -> dict[str, str]:
-    """Return the output layer's tensor, where the embedding stands for it and the files hold both."""
+    """Return the output layer and the embedding if the model ties them and the files contain both."""
     if not shares_embeddings(model_bridge, provider):
         return {}
     registry = model_bridge.mapping_registry()
@@ -240,15 +243,7 @@ def _tied_names(model_bridge: Any, provider: Any, headers: Mapping[str, TensorIn
 
 
 def is_ignored(name: str, config: Any) -> bool:
-    """Return whether a model does without one of its files' tensors.
-
-    Args:
-        name: The tensor's name.
-        config: The model's config.
-
-    Returns:
-        Whether it is a rotary table, or one that the model's own class in transformers says to ignore.
-    """
+    """Return whether a tensor is a rotary table, or is ignored by the model's class in transformers."""
     if _ROTARY_TABLE.search(name):
         return True
     for architecture in getattr(config, "architectures", None) or []:
@@ -258,96 +253,97 @@ def is_ignored(name: str, config: Any) -> bool:
 
 
 class _Conversions:
-    """Runs the conversions of a model's parameters on headers."""
+    """Runs the conversions of the parameters of a model on headers."""
 
-    def __init__(self, model_bridge: Any, headers: Mapping[str, TensorInfo], account: Account) -> None:
-        self._bridge, self._headers, self._account = model_bridge, headers, account
+    def __init__(self, model_bridge: Any, headers: Mapping[str, TensorInfo], coverage: TensorCoverage) -> None:
+        self._bridge, self._headers, self._coverage = model_bridge, headers, coverage
         self._source = MetaTensorSource(headers)
         self._state = StateDict(self._source)
         self._misshapen: dict[str, list[str]] = {}
         self._expected: dict[str, tuple[int, ...]] = {}
-        self._raw: list[str] = []
+        self._quantized: list[str] = []
         self._groups: set[str] = set()
 
-    def check(self, tasks: list[Any], wanted: set[str]) -> None:
-        """Run them; add what is read, and what is wrong, to the account."""
-        unreadable = sorted(name for name in wanted if self._headers[name].dtype not in TORCH_DTYPES)
-        if unreadable:
-            kinds = ", ".join(sorted({self._headers[name].dtype for name in unreadable}))
-            self._account.problems.append(f"Unsupported dtype ({kinds}): {summarize_names(unreadable)}.")
-            self._account.used.update(wanted)
+    def check(self, tasks: list[Any], expected: set[str]) -> None:
+        """Run them. Add the tensors that they read, and the problems, to the coverage."""
+        unsupported = sorted(name for name in expected if self._headers[name].dtype not in TORCH_DTYPES)
+        if unsupported:
+            dtypes = sorted({self._headers[name].dtype for name in unsupported})
+            self._coverage.problems.append(TensorDtypeProblem(tuple(unsupported), tuple(dtypes)))
+            self._coverage.used.update(expected)
             return
         for task in tasks:
             if task is not None and task.megatron_module is not None:
                 self._check_task(task)
-        problems = self._account.problems
+        problems = self._coverage.problems
         if self._misshapen:
-            mismatches = "; ".join(f"{summarize_names(names)} {what}" for what, names in self._misshapen.items())
             misshapen = [name for names in self._misshapen.values() for name in names]
-            cause = cause_of_shapes(misshapen, self._expected, self._headers, self._bridge.hf_config)
-            problems.append(f"Shape mismatch: {mismatches}. {cause}")
-        if self._raw:
-            method = quantization_method(self._bridge.hf_config)
-            problems.append(
-                f"Quantized{f' ({method})' if method else ''} in a way that Megatron-Bridge does not undo for this model: "
-                f"{summarize_names(self._raw)}. Import the model's unquantized weights."
-            )
+            hint = explain_shapes(misshapen, self._expected, self._headers, self._bridge.hf_config)
+            problems.append(ShapeProblem({what: tuple(names) for what, names in self._misshapen.items()}, hint))
+        if self._quantized:
+            problems.append(QuantizationProblem(tuple(self._quantized), quantization_method(self._bridge.hf_config)))
 
     def _check_task(self, task: Any) -> None:
         self._source.read = []
         names = tensors_of(task.mapping)
         if self._has_other_shapes(task):
-            self._account.used.update(names)
+            self._coverage.used.update(names)
             return
         try:
             weights = self._bridge.maybe_modify_loaded_hf_weight(task.mapping.hf_param, self._state)
             converted = task.mapping.hf_to_megatron(weights, task.megatron_module)
         except NotImplementedError:
-            # It looks at values, which there are none of: the names are accounted for, and Bridge checks the shape.
-            self._account.used.update(names, self._read)
-            self._account.uncounted.update(names, self._read)
+            # The conversion depends on values, which meta tensors do not have. Count its tensors as used.
+            self._coverage.used.update(names, self._read)
+            self._coverage.value_dependent.update(names, self._read)
             return
         except KeyError as error:
-            self._account.problems.append(f"Missing for {task.param_name}: {error.args[0]}.")
+            self._coverage.problems.append(
+                MissingTensorsProblem((str(error.args[0]),), f"{task.param_name} requires it.")
+            )
             return
         except (RuntimeError, ValueError, AssertionError, AttributeError, TypeError) as error:
-            # An assertion may say nothing.
+            # An assertion may have no message.
             reason = " ".join(str(error).split()) or type(error).__name__
             self._misshapen.setdefault(f"cannot be converted ({reason})", []).extend(names)
-            self._account.used.update(names)
+            self._coverage.used.update(names)
             return
         read = self._read
-        self._account.used.update(read)
+        self._coverage.used.update(read)
         group = group_of(task.mapping)
         if group not in self._groups:
-            self._account.reads.update(read)
+            self._coverage.reads.update(read)
         self._groups.update([group] if group else [])
         if any(not self._is_dequantized(name, read) for name in read) or any(
             weight.dtype not in FLOAT_DTYPES
             for weight in (weights.values() if isinstance(weights, dict) else [weights])
         ):
-            self._raw.extend(name for name in read if TORCH_DTYPES[self._headers[name].dtype] not in FLOAT_DTYPES)
+            self._quantized.extend(
+                name for name in read if TORCH_DTYPES[self._headers[name].dtype] not in FLOAT_DTYPES
+            )
         elif converted.shape != task.param_weight.shape:
-            what = f"make {list(converted.shape)}, {task.param_name} is {list(task.param_weight.shape)}"
+            what = f"convert to {list(converted.shape)}, {task.param_name} is {list(task.param_weight.shape)}"
             self._misshapen.setdefault(what, []).extend(names)
         else:
-            self._account.copied[task.param_name] = _copied(task.mapping, weights, converted, self._source.read)
+            self._coverage.passthrough[task.param_name] = _passthrough(
+                task.mapping, weights, converted, self._source.read
+            )
 
     @property
     def _read(self) -> list[str]:
         return [name for name, _ in self._source.read]
 
     def _has_other_shapes(self, task: Any) -> bool:
-        """Compare with what an export of the parameter would give, which tells of each tensor by itself."""
+        """Compare each tensor with the shape that an export of the parameter has."""
         if group_of(task.mapping):
-            # An export gives one expert of its tensor.
+            # An export returns one expert of the tensor.
             return False
         try:
             exported = task.mapping.megatron_to_hf(task.param_weight, task.megatron_module)
         except Exception:
-            # Not every mapping exports what has no values. What it imports is checked all the same.
+            # Some mappings cannot export meta tensors. Their import is checked anyway.
             return False
-        other = False
+        differs = False
         for name, tensor in exported.items():
             header = self._headers.get(name)
             if (
@@ -358,11 +354,11 @@ class _Conversions:
                 what = f"is {list(header.shape)}, config.json implies {list(tensor.shape)}"
                 self._misshapen.setdefault(what, []).append(name)
                 self._expected[name] = tuple(tensor.shape)
-                other = True
-        return other
+                differs = True
+        return differs
 
     def _is_dequantized(self, name: str, read: list[str]) -> bool:
-        """Return whether a tensor is plain, or was read together with the scales that it needs."""
+        """Return whether a tensor is not quantized, or was read together with its scales."""
         header = self._headers[name]
         if TORCH_DTYPES[header.dtype] in FLOAT_DTYPES or "scale" in name:
             return True
@@ -373,19 +369,19 @@ class _Conversions:
         return bool(scales)
 
 
-def _copied(
+def _passthrough(
     mapping: Any, weights: Any, converted: torch.Tensor, read: Sequence[tuple[str, torch.Tensor]]
 ) -> list[str]:
-    """Return the tensors whose bytes, one after the other, are a conversion's result; none where it makes other bytes."""
+    """Return the tensors whose concatenated bytes are the result of a conversion; none if it computes other bytes."""
     if any(is_modified(tensor) for _, tensor in read):
-        # Changed in its place, it is no longer what the file holds.
+        # Modified in place: no longer identical to the bytes of the file.
         return []
     if len(read) == 1:
         name, tensor = read[0]
         same = storage_id(converted) == storage_id(tensor) and converted.is_contiguous()
         return [name] if same and (converted.numel(), converted.storage_offset()) == (tensor.numel(), 0) else []
     if type(mapping) is GatedMLPMapping and isinstance(weights, dict):
-        # It joins the two along their first axis, where there is one rank.
+        # On one rank, it concatenates the two along the first axis.
         joined = [name for half in ("gate", "up") for name, tensor in read if tensor is weights.get(half)]
         if len(joined) == len(read) == 2 and converted.numel() == sum(tensor.numel() for _, tensor in read):
             return joined

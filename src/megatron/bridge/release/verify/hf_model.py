@@ -54,12 +54,13 @@ class HuggingFaceModel:
         # megatron.bridge takes many seconds to import.
         from megatron.bridge.release.source.dtypes import TORCH_DTYPES
         from megatron.bridge.release.source.safetensors_index import read_index
-        from megatron.bridge.release.validation.preflight import NeedsOwnCode, check_model
+        from megatron.bridge.release.validation.errors import CustomConfigCodeError
+        from megatron.bridge.release.validation.preflight import check_model
 
         self._name = name
         try:
             self._folder = check_model(name, {"revision": revision}).folder
-        except NeedsOwnCode as error:
+        except CustomConfigCodeError as error:
             raise NotComputableError("it needs trust_remote_code, which the logit check does not run") from error
         headers = read_index(self._folder)
         self._shapes = {tensor: header.shape for tensor, header in headers.items()}

@@ -37,12 +37,12 @@ from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
 from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.source.safetensors_index import read_index
 from megatron.bridge.release.source.safetensors_reader import ByteRange, file_fingerprint
-from megatron.bridge.release.validation.fidelity import Accounted
-from megatron.bridge.release.validation.tensors import account_for_tensors
+from megatron.bridge.release.validation.fidelity import FidelityReport
+from megatron.bridge.release.validation.tensors import check_tensors
 from megatron.bridge.release.verify.dcp_metadata import Entry, read_metadata
 from megatron.bridge.release.verify.torch_zip import find_tensor_bytes, open_part
+from megatron.bridge.release.write.entry_file import Payload
 from megatron.bridge.release.write.streaming import StreamedWeights, entries_of, try_streamed_model, weights_of
-from megatron.bridge.release.write.units import Content
 
 
 _CHUNK = 2 << 20
@@ -80,10 +80,10 @@ def find_identical(folder: Path, bridge: Any) -> IdenticalWeights:
         return identical
     headers = read_index(source.path)
     # A conversion assumes the shapes that an import requires. Unused tensors do not matter here.
-    account = account_for_tensors(bridge, headers, ["*"])
-    if account.problems:
+    coverage = check_tensors(bridge, headers, ["*"])
+    if coverage.problems:
         return identical
-    model, _ = try_streamed_model(bridge, Accounted((), headers, account))
+    model, _ = try_streamed_model(bridge, FidelityReport((), headers, coverage))
     weights = weights_of(model or ())
     if model is None or weights is None:
         return identical
@@ -116,8 +116,8 @@ def _groups(model: list[Any], weights: StreamedWeights) -> list[list[ShardedTens
 
 def _is_identical(weights: StreamedWeights, entries: list[ShardedTensor], stored: "_Stored") -> bool:
     try:
-        unit = weights.unit([(entry, entry.data) for entry in entries])
-        return all(stored.matches(content) for content in unit.contents())
+        item = weights.work_item([(entry, entry.data) for entry in entries])
+        return all(stored.matches(payload) for payload in item.payloads())
     except _UNREADABLE:
         # The comparison by name raises it again.
         return False
@@ -137,9 +137,9 @@ class _Stored:
         for file in self._files.values():
             file.close()
 
-    def matches(self, content: Content) -> bool:
+    def matches(self, payload: Payload) -> bool:
         """Return whether the checkpoint contains the values of an entry."""
-        entry: ShardedTensor = content.entry
+        entry: ShardedTensor = payload.entry
         tensor, shape = self._tensors.get(entry.key), (1,) * entry.prepend_axis_num + entry.local_shape
         if tensor is None:
             return False
@@ -153,8 +153,8 @@ class _Stored:
         if (entry.global_offset, shape) in tensor.chunks:
             values = self._values(self._entries[entry.key, entry.global_offset], entry.dtype)
             if values is not None:
-                return values.length == entry.data.nbytes and self._has_bytes(content, values)
-        return self._overlaps(content, shape)
+                return values.length == entry.data.nbytes and self._has_bytes(payload, values)
+        return self._overlaps(payload, shape)
 
     def _file(self, name: str) -> Any:
         if name not in self._files:
@@ -170,10 +170,10 @@ class _Stored:
             self._folder / entry.file, file_fingerprint(os.fstat(file.fileno())), values.offset, values.length
         )
 
-    def _has_bytes(self, content: Content, values: ByteRange) -> bool:
+    def _has_bytes(self, payload: Payload, values: ByteRange) -> bool:
         expected, found = self._buffers
         done = 0
-        for piece in content.chunks(expected):
+        for piece in payload.chunks(expected):
             for other in values.cut(done, len(piece)).chunks(found):
                 # NumPy compares in this thread; torch would use all cores for each piece.
                 if not np.array_equal(np.frombuffer(piece, np.uint8), np.frombuffer(other, np.uint8)):
@@ -181,10 +181,10 @@ class _Stored:
             done += len(piece)
         return done == values.length
 
-    def _overlaps(self, content: Content, shape: tuple[int, ...]) -> bool:
+    def _overlaps(self, payload: Payload, shape: tuple[int, ...]) -> bool:
         """Compare with chunks of other shapes or dtypes, which are cast to the entry's."""
-        entry: ShardedTensor = content.entry
-        expected = self._as_tensor(content).view(shape)
+        entry: ShardedTensor = payload.entry
+        expected = self._as_tensor(payload).view(shape)
         covered = 0
         for at, size in self._tensors[entry.key].chunks:
             first = tuple(map(max, at, entry.global_offset))
@@ -203,12 +203,12 @@ class _Stored:
             covered += math.prod(end - begin for begin, end in zip(first, last))
         return covered == expected.numel()
 
-    def _as_tensor(self, content: Content) -> torch.Tensor:
-        if isinstance(content.source, torch.Tensor):
-            return content.source.contiguous()
-        tensor: torch.Tensor = torch.empty(content.entry.local_shape, dtype=content.entry.dtype)
+    def _as_tensor(self, payload: Payload) -> torch.Tensor:
+        if isinstance(payload.source, torch.Tensor):
+            return payload.source.contiguous()
+        tensor: torch.Tensor = torch.empty(payload.entry.local_shape, dtype=payload.entry.dtype)
         data, done = memoryview(tensor.flatten().view(torch.uint8).numpy()), 0
-        for part in content.source:
+        for part in payload.source:
             for _ in part.chunks(data[done : done + part.length]):
                 done += part.length
         return tensor

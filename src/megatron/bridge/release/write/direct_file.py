@@ -12,9 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A new file that is written past the page cache, on a local filesystem that can.
+"""A new file that is written with O_DIRECT on local filesystems, and through the page cache elsewhere.
 
-Through the page cache, a gigabyte takes the kernel as long as its checksums take, and pushes out what is read.
+Through the page cache, the kernel spends as much time on a gigabyte as its checksums take, and evicts the source files.
 """
 
 import errno
@@ -28,29 +28,29 @@ from typing import Any, Self
 
 import numpy as np
 
+from megatron.bridge.release.write.errors import EnvironmentVariableError
 from megatron.bridge.release.write.filesystem import filesystem_type
 
 
-# What is written at a time. Writes past the page cache come from whole pages and end at whole blocks of the disk.
+# O_DIRECT requires page-aligned buffers and block-aligned lengths.
 _BUFFER, _BLOCK = 2 << 20, 4096
-# Filesystems that send a write to a server and wait for it, where the page cache sends many at a time.
+# On these filesystems, each direct write waits for the server, but buffered writes are pipelined.
 _NETWORK = frozenset(
     "9p afs beegfs ceph cifs fuse.ceph fuse.gcsfuse fuse.glusterfs fuse.juicefs fuse.s3fs fuse.sshfs fuse.weka gpfs lustre "
     "nfs nfs4 orangefs panfs pvfs2 smb3 wekafs".split()
 )
-# How much is written through the page cache before the kernel is asked to bring it to the disk.
+# Environment variable that overrides the choice by filesystem: 1 for O_DIRECT, 0 for the page cache.
+DIRECT_VARIABLE = "MEGATRON_BRIDGE_IMPORT_DIRECT_IO"
+# Buffered bytes after which the kernel is told to write them back.
 _WRITEBACK = 16 << 20
 
 
 class DirectFile:
     """A new file.
 
-    Args:
-        path: Its path.
-
     Attributes:
         path: Its path.
-        size: How many bytes were given to it.
+        size: Number of bytes that were passed to `write`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,55 +59,49 @@ class DirectFile:
         self._written = self._written_back = 0
 
     def __enter__(self) -> Self:
-        with self._named():
+        with self._path_in_errors():
             self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             self._direct = False
-            if filesystem_type(self.path.parent) in _NETWORK:
+            if not _is_direct(self.path.parent):
                 return self
             try:
                 fcntl.fcntl(self._descriptor, fcntl.F_SETFL, os.O_DIRECT)
                 self._direct = True
             except OSError:
-                # This filesystem has no direct I/O.
+                # The filesystem does not support O_DIRECT.
                 pass
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
         try:
             if kind is None:
-                with self._named():
+                with self._path_in_errors():
                     self._write_out()
                     os.fsync(self._descriptor)
         finally:
             os.close(self._descriptor)
 
     def write(self, data: Any) -> int:
-        """Write bytes, all of them.
-
-        Args:
-            data: The bytes.
-
-        Returns:
-            How many they are.
+        """Write all bytes, and return their number.
 
         Raises:
-            OSError: If they, or bytes before them, cannot be written.
+            OSError: If these or previous bytes cannot be written.
         """
-        given, at = np.frombuffer(data, np.uint8), 0
-        while at < len(given):
-            piece = given[at : at + _BUFFER - self._filled]
-            # NumPy lets other threads run meanwhile.
+        source, at = np.frombuffer(data, np.uint8), 0
+        while at < len(source):
+            piece = source[at : at + _BUFFER - self._filled]
+            # NumPy releases the GIL while it copies.
             self._buffer[self._filled : self._filled + len(piece)] = piece
             self._filled += len(piece)
             at += len(piece)
             if self._filled == _BUFFER:
-                with self._named():
+                with self._path_in_errors():
                     self._write_out()
-        self.size += len(given)
-        return len(given)
+        self.size += len(source)
+        return len(source)
 
     def _write_out(self) -> None:
-        """Write what is in the buffer."""
+        """Write the buffer to the file."""
         if self._filled % _BLOCK:
             self._use_page_cache()
         view, done = memoryview(self._buffer), 0
@@ -115,12 +109,12 @@ class DirectFile:
             try:
                 count = os.write(self._descriptor, view[done : self._filled])
                 if not count:
-                    raise OSError(errno.EIO, "nothing is written")
+                    raise OSError(errno.EIO, "no bytes written")
                 done += count
             except OSError as error:
                 if not self._direct or error.errno != errno.EINVAL:
                     raise
-                # A disk of larger blocks, or a file system that accepts the flag and not the write.
+                # The disk has larger blocks, or the filesystem rejects direct writes.
                 self._use_page_cache()
         self._written += done
         self._filled = 0
@@ -136,10 +130,17 @@ class DirectFile:
             self._direct = False
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Let an error of the operating system name the file."""
+    def _path_in_errors(self) -> Iterator[None]:
+        """Add the path of the file to errors of the operating system."""
         try:
             yield
         except OSError as error:
             error.filename = error.filename or str(self.path)
             raise
+
+
+def _is_direct(folder: Path) -> bool:
+    value = os.environ.get(DIRECT_VARIABLE)
+    if value not in (None, "", "0", "1"):
+        raise EnvironmentVariableError(DIRECT_VARIABLE, value, "0 or 1")
+    return value == "1" if value else filesystem_type(folder) not in _NETWORK

@@ -12,7 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""A file of a release: entries, each as ``torch.save`` writes it, hashed while they are written."""
+"""A file of a release: its entries, each in the format of `torch.save`, hashed while they are written.
+
+A tensor whose bytes are in files is not loaded: `torch.save` writes an archive without them (`skip_data`), and they are
+copied into the gap. If this torch lays out archives in another way, each tensor is loaded and saved with `torch.save`.
+"""
 
 import hashlib
 import io
@@ -20,8 +24,9 @@ import logging
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from threading import Event
@@ -32,18 +37,64 @@ from torch.distributed.checkpoint.planner import WriteItem, WriteItemType
 from torch.distributed.checkpoint.storage import WriteResult
 
 from megatron.bridge.release.compat.torch_api import StorageInfo, skip_data
-from megatron.bridge.release.validation.finite import require_numbers
+from megatron.bridge.release.source.safetensors_reader import ByteRange
+from megatron.bridge.release.validation.finite import check_finite
 from megatron.bridge.release.write.direct_file import DirectFile
-from megatron.bridge.release.write.units import Content
 
 
 logger = logging.getLogger(__name__)
 
 _CHUNK = 2 << 20
 
-# Of the zip format: what follows a file's bytes, and what the directory at the end has of each file.
+# Signatures of the zip format: a data descriptor, and an entry of the central directory.
 _DESCRIPTOR, _DIRECTORY = b"PK\x07\x08", b"PK\x01\x02"
 _BYTES_OF_TENSOR = b"/data/0"
+
+
+@dataclass(frozen=True)
+class Payload:
+    """The payload of an entry.
+
+    Attributes:
+        entry: torch's `WriteItem`.
+        source: A tensor, or the byte ranges of files that make it up, in order.
+    """
+
+    entry: Any
+    source: torch.Tensor | Sequence[ByteRange]
+
+    def chunks(self, buffer: memoryview) -> Iterator[memoryview]:
+        """Yield its bytes, in pieces no longer than the buffer, which is reused.
+
+        Raises:
+            OSError: If a file cannot be read.
+            ValueError: If a file has changed since its header was read.
+        """
+        if not isinstance(self.source, torch.Tensor):
+            for part in self.source:
+                yield from part.chunks(buffer)
+            return
+        tensor = self.source.contiguous()
+        if tensor.numel():
+            data = memoryview(tensor.flatten().view(torch.uint8).numpy())
+            yield from (data[at : at + len(buffer)] for at in range(0, len(data), len(buffer)))
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """Entries that are converted and written together.
+
+    Attributes:
+        entries: torch's `WriteItem` objects.
+        size: Their size, in bytes.
+        memory: Additional memory that their conversion needs, in bytes.
+        payloads: Makes the payloads one by one, so that each can be freed before the next.
+    """
+
+    entries: Sequence[Any]
+    size: int
+    memory: int
+    payloads: Callable[[], Iterator[Payload]] = field(compare=False)
 
 
 class EntryFile(DirectFile):
@@ -51,8 +102,8 @@ class EntryFile(DirectFile):
 
     Args:
         path: Its path.
-        stop: Set where another thread has failed: this one fails then, too.
-        progress: Told of each number of bytes that is written.
+        stop: Set when another thread has failed, so that this one stops.
+        progress: Called with each number of payload bytes that is written.
     """
 
     def __init__(self, path: Path, stop: Event, progress: Callable[[int], Any]) -> None:
@@ -63,69 +114,66 @@ class EntryFile(DirectFile):
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of what was written."""
+        """The SHA-256 of the file."""
         return self._sha256.hexdigest()
 
-    def write_entry(self, content: Content) -> WriteResult:
-        """Write an entry.
-
-        Args:
-            content: Its content; of the entry that torch's planner has made.
-
-        Returns:
-            Where it is.
+    def write_entry(self, payload: Payload) -> WriteResult:
+        """Write an entry, and return where it is.
 
         Raises:
-            OSError: If the file cannot be written, or the content's read.
-            ValueError: If the content is not what its model's config and files say, or is no number.
+            OSError: If the file cannot be written, or the payload cannot be read.
+            NonFiniteError: If the payload contains NaN or Inf.
+            ValueError: If a source file has changed.
         """
-        item, begin = content.entry, self.size
+        item, begin = payload.entry, self.size
         if item.type == WriteItemType.BYTE_IO:
-            self.pump(content)
+            self.pump(payload)
         else:
-            stands_for = torch.empty(item.tensor_data.chunk.sizes, dtype=item.tensor_data.properties.dtype)
-            if stands_for.nbytes and _leaves_room():
-                _write_around(self, content, stands_for)
+            # Its memory is never touched unless it is filled.
+            tensor = torch.empty(item.tensor_data.chunk.sizes, dtype=item.tensor_data.properties.dtype)
+            # skip_data() does not support empty tensors.
+            if tensor.nbytes and is_layout_known():
+                _save_around(self, payload, tensor)
             else:
-                self._fill(stands_for, content)
-                _save(stands_for, _Stream(self))
+                self._fill(tensor, payload)
+                _save(tensor, _Stream(self))
         length = self.size - begin
         return WriteResult(
             index=item.index, size_in_bytes=length, storage_data=StorageInfo(self.path.name, begin, length)
         )
 
     def write(self, data: Any) -> int:
-        """Write bytes, all of them."""
+        """Write all bytes, and return their number."""
         view = memoryview(data).cast("B")
         if self._stop.is_set():
             raise InterruptedError("another thread has stopped")
         self._sha256.update(view)
         return super().write(view)
 
-    def pump(self, content: Content) -> int:
-        """Write a content's bytes; give their CRC-32."""
+    def pump(self, payload: Payload) -> int:
+        """Write the bytes of a payload, and return their CRC-32."""
         checksum = 0
-        for chunk in self._checked(content):
+        for chunk in self._checked(payload):
             checksum = zlib.crc32(chunk, checksum)
             self.write(chunk)
             self._progress(len(chunk))
         return checksum
 
-    def _fill(self, tensor: torch.Tensor, content: Content) -> None:
-        """Read a content's bytes into a tensor."""
+    def _fill(self, tensor: torch.Tensor, payload: Payload) -> None:
+        """Read the bytes of a payload into a tensor."""
         data, done = memoryview(tensor.flatten().view(torch.uint8).numpy()), 0
-        for chunk in self._checked(content):
+        for chunk in self._checked(payload):
             data[done : done + len(chunk)] = chunk
             done += len(chunk)
             self._progress(len(chunk))
         if done != tensor.nbytes:
-            raise ValueError(f"{content.entry.index.fqn} is {done} bytes, and {tensor.nbytes} were planned.")
+            raise _wrong_size(payload, done, tensor.nbytes)
 
-    def _checked(self, content: Content) -> Iterator[memoryview]:
-        item: WriteItem = content.entry
+    def _checked(self, payload: Payload) -> Iterator[memoryview]:
+        item: WriteItem = payload.entry
         dtype = item.tensor_data.properties.dtype if item.tensor_data else torch.uint8
-        for chunk in content.chunks(self._chunk):
-            require_numbers(torch.frombuffer(chunk, dtype=dtype), item.index.fqn)
+        for chunk in payload.chunks(self._chunk):
+            check_finite(torch.frombuffer(chunk, dtype=dtype), item.index.fqn)
             yield chunk
 
 
@@ -142,14 +190,14 @@ class _Stream:
 
     def write(self, data: Any) -> int:
         """See io.RawIOBase."""
-        with self._noting():
+        with self._note_failure():
             return int(self._file.write(data))
 
     def flush(self) -> None:
-        """See io.RawIOBase. Nothing is kept back."""
+        """See io.RawIOBase."""
 
     @contextmanager
-    def _noting(self) -> Iterator[None]:
+    def _note_failure(self) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
@@ -158,50 +206,51 @@ class _Stream:
 
 
 def _save(tensor: torch.Tensor, stream: _Stream) -> None:
-    """Save a tensor, and raise the file's own error if there is one."""
+    """Save a tensor with `torch.save`, and raise the error of the file instead of torch's."""
     try:
         torch.save(tensor, stream)  # type: ignore[arg-type,unused-ignore]
     except RuntimeError as error:
-        # torch raises an error of its own over one of the file's.
+        # torch replaces errors of the file.
         raise stream.failure or error from None
     finally:
-        # The error's frames hold torch's writer, and that the stream: a ring that no collector sees through.
+        # Break the reference cycle through the traceback so that the buffers are freed.
         stream.failure = None
 
 
-def _write_around(file: Any, content: Content, stands_for: torch.Tensor) -> None:
-    """Write a tensor with ``torch.save``, and its bytes, which it does not hold, in the room that is left for them."""
-    archive = _Archive(file, content)
+def _save_around(file: Any, payload: Payload, tensor: torch.Tensor) -> None:
+    """Write the archive that `torch.save` makes of a tensor, with the bytes of a payload."""
+    archive = _Archive(file, payload)
     with skip_data():
-        _save(stands_for, archive)
+        _save(tensor, archive)
     archive.require_complete()
 
 
 @cache
-def _leaves_room() -> bool:
-    """Return whether this torch writes archives as `_Archive` expects; if not, tensors are written from memory."""
+def is_layout_known() -> bool:
+    """Return whether this torch writes archives as `_Archive` expects."""
     tensor = torch.arange(64, dtype=torch.int64)
     file = _Memory(tensor.numpy().tobytes())
     try:
-        _write_around(file, Content(None, tensor), torch.empty_like(tensor))
+        _save_around(file, Payload(None, tensor), torch.empty_like(tensor))
         found = torch.load(io.BytesIO(file.data), weights_only=True)
         with zipfile.ZipFile(io.BytesIO(file.data)) as archive:
-            known = torch.equal(found, tensor) and archive.testzip() is None
+            is_known = torch.equal(found, tensor) and archive.testzip() is None
     except Exception:
-        # Another version of torch may write it in any way.
-        known = False
-    if not known:
+        # Another version of torch may raise anything.
+        is_known = False
+    if not is_known:
         logger.warning(
-            "torch %s writes archives in an unknown way: tensors are written from memory", torch.__version__
+            "torch %s writes archives in an unknown layout; the import loads each tensor into memory",
+            torch.__version__,
         )
-    return known
+    return is_known
 
 
 class _Memory:
     """A file in memory, with the methods that `_Archive` uses."""
 
-    def __init__(self, content: bytes) -> None:
-        self.data, self._content = bytearray(), content
+    def __init__(self, payload: bytes) -> None:
+        self.data, self._payload = bytearray(), payload
 
     @property
     def size(self) -> int:
@@ -211,39 +260,37 @@ class _Memory:
         self.data += data
         return len(data)
 
-    def pump(self, content: Content) -> int:
-        self.write(self._content)
-        return zlib.crc32(self._content)
+    def pump(self, payload: Payload) -> int:
+        self.write(self._payload)
+        return zlib.crc32(self._payload)
 
 
 class _Archive(_Stream):
-    """A file object to which ``torch.save`` writes an archive without the bytes of its tensor.
+    """A file object for `torch.save` with `skip_data`: when it skips the bytes of the tensor, they are copied from a payload.
 
-    When ``torch.save`` skips them (`torch.serialization.skip_data`), this writes the bytes, and later their CRC-32.
+    Later it replaces their CRC-32, which torch has computed without them.
     """
 
-    def __init__(self, file: Any, content: Content) -> None:
+    def __init__(self, file: Any, payload: Payload) -> None:
         super().__init__(file)
-        self._content, self._begin = content, file.size
+        self._payload, self._begin = payload, file.size
         self._checksum: int | None = None
-        self._places = 0
+        self._patched = 0
 
     def write(self, data: Any) -> int:
         """See io.RawIOBase."""
-        with self._noting():
+        with self._note_failure():
             return int(self._file.write(data if self._checksum is None else self._with_checksum(bytes(data))))
 
     def seek(self, offset: int, whence: int) -> int:
         """See io.RawIOBase."""
         if self._checksum is not None or whence != os.SEEK_CUR:
-            raise RuntimeError("torch.save leaves room for a tensor in an unexpected way.")
-        with self._noting():
+            raise RuntimeError("torch.save skips the bytes of a tensor in an unexpected way.")
+        with self._note_failure():
             begin = self._file.size
-            self._checksum = self._file.pump(self._content)
+            self._checksum = self._file.pump(self._payload)
             if self._file.size - begin != offset:
-                raise ValueError(
-                    f"{self._content.entry.index.fqn} is {self._file.size - begin} bytes, and {offset} were planned."
-                )
+                raise _wrong_size(self._payload, self._file.size - begin, offset)
         return self.tell()
 
     def tell(self) -> int:
@@ -251,23 +298,29 @@ class _Archive(_Stream):
         return int(self._file.size - self._begin)
 
     def require_complete(self) -> None:
-        """Require that the bytes were written, and their checksum after them and in the directory."""
-        if self._checksum is None or self._places != 2:
+        """Require that the bytes and both copies of their CRC-32 were written."""
+        if self._checksum is None or self._patched != 2:
             raise RuntimeError("torch.save wrote a tensor in an unexpected way.")
 
     def _with_checksum(self, data: bytes) -> bytes:
-        """Put the checksum of the tensor's bytes where it belongs: both places are each written at once."""
+        """Replace the CRC-32 in the data descriptor and in the central directory. torch writes each of them at once."""
         assert self._checksum is not None
         checksum = self._checksum.to_bytes(4, "little")
-        if data.startswith(_DESCRIPTOR) and not self._places:
-            self._places = 1
+        if data.startswith(_DESCRIPTOR) and not self._patched:
+            self._patched = 1
             return data[:4] + checksum + data[8:]
         at = 0
         while data.startswith(_DIRECTORY, at):
             lengths = [int.from_bytes(data[at + field : at + field + 2], "little") for field in (28, 30, 32)]
             end = at + 46 + sum(lengths)
             if data[at + 46 : at + 46 + lengths[0]].endswith(_BYTES_OF_TENSOR):
-                self._places += 1
+                self._patched += 1
                 return data[: at + 16] + checksum + data[at + 20 :]
             at = end
         return data
+
+
+def _wrong_size(payload: Payload, found: int, expected: int) -> RuntimeError:
+    return RuntimeError(
+        f"Internal error: {payload.entry.index.fqn} has {found} bytes, expected {expected}. Please report this bug."
+    )

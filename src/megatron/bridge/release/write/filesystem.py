@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What publishing does to a disk, one operation a method."""
+"""The filesystem operations of a publication."""
 
 import ctypes
 import errno
@@ -30,23 +30,23 @@ _RENAME_EXCHANGE = 2
 
 
 class Filesystem:
-    """What publishing does to a disk, one operation a method, so that tests can stop, fail and replay each."""
+    """The filesystem operations of a publication, a method each, so that tests can interrupt, fail and replay them."""
 
-    def make_folder(self, folder: Path) -> None:
-        """Make a folder that is not there."""
+    def make_directory(self, folder: Path) -> None:
+        """Create a directory."""
         folder.mkdir(exist_ok=True)
 
-    def make_own_folder(self, root: Path, prefix: str) -> Path:
-        """Make a folder of a new name in the root."""
+    def make_temporary_directory(self, root: Path, prefix: str) -> Path:
+        """Create a directory with a new name in the checkpoint directory."""
         while True:
-            # Unlike mkdtemp's, it has the mode of any other new folder.
+            # mkdtemp() creates mode 0700; use the normal umask-based mode.
             folder = root / f"{prefix}{secrets.token_hex(4)}"
             with suppress(FileExistsError):
                 folder.mkdir()
                 return folder
 
     def sync(self, path: Path) -> None:
-        """Have a file's bytes, or a folder's names, on the disk."""
+        """fsync a file or directory."""
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -54,15 +54,15 @@ class Filesystem:
             os.close(descriptor)
 
     def link(self, file: Path, name: Path) -> None:
-        """Link a file under a second name."""
+        """Create a hard link."""
         os.link(file, name)
 
     def rename(self, source: Path, target: Path) -> None:
-        """Rename a file, over another if there is one, or a folder."""
+        """Rename a directory, or a file over another one."""
         os.replace(source, target)
 
     def exchange(self, one: Path, other: Path) -> None:
-        """Let two folders change names in one operation."""
+        """Exchange the names of two directories atomically."""
         libc = ctypes.CDLL(None, use_errno=True)
         if not hasattr(libc, "renameat2"):
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
@@ -74,50 +74,50 @@ class Filesystem:
         file.unlink()
 
     def remove(self, folder: Path) -> None:
-        """Remove a folder and what is in it."""
+        """Remove a directory and its content."""
         shutil.rmtree(folder)
 
     def lock(self, file: Path) -> int:
-        """Make a file and lock it, for as long as this process lives.
+        """Create and lock a file until this process ends.
 
         Raises:
-            BlockingIOError: If another process has it locked.
+            BlockingIOError: If another process has locked it.
         """
         while True:
-            # Not through a link: what it leads to would be written over.
-            made = not file.exists()
+            # O_NOFOLLOW: the target of a symlink would be overwritten.
+            is_new = not file.exists()
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.path.samestat(os.fstat(descriptor), file.stat()):
                     return descriptor
             except FileNotFoundError:
-                # Who had it locked has removed it since it was opened here.
+                # The previous owner removed the file between open() and flock(); retry.
                 pass
             except BaseException as error:
                 os.close(descriptor)
-                if made and not isinstance(error, BlockingIOError):
-                    # No process has locked it, so no other one removes it.
+                if is_new and not isinstance(error, BlockingIOError):
+                    # No process has locked it, so no other process will remove it.
                     file.unlink(missing_ok=True)
                 raise
             os.close(descriptor)
 
 
 def filesystem_type(path: Path) -> str:
-    """Return the type of the filesystem that has a path, such as ``ext4``; empty if it is not known."""
+    """Return the type of the filesystem of a path, such as ``ext4``; an empty string if it is unknown."""
     points, resolved = mounts(), path.resolve()
     return next((points[point] for point in (resolved, *resolved.parents) if point in points), "")
 
 
 def mounts() -> dict[Path, str]:
-    """Return the type of each mounted filesystem, by its mount point; none where the kernel lists none."""
+    """Return the types of the mounted filesystems, by mount point; none if the kernel does not list them."""
     try:
         lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return {}
     found = {}
     for line in lines:
-        # See proc_pid_mountinfo(5): the fifth field is the mount point, the first after a hyphen the type.
+        # proc_pid_mountinfo(5): the fifth field is the mount point, the first one after the hyphen is the type.
         before, _, after = line.partition(" - ")
         point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), before.split(" ")[4])
         found[Path(point)] = after.split(" ")[0]

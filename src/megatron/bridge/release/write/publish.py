@@ -12,16 +12,15 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Publishes a release checkpoint: a reader finds the old checkpoint or the new one, whole, whatever stops it.
+"""Publishes a release: a reader finds the old checkpoint or the complete new one, at whatever point a process stops.
 
-The checkpoint is written into a staging folder inside its root, and so on the root's filesystem. Publishing
-syncs it, renames it to its name, then moves the trackers, the text tracker last, each step synced before the
-next. A release that is replaced changes names with the new one in one operation where the filesystem has it
-(``RENAME_EXCHANGE``; NFS has not: there it is two renames, and the next run takes back what a crash between
-them left).
+A release is written into a staging directory in the checkpoint directory, and so on the same filesystem. To publish it,
+its files are synced, it is renamed to ``release``, and the trackers are moved, the text tracker last. Each step is synced
+before the next one. If a release is replaced, the two exchange their names atomically (``RENAME_EXCHANGE``). NFS does not
+support that: there, a crash between two renames leaves the old release under another name, and the next run restores it.
 
-One process at a time writes into a root: it holds a lock, which the kernel releases when the process ends. Who
-holds the lock clears what dead processes left.
+One process at a time writes to a checkpoint directory. It has a lock, which the kernel releases when the process ends,
+and removes the leftovers of interrupted runs.
 """
 
 import errno
@@ -37,12 +36,11 @@ from megatron.bridge.release.checkpoint_dir import find_lock_owner, list_leftove
 from megatron.bridge.release.errors import CheckpointDirBusyError
 from megatron.bridge.release.layout import LOCK, RELEASE, REPLACED_PREFIX, STAGING_PREFIX
 from megatron.bridge.release.manifest import files_of
-from megatron.bridge.release.validation.output_dir import check_root, refuse_checkpoint
+from megatron.bridge.release.write.errors import HardLinkError, LockFileError, LockKind, MountPointError, OverlayError
 from megatron.bridge.release.write.filesystem import Filesystem, filesystem_type, mounts
-from megatron.bridge.training.utils.checkpoint_listing import checkpoint_folders, tracker_text
+from megatron.bridge.training.utils.checkpoint_resolver import checkpoint_folders
 from megatron.bridge.training.utils.checkpoint_utils import (
     TRACKER_PREFIX,
-    file_exists,
     get_checkpoint_tracker_filename,
     get_checkpoint_train_state_filename,
 )
@@ -50,117 +48,110 @@ from megatron.bridge.training.utils.checkpoint_utils import (
 
 logger = logging.getLogger(__name__)
 
-# In a staging folder: the root had no checkpoint and no tracker, so what this publication moves there is its own.
+# Marks a staging directory whose checkpoint directory had neither checkpoints nor trackers.
 _FIRST = "first"
 
 _OVERLAY = "overlay"
 
-# How long a lock may be another's before that counts as a writer.
+# Seconds after which a locked file counts as another writer; readers that probe the lock have it for a moment.
 _LOCK_SECONDS = 1.0
 
 _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 
 class Publication:
-    """One checkpoint on its way into a root. In a job of many ranks, rank 0's.
+    """The publication of one checkpoint, by rank 0.
 
     Args:
-        root: Checkpoint root; it need not exist.
-        name: Name of the checkpoint folder, in the staging folder and in the root.
-        filesystem: What reaches the disk.
+        root: Checkpoint directory; it need not exist.
+        name: Name of the checkpoint in it, and in the staging directory.
+        filesystem: Filesystem operations.
     """
 
     def __init__(self, root: Path, name: str = RELEASE, filesystem: Filesystem = Filesystem()) -> None:
         self._root, self._name, self._filesystem = root, name, filesystem
         self._folder = root / name
-        self._own_folders: list[Path] = []
+        self._temporary: list[Path] = []
         self._lock: int | None = None
         self._new: list[Path] = []
 
     def begin(self, check: Callable[[], None] = lambda: None) -> Path:
-        """Lock the root, clear what dead processes left in it, and make the staging folder.
+        """Lock the checkpoint directory, remove leftovers of interrupted runs, and create the staging directory.
 
         Args:
-            check: Raises what speaks against it, as `check_overwrite` does, when nobody else changes the root.
+            check: Called under the lock, when no other process changes the directory; raises if nothing may be published.
 
         Returns:
-            The staging folder, which is laid out as a checkpoint root.
+            The staging directory, which is laid out as a checkpoint directory.
 
         Raises:
-            Exception: What ``check`` raises.
-            ValueError: If the filesystem cannot rename the folders.
-            RuntimeError: If another process is writing into the root.
-            OSError: If the filesystem refuses.
+            MountPointError: If the checkpoint is a mount point.
+            OverlayError: If the filesystem cannot rename the directories.
+            RuntimeError: If another process is writing to the checkpoint directory.
+            OSError: If an operation fails.
         """
         self._new = [path for path in (self._root, *self._root.absolute().parents) if not path.exists()]
         try:
             for folder in reversed(self._new):
-                self._filesystem.make_folder(folder)
+                self._filesystem.make_directory(folder)
                 self._filesystem.sync(folder.absolute().parent)
             self._acquire_lock()
             if self._lock is not None:
                 self._recover()
             check()
-            self._own_folders.append(self._filesystem.make_own_folder(self._root, STAGING_PREFIX))
-            self._mark(self._own_folders[0])
-            self.require_movable(self._folder if self._folder.exists() else self._own_folders[0])
+            self._temporary.append(self._filesystem.make_temporary_directory(self._root, STAGING_PREFIX))
+            self._mark(self._temporary[0])
+            self.require_movable(self._folder if self._folder.exists() else self._temporary[0])
         except BaseException:
             self.end()
             raise
-        return self._own_folders[0]
+        return self._temporary[0]
 
     def require_movable(self, folder: Path) -> None:
-        """Refuse a folder in the root that cannot be renamed there, before the work.
-
-        A directory of a lower layer of an overlay filesystem (a container's image) cannot, nor can a mount point.
-
-        Args:
-            folder: The folder.
+        """Check that a directory in the checkpoint directory can be renamed, before the work.
 
         Raises:
-            ValueError: If it cannot be renamed.
+            MountPointError: If it is a mount point.
+            OverlayError: If it is in a lower layer of an overlay filesystem, such as a container's image.
         """
         if folder.resolve() in mounts():
-            raise ValueError(f"{folder} is a mount point, which cannot be renamed. Mount {self._root} instead.")
+            raise MountPointError(folder, self._root)
         if filesystem_type(folder.parent) != _OVERLAY:
             return
-        # A folder never replaces one that is not empty: only the error tells whether it could replace another.
-        full = self._filesystem.make_own_folder(self._root, STAGING_PREFIX)
+        # Renaming it over a non-empty directory always fails; the error shows whether another rename would.
+        full = self._filesystem.make_temporary_directory(self._root, STAGING_PREFIX)
         try:
-            self._filesystem.make_folder(full / "full")
+            self._filesystem.make_directory(full / "full")
             self._filesystem.rename(folder, full)
         except OSError as error:
             if error.errno == errno.EXDEV:
-                raise ValueError(
-                    f"{folder} cannot be renamed on this overlay filesystem: it may be in a lower layer, such as a "
-                    "container's image. Use a directory on a volume as the output path."
-                ) from error
+                raise OverlayError(folder) from error
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         finally:
             self._filesystem.remove(full)
 
     def commit(self) -> None:
-        """Make what is in the staging folder the root's checkpoint.
+        """Publish the content of the staging directory.
 
         Raises:
-            OSError: If the filesystem refuses. The root has then the checkpoint that it had, or, where another
-                checkpoint folder than this one was named by its tracker, perhaps the new one.
+            OSError: If an operation fails. The checkpoint directory then has its previous checkpoint, or, if its tracker
+                named a checkpoint of another name, possibly the new one.
         """
-        staging = self._own_folders[0]
+        staging = self._temporary[0]
         self._sync_all(staging)
         old, had = _identity(self._folder), [tracker for tracker in _trackers(self._root) if tracker.exists()]
         try:
             self._move_folder(staging, old)
-            # Its old name is gone from the disk before its new one is there: a crash leaves one of them.
+            # Sync the staging directory first, so that a crash cannot leave both names.
             self._filesystem.sync(staging)
             self._filesystem.sync(self._root)
             for tracker in _trackers(self._root):
                 self._filesystem.rename(staging / tracker.name, tracker)
                 self._filesystem.sync(self._root)
         except BaseException:
-            if not self._try(f"give {self._root} back what it had", self._take_back, staging, old, had):
-                self._own_folders = []
+            if not self._try(f"restore {self._root}", self._restore, staging, old, had):
+                self._temporary = []
             raise
         logger.info("Published the checkpoint %s", self._folder)
 
@@ -171,65 +162,55 @@ class Publication:
             self._filesystem.sync(Path(directory))
 
     def link(self, source: Path) -> Path:
-        """Make the checkpoint folder in the staging folder, of second names of another folder's files.
-
-        Args:
-            source: The other checkpoint folder.
-
-        Returns:
-            The checkpoint folder.
+        """Create the checkpoint in the staging directory from hard links to the files of another one.
 
         Raises:
-            ValueError: If a file can get no second name.
-            OSError: If the filesystem refuses.
+            HardLinkError: If a file cannot be linked.
+            OSError: If another operation fails.
         """
-        target = self._own_folders[0] / self._name
-        self._filesystem.make_folder(target)
+        target = self._temporary[0] / self._name
+        self._filesystem.make_directory(target)
         made = {Path(".")}
         for name in map(Path, files_of(source)):
             for parent in reversed(name.parents):
                 if parent not in made:
-                    self._filesystem.make_folder(target / parent)
+                    self._filesystem.make_directory(target / parent)
                     made.add(parent)
             try:
                 self._filesystem.link(source / name, target / name)
             except OSError as error:
                 if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EXDEV):
                     raise
-                raise ValueError(
-                    f"Hard link failed: {source / name} ({error.strerror}). Its filesystem may not support hard links, "
-                    "another user may own it, or it may be in another mount or quota project than the checkpoint "
-                    "directory. Copy the checkpoint directory to another filesystem and repair the copy."
-                ) from error
+                raise HardLinkError(source / name, str(error.strerror)) from error
         return target
 
     def move_tracker(self) -> None:
-        """Let the root's text tracker be the staged one already, before the folder that it names is published."""
+        """Publish the text tracker before the checkpoint that it names."""
         tracker = _trackers(self._root)[1]
-        self._filesystem.sync(self._own_folders[0] / tracker.name)
-        self._filesystem.rename(self._own_folders[0] / tracker.name, tracker)
+        self._filesystem.sync(self._temporary[0] / tracker.name)
+        self._filesystem.rename(self._temporary[0] / tracker.name, tracker)
         self._filesystem.sync(self._root)
 
     def retire(self, name: str) -> None:
-        """Take a checkpoint folder out of the root at once; it is removed with the staging folder."""
+        """Remove a checkpoint from the checkpoint directory: rename it into the staging directory, which is removed later."""
         folder = self._root / name
-        self._filesystem.rename(folder, self._own_folders[0] / f"retired-{folder.name}")
+        self._filesystem.rename(folder, self._temporary[0] / f"retired-{folder.name}")
         self._filesystem.sync(folder.parent)
 
     def end(self) -> None:
-        """Remove this process's own folders and release the lock. Errors are logged: they never hide a first one."""
+        """Remove the temporary directories and release the lock. Errors are only logged, so that they hide no other error."""
         try:
-            for folder in self._own_folders:
+            for folder in self._temporary:
                 self._try(f"remove {folder}", self._filesystem.remove, folder)
         finally:
-            # Ctrl-C while they are removed leaves them to the next import, which this process may make.
-            self._own_folders = []
+            # After Ctrl-C during the removal, the next import removes them, possibly in this process.
+            self._temporary = []
             if self._lock is not None:
                 self._try(f"remove {self._root / LOCK}", self._filesystem.unlink, self._root / LOCK)
                 os.close(self._lock)
                 self._lock = None
         for folder in self._new:
-            # What was made for nothing; one that holds something stays.
+            # Remove directories that this run created if they are still empty.
             with suppress(OSError):
                 folder.rmdir()
         self._new = []
@@ -237,29 +218,29 @@ class Publication:
     def _acquire_lock(self) -> None:
         file = self._root / LOCK
         if file.is_symlink() or (file.exists() and not file.is_file()):
-            kind = "a link" if file.is_symlink() else "a folder" if file.is_dir() else "no file"
-            raise ValueError(f"{file} is {kind}, which no import makes. Remove it.")
+            kind: LockKind = "a symlink" if file.is_symlink() else "a directory" if file.is_dir() else "a special file"
+            raise LockFileError(file, kind)
         try:
             self._lock = self._lock_patiently(file)
         except BlockingIOError:
-            writer = find_lock_owner(self._root) or "it has ended just now"
+            writer = find_lock_owner(self._root) or "it has just finished"
             raise CheckpointDirBusyError(self._root, writer) from None
         except OSError as error:
             if error.errno not in _NOT_SUPPORTED:
                 raise
-            # What is there may be a living process's: nothing of it is cleared.
-            logger.warning("The filesystem of %s has no locks: see that nobody else imports into it", self._root)
+            # Leftovers may belong to a running process, so they are not removed.
+            logger.warning("File locks are not supported in %s; make sure no other import writes there", self._root)
             return
         os.truncate(self._lock, 0)
         os.write(self._lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
 
     def _mark(self, staging: Path) -> None:
-        """Record in the staging folder what recovery needs to know about the root."""
+        """Record in the staging directory what recovery needs to know about the checkpoint directory."""
         if not checkpoint_folders(str(self._root)) and not any(map(Path.exists, _trackers(self._root))):
-            self._filesystem.make_folder(staging / _FIRST)
+            self._filesystem.make_directory(staging / _FIRST)
 
     def _lock_patiently(self, file: Path) -> int:
-        """Lock a file; `find_lock_owner`, which looks for a lock, has it for a moment itself."""
+        """Lock a file, and wait while `find_lock_owner` probes it."""
         deadline = time.monotonic() + _LOCK_SECONDS
         while True:
             try:
@@ -270,18 +251,18 @@ class Publication:
             time.sleep(_LOCK_SECONDS / 100)
 
     def _recover(self) -> None:
-        """Clear what processes left that died while they wrote into this root."""
+        """Remove the leftovers of processes that died while they wrote to the checkpoint directory."""
         train_state, tracker = _trackers(self._root)
         for replaced in list_leftovers(self._root, REPLACED_PREFIX):
             if (replaced / RELEASE).exists() and not self._folder.exists():
-                # It died between the two renames of a filesystem that cannot exchange.
+                # It died between the two renames on a filesystem that cannot exchange names.
                 self._filesystem.rename(replaced / RELEASE, self._folder)
                 self._filesystem.sync(self._root)
             self._filesystem.remove(replaced)
         for staging in list_leftovers(self._root, STAGING_PREFIX):
             moved = (staging / tracker.name).exists() and not (staging / RELEASE).exists()
             if (staging / _FIRST).exists() and moved and not tracker.exists() and self._folder.exists():
-                # It died between the folder and the tracker, in a root that had neither: no reader has seen them.
+                # It died between the checkpoint and the text tracker. Without a tracker, no reader has seen it.
                 if train_state.exists():
                     self._filesystem.unlink(train_state)
                 self._filesystem.rename(self._folder, staging / RELEASE)
@@ -297,15 +278,15 @@ class Publication:
         except OSError as error:
             if error.errno not in _NOT_SUPPORTED:
                 raise
-            replaced = self._filesystem.make_own_folder(self._root, REPLACED_PREFIX)
-            self._own_folders.append(replaced)
+            replaced = self._filesystem.make_temporary_directory(self._root, REPLACED_PREFIX)
+            self._temporary.append(replaced)
             self._filesystem.rename(self._folder, replaced / self._name)
             self._filesystem.rename(staging / self._name, self._folder)
 
-    def _take_back(self, staging: Path, old: int | None, had: list[Path]) -> None:
-        """Restore the root from what is there: an operation that reported a failure may have been done."""
+    def _restore(self, staging: Path, old: int | None, had: list[Path]) -> None:
+        """Restore the checkpoint directory. An operation that failed may have had its effect."""
         if old is None and _trackers(self._root)[1] in had and not _trackers(staging)[1].exists():
-            # The tracker has left another checkpoint folder for this one, which is whole.
+            # The tracker already names the new checkpoint, which is complete.
             return
         for tracker in reversed(_trackers(self._root)):
             if tracker not in had and tracker.exists():
@@ -318,68 +299,24 @@ class Publication:
         if self._folder.exists():
             self._filesystem.rename(self._folder, staging / self._name)
         if old is not None:
-            self._filesystem.rename(self._own_folders[-1] / self._name, self._folder)
+            self._filesystem.rename(self._temporary[-1] / self._name, self._folder)
 
     def _try(self, what: str, step: Callable[..., None], *arguments: Any) -> bool:
         try:
             step(*arguments)
         except OSError as error:
-            logger.warning("Could not %s: %s. The next run does.", what, error)
+            logger.warning("Could not %s (%s); the next run will retry", what, error)
             return False
         return True
 
 
-def check_destination(megatron_path: str | Path, overwrite: bool) -> None:
-    """Check that a release can be written to a checkpoint root, before the work.
-
-    Args:
-        megatron_path: Checkpoint root; it need not exist.
-        overwrite: Whether to replace a release that is there.
-
-    Raises:
-        ValueError: If the root cannot be written, or holds a checkpoint that must stay. One line.
-    """
-    check_root(megatron_path)
-    if not was_interrupted(Path(megatron_path)):
-        check_overwrite(megatron_path, overwrite)
-
-
-def check_overwrite(root: str | Path, overwrite: bool) -> None:
-    """Refuse to write a release into a root that holds a checkpoint which must stay.
-
-    Args:
-        root: Checkpoint root; it need not exist.
-        overwrite: Whether the caller wants a release that is there replaced.
-
-    Raises:
-        ValueError: If the root holds a checkpoint and ``overwrite`` is False, or if its tracker does not say
-            ``release``: training has gone on in it, or nothing tells what it holds.
-    """
-    tracker = get_checkpoint_tracker_filename(str(root))
-    tracked = tracker_text(tracker).strip() if file_exists(tracker) else None
-    has_train_state = file_exists(get_checkpoint_train_state_filename(str(root), prefix=TRACKER_PREFIX))
-    refuse_checkpoint(Path(root), checkpoint_folders(str(root)), tracked, has_train_state, overwrite)
-
-
-def was_interrupted(root: Path) -> bool:
-    """Return whether a process died while it wrote the first checkpoint of a root, or is writing it now.
-
-    Args:
-        root: Checkpoint root; it need not exist.
-
-    Returns:
-        Whether what is there is no checkpoint yet, which the next publication clears.
-    """
-    return bool(list_leftovers(root, STAGING_PREFIX)) and not _trackers(root)[1].exists()
-
-
 def _identity(folder: Path) -> int | None:
-    """Return what distinguishes a folder from another that takes its name."""
+    """Return the inode of a directory, which a rename keeps; None if it does not exist."""
     return folder.stat().st_ino if folder.exists() else None
 
 
 def _trackers(root: Path) -> tuple[Path, Path]:
-    """Return Bridge's tracker and the text tracker, in the order in which they are written."""
+    """Return Bridge's tracker and the text tracker, in the order of their publication."""
     return (
         Path(get_checkpoint_train_state_filename(str(root), prefix=TRACKER_PREFIX)),
         Path(get_checkpoint_tracker_filename(str(root))),

@@ -12,132 +12,213 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Writes a converted model as the release checkpoint that Megatron-LM fine-tunes from.
-
-The checkpoint is written natively, into a staging folder that is laid out as the checkpoint root will be, and
-published when every file is in it (`publishing`): no ``iter_0000000`` exists at any moment.
+"""Saves a Megatron model as a release, and publishes it when every file of it is written.
 
 An object store (MultiStorageClient) has no rename: the files go to ``release/`` directly, and the tracker last.
 """
 
-import functools
-import inspect
-import io
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
+from megatron.core.optimizer import OptimizerConfig
+
+from megatron.bridge.models.model_provider import ModelProviderMixin
 from megatron.bridge.release.compat.megatron_core_api import MultiStorageClientFeature
 from megatron.bridge.release.compat.torch_api import DistError
 from megatron.bridge.release.errors import command_line
-from megatron.bridge.release.layout import RELEASE
-from megatron.bridge.release.validation.output_dir import check_root, destination
-from megatron.bridge.release.write.publish import Publication, check_overwrite
-from megatron.bridge.release.write.save_context import ReleaseSave, begin
-from megatron.bridge.training.utils.all_ranks import on_rank_0
+from megatron.bridge.release.layout import RELEASE, TRACKER
+from megatron.bridge.release.source.provenance import SourceModel
+from megatron.bridge.release.validation.output_dir import check_overwrite, check_writable, expand_output_dir
+from megatron.bridge.release.validation.preflight import check_object_store
+from megatron.bridge.release.validation.provider import config_of
+from megatron.bridge.release.write.errors import ModelConfigError, OtherRankError, SaveFormatError
+from megatron.bridge.release.write.publish import Publication
+from megatron.bridge.release.write.sidecar_files import (
+    ReleaseFiles,
+    release_args,
+    warn_unsupported_fields,
+    write_release_files,
+)
+from megatron.bridge.release.write.writer import ReleaseSaveStrategy
+from megatron.bridge.training.checkpointing import save_checkpoint
+from megatron.bridge.training.config import CheckpointConfig, ConfigContainer, LoggerConfig
+from megatron.bridge.training.state import GlobalState
+from megatron.bridge.training.tokenizers.config import TokenizerConfig
 from megatron.bridge.training.utils.checkpoint_utils import (
     file_exists,
     get_checkpoint_tracker_filename,
     read_run_config,
     read_train_state,
 )
+from megatron.bridge.training.utils.collectives import on_rank_0
 from megatron.bridge.utils.common_utils import print_rank_0
+from megatron.bridge.utils.host_compat import restore_model_values
 
 
-P = ParamSpec("P")
-R = TypeVar("R")
+_FORMAT = "torch_dist"
 
 
-def publishes_release(save: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function that saves to ``path`` so that ``release=True`` publishes what it saved.
-
-    With ``release=True`` the function gets a staging folder as its ``path``; what it leaves there is
-    published to the caller's ``path`` when it returns, and removed when it raises. With
-    ``release=False``, and on an object store, it is called as it is. Collective, as the function is.
+def save_release(
+    model: list[Any],
+    checkpoint_dir: str | Path,
+    *,
+    overwrite: bool = False,
+    ckpt_format: str = _FORMAT,
+    tokenizer_path: str | Path | None = None,
+    tokenizer_kwargs: Mapping[str, Any] | None = None,
+    source_model: SourceModel | None = None,
+    waived: Sequence[str] = (),
+) -> None:
+    """Save a Megatron model as a release, and publish it when it is complete. Collective.
 
     Args:
-        save: The function. It has a parameter ``path`` and a parameter ``release``.
+        model: The parts of the model.
+        checkpoint_dir: The checkpoint directory.
+        overwrite: Whether to replace a release that is in it.
+        ckpt_format: Checkpoint format that the caller requests.
+        tokenizer_path: Model ID, or directory of a model, whose tokenizer files the release gets.
+        tokenizer_kwargs: Keywords for loading the tokenizer.
+        source_model: The Hugging Face model whose weights it has, unchanged; None if they may have been trained.
+        waived: Differences from the source model that the user allowed, a sentence each.
 
-    Returns:
-        The decorated function.
+    Raises:
+        ReleaseError: If the model or the directory cannot be used.
+        OSError: If a file cannot be written.
     """
-    signature = inspect.signature(save)
-
-    @functools.wraps(save)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        call = signature.bind(*args, **kwargs)
-        release, overwrite = (call.arguments.get(name, False) for name in ("release", "overwrite"))
-        call.arguments["path"] = destination(call.arguments["path"], release, overwrite)
-        if not release:
-            return save(*args, **kwargs)
-        if MultiStorageClientFeature.is_enabled():
-            return _save_to_object_store(save, call, overwrite)
-        return _save_and_publish(save, call, overwrite)
-
-    return wrapper
-
-
-def _save_to_object_store(save: Callable[..., R], call: inspect.BoundArguments, overwrite: bool) -> R:
-    tracker = get_checkpoint_tracker_filename(call.arguments["path"])
-    on_rank_0(lambda: _open_object_store_root(call.arguments["path"], tracker, overwrite))
-    result = save(*call.args, **call.kwargs)
-    on_rank_0(lambda: _write_object(tracker, RELEASE))
-    return result
-
-
-def _save_and_publish(save: Callable[..., R], call: inspect.BoundArguments, overwrite: bool) -> R:
-    root = Path(call.arguments["path"])
-    on_rank_0(lambda: check_root(root))
-    publication = Publication(root)
-    staging = Path(on_rank_0(lambda: str(publication.begin(lambda: check_overwrite(root, overwrite)))))
-    call.arguments["path"] = staging
-    try:
-        with begin(ReleaseSave(root, call.arguments.get("source_model"))) as release, _explained(root):
-            with ending_on_sigterm(f"nothing is published: {root} is as it was. Import again."):
-                result = save(*call.args, **call.kwargs)
-            on_rank_0(publication.commit)
-    finally:
-        publication.end()
+    checkpoint_dir, config = expand_output_dir(checkpoint_dir), config_of(model)
+    if ckpt_format != _FORMAT:
+        raise SaveFormatError(ckpt_format)
+    if not isinstance(config, ModelProviderMixin):
+        raise ModelConfigError(type(config).__name__)
+    tokenizer = None
+    if tokenizer_path is not None:
+        tokenizer = TokenizerConfig(
+            tokenizer_type="HuggingFaceTokenizer",
+            tokenizer_model=str(tokenizer_path),
+            hf_tokenizer_kwargs=dict(tokenizer_kwargs or {}),
+        )
+    # The release describes the model, not this host.
+    model_config = restore_model_values(config)
+    notes = [text for text in (warn_unsupported_fields(model_config), *waived) if text]
+    args = release_args(model_config, tokenizer, checkpoint_dir)
+    with publish_on_exit(checkpoint_dir, overwrite) as output_dir:
+        state = GlobalState()
+        state.cfg = _save_config(config, tokenizer, output_dir)
+        strategy = ReleaseSaveStrategy(model)
+        save_checkpoint(
+            state,
+            model,
+            optimizer=None,
+            opt_param_scheduler=None,
+            num_floating_point_operations_so_far=0,
+            # On an object store, Megatron Core's own strategy writes.
+            checkpointing_context=None
+            if MultiStorageClientFeature.is_enabled()
+            else {"save_strategy": strategy.wrap()},
+            release_args=args,
+        )
+        files = ReleaseFiles(checkpoint_dir, state.cfg, args, source_model, waived)
+        on_rank_0(lambda: write_release_files(files, output_dir, strategy.common_state, strategy.digests))
     # Both are cached by file name, and the files of that name are new.
     read_run_config.cache_clear()
     read_train_state.cache_clear()
-    print_rank_0(_advice(root, release.notes))
-    return result
+    path = Path(os.path.abspath(checkpoint_dir))
+    print_rank_0(
+        f"Start Megatron-LM from {path} with the command that this prints:\n  {command_line('launch', path)}"
+        + "".join(f"\nNote: {text}" for text in notes)
+    )
 
 
-def _advice(root: Path, notes: Sequence[str]) -> str:
-    """Return how to start Megatron-LM from a release, in whatever folder that is done."""
-    root = Path(os.path.abspath(root))
-    return f"Start Megatron-LM from {root} with the command that this prints:\n  {command_line('launch', root)}" + (
-        "".join(f"\nNote: {text}" for text in notes)
+def _save_config(model: Any, tokenizer: TokenizerConfig | None, output_dir: str | Path) -> ConfigContainer:
+    return ConfigContainer(
+        model=model,
+        train=None,
+        optimizer=OptimizerConfig(use_distributed_optimizer=False),
+        ddp=None,
+        scheduler=None,
+        dataset=None,
+        logger=LoggerConfig(),
+        tokenizer=tokenizer,
+        checkpoint=CheckpointConfig(
+            async_save=False,
+            save=str(output_dir),
+            save_optim=False,
+            save_rng=False,
+            ckpt_format=_FORMAT,
+            dist_ckpt_optim_fully_reshardable=True,
+        ),
+        dist=None,
     )
 
 
 @contextmanager
-def _explained(root: Path) -> Iterator[None]:
-    """Let what stops a save say what that means for the root."""
-    before = _inode(root / RELEASE)
+def publish_on_exit(checkpoint_dir: str | Path, overwrite: bool) -> Iterator[str | Path]:
+    """Yield a directory to write a release into; publish it when the block ends, and remove it when it raises. Collective.
+
+    The directory is laid out as the checkpoint directory will be: no ``iter_0000000`` exists at any moment.
+
+    Args:
+        checkpoint_dir: The checkpoint directory, or one in an object store, which is written in place.
+        overwrite: Whether to replace a release that is in it.
+    """
+    if MultiStorageClientFeature.is_enabled():
+        tracker = get_checkpoint_tracker_filename(str(checkpoint_dir))
+        on_rank_0(lambda: _open_object_store(checkpoint_dir, tracker, overwrite))
+        yield checkpoint_dir
+        on_rank_0(lambda: _write_object(tracker, RELEASE))
+        return
+    path = Path(checkpoint_dir)
+    publication = Publication(path)
+
+    def begin() -> Path:
+        check_writable(path)
+        # The preflight of an import has applied the overwrite rule; another process may have published since.
+        return publication.begin(lambda: check_overwrite(path, overwrite))
+
+    def commit() -> None:
+        (output_dir / TRACKER).write_text(RELEASE, encoding="utf-8")
+        publication.commit()
+
+    output_dir = on_rank_0(begin)
+    try:
+        with _outcome_in_errors(path):
+            with exit_on_sigterm(f"Nothing was published; {path} is unchanged. Run the import again."):
+                yield output_dir
+            on_rank_0(commit)
+    finally:
+        publication.end()
+
+
+@contextmanager
+def _outcome_in_errors(checkpoint_dir: Path) -> Iterator[None]:
+    """Add to errors of a save what became of the checkpoint directory."""
+    before = _inode(checkpoint_dir / RELEASE)
+
+    def outcome() -> str:
+        # Rank 0 publishes; the other ranks look.
+        if _inode(checkpoint_dir / RELEASE) == before:
+            return f"Nothing was published; {checkpoint_dir} is unchanged. Run the import again."
+        return f"The release in {checkpoint_dir} is complete and was published."
+
     try:
         yield
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(f"interrupted, and {_state(root, before)}") from error
+        raise KeyboardInterrupt(f"interrupted. {outcome()}") from error
     except RuntimeError as error:
         if _is_lost_connection(error):
-            raise RuntimeError(
-                f"See another rank's own error: it has stopped ({' '.join(str(error).split())}), and "
-                f"{_state(root, before)}"
-            ) from error
+            raise OtherRankError(" ".join(str(error).split()), outcome()) from error
         raise
     except OSError as error:
-        # One of a write names no file. Without an errno it is a library's, whose text a filename would replace.
+        # Errors of write() have no filename. Those without an errno are a library's: a filename would replace the text.
         if error.errno is not None and not isinstance(error, BrokenPipeError):
-            error.filename = error.filename or str(root)
-        if _inode(root / RELEASE) == before:
-            error.add_note(f"{root} is unchanged. Fix the error and run the import again.")
+            error.filename = error.filename or str(checkpoint_dir)
+        if _inode(checkpoint_dir / RELEASE) == before:
+            error.add_note(f"{checkpoint_dir} is unchanged. Fix the error and run the import again.")
         raise
 
 
@@ -153,50 +234,32 @@ def _inode(folder: Path) -> int | None:
         return None
 
 
-def _state(root: Path, before: int | None) -> str:
-    """Return whether a stopped save published its release, for ranks that do not know it."""
-    if _inode(root / RELEASE) == before:
-        return f"nothing is published: {root} is as it was. Import again."
-    return f"the release in {root} was published all the same."
-
-
 @contextmanager
-def ending_on_sigterm(outcome: str) -> Iterator[None]:
-    """Let SIGTERM end the process as Ctrl-C does, through what clears up; a program's own handler stays.
+def exit_on_sigterm(outcome: str) -> Iterator[None]:
+    """Raise SystemExit on SIGTERM, so that what was written is removed. A program's own handler stays.
 
     Args:
         outcome: What that means for the output, and what to do.
     """
 
     def end(*_: object) -> None:
-        raise SystemExit(f"error: terminated, and {outcome}")
+        raise SystemExit(f"error: terminated. {outcome}")
 
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
+    is_default = (
+        threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+    if is_default:
         signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
-        if ours:
+        if is_default:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def open_tracker_object(filename: str, release: bool) -> Any:
-    """Open the tracker that is written to an object store with the other files.
-
-    Args:
-        filename: Path of the tracker.
-        release: Whether it is a release's, which `publishes_release` writes when all is there.
-
-    Returns:
-        A file to write to; for a release, one in memory.
-    """
-    return io.StringIO() if release else MultiStorageClientFeature.import_package().open(filename, "w")
-
-
-def _open_object_store_root(root: str | Path, tracker: str, overwrite: bool) -> None:
-    """Let a root in an object store be written in place: without a tracker, nobody reads it meanwhile."""
-    check_overwrite(root, overwrite)
+def _open_object_store(checkpoint_dir: str | Path, tracker: str, overwrite: bool) -> None:
+    """Remove the tracker, so that nobody reads a release that is written in place."""
+    check_object_store(checkpoint_dir, overwrite)
     if file_exists(tracker):
         MultiStorageClientFeature.import_package().delete(tracker)
 

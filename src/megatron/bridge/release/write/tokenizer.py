@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Saves the tokenizer of a checkpoint; a release gets the files of its source model, unchanged."""
+"""Copies the tokenizer files of a source model into a release, unchanged."""
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,60 +26,57 @@ from megatron.bridge.release.compat.megatron_core_api import MultiStorageClientF
 from megatron.bridge.release.layout import TOKENIZER
 from megatron.bridge.release.source.hub import TOKENIZER_KEYWORDS
 from megatron.bridge.release.source.model_files import CODE_FILES, TOKENIZER_FILES, copy_files
-from megatron.bridge.training.utils.all_ranks import on_rank_0
+from megatron.bridge.release.write.errors import TokenizerFilesError
 
 
-# transformers chooses the class of a tokenizer by the model's type too.
+# transformers also chooses the class of a tokenizer by the type of the model.
 _CONFIG = "config.json"
 
 
-def save_tokenizer(save: Callable[[], None], folder: str, source: Any = None) -> None:
-    """Save a checkpoint's tokenizer. Collective for a release: a failure is raised on every rank.
+def copy_tokenizer(model: str | Path, keywords: Mapping[str, Any], folder: str | Path) -> None:
+    """Copy the tokenizer files of a model into a release.
 
     Args:
-        save: Saves it as upstream does.
-        folder: Checkpoint folder.
-        source: For a release, the tokenizer's config, which names the model; else None.
+        model: Model ID, or directory of the model.
+        keywords: Keywords with which its tokenizer is loaded.
+        folder: The release, which may be in an object store.
 
     Raises:
-        RuntimeError: If the release gets no tokenizer.
+        TokenizerFilesError: If there are no such files, or if they cannot be copied.
     """
-    if source is None:
-        save()
-    else:
-        on_rank_0(lambda: _copy_tokenizer(source.tokenizer_model, source.hf_tokenizer_kwargs or {}, folder))
-
-
-def _copy_tokenizer(model: str | Path, keywords: Mapping[str, Any], folder: str) -> None:
+    code = CODE_FILES if keywords.get("trust_remote_code") else ()
+    patterns = (*TOKENIZER_FILES, _CONFIG, *code)
     try:
-        code = CODE_FILES if keywords.get("trust_remote_code") else ()
-        patterns = (*TOKENIZER_FILES, _CONFIG, *code)
         source = local_folder(model, keywords, patterns)
         if MultiStorageClientFeature.is_enabled():
-            with tempfile.TemporaryDirectory() as copy:
-                names = copy_files(source, patterns, Path(copy))
-                for name in names:
-                    content = Path(copy, name).read_bytes()
-                    with MultiStorageClientFeature.import_package().open(f"{folder}/{TOKENIZER}/{name}", "wb") as file:
-                        file.write(content)
+            names = _copy_to_object_store(source, patterns, str(folder))
         else:
             names = copy_files(source, patterns, Path(folder, TOKENIZER))
     except (OSError, ValueError) as error:
-        raise RuntimeError(f"The tokenizer could not be saved, so nothing is published: {error}") from error
+        raise TokenizerFilesError(str(model), str(error)) from error
     if not names:
-        raise RuntimeError(f"{model} has no tokenizer files, so nothing is published.")
+        raise TokenizerFilesError(str(model), None)
+
+
+def _copy_to_object_store(source: Path, patterns: Sequence[str], folder: str) -> Sequence[str]:
+    with tempfile.TemporaryDirectory() as directory:
+        names = copy_files(source, patterns, Path(directory))
+        for name in names:
+            with MultiStorageClientFeature.import_package().open(f"{folder}/{TOKENIZER}/{name}", "wb") as file:
+                file.write(Path(directory, name).read_bytes())
+    return names
 
 
 def local_folder(model: str | Path, keywords: Mapping[str, Any], patterns: Sequence[str]) -> Path:
-    """Return the local folder that has a model's files; for a model of the Hub, its snapshot in the cache.
+    """Return the directory of a model, or the snapshot of a model of the Hub in the cache.
 
     Args:
-        model: Folder of a model, or its ID on the Hugging Face Hub.
+        model: Model ID, or directory of a model.
         keywords: Keywords of `from_pretrained`.
-        patterns: Patterns of the files that are needed.
+        patterns: Patterns of the required files.
 
     Raises:
-        OSError: If the files of a model of the Hub cannot be downloaded.
+        OSError: If the files cannot be downloaded.
     """
     place = {name: keywords[name] for name in TOKENIZER_KEYWORDS & keywords.keys()}
     subfolder = place.pop("subfolder", "")

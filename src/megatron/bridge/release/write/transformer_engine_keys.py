@@ -12,21 +12,18 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The keys that a Transformer Engine model asks for, added to a checkpoint written without it.
+"""Adds the keys of Transformer Engine models to checkpoints that are written without it.
 
-Megatron Core has two sets of modules for the same model. Their parameters have the same values, but
-some have other keys in a checkpoint:
+Megatron Core has two sets of modules for the same model. Their parameters have equal values, but some have other keys:
 
-- A norm is a plain torch module in Megatron Core's own set and a Transformer Engine module in the
-  other. Every Transformer Engine module also asks for an ``_extra_state``, its FP8 scaling; where there
-  is none it is an empty ``uint8`` tensor.
-- Transformer Engine fuses a norm into the linear layer that follows it, whose ``layer_norm_weight``
-  it then is. Megatron Core's own layer specs map their norms to that key for a dense layer's input
-  and MLP, for an MoE layer's MLP too (which Transformer Engine does not fuse), and for multi-latent
-  attention not at all (which Transformer Engine does fuse).
+- Every Transformer Engine module, norms included, also has an ``_extra_state``: its FP8 scaling, or an empty ``uint8``
+  tensor.
+- Transformer Engine fuses a norm into the linear layer that follows it, as its ``layer_norm_weight``. Megatron Core's own
+  layer specs use this key for the input and the MLP of a dense layer, and for the MLP of an MoE layer (which Transformer
+  Engine does not fuse), but not for multi-latent attention (which it fuses).
 
-Read from ``gpt_layer_specs.py`` and ``transformer/utils.py`` of megatron-core 0.19.2. Entries are only
-added: the keys that a model without Transformer Engine asks for stay.
+Read from ``gpt_layer_specs.py`` and ``transformer/utils.py`` of megatron-core 0.19.2. The keys of models without
+Transformer Engine stay.
 """
 
 from dataclasses import replace
@@ -38,7 +35,7 @@ from megatron.core.dist_checkpointing.mapping import ShardedObject, ShardedTenso
 from megatron.bridge.release.compat.megatron_core_api import nested_values
 
 
-# A norm's own name, and the fused name it has where that linear layer follows it.
+# Key of a norm, and its key if it is fused into the linear layer that follows it.
 _FUSED = (
     ("pre_mlp_layernorm.", "mlp.linear_fc1.layer_norm_"),
     ("self_attention.q_layernorm.", "self_attention.linear_q_up_proj.layer_norm_"),
@@ -47,21 +44,18 @@ _FUSED = (
 
 
 def transformer_engine_norm_key(key: str, keys: set[str]) -> str | None:
-    """Return the key that a norm's parameter has in a Transformer Engine model.
+    """Return the key of a parameter of a norm in a Transformer Engine model; None for other parameters.
 
     Args:
-        key: Key of a parameter in a checkpoint written without Transformer Engine.
+        key: Its key in a checkpoint that was written without Transformer Engine.
         keys: All keys of that checkpoint.
-
-    Returns:
-        The key in a Transformer Engine model; None where ``key`` is not a norm's.
     """
-    for own, fused in _FUSED:
+    for unfused, fused in _FUSED:
         linear = fused.removesuffix("layer_norm_")
-        for name in (own, fused):
+        for name in (unfused, fused):
             prefix, found, parameter = key.rpartition(name)
             if found:
-                return prefix + (fused if f"{prefix}{linear}weight" in keys else own) + parameter
+                return prefix + (fused if f"{prefix}{linear}weight" in keys else unfused) + parameter
     module, _, parameter = key.rpartition(".")
     if parameter.startswith("layer_norm_") or module.endswith("norm"):
         return key
@@ -69,11 +63,10 @@ def transformer_engine_norm_key(key: str, keys: set[str]) -> str | None:
 
 
 def add_transformer_engine_keys(state_dict: dict[str, Any]) -> None:
-    """Add the entries that a Transformer Engine model asks for and a model without it has not.
+    """Add the entries of Transformer Engine models to a state dict, in place.
 
-    Args:
-        state_dict: State dict to be saved, changed in place. Its sections ``model``, or ``model0``, ``model1`` of virtual
-            pipeline stages, are sharded state dicts of models built without Transformer Engine.
+    Its sections ``model``, or ``model0``, ``model1`` of virtual pipeline stages, are sharded state dicts of models without
+    Transformer Engine.
     """
     for section, entries in state_dict.items():
         if section.startswith("model") and isinstance(entries, dict):
@@ -81,7 +74,7 @@ def add_transformer_engine_keys(state_dict: dict[str, Any]) -> None:
 
 
 def _add_keys(model_state_dict: dict[str, Any]) -> None:
-    # A low-memory save has applied its factories: what they made stands in lists and dicts.
+    # A low-memory save has applied its factories, whose results are in lists and dicts.
     keys = {entry.key for entry in nested_values(model_state_dict) if hasattr(entry, "key")}
     for name, tensor in list(model_state_dict.items()):
         if not isinstance(tensor, ShardedTensor):
@@ -93,7 +86,7 @@ def _add_keys(model_state_dict: dict[str, Any]) -> None:
             model_state_dict[f"{name}@{key}"] = replace(tensor, key=key)
         module, _, parameter = key.rpartition(".")
         if parameter == "weight" and f"{module}._extra_state" not in keys:
-            # As Megatron Core shards an _extra_state: along the prepended (layer) axes alone.
+            # Megatron Core shards an _extra_state along the prepended (layer) axes only.
             axes = tensor.prepend_axis_num
             model_state_dict[f"{name}@{module}._extra_state"] = ShardedObject(
                 f"{module}._extra_state",

@@ -12,11 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Writes the files of a release: torch_dist, entry by entry, from several threads.
+"""Writes the weights of a release in the format torch_dist, with several threads.
 
-Megatron Core plans, and torch writes the metadata, so the keys, the common state and ``.metadata`` are theirs. An entry
-is what ``torch.save`` writes. Its bytes come from memory or from the files that a model is imported from, are hashed on
-their way, and are written once; nothing is read a second time.
+Megatron Core makes the plan and torch writes the metadata. The bytes of an entry come from memory or from the files of
+the source model; they are hashed while they are written, and nothing is read a second time.
 """
 
 import ctypes
@@ -33,8 +32,7 @@ from uuid import uuid4
 
 import torch
 import torch.distributed as dist
-from megatron.core.dist_checkpointing.mapping import ShardedTensor
-from megatron.core.process_groups_config import ProcessGroupCollection
+from megatron.core.dist_checkpointing.mapping import ShardedObject, ShardedTensor
 from torch.distributed import checkpoint
 from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteItem, WriteItemType
 from torch.distributed.checkpoint.storage import WriteResult
@@ -44,85 +42,79 @@ from tqdm import tqdm
 from megatron.bridge.release.compat.megatron_core_api import (
     FullyParallelSaveStrategyWrapper,
     MCoreSavePlanner,
-    MultiStorageClientFeature,
     TorchDistSaveShardedStrategy,
     mcore_to_pyt_state_dict,
     nested_values,
     replace_state_dict_keys_with_sharded_keys,
 )
 from megatron.bridge.release.compat.torch_api import CheckpointException, FileSystemWriter, checkpoint_causes
-from megatron.bridge.release.manifest import write_manifest
 from megatron.bridge.release.source.provenance import describe_model
-from megatron.bridge.release.write.entry_file import EntryFile
+from megatron.bridge.release.write.entry_file import EntryFile, Payload, WorkItem
+from megatron.bridge.release.write.errors import DifferentSourceError, EnvironmentVariableError, NoWeightsError
 from megatron.bridge.release.write.streaming import StreamedWeights, weights_of
-from megatron.bridge.release.write.units import Content, Unit, share
-from megatron.bridge.training.utils.all_ranks import gather, on_rank_0, sendable, together, waiting_group
+from megatron.bridge.training.utils.collectives import (
+    all_gather_object,
+    on_rank_0,
+    picklable_error,
+    run_on_all_ranks,
+    untimed_group,
+)
 from megatron.bridge.training.utils.pg_utils import get_pg_collection
 from megatron.bridge.utils.common_utils import print_rank_0
 
 
 T = TypeVar("T")
 
-# How many threads a rank has at most; each writes a file of its own. Where there are fewer processors, some of them
-# wait for the disk.
+# Maximum number of threads per rank. Each writes its own file; some wait for the disk.
 _THREADS = 4
-# What conversions in flight may take, in bytes, where the environment variable does not say; a larger one is alone.
+# Default limit of the memory of concurrent conversions, in bytes. A larger conversion runs alone.
 _MEMORY = 96 << 20
 MEMORY_VARIABLE = "MEGATRON_BRIDGE_IMPORT_MEMORY"
 
 
-def release_context(model: list[Any], release: bool) -> dict[str, Any] | None:
-    """Return the checkpointing context with which `save_checkpoint` writes a release.
-
-    Args:
-        model: The model.
-        release: Whether it is a release.
-
-    Returns:
-        The context; None where Megatron Core's own writer is to write: no release, or an object store.
+def require_weights(model: list[Any]) -> None:
+    """Refuse a model that was built for streaming: no other writer finds its weights.
 
     Raises:
-        ValueError: If the weights of the model are in its Hugging Face files still, which no other writer knows.
+        NoWeightsError: If its weights are not in memory.
     """
-    weights = weights_of(model)
-    if not release or MultiStorageClientFeature.is_enabled():
-        if weights is not None:
-            # Another writer would write what its memory holds, which is nothing.
-            raise ValueError(
-                "The weights of this model are in its Hugging Face files still: save it with release=True."
-            )
-        return None
-    strategy: Any = ReleaseSaveStrategy(weights)
-    if weights is None:
-        # What several ranks hold is written by one of them, each its share.
-        groups = get_pg_collection(model) if model else ProcessGroupCollection.use_mpu_process_groups(["dp_cp"])
-        strategy = FullyParallelSaveStrategyWrapper(strategy, groups.dp_cp)
-    return {"save_strategy": strategy}
+    if weights_of(model) is not None:
+        raise NoWeightsError
 
 
 class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):  # type: ignore[misc,unused-ignore]
-    """Saves a state dict of any ranks, or of a model whose weights are streamed.
+    """Saves the weights of a model: on any ranks, or streamed.
 
-    Each rank of a streamed import has the same state dict, and writes its share of it.
+    Every rank of a streamed import has the same state dict, and writes its share of it.
+
+    Attributes:
+        common_state: The common state that Megatron Core stores, after a save; None if it writes ``common.pt``.
+        digests: SHA-256 of the files of all ranks, by their names, after a save.
     """
 
-    def __init__(self, weights: StreamedWeights | None) -> None:
+    def __init__(self, model: list[Any]) -> None:
         super().__init__()
-        self._weights = weights
+        self._model, self._weights = model, weights_of(model)
+        self.common_state: dict[str, Any] | None = None
+        self.digests: dict[str, str] = {}
+
+    def wrap(self) -> Any:
+        """Return the strategy for `save_checkpoint`: of ranks with the same tensors, each writes its share."""
+        if self._weights is not None:
+            return self
+        return FullyParallelSaveStrategyWrapper(self, get_pg_collection(self._model).dp_cp)
 
     def save(self, sharded_state_dict: dict[str, Any], checkpoint_dir: str | Path) -> None:
-        """Save, on all ranks.
+        """Save a state dict into an empty directory. Collective; the first error of a rank is raised on all.
 
-        Args:
-            sharded_state_dict: The state dict.
-            checkpoint_dir: An empty folder.
-
-        Raises:
-            Exception: What the first rank with an error raised, on every rank.
+        See `TorchDistSaveShardedStrategy`.
         """
-        # A reader that has read the metadata of a release that is replaced meanwhile misses the files that it names.
+        # Unique file names: a reader with the metadata of a replaced release must not find files of the new one.
         name = on_rank_0(lambda: uuid4().hex[:8])
-        writer = together(lambda: _Writer(Path(checkpoint_dir), name, self._weights, _memory()))
+        writer = run_on_all_ranks(lambda: _Writer(Path(checkpoint_dir), name, self._weights, _memory()))
+        # Since core 0.19, Megatron Core stores the common state among the tensors.
+        common_state = sharded_state_dict.get("common_state")
+        self.common_state = common_state.data if isinstance(common_state, ShardedObject) else None
         if self._weights is not None:
             _require_one_source(self._weights)
             self._take_share(self._weights, sharded_state_dict)
@@ -134,23 +126,23 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):  # type: ignore[misc,un
                 planner=_Planner(
                     dedup_replicated_tensors=False, flatten_state_dict=False, flatten_sharded_tensors=False
                 ),
-                process_group=waiting_group(),
+                process_group=untimed_group(),
             )
         except CheckpointException as error:
-            # Each rank's error, with its rank; the others follow from the first.
+            # Errors by rank; the other ranks fail because of the first one.
             cause = checkpoint_causes(error)[0]
             raise cause from None
-        together(writer.require_source)
-        writer.conclude()
+        run_on_all_ranks(writer.require_source)
+        self.digests = writer.finalize()
 
     def _take_share(self, weights: StreamedWeights, sharded_state_dict: dict[str, Any]) -> None:
-        """Make this rank the one that writes its share of the units, and no other."""
+        """Mark the entries of this rank's share as its own, and the others as replicas."""
         groups: dict[Any, list[ShardedTensor]] = {}
         for entry in nested_values(sharded_state_dict):
             if isinstance(entry, ShardedTensor):
                 groups.setdefault(weights.group(entry.data) or entry.key, []).append(entry)
         sizes = [sum(entry.data.nbytes for entry in group) for group in groups.values()]
-        mine = share(list(groups), sizes, dist.get_world_size())[dist.get_rank()]
+        mine = balance(list(groups), sizes, dist.get_world_size())[dist.get_rank()]
         for name in groups.keys() - set(mine):
             for entry in groups[name]:
                 entry.replica_id = 1
@@ -160,19 +152,17 @@ class ReleaseSaveStrategy(TorchDistSaveShardedStrategy):  # type: ignore[misc,un
 
 
 def _require_one_source(weights: StreamedWeights) -> None:
-    """Refuse ranks that read different models, each from its own disk perhaps."""
+    """Check that all ranks read identical files, which may be on their own disks."""
     if dist.get_world_size() == 1:
         return
-    sources = gather(together(lambda: describe_model(weights.folder)))
+    sources = all_gather_object(run_on_all_ranks(lambda: describe_model(weights.folder)))
     for rank, source in enumerate(sources):
         if (source.config_sha256, source.tensors_sha256) != (sources[0].config_sha256, sources[0].tensors_sha256):
-            raise ValueError(
-                f"Rank {rank} reads another model than rank 0, from {source.model}. Give all ranks the same files."
-            )
+            raise DifferentSourceError(rank, Path(source.model))
 
 
 def _run(threads: Sequence[threading.Thread], stop: threading.Event) -> None:
-    """Run threads to their end. Whatever comes between, nobody writes into a folder that is about to be removed."""
+    """Run threads to completion, also after Ctrl-C, so that none writes into a staging directory that is being removed."""
     interrupt: BaseException | None = None
     try:
         for thread in threads:
@@ -193,14 +183,14 @@ def _run(threads: Sequence[threading.Thread], stop: threading.Event) -> None:
 
 class _Planner(MCoreSavePlanner):  # type: ignore[misc,unused-ignore]
     def create_global_plan(self, all_plans: list[SavePlan]) -> tuple[list[SavePlan], Any]:
-        """Keep the plans in the metadata, where Megatron Core looks for them."""
+        """Keep the plans in the metadata, where Megatron Core reads them."""
         plans, metadata = super().create_global_plan(all_plans)
         metadata.all_local_plans = all_plans
         return plans, metadata
 
 
 class _Writer(FileSystemWriter):
-    """Writes the files of one rank, and on rank 0 the metadata of all."""
+    """Writes the files of one rank, and on rank 0 the metadata."""
 
     def __init__(self, folder: Path, name: str, weights: StreamedWeights | None, memory: int) -> None:
         super().__init__(folder)
@@ -213,16 +203,16 @@ class _Writer(FileSystemWriter):
         try:
             return self._write([(item, planner.resolve_data(item)) for item in plan.items])
         except BaseException as error:
-            raise sendable(error) from None
+            raise picklable_error(error) from None
 
     def _write(self, items: Sequence[tuple[WriteItem, Any]]) -> Future[list[WriteResult]]:
-        units = self._units(items)
-        number = min(_THREADS, max(1, len(units)))
+        work_items = self._work_items(items)
+        number = min(_THREADS, max(1, len(work_items)))
         names = [f"__{dist.get_rank()}_{at}_{self._name}.distcp" for at in range(number)]
-        shares = share(units, [unit.size for unit in units], number)
-        self._bytes = sum(unit.size for unit in units)
+        shares = balance(work_items, [work_item.size for work_item in work_items], number)
+        self._bytes = sum(work_item.size for work_item in work_items)
         budget, stop = _Budget(self._memory), threading.Event()
-        # In the order of the files: what an import writes does not depend on which thread was faster.
+        # In the order of the files, so that the result does not depend on the speed of the threads.
         results: dict[str, list[WriteResult]] = {name: [] for name in names}
         errors: list[BaseException] = []
         with tqdm(
@@ -234,12 +224,12 @@ class _Writer(FileSystemWriter):
             disable=None if dist.get_rank() == 0 and sys.stderr is not None else True,
         ) as progress:
 
-            def write(name: str, mine: Sequence[Unit]) -> None:
+            def write(name: str, share: Sequence[WorkItem]) -> None:
                 try:
                     with EntryFile(self._folder / name, stop, progress.update) as file:
-                        for unit in mine:
-                            with budget.admit(unit.memory, stop):
-                                results[name].extend(file.write_entry(content) for content in unit.contents())
+                        for work_item in share:
+                            with budget.admit(work_item.memory, stop):
+                                results[name].extend(file.write_entry(payload) for payload in work_item.payloads())
                     self._digests[name] = file.digest
                 except BaseException as error:
                     errors.append(error)
@@ -252,71 +242,83 @@ class _Writer(FileSystemWriter):
             raise errors[0]
         written = [result for name in names for result in results[name]]
         if len(written) != len(items):
-            raise RuntimeError(f"{len(written)} entries were written, and {len(items)} planned.")
+            raise RuntimeError(
+                f"Internal error: {len(written)} entries were written instead of {len(items)}. Please report this bug."
+            )
         future: Future[list[WriteResult]] = Future()
         future.set_result(written)
         return future
 
     def require_source(self) -> None:
-        """Require that the files of the source are those that were accounted for still."""
+        """Check that the files of the source have not changed since their headers were read."""
         if self._weights is not None:
             self._weights.files.require_unchanged()
 
-    def conclude(self) -> None:
-        """Check that the source was read as it was accounted for, and write the checksums."""
-        ranks = gather((self._digests, self._bytes, None if self._weights is None else self._weights.read))
+    def finalize(self) -> dict[str, str]:
+        """Check that the source was read as planned, and return the digests of all files. Collective."""
+        ranks = all_gather_object((self._digests, self._bytes, None if self._weights is None else self._weights.read))
         if self._weights is not None:
             self._weights.require_all_read([read for _, _, read in ranks if read is not None])
-        digests = {name: digest for own, _, _ in ranks for name, digest in own.items()}
-        on_rank_0(lambda: write_manifest(self._folder, digests))
         size, seconds = sum(size for _, size, _ in ranks), time.monotonic() - self._started
         print_rank_0(
-            f"Wrote {tqdm.format_sizeof(size, 'B')} in {seconds:.1f} s, {tqdm.format_sizeof(size / seconds, 'B')}/s; what rank 0 converted in "
-            f"memory was at most {self._peak / 2**20:.0f} MiB at a time"
+            f"Wrote {tqdm.format_sizeof(size, 'B')} in {seconds:.1f} s ({tqdm.format_sizeof(size / seconds, 'B')}/s). Peak "
+            f"conversion memory on rank 0: {self._peak / 2**20:.0f} MiB."
         )
+        return {name: digest for digests, _, _ in ranks for name, digest in digests.items()}
 
-    def _units(self, items: Sequence[tuple[WriteItem, Any]]) -> list[Unit]:
+    def _work_items(self, items: Sequence[tuple[WriteItem, Any]]) -> list[WorkItem]:
         groups: dict[Any, list[tuple[WriteItem, torch.Tensor]]] = {}
-        units = []
+        work_items = []
         for item, data in items:
             group = (
                 self._weights.group(data) if self._weights is not None and item.type != WriteItemType.BYTE_IO else None
             )
             if group is None:
-                units.append(_unit_of_memory(item, data))
+                work_items.append(_item_in_memory(item, data))
             else:
                 groups.setdefault(group, []).append((item, data))
         if self._weights is not None:
-            units += [self._weights.unit(entries) for entries in groups.values()]
-        return units
+            work_items += [self._weights.work_item(entries) for entries in groups.values()]
+        return work_items
 
 
 def _memory() -> int:
     text = os.environ.get(MEMORY_VARIABLE)
     if text and not re.fullmatch("[0-9]{1,18}", text):
-        raise ValueError(f"{MEMORY_VARIABLE} is {text!r}. Give a number of bytes, such as {_MEMORY}.")
+        raise EnvironmentVariableError(MEMORY_VARIABLE, text, f"a number of bytes, such as {_MEMORY}")
     return int(text) if text else _MEMORY
 
 
-def _unit_of_memory(item: WriteItem, data: Any) -> Unit:
-    """Make a unit of what is in memory: a tensor, or what is serialized already."""
+def _item_in_memory(item: WriteItem, data: Any) -> WorkItem:
+    """Return the work item of a tensor in memory, or of serialized data."""
     if not isinstance(data, torch.Tensor):
         view = torch.frombuffer(data.getbuffer(), dtype=torch.uint8) if data.getbuffer().nbytes else torch.empty(0)
-        return Unit([item], view.nbytes, 0, lambda: iter([Content(item, view)]))
+        return WorkItem([item], view.nbytes, 0, lambda: iter([Payload(item, view)]))
 
-    def contents() -> Iterator[Content]:
+    def payloads() -> Iterator[Payload]:
         tensor = data.detach()
         if tensor.is_cuda and "dequantize" in type(tensor).__dict__:
-            # As Megatron Core does: no reader knows Transformer Engine's class.
+            # Like Megatron Core: readers do not support Transformer Engine's tensor class.
             tensor = tensor.dequantize()
-        yield Content(item, tensor.cpu().as_subclass(torch.Tensor))
+        yield Payload(item, tensor.cpu().as_subclass(torch.Tensor))
 
-    is_there = data.device.type == "cpu" and data.is_contiguous()
-    return Unit([item], data.nbytes, 0 if is_there else data.nbytes, contents)
+    is_ready = data.device.type == "cpu" and data.is_contiguous()
+    return WorkItem([item], data.nbytes, 0 if is_ready else data.nbytes, payloads)
+
+
+def balance(things: Sequence[T], sizes: Sequence[int], number: int) -> list[list[T]]:
+    """Divide things evenly by their sizes, each share in the given order. All ranks compute the same shares."""
+    shares: list[list[int]] = [[] for _ in range(number)]
+    totals = [0] * number
+    for at in sorted(range(len(things)), key=lambda at: -sizes[at]):
+        least = totals.index(min(totals))
+        shares[least].append(at)
+        totals[least] += sizes[at]
+    return [[things[at] for at in sorted(share)] for share in shares]
 
 
 class _Budget:
-    """Admits conversions by what they take."""
+    """Limits the memory of concurrent conversions."""
 
     def __init__(self, limit: int) -> None:
         self._limit, self._taken, self.peak, self._condition = limit, 0, 0, threading.Condition()
@@ -324,7 +326,7 @@ class _Budget:
 
     @contextmanager
     def admit(self, size: int, stop: threading.Event) -> Iterator[None]:
-        """Wait until there is room; one that is larger than all of it is let in alone."""
+        """Wait until the memory is available. A conversion that exceeds the limit runs alone."""
         with self._condition:
             self._condition.wait_for(lambda: stop.is_set() or not self._taken or self._taken + size <= self._limit)
             self._taken += size
@@ -333,7 +335,7 @@ class _Budget:
             yield
         finally:
             if size and self._trim is not None:
-                # glibc keeps what a thread has freed for that thread: with several, several times the budget.
+                # Return freed arenas to the OS; glibc caches them per thread.
                 self._trim(0)
             with self._condition:
                 self._taken -= size

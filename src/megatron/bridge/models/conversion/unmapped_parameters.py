@@ -12,8 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-
-"""Finds Megatron's parameters that no Hugging Face tensor is converted to."""
+"""Warns about parameters of Megatron that no Hugging Face tensor is converted to."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,13 +25,13 @@ from megatron.bridge.release.text import summarize_names
 from megatron.bridge.utils.common_utils import warn_rank_0
 
 
-def warn_without_source(model_bridge: Any, models: Sequence[torch.nn.Module], tasks: Sequence[Any]) -> None:
-    """Warn, on rank 0 and once, of its parameters that are loaded with nothing; an adapter's have no source.
+def warn_unmapped_parameters(model_bridge: Any, models: Sequence[torch.nn.Module], tasks: Sequence[Any]) -> None:
+    """Warn on rank 0 about parameters that a load leaves uninitialized. Those of adapters are ignored.
 
     Args:
-        model_bridge: The bridge of the model.
+        model_bridge: The model bridge.
         models: This rank's part of the model, one for each virtual pipeline stage.
-        tasks: The conversions that a load will run.
+        tasks: The conversions of the load.
     """
     loaded = {
         (task.vp_stage, task.param_name) for task in tasks if task is not None and task.megatron_module is not None
@@ -46,7 +45,7 @@ def warn_without_source(model_bridge: Any, models: Sequence[torch.nn.Module], ta
         if not is_adapter_parameter(model_bridge, name) and not _is_tied(model, name)
     ]
     if names:
-        warn_rank_0(f"No Hugging Face tensor is loaded into {summarize_names(names)}: they stay uninitialized.")  # type: ignore[no-untyped-call,unused-ignore]
+        warn_rank_0(f"No Hugging Face tensor for {summarize_names(names)}; these parameters stay uninitialized.")  # type: ignore[no-untyped-call,unused-ignore]
 
 
 def _is_tied(model: torch.nn.Module, name: str) -> bool:

@@ -29,7 +29,7 @@ from megatron.bridge.training.checkpointing import (
     read_metadata,
 )
 from megatron.bridge.training.state import TrainState
-from megatron.bridge.training.utils.checkpoint_root import (
+from megatron.bridge.training.utils.checkpoint_resolver import (
     checkpoint_folders,
     read_tracker,
     resolve_checkpoint_folder,

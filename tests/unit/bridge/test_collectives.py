@@ -21,8 +21,8 @@ from collections.abc import Iterator
 import pytest
 import torch.distributed as dist
 
-from megatron.bridge.training.utils import all_ranks
-from megatron.bridge.training.utils.all_ranks import gather, on_rank_0, sendable, together
+from megatron.bridge.training.utils import collectives
+from megatron.bridge.training.utils.collectives import all_gather_object, on_rank_0, picklable_error, run_on_all_ranks
 
 
 class _NotForPickle(Exception):
@@ -48,7 +48,7 @@ def group(request) -> Iterator[None]:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("run", [on_rank_0, together])
+@pytest.mark.parametrize("run", [on_rank_0, run_on_all_ranks])
 def test_a_result_or_an_error_is_handed_on(run):
     assert run(lambda: 3) == 3
     assert run(lambda: None) is None
@@ -57,26 +57,26 @@ def test_a_result_or_an_error_is_handed_on(run):
 
 
 def test_an_error_of_one_of_several_ranks_names_the_rank(monkeypatch):
-    monkeypatch.setattr(all_ranks, "gather", lambda failure: [failure, KeyError("missing"), OSError()])
-    monkeypatch.setattr(all_ranks, "_has_other_ranks", lambda: True)
+    monkeypatch.setattr(collectives, "all_gather_object", lambda failure: [failure, KeyError("missing"), OSError()])
+    monkeypatch.setattr(collectives, "_has_other_ranks", lambda: True)
     with pytest.raises(KeyError) as caught:
-        together(lambda: None)
+        run_on_all_ranks(lambda: None)
     assert caught.value.__notes__ == ["The error is from rank 1."]
     monkeypatch.undo()
     with pytest.raises(KeyError) as caught:
-        together(lambda: {}["missing"])
+        run_on_all_ranks(lambda: {}["missing"])
     assert not hasattr(caught.value, "__notes__")
 
 
 def test_what_each_rank_gives_is_listed():
-    assert gather("mine") == ["mine"]
+    assert all_gather_object("mine") == ["mine"]
 
 
 def test_an_error_that_cannot_be_sent_is_told_by_its_text():
-    kept, told = OSError(28, "No space left on device"), sendable(_NotForPickle("not", "so"))
-    assert sendable(kept) is kept
+    kept, told = OSError(28, "No space left on device"), picklable_error(_NotForPickle("not", "so"))
+    assert picklable_error(kept) is kept
     assert type(told) is RuntimeError and str(told) == "_NotForPickle: not so"
-    assert str(sendable(_Speechless())) == "_Speechless"
+    assert str(picklable_error(_Speechless())) == "_Speechless"
 
 
 # For each case, two ranks whose default group waits for a second, and a rank 0 that works for longer. They are forked
@@ -85,9 +85,9 @@ RANKS = """
 import importlib.util, os, signal, sys, time
 from datetime import timedelta
 import torch.distributed as dist
-spec = importlib.util.spec_from_file_location("all_ranks", sys.argv[1])
-all_ranks = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(all_ranks)
+spec = importlib.util.spec_from_file_location("collectives", sys.argv[1])
+collectives = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(collectives)
 
 def work(case):
     time.sleep(2.5)
@@ -107,8 +107,8 @@ def run(case, rank):
         if case == "signal" and rank == 1:
             signal.signal(signal.SIGALRM, lambda *_: said.append(time.monotonic() < begin + 2))
             signal.setitimer(signal.ITIMER_REAL, 0.5)
-        said.append(all_ranks.on_rank_0(lambda: work(case)))
-        said += all_ranks.gather(all_ranks.together(lambda: (time.sleep(2 * rank), rank)[1]))
+        said.append(collectives.on_rank_0(lambda: work(case)))
+        said += collectives.all_gather_object(collectives.run_on_all_ranks(lambda: (time.sleep(2 * rank), rank)[1]))
     except BaseException as error:
         said += [type(error).__name__, *(error.args if isinstance(error, SystemExit) else [])]
     os.write(1, (" ".join(map(str, said)) + chr(10)).encode())
@@ -127,7 +127,7 @@ for rank in ranks:
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory) -> list[str]:
-    command = [sys.executable, "-c", RANKS, all_ranks.__file__, str(tmp_path_factory.mktemp("stores"))]
+    command = [sys.executable, "-c", RANKS, collectives.__file__, str(tmp_path_factory.mktemp("stores"))]
     return sorted(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines())
 
 
