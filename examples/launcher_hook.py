@@ -26,7 +26,7 @@ from pathlib import Path
 from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
 from megatron.bridge.release.source.provenance import require_source
 from megatron.bridge.release.verify.launch import launch_command, launch_flags
-from megatron.bridge.training.utils.checkpoint_root import resolve_checkpoint_folder
+from megatron.bridge.training.utils.checkpoint_resolver import resolve_checkpoint_folder
 
 
 def before_training(hf_model: str, checkpoint_dir: str) -> list[str]:

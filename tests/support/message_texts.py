@@ -78,8 +78,6 @@ def _values(name: str, hint: Any) -> list[Any]:
     if origin is not None:
         value = _values(name, arguments[0])[-1]
         return [(value,), (value, value)]
-    if isinstance(hint, type) and issubclass(hint, Message):
-        return examples(hint.__subclasses__()[0])[:1]
     if hint is type(None):
         return [None]
     if hint is bool:

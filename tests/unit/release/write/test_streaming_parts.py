@@ -29,7 +29,7 @@ from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata
 from torch.distributed.checkpoint.planner import TensorWriteData, WriteItem, WriteItemType
 
 from megatron.bridge.release.source.safetensors_index import read_index
-from megatron.bridge.release.source.safetensors_reader import ByteRange, SafetensorsReader, stamp
+from megatron.bridge.release.source.safetensors_reader import ByteRange, SafetensorsReader, file_fingerprint
 from megatron.bridge.release.validation.model_errors import NonFiniteError
 from megatron.bridge.release.write import entry_file
 from megatron.bridge.release.write.entry_file import EntryFile, Payload
@@ -38,7 +38,7 @@ from megatron.bridge.release.write.writer import balance
 
 def test_a_part_of_a_file_is_read_in_pieces(tmp_path):
     (tmp_path / "file").write_bytes(bytes(range(200)))
-    part = ByteRange(tmp_path / "file", stamp(os.stat(tmp_path / "file")), 10, 100).cut(5, 50)
+    part = ByteRange(tmp_path / "file", file_fingerprint(os.stat(tmp_path / "file")), 10, 100).cut(5, 50)
     pieces = [bytes(piece) for piece in part.chunks(memoryview(bytearray(16)))]
     assert [len(piece) for piece in pieces] == [16, 16, 16, 2]
     assert b"".join(pieces) == bytes(range(15, 65)) == bytes(part.read())

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from megatron.bridge.release.source_content import HARMLESS_FIELDS
+from megatron.bridge.release.source.config_file import HARMLESS_FIELDS
 
 
 _BRIDGE = "Train it with Megatron-Bridge."
