@@ -223,7 +223,9 @@ def test_an_output_path_through_a_dangling_link_is_refused(release, hf, tmp_path
     link = tmp_path / "link"
     link.symlink_to(tmp_path / target)
     for command in (("import", hf), ("export", release.root, hf)):
-        assert f"The output path {link} contains a dangling symlink: {link}. Remove it" in _error(capsys, *command, link)
+        assert f"The output path {link} contains a dangling symlink: {link}. Remove it" in _error(
+            capsys, *command, link
+        )
         assert f"{link / 'out'} contains a dangling symlink: {link}. Remove" in _error(capsys, *command, link / "out")
 
 
