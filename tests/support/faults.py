@@ -110,9 +110,9 @@ class LosingPower(Stepping):
         super().sync(path)
         self._synced(path)
 
-    def make_temporary_directory(self, root: Path, prefix: str) -> Path:
+    def make_own_folder(self, root: Path, prefix: str) -> Path:
         """Have an empty folder in the model, too."""
-        folder = super().make_temporary_directory(root, prefix)
+        folder = super().make_own_folder(root, prefix)
         self._synced(folder)
         return folder
 

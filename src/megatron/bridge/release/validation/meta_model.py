@@ -18,14 +18,13 @@ Modules of Megatron Core and Transformer Engine choose their devices themselves,
 config disables it. Here every tensor created during the build is a meta tensor, which needs no memory on any host.
 """
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from megatron.core.process_groups_config import ProcessGroupCollection
 
-from megatron.bridge.release.compat.torch_api import TorchDispatchMode, has_device_argument
+from megatron.bridge.release.compat.torch_api import TorchDispatchMode, has_device_argument, map_module
 from megatron.bridge.utils.single_process import preserve_environment
 
 
@@ -69,15 +68,7 @@ def cpu_twin(module: torch.nn.Module) -> torch.nn.Module:
 
     Its parameters and buffers are on the CPU, with their shapes and dtypes. Each uses the memory of one value.
     """
-    twin = copy.copy(module)
-    # If a module has only a buffer, a conversion uses the device of a parameter of a submodule.
-    twin._modules = {name: None if child is None else cpu_twin(child) for name, child in module._modules.items()}
-    twin._parameters = {
-        name: None if parameter is None else torch.nn.Parameter(_one_value(parameter), requires_grad=False)
-        for name, parameter in module._parameters.items()
-    }
-    twin._buffers = {name: None if buffer is None else _one_value(buffer) for name, buffer in module._buffers.items()}
-    return twin
+    return map_module(module, _one_value)
 
 
 def _one_value(tensor: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from megatron.bridge.release.errors import Message, OptionFormat, ReleaseError, ReleaseWarning
+from megatron.bridge.release.errors import OptionFormat, ReleaseError, ReleaseWarning
 from megatron.bridge.release.text import summarize_names
 
 
@@ -45,11 +45,11 @@ class UnsupportedConfigError(ReleaseError):
         return f"Megatron-LM cannot reproduce {self.model}: {' '.join(self.problems)} {advice}"
 
 
-class TensorProblem(Message):
-    """Base of the problems with the tensors of a model."""
+class TensorProblem(ReleaseError):
+    """Base of the problems with the tensors of a model, which a `TensorMismatchError` lists."""
 
 
-@dataclass(eq=False)
+@dataclass(unsafe_hash=True)
 class UnmappedParametersProblem(TensorProblem):
     """No Hugging Face tensor is converted to parameters that the config implies.
 
@@ -71,7 +71,7 @@ class UnmappedParametersProblem(TensorProblem):
         return f"Megatron-Bridge converts no tensor to these parameters: {summarize_names(self.names)}.{hint}"
 
 
-@dataclass(eq=False)
+@dataclass(unsafe_hash=True)
 class NotQuantizedProblem(TensorProblem):
     """A config declares quantized weights, but the weights are not quantized."""
 
@@ -85,7 +85,7 @@ class NotQuantizedProblem(TensorProblem):
         )
 
 
-@dataclass(eq=False)
+@dataclass(unsafe_hash=True)
 class MissingTensorsProblem(TensorProblem):
     """Tensors that the config implies are missing."""
 
@@ -97,7 +97,7 @@ class MissingTensorsProblem(TensorProblem):
         return f"Missing tensors: {summarize_names(self.names)}. {self.hint}"
 
 
-@dataclass(eq=False)
+@dataclass(unsafe_hash=True)
 class UnexpectedTensorsProblem(TensorProblem):
     """No parameter is converted from tensors of the model."""
 
@@ -109,7 +109,7 @@ class UnexpectedTensorsProblem(TensorProblem):
         return f"Unexpected tensors: {summarize_names(self.names)}. {self.hint}".rstrip()
 
 
-@dataclass(eq=False)
+@dataclass(unsafe_hash=True)
 class TensorDtypeProblem(TensorProblem):
     """Tensors have a dtype that Megatron-Bridge does not support."""
 
@@ -121,7 +121,7 @@ class TensorDtypeProblem(TensorProblem):
         return f"Unsupported dtype ({', '.join(self.dtypes)}): {summarize_names(self.names)}."
 
 
-@dataclass(eq=False)
+@dataclass(unsafe_hash=True)
 class ShapeProblem(TensorProblem):
     """Tensors have other shapes than the config implies.
 
@@ -139,7 +139,7 @@ class ShapeProblem(TensorProblem):
         return f"Shape mismatch: {mismatches}. {self.hint}"
 
 
-@dataclass(eq=False)
+@dataclass(unsafe_hash=True)
 class QuantizationProblem(TensorProblem):
     """Megatron-Bridge does not support the quantization of tensors."""
 
@@ -152,7 +152,7 @@ class QuantizationProblem(TensorProblem):
         return f"Unsupported quantization{method}: {summarize_names(self.names)}. Import the unquantized weights of the model."
 
 
-@dataclass(eq=False)
+@dataclass(unsafe_hash=True)
 class TiedOutputProblem(TensorProblem):
     """The config ties the output layer to the embedding, but the two differ."""
 

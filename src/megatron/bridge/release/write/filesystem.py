@@ -32,11 +32,11 @@ _RENAME_EXCHANGE = 2
 class Filesystem:
     """The filesystem operations of a publication, a method each, so that tests can interrupt, fail and replay them."""
 
-    def make_directory(self, folder: Path) -> None:
+    def make_folder(self, folder: Path) -> None:
         """Create a directory."""
         folder.mkdir(exist_ok=True)
 
-    def make_temporary_directory(self, root: Path, prefix: str) -> Path:
+    def make_own_folder(self, root: Path, prefix: str) -> Path:
         """Create a directory with a new name in the checkpoint directory."""
         while True:
             # mkdtemp() creates mode 0700; use the normal umask-based mode.

@@ -71,7 +71,7 @@ class Publication:
     def __init__(self, root: Path, name: str = RELEASE, filesystem: Filesystem = Filesystem()) -> None:
         self._root, self._name, self._filesystem = root, name, filesystem
         self._folder = root / name
-        self._temporary: list[Path] = []
+        self._own_folders: list[Path] = []
         self._lock: int | None = None
         self._new: list[Path] = []
 
@@ -93,19 +93,19 @@ class Publication:
         self._new = [path for path in (self._root, *self._root.absolute().parents) if not path.exists()]
         try:
             for folder in reversed(self._new):
-                self._filesystem.make_directory(folder)
+                self._filesystem.make_folder(folder)
                 self._filesystem.sync(folder.absolute().parent)
             self._acquire_lock()
             if self._lock is not None:
                 self._recover()
             check()
-            self._temporary.append(self._filesystem.make_temporary_directory(self._root, STAGING_PREFIX))
-            self._mark(self._temporary[0])
-            self.require_movable(self._folder if self._folder.exists() else self._temporary[0])
+            self._own_folders.append(self._filesystem.make_own_folder(self._root, STAGING_PREFIX))
+            self._mark(self._own_folders[0])
+            self.require_movable(self._folder if self._folder.exists() else self._own_folders[0])
         except BaseException:
             self.end()
             raise
-        return self._temporary[0]
+        return self._own_folders[0]
 
     def require_movable(self, folder: Path) -> None:
         """Check that a directory in the checkpoint directory can be renamed, before the work.
@@ -119,9 +119,9 @@ class Publication:
         if filesystem_type(folder.parent) != _OVERLAY:
             return
         # Renaming it over a non-empty directory always fails; the error shows whether another rename would.
-        full = self._filesystem.make_temporary_directory(self._root, STAGING_PREFIX)
+        full = self._filesystem.make_own_folder(self._root, STAGING_PREFIX)
         try:
-            self._filesystem.make_directory(full / "full")
+            self._filesystem.make_folder(full / "full")
             self._filesystem.rename(folder, full)
         except OSError as error:
             if error.errno == errno.EXDEV:
@@ -138,7 +138,7 @@ class Publication:
             OSError: If an operation fails. The checkpoint directory then has its previous checkpoint, or, if its tracker
                 named a checkpoint of another name, possibly the new one.
         """
-        staging = self._temporary[0]
+        staging = self._own_folders[0]
         self._sync_all(staging)
         old, had = _identity(self._folder), [tracker for tracker in _trackers(self._root) if tracker.exists()]
         try:
@@ -150,8 +150,8 @@ class Publication:
                 self._filesystem.rename(staging / tracker.name, tracker)
                 self._filesystem.sync(self._root)
         except BaseException:
-            if not self._try(f"restore {self._root}", self._restore, staging, old, had):
-                self._temporary = []
+            if not self._try(f"restore {self._root}", self._take_back, staging, old, had):
+                self._own_folders = []
             raise
         logger.info("Published the checkpoint %s", self._folder)
 
@@ -168,13 +168,13 @@ class Publication:
             HardLinkError: If a file cannot be linked.
             OSError: If another operation fails.
         """
-        target = self._temporary[0] / self._name
-        self._filesystem.make_directory(target)
+        target = self._own_folders[0] / self._name
+        self._filesystem.make_folder(target)
         made = {Path(".")}
         for name in map(Path, files_of(source)):
             for parent in reversed(name.parents):
                 if parent not in made:
-                    self._filesystem.make_directory(target / parent)
+                    self._filesystem.make_folder(target / parent)
                     made.add(parent)
             try:
                 self._filesystem.link(source / name, target / name)
@@ -187,24 +187,24 @@ class Publication:
     def move_tracker(self) -> None:
         """Publish the text tracker before the checkpoint that it names."""
         tracker = _trackers(self._root)[1]
-        self._filesystem.sync(self._temporary[0] / tracker.name)
-        self._filesystem.rename(self._temporary[0] / tracker.name, tracker)
+        self._filesystem.sync(self._own_folders[0] / tracker.name)
+        self._filesystem.rename(self._own_folders[0] / tracker.name, tracker)
         self._filesystem.sync(self._root)
 
     def retire(self, name: str) -> None:
         """Remove a checkpoint from the checkpoint directory: rename it into the staging directory, which is removed later."""
         folder = self._root / name
-        self._filesystem.rename(folder, self._temporary[0] / f"retired-{folder.name}")
+        self._filesystem.rename(folder, self._own_folders[0] / f"retired-{folder.name}")
         self._filesystem.sync(folder.parent)
 
     def end(self) -> None:
         """Remove the temporary directories and release the lock. Errors are only logged, so that they hide no other error."""
         try:
-            for folder in self._temporary:
+            for folder in self._own_folders:
                 self._try(f"remove {folder}", self._filesystem.remove, folder)
         finally:
             # After Ctrl-C during the removal, the next import removes them, possibly in this process.
-            self._temporary = []
+            self._own_folders = []
             if self._lock is not None:
                 self._try(f"remove {self._root / LOCK}", self._filesystem.unlink, self._root / LOCK)
                 os.close(self._lock)
@@ -237,7 +237,7 @@ class Publication:
     def _mark(self, staging: Path) -> None:
         """Record in the staging directory what recovery needs to know about the checkpoint directory."""
         if not checkpoint_folders(str(self._root)) and not any(map(Path.exists, _trackers(self._root))):
-            self._filesystem.make_directory(staging / _FIRST)
+            self._filesystem.make_folder(staging / _FIRST)
 
     def _lock_patiently(self, file: Path) -> int:
         """Lock a file, and wait while `find_lock_owner` probes it."""
@@ -278,12 +278,12 @@ class Publication:
         except OSError as error:
             if error.errno not in _NOT_SUPPORTED:
                 raise
-            replaced = self._filesystem.make_temporary_directory(self._root, REPLACED_PREFIX)
-            self._temporary.append(replaced)
+            replaced = self._filesystem.make_own_folder(self._root, REPLACED_PREFIX)
+            self._own_folders.append(replaced)
             self._filesystem.rename(self._folder, replaced / self._name)
             self._filesystem.rename(staging / self._name, self._folder)
 
-    def _restore(self, staging: Path, old: int | None, had: list[Path]) -> None:
+    def _take_back(self, staging: Path, old: int | None, had: list[Path]) -> None:
         """Restore the checkpoint directory. An operation that failed may have had its effect."""
         if old is None and _trackers(self._root)[1] in had and not _trackers(staging)[1].exists():
             # The tracker already names the new checkpoint, which is complete.
@@ -299,7 +299,7 @@ class Publication:
         if self._folder.exists():
             self._filesystem.rename(self._folder, staging / self._name)
         if old is not None:
-            self._filesystem.rename(self._temporary[-1] / self._name, self._folder)
+            self._filesystem.rename(self._own_folders[-1] / self._name, self._folder)
 
     def _try(self, what: str, step: Callable[..., None], *arguments: Any) -> bool:
         try:
