@@ -216,7 +216,9 @@ def main(_: int) -> None:
             differences[layout] = sorted(set(sum(ranks, [])))
     if dist.get_rank() == 0:
         reader = "dist_checkpointing.load" if arguments is None else "load_checkpoint"
-        out.write_text(json.dumps({"core": megatron.core.__version__, "reader": reader, "differences": differences}))
+        # In a git repository, it adds the commit.
+        core = megatron.core.__version__.partition("+")[0]
+        out.write_text(json.dumps({"core": core, "reader": reader, "differences": differences}))
     dist.destroy_process_group()
 
 
