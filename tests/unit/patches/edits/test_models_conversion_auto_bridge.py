@@ -13,7 +13,7 @@ class TestEdits(EditSnippets):
             '''
 +from collections.abc import Sequence
 +
-+from megatron.bridge.release.validation.errors import (OverwriteWithoutReleaseError)
++from megatron.bridge.release.validation.errors import OverwriteWithoutReleaseError
 +
 +
  class AutoBridge:
@@ -71,7 +71,7 @@ class TestEdits(EditSnippets):
             '''
 +from collections.abc import Sequence
 +
-+from megatron.bridge.release.validation.errors import (OverwriteWithoutReleaseError)
++from megatron.bridge.release.validation.errors import OverwriteWithoutReleaseError
 +
 +
  class AutoBridge:

@@ -12,7 +12,7 @@ class TestEdits(EditSnippets):
         "save-release": Snippet(
             '''
 -def save_megatron_model(model):
-+from megatron.bridge.release.validation.errors import (OverwriteWithoutReleaseError)
++from megatron.bridge.release.validation.errors import OverwriteWithoutReleaseError
 +
 +
 +def save_megatron_model(model, release: bool = False, overwrite: bool = False):

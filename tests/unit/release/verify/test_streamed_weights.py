@@ -22,10 +22,10 @@ from megatron.bridge.release.verify.streamed_weights import _is_identical
 
 
 def _weights(error: Exception) -> SimpleNamespace:
-    def unit(entries):
+    def work_item(entries):
         raise error
 
-    return SimpleNamespace(unit=unit)
+    return SimpleNamespace(work_item=work_item)
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), ValueError("has changed"), RuntimeError("no shape"), EOFError()])

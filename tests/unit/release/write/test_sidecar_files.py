@@ -100,7 +100,7 @@ def test_files_are_written_from_memory_and_the_manifest_last(files, staging, mon
 
 def test_a_run_config_names_the_published_directory_and_the_commit(files, staging, tmp_path, monkeypatch):
     monkeypatch.setattr(sidecar_files, "copy_tokenizer", lambda *_: None)
-    monkeypatch.setattr(sidecar_files, "describe", lambda source: sidecar_files.SourceRecord(source.name))
+    monkeypatch.setattr(sidecar_files, "describe_model", lambda source: sidecar_files.SourceRecord(source.name))
     files.config.tokenizer = _tokenizer(str(tmp_path / "snapshot"))
     model = SourceModel("org/model", tmp_path / "snapshot", "v1", "c" * 40)
     write_release_files(ReleaseFiles(files.checkpoint_dir, files.config, files.args, model), staging, None, {})

@@ -41,11 +41,11 @@ from megatron.bridge.release.verify.report import Report
 
 def run_check(options: argparse.Namespace) -> int:
     """Check a checkpoint directory, print the report, and return the exit status."""
-    if options.revision is not None and not any((options.model, options.deep, options.compute)):
+    if options.revision is not None and not any((options.made_of, options.deep, options.compute)):
         raise RevisionWithoutModelError()
     report = check(options.path)
-    if options.model is not None:
-        _check_source(report, options.model, options.revision)
+    if options.made_of is not None:
+        _check_source(report, options.made_of, options.revision)
     comparison = None
     if options.deep is not None or options.compute is not None:
         with capture_library_output(verbose=options.verbose) as (_, err), show_progress(err):

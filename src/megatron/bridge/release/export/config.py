@@ -39,7 +39,6 @@ from megatron.bridge.release.megatron_args.comparison import (
     applied_rope_scaling_factor,
     differing_arguments,
 )
-from megatron.bridge.release.validation.config import check_config
 
 
 # For each argument that corresponds to one field: the field, and the function that computes its value.
@@ -164,6 +163,7 @@ def _check_trained(
     args: Namespace, derived: dict[str, Any], bridge: Any, differences: dict[str, tuple[Any, Any]], source: Any
 ) -> None:
     """Check that an import of the derived config has the args of the checkpoint, and computes the same function."""
+    from megatron.bridge.release.validation.config import check_config
     from megatron.bridge.release.validation.provider import imported_args
 
     try:

@@ -172,7 +172,7 @@ class _Part(io.RawIOBase):
     def __init__(self, file: BinaryIO, offset: int, length: int) -> None:
         self._file, self._offset, self._length, self._at = file, offset, length, 0
 
-    def quote_if_unprintable(self) -> bool:
+    def readable(self) -> bool:
         return True
 
     def seekable(self) -> bool:

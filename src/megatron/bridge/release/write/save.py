@@ -135,24 +135,23 @@ def save_release(
 
 
 def _save_config(model: Any, tokenizer: TokenizerConfig | None, output_dir: str | Path) -> ConfigContainer:
+    # A release has neither optimizer nor RNG state.
+    checkpoint = CheckpointConfig(
+        save=str(output_dir),
+        ckpt_format=_FORMAT,
+        async_save=False,
+        save_optim=False,
+        save_rng=False,
+        dist_ckpt_optim_fully_reshardable=True,
+    )
+    training_parts = dict.fromkeys(("train", "ddp", "scheduler", "dataset", "dist"))
     return ConfigContainer(
         model=model,
-        train=None,
-        optimizer=OptimizerConfig(use_distributed_optimizer=False),
-        ddp=None,
-        scheduler=None,
-        dataset=None,
-        logger=LoggerConfig(),
+        checkpoint=checkpoint,
         tokenizer=tokenizer,
-        checkpoint=CheckpointConfig(
-            async_save=False,
-            save=str(output_dir),
-            save_optim=False,
-            save_rng=False,
-            ckpt_format=_FORMAT,
-            dist_ckpt_optim_fully_reshardable=True,
-        ),
-        dist=None,
+        optimizer=OptimizerConfig(use_distributed_optimizer=False),
+        logger=LoggerConfig(),
+        **training_parts,
     )
 
 
