@@ -134,9 +134,11 @@ def main() -> None:
     (work / "smollm2").symlink_to(smollm2.make(smollm2.CACHED), target_is_directory=True)
     lines = run(console, work, "import", "smollm2", "ckpt")
     picture.print(f"[bold]$ {COMMAND} import smollm2 ckpt[/]")
-    for line in lines:
-        if "logits" in line:
-            picture.print(line, markup=False)
+    # The result of the logit check, which may take several lines, is above the command that starts Megatron-LM.
+    start = next(number for number, line in enumerate(lines) if "Logits" in line)
+    end = next(number for number, line in enumerate(lines) if line.startswith("To start Megatron-LM"))
+    for line in lines[start:end]:
+        picture.print(line, markup=False)
     if not compare(console, picture, work / "smollm2", root):
         sys.exit("error: the models of Megatron-LM and Hugging Face differ")
     console.print("[green]Megatron-LM loaded the same model: parameters, logits and generated tokens are equal.[/]")

@@ -33,7 +33,7 @@ python -W ignore -c "from megatron.bridge import AutoBridge" ||
 if [ -e "$root/latest_checkpointed_iteration.txt" ]; then
     python -c '
 import sys
-from megatron.bridge.release.provenance import require_source
+from megatron.bridge.release.source.provenance import require_source
 try:
     require_source(*sys.argv[1:])
 except (ValueError, OSError) as error:

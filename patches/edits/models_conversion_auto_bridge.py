@@ -251,9 +251,9 @@ EDITS = (
                 """
                 if model_bridge is not None:
                     # The training package imports this module's package.
-                    from megatron.bridge.release.export.trained_model import require_source_config
+                    from megatron.bridge.release.export.trained_model import check_source_config
 
-                    require_source_config(self, model)
+                    check_source_config(self, model)
                 """,
                 before_call="dist.is_initialized",
             ),

@@ -108,9 +108,9 @@ EDITS = (
                 """
                 if run_config_path is None:
                     # It imports this module.
-                    from megatron.bridge.release.export.trained_model import require_run_config
+                    from megatron.bridge.release.export.trained_model import check_run_config
 
-                    require_run_config(model_cfg, checkpoint_path)
+                    check_run_config(model_cfg, checkpoint_path)
                 """,
                 after_call="load_model_config",
             ),

@@ -207,7 +207,7 @@ def test_a_tracker_that_names_a_missing_folder_says_which_are_there(tiny, tmp_pa
     (root / "iter_0000007.tmp").mkdir()
     _set_tracker(root, "12")
     for reader in READERS.values():
-        with pytest.raises(FileNotFoundError, match="iter_0000012.*there: iter_0000007, release\\."):
+        with pytest.raises(FileNotFoundError, match="iter_0000012.*found: iter_0000007, release"):
             reader(root, tiny.hf)
 
 

@@ -175,7 +175,7 @@ def test_path_without_a_checkpoint_is_one_problem(root, tmp_path, capsys):
     for path, expected in {
         tmp_path / "missing": "missing does not exist. Pass the checkpoint directory",
         root / TRACKER: f"{TRACKER} is a file. Pass the checkpoint directory",
-        tmp_path / "link": "link is a dangling link. Pass the checkpoint directory",
+        tmp_path / "link": "link is a dangling symlink. Pass the checkpoint directory",
         root / "release": f"release is an iteration directory. Pass the checkpoint directory: {root}",
         tmp_path / "empty": "Checkpoints found: none. Import the model again, or pass another directory.",
     }.items():

@@ -60,7 +60,7 @@ def test_deep_refuses_other_and_missing_models(tiny, root, tmp_path, capsys):
     assert main(["check", str(root), "--deep", str(other), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["problems"] == [
         f"The comparison with {other} failed: {root} was imported from {tiny.hf}, not from {other} (different config fields: head_dim, "
-        "num_attention_heads, num_key_value_heads, tie_word_embeddings, vocab_size). Pass the source model."
+        "num_attention_heads, num_key_value_heads, tie_word_embeddings, vocab_size). Pass the source model, or another checkpoint directory."
     ]
     for path, expected in {
         tmp_path

@@ -230,7 +230,11 @@ def test_an_export_that_cannot_read_the_checkpoint_says_so_in_one_line(tiny, tmp
     assert main(["export", str(root), str(tiny.hf), str(tmp_path / "hf")]) == 1
     shown = capfd.readouterr()
     error = shown.err.splitlines()[-1]
-    assert shown.out == "" and error.startswith(f"error: {root} cannot be read (") and len(shown.err.splitlines()) == 2
+    assert (
+        shown.out == ""
+        and error.startswith(f"error: Cannot read the checkpoint in {root} (")
+        and len(shown.err.splitlines()) == 2
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["root"]
 
 

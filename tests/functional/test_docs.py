@@ -64,14 +64,14 @@ ELSEWHERE = {
     "python examples/smollm2.py smollm2": "the fixture smollm2",
     "git clone https://github.com/NVIDIA/Megatron-LM": "",
     ". .venv/bin/activate": "the Makefile",
-    "MEGATRON_LM=path/to/Megatron-LM sbatch --nodes 4 examples/sft.sbatch OUT chats.jsonl --tensor-model-parallel-size 2": (
+    "MEGATRON_LM=path/to/Megatron-LM sbatch --nodes 4 examples/sft.sbatch CKPT chats.jsonl --tensor-model-parallel-size 2": (
         "test_slurm.py"
     ),
-    "sbatch --nodes 8 examples/import.sbatch HF_MODEL OUT": "test_slurm.py",
+    "sbatch --nodes 8 examples/import.sbatch HF_MODEL CKPT": "test_slurm.py",
     **dict.fromkeys(
         (
             "export PET_NNODES=4 PET_NPROC_PER_NODE=8 PET_RDZV_BACKEND=c10d PET_RDZV_ENDPOINT=HOST:29500 PET_RDZV_ID=sft",
-            "MEGATRON_LM=path/to/Megatron-LM bash examples/sft.sh OUT chats.jsonl --tensor-model-parallel-size 2",
+            "MEGATRON_LM=path/to/Megatron-LM bash examples/sft.sh CKPT chats.jsonl --tensor-model-parallel-size 2",
         ),
         "test_slurm.py, whose job exports the same",
     ),
@@ -138,11 +138,11 @@ QUICK_START = [command for command in COMMANDS["quick-start.md"] if command not 
 
 @pytest.mark.parametrize("command", IMPORTS)
 def test_an_import_of_the_readme_makes_a_release(tiny, tmp_path, command):
-    command = command.replace("meta-llama/Llama-3.2-1B", "HF_MODEL").replace(" ckpt", " OUT")
+    command = command.replace("meta-llama/Llama-3.2-1B", "HF_MODEL").replace(" ckpt", " CKPT")
     # The only torchrun of these tests that starts everything anew.
     path = str(Path(sys.executable).parent) if "torchrun" in command else None
     command = command.replace("torchrun", "torchrun --standalone")
-    _shell(_filled(command, HF_MODEL=tiny.hf, OUT=tmp_path / "out"), tmp_path, path)
+    _shell(_filled(command, HF_MODEL=tiny.hf, CKPT=tmp_path / "out"), tmp_path, path)
     ranks = {name.partition("_0.distcp")[0] for name in tree(tmp_path / "out") if name.endswith("_0.distcp")}
     assert (
         ranks == {"release/__0", "release/__1"} if "torchrun" in command else tree(tmp_path / "out") == tree(tiny.root)
@@ -158,7 +158,8 @@ def test_the_python_code_of_the_readme_imports_a_release(tiny, tmp_path, monkeyp
 
 def test_the_export_of_the_readme_is_the_model(tiny, tmp_path):
     (command,) = EXPORTS
-    assert "Exported release to" in _shell(_filled(command, OUT=tiny.root, HF_MODEL=tiny.hf), tmp_path)
+    names = {"CKPT": tiny.root, "HF_MODEL": tiny.hf, "OUT": tmp_path / "my-model"}
+    assert "Exported release to" in _shell(_filled(command, **names), tmp_path)
     assert_same_tensors(tmp_path / "my-model", tiny.hf)
 
 
@@ -167,8 +168,8 @@ def test_the_export_of_the_readme_is_the_model(tiny, tmp_path):
 def test_a_launch_gives_the_models_logits(imported, launch, tmp_path):
     words = re.sub(r"PET_\w+=\S+ |torchrun --nproc-per-node 1 ", "", launch)
     # It is not to train here.
-    words = words.replace("--save OUT", "")
-    printed = _shell(f"printf '%s\\n' {_filled(words, OUT=imported.root)}", tmp_path).splitlines()
+    words = words.replace("--save CKPT", "")
+    printed = _shell(f"printf '%s\\n' {_filled(words, CKPT=imported.root)}", tmp_path).splitlines()
     flags = [flag for flag in printed[printed.index("pretrain_gpt.py") + 1 :] if flag != "--bf16"]
     assert "--bf16" in printed, "a release of a bfloat16 model says so"
     # Megatron Core's own modules do not ask for Transformer Engine's entries.
@@ -185,15 +186,15 @@ def test_a_launch_gives_the_models_logits(imported, launch, tmp_path):
 
 @pytest.mark.parametrize("command", PRINTED)
 def test_launch_prints_what_the_page_says(tiny, tmp_path, command):
-    printed = _shell(_filled(command, OUT=tiny.root), tmp_path)
+    printed = _shell(_filled(command, CKPT=tiny.root), tmp_path)
     assert "--num-layers" in printed and f"{tiny.root}/release/tokenizer" in printed
 
 
 def test_upstreams_import_is_repaired_and_checked(default, tiny, tmp_path):
     root = Path(shutil.copytree(default, tmp_path / "root"))
     for command in CHECKS:
-        _shell(_filled(command, OUT=root, HF_MODEL=tiny.hf), tmp_path)
-        if command.endswith("repair OUT"):
+        _shell(_filled(command, CKPT=root, HF_MODEL=tiny.hf), tmp_path)
+        if command.endswith("repair CKPT"):
             assert (root / TRACKER).read_text() == "release" and f"release/{'common.pt'}" in tree(root)
     assert any(command.endswith("--compute HF_MODEL") for command in CHECKS)
 

@@ -59,7 +59,7 @@ def test_a_disk_smaller_than_the_weights_is_refused_before_the_work(small_disk, 
     before = visible_contents(root)
     _leave_free(small_disk, _weights_size(other.hf) - os.sysconf("SC_PAGESIZE"))
     monkeypatch.setattr(AutoBridge, "from_hf_pretrained", None)
-    with pytest.raises(ValueError, match=f"{root} has [1-9].*B free and the checkpoint needs [1-9].*B\\."):
+    with pytest.raises(ValueError, match=f"{root} has [1-9].*B free, the checkpoint needs [1-9].*B\\."):
         AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
     assert visible_contents(root) == before and not list(root.glob(".release-*"))
 

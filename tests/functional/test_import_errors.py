@@ -88,14 +88,14 @@ def _missing(hf: Path) -> None:
 
 BAD_MODELS = {
     _missing: "No such directory: ",
-    _no_config: "no config.json",
-    _no_architecture: "names no architecture",
-    _architecture_without_a_list: "names no architecture",
-    _deep_config: "config.json cannot be read",
-    _deep_field: "config.json has values in values, more than 50 deep",
+    _no_config: "is not a Hugging Face model: config.json is missing",
+    _no_architecture: "it declares no architectures",
+    _architecture_without_a_list: "it declares no architectures",
+    _deep_config: "config.json is invalid: ",
+    _deep_field: "config.json is invalid: ",
     _config_of_its_own_code: r"requires custom Python code \(own.Config\).*pass trust_remote_code=True to run it",
     _model_type_that_is_a_list: "transformers cannot read .*config.json",
-    _weights_of_another_name: "has transformers_weights, the file 'other.safetensors'",
+    _weights_of_another_name: "sets transformers_weights to 'other.safetensors'",
     _foreign_architecture: "Unsupported architecture: BertForMaskedLM .*run: python -c 'from megatron.bridge import",
     _causal_but_without_a_bridge: "Unsupported architecture: BloomForCausalLM",
     _no_weights: "no weights",
@@ -127,7 +127,11 @@ def test_code_that_the_hub_does_not_give_is_one_attempt_and_one_line(hf, tmp_pat
 
 @pytest.mark.parametrize(
     ("name", "error"),
-    [("", "^'' names no model"), ("a\0b", r"^'a\\x00b' names no model"), ("x" * 300, "^No such directory: x*")],
+    [
+        ("", "^Invalid model name: ''"),
+        ("a\0b", r"^Invalid model name: 'a\\x00b'"),
+        ("x" * 300, "^No such directory: x*"),
+    ],
     ids=["empty", "NUL", "long"],
 )
 def test_a_name_that_no_model_can_have_is_refused(tmp_path, name, error):
@@ -159,7 +163,7 @@ def test_an_output_path_inside_the_models_own_folder_is_refused(hf, tmp_path):
     before = tree(hf)
     (tmp_path / "other").mkdir()
     for root in (hf, hf / "megatron", tmp_path / "other/../hf/x"):
-        _fails(hf, root, "inside the model's own folder")
+        _fails(hf, root, "is inside the model directory")
     assert tree(hf) == before
 
 
@@ -262,7 +266,7 @@ def test_permissions_that_are_missing_are_the_error_and_the_old_stays(refused, p
 
 def test_a_disk_without_room_is_refused(hf, tmp_path, monkeypatch):
     monkeypatch.setattr(model_folder.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-    _fails(hf, tmp_path / "root", r"has 1.00kB free and the checkpoint needs [1-9][0-9.]*kB\.")
+    _fails(hf, tmp_path / "root", r"has 1.00kB free, the checkpoint needs [1-9][0-9.]*kB\.")
 
 
 def test_a_root_that_holds_a_checkpoint_is_refused_before_any_work(hf, tiny, tmp_path, monkeypatch):

@@ -50,15 +50,19 @@ def _built(bridge: AutoBridge, **fields: Any) -> list:
 _EXPERTS = "Qwen3-MoE (experts, qk-norm)"
 
 OTHERS = {
-    "another epsilon": ("Llama 2", {"layernorm_epsilon": 0.1}, "layernorm_epsilon is 0.1, not 1e-05"),
-    "another base": ("Llama 2", {"rotary_base": 500000}, "rotary_base is 500000, not 10000"),
-    "another activation": ("Llama 2", {"activation_func": torch.nn.functional.gelu}, "swiglu is False, not True"),
+    "another epsilon": ("Llama 2", {"layernorm_epsilon": 0.1}, "layernorm_epsilon is 0.1 (expected 1e-05)"),
+    "another base": ("Llama 2", {"rotary_base": 500000}, "rotary_base is 500000 (expected 10000)"),
+    "another activation": (
+        "Llama 2",
+        {"activation_func": torch.nn.functional.gelu},
+        "swiglu is False (expected True)",
+    ),
     "a softmax scale of its own": ("Llama 2", {"softmax_scale": 0.5}, "softmax_scale is set"),
-    "jitter": (_EXPERTS, {"moe_input_jitter_eps": 0.5}, "moe_input_jitter_eps is 0.5, not None"),
+    "jitter": (_EXPERTS, {"moe_input_jitter_eps": 0.5}, "moe_input_jitter_eps is 0.5 (expected None)"),
     "another method of routing": (
         _EXPERTS,
         {"moe_router_load_balancing_type": "sinkhorn"},
-        "moe_router_load_balancing_type is ('sinkhorn',), not ()",
+        "moe_router_load_balancing_type is ('sinkhorn',) (expected ())",
     ),
 }
 

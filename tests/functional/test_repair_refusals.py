@@ -189,7 +189,7 @@ def test_symlinks_named_like_leftovers_are_not_followed(default, tmp_path, capsy
     root = Path(shutil.copytree(default, tmp_path / "root"))
     (root / ".release-lock").symlink_to(outside / "file")
     assert main(["repair", str(root)]) == 1
-    assert f"{root / '.release-lock'} is a link, which no import makes. Remove it." in capsys.readouterr().err
+    assert f"{root / '.release-lock'} is a symlink; expected a regular file. Remove it." in capsys.readouterr().err
     (root / ".release-lock").unlink()
     for name in (".release-replaced-x", ".release-staging-x"):
         (root / name).symlink_to(outside)

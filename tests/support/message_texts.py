@@ -76,18 +76,17 @@ def _values(name: str, hint: Any) -> list[Any]:
     if origin is tuple and arguments[-1] is not ...:
         return [tuple(_values(name, argument)[-1] for argument in arguments)]
     if origin is not None:
-        value = _values(name, arguments[0])[-1]
-        return [(value,), (value, value)]
+        return [(_values(name, arguments[0])[-1],) * 2]
     if hint is type(None):
         return [None]
     if hint is bool:
         return [False, True]
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return list(hint)
-    if isinstance(hint, type) and issubclass(hint, Exception):
-        return [ValueError(f"<{name}>")]
     if isinstance(hint, type) and issubclass(hint, Message):
         return [_Text(f"<{name}>")]
+    if isinstance(hint, type) and issubclass(hint, Exception):
+        return [ValueError(f"<{name}>")]
     if hint is Path:
         return [Path(f"/{name}")]
     return [2] if hint in (int, float) else [f"<{name}>"]
@@ -98,8 +97,8 @@ def texts() -> str:
     lines = []
     for cls in classes():
         lines.append(f"\n{cls.__module__.removeprefix('megatron.bridge.')}.{cls.__qualname__}")
-        for message in examples(cls):
-            lines += [f"    {text}" for text in dict.fromkeys(map(message.text, (python_option, shell_option)))]
+        found = (message.text(option) for message in examples(cls) for option in (python_option, shell_option))
+        lines += [f"    {text}" for text in dict.fromkeys(found)]
     return "\n".join(lines).lstrip() + "\n"
 
 

@@ -50,7 +50,7 @@ def readme_command(root: Path) -> str:
     (command,) = re.findall(
         r"^PET_NPROC_PER_NODE=8 (\$\(.*?--mock-data)$", (REPOSITORY / "README.md").read_text(), re.S | re.M
     )
-    return command.replace("OUT", str(root))
+    return command.replace("CKPT", str(root))
 
 
 def run(

@@ -57,7 +57,7 @@ NAMES = ("python", "torchrun", "megatron-bridge-release")
 _PLAIN = (
     *("megatron.bridge.release.__main__", "megatron.bridge.training.model_load_save", "megatron.training.arguments"),
     *("megatron.bridge.release.verify.megatron_model", "megatron.bridge.release.cli.importing"),
-    *("megatron.bridge.release.cli.exporting", "torch.distributed.run", "transformers.models.llama.modeling_llama"),
+    *("megatron.bridge.release.cli.export", "torch.distributed.run", "transformers.models.llama.modeling_llama"),
 )
 _CPU = ("megatron.training.training", "pretrain_gpt", "model_record", "transformers")
 

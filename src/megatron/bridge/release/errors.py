@@ -1,16 +1,5 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Errors and warnings: classes whose fields are the facts, each with its text in one place.
 
@@ -84,18 +73,6 @@ class NotComputableError(ReleaseError):
 
     def text(self, option: OptionFormat) -> str:
         return self.reason
-
-
-@dataclass(eq=False)
-class OptionError(ReleaseError):
-    """A refusal that an option may lift: to be replaced by classes of their own."""
-
-    problem: str
-    option: str
-    advice: str
-
-    def text(self, option: OptionFormat) -> str:
-        return f"{self.problem} {self.advice.format(option=option(self.option))}"
 
 
 @dataclass(eq=False)
@@ -207,13 +184,13 @@ class CheckpointDirBusyError(ReleaseError, RuntimeError):
         )
 
 
-def warn(warning: ReleaseWarning | str) -> None:
+def warn(warning: ReleaseWarning) -> None:
     """Issue a warning on rank 0."""
     # Imported here because it loads torch.
     from megatron.bridge.release.compat.megatron_core_api import safe_get_rank
 
     if safe_get_rank() == 0:
-        warnings.warn(warning, None if isinstance(warning, Warning) else ReleaseWarning, stacklevel=3)
+        warnings.warn(warning, stacklevel=3)
 
 
 def one_line(error: BaseException) -> str:

@@ -75,9 +75,9 @@ class TestEdits(EditSnippets):
 +    x = load_model_config(str(run_config_path or checkpoint_path))
 +    if run_config_path is None:
 +        # It imports this module.
-+        from megatron.bridge.release.export.trained_model import require_run_config
++        from megatron.bridge.release.export.trained_model import check_run_config
 +
-+        require_run_config(model_cfg, checkpoint_path)
++        check_run_config(model_cfg, checkpoint_path)
 ''',
             ("load_model_config", "load_config"),
             "    x = load_model_config(checkpoint_path)\n",

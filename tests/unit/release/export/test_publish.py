@@ -299,7 +299,7 @@ def test_output_next_to_checkpoints_is_accepted(root, tmp_path):
     # A checkpoint directory may have any name.
     root.rename(tmp_path / "release")
     check_location(tmp_path / "release/hf", [tmp_path / "release"], None)
-    with pytest.raises(ValueError, match="inside the model's own folder"):
+    with pytest.raises(ValueError, match="is inside the model directory"):
         check_location(tmp_path / "hf/out", [tmp_path / "release"], tmp_path / "hf")
 
 

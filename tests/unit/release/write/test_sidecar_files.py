@@ -93,7 +93,7 @@ def test_files_are_written_from_memory_and_the_manifest_last(files, staging, mon
     assert torch.load(folder / "common.pt", weights_only=True) == {"iteration": 0}
     assert "--num-layers=" in (folder / "megatron_lm_args.txt").read_text()
     source = json.loads((folder / "source.json").read_text())
-    assert source["made_of"] == "org/model" and source["waived"] == ["A tensor was skipped."]
+    assert source["model"] == "org/model" and source["waived"] == ["A tensor was skipped."]
     assert sorted(json.loads((folder / "integrity.json").read_text())["files"]) == names
     assert torch.load(staging / "latest_train_state.pt", weights_only=True)["step"] == 0
 

@@ -1,16 +1,5 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Checks that a release reproduces its source model: tensors, config and tokenizer, before any weight is read."""
 
@@ -30,7 +19,7 @@ from megatron.bridge.release.layout import DTYPES as DTYPES_OF_RELEASES
 from megatron.bridge.release.source.dtypes import FLOAT_DTYPES, TORCH_DTYPES
 from megatron.bridge.release.source.safetensors_index import TensorInfo, read_index, require_matches
 from megatron.bridge.release.validation.config import ConfigReport, check_config
-from megatron.bridge.release.validation.errors import ListExpectedError, UnsupportedDtypeError
+from megatron.bridge.release.validation.errors import UnsupportedDtypeError
 from megatron.bridge.release.validation.model_errors import (
     CastWarning,
     SkippedTensorsWarning,
@@ -42,6 +31,7 @@ from megatron.bridge.release.validation.model_errors import (
     UntestedFamilyWarning,
     WaivedConfigWarning,
 )
+from megatron.bridge.release.validation.preflight import check_lists
 from megatron.bridge.release.validation.tensors import TensorCoverage, check_tensors
 from megatron.bridge.release.validation.tokenizer import check_tokenizer, tokenizer_keywords
 
@@ -92,9 +82,7 @@ def check_fidelity(
         ReleaseError: If the config or the tokenizer is invalid, or if an option names nothing in the model.
         RuntimeError: If this host cannot build the model, without Transformer Engine or CUDA.
     """
-    for name, value in (("allow_unused_tensors", allow_unused_tensors), ("allow_config_fields", allow_config_fields)):
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            raise ListExpectedError(name, repr(value))
+    check_lists(allow_unused_tensors=allow_unused_tensors, allow_config_fields=allow_config_fields)
     has_weights = hasattr(bridge.hf_pretrained, "state")
     config = bridge.hf_pretrained.config if has_weights else bridge.hf_pretrained
     model = bridge.hf_pretrained.model_name_or_path if has_weights else config.name_or_path or "the model"

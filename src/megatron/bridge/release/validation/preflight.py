@@ -1,16 +1,5 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Checks everything that can be checked before an import starts its long work.
 
@@ -37,6 +26,7 @@ from megatron.bridge.release.validation.errors import (
     CustomCodeNotFoundError,
     CustomConfigCodeError,
     CustomModelCodeError,
+    ListExpectedError,
     UnsupportedArchitectureError,
     UnsupportedDtypeError,
     UnsupportedKeywordError,
@@ -101,6 +91,7 @@ def check_input(
         ReleaseError: If the import cannot succeed.
         HubError: If the model cannot be downloaded.
     """
+    check_lists(allow_unused_tensors=allow_unused_tensors)
     _check_keywords(keywords)
     output_dir = expand_output_dir(output_dir)
     check_output_dir(Path(output_dir), overwrite)
@@ -198,6 +189,13 @@ def check_model(hf_model: str | Path, keywords: Mapping[str, Any] = MappingProxy
     source, config, _ = inspect_model(hf_model, keywords)
     _check_architecture(source.folder, config, keywords)
     return source
+
+
+def check_lists(**options: Any) -> None:
+    """Raise `ListExpectedError` if the value of an option is not a list, such as a single string."""
+    for name, value in options.items():
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise ListExpectedError(name, repr(value))
 
 
 def _check_keywords(keywords: Mapping[str, Any]) -> None:
