@@ -175,4 +175,4 @@ def test_any_root_is_resolved_checked_and_repaired_or_refused_with_one_error(sou
 
     try_any()
     # Each end is one that many of them come to.
-    assert min(ends["refused"], ends["repaired"]) >= 50, ends
+    assert min(ends["refused"], ends["repaired"]) >= sum(ends.values()) // 5, ends
