@@ -40,21 +40,23 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from transformers import LlamaConfig
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.release.export.errors import (
+from megatron.bridge.release.export.config_errors import (
     InexpressibleArgsError,
     NoArgsError,
+    RopeFactorMismatchError,
+    RunConfigMismatchError,
+    SourceConfigMismatchError,
+    TokenizerMismatchError,
+    VocabSizeMismatchError,
+)
+from megatron.bridge.release.export.errors import (
     NoCheckpointError,
     OutputInCheckpointError,
-    RopeFactorMismatchError,
     RowMismatchError,
-    RunConfigMismatchError,
     ShapeMismatchError,
-    SourceConfigMismatchError,
     TensorDtypeError,
-    TokenizerMismatchError,
     UnexpectedTensorsError,
     UnreadableCheckpointError,
-    VocabSizeMismatchError,
 )
 from megatron.bridge.release.megatron_args.errors import ArgsError, UnknownRopeFactorError
 from megatron.bridge.training.model_load_save import save_megatron_model

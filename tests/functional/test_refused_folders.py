@@ -28,7 +28,7 @@ from odd_models import assert_refused, make_odd
 from safetensors.torch import load_file, save_file
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.release.source.errors import HubError
+from megatron.bridge.release.source.hub_errors import HubError
 
 
 INDEX = "model.safetensors.index.json"

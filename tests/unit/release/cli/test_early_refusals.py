@@ -25,7 +25,7 @@ import pytest
 from megatron.bridge.release.__main__ import main
 from megatron.bridge.release.cli import export, importing
 from megatron.bridge.release.source import model_dir as model_folder
-from megatron.bridge.release.source.errors import ModelNotFoundError
+from megatron.bridge.release.source.hub_errors import ModelNotFoundError
 from megatron.bridge.release.source.provenance import SourceRecord
 
 

@@ -32,7 +32,7 @@ from transformers import (
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.export.config import export_config, exported_vocab_size
-from megatron.bridge.release.export.errors import (
+from megatron.bridge.release.export.config_errors import (
     InexpressibleArgsError,
     InvalidTrainedConfigError,
     TokenizerMismatchError,

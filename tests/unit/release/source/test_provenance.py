@@ -28,13 +28,7 @@ from safetensors.torch import load_file, save_file
 
 from megatron.bridge.release.errors import CorruptFileError, MissingReleaseError, ReleaseError
 from megatron.bridge.release.source.config_file import differing_fields
-from megatron.bridge.release.source.errors import (
-    CorruptWeightsError,
-    GitLfsPointerError,
-    SourceChangedError,
-    SourceMismatchError,
-    UnknownSourceError,
-)
+from megatron.bridge.release.source.errors import CorruptWeightsError, GitLfsPointerError
 from megatron.bridge.release.source.provenance import (
     SourceRecord,
     describe_model,
@@ -42,6 +36,11 @@ from megatron.bridge.release.source.provenance import (
     require_source,
     source_from_run_config,
     write_source,
+)
+from megatron.bridge.release.source.provenance_errors import (
+    SourceChangedError,
+    SourceMismatchError,
+    UnknownSourceError,
 )
 from megatron.bridge.release.source.safetensors_index import digest_tensors
 

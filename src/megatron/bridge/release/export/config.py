@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from megatron.bridge.release.errors import one_line
-from megatron.bridge.release.export.errors import (
+from megatron.bridge.release.export.config_errors import (
     InexactConfigError,
     InexpressibleArgsError,
     InvalidTrainedConfigError,

@@ -20,13 +20,13 @@ from megatron.bridge.release.compat.bridge_api import load_keywords
 from megatron.bridge.release.compat.transformers_api import read_config_dict
 from megatron.bridge.release.export.checkpoint_tensors import read_model_tensors, reading
 from megatron.bridge.release.export.config import export_config, exported_vocab_size
-from megatron.bridge.release.export.errors import (
+from megatron.bridge.release.export.config_errors import (
     NoArgsError,
-    NoWeightsError,
     RopeFactorMismatchError,
     RunConfigMismatchError,
     SourceConfigMismatchError,
 )
+from megatron.bridge.release.export.errors import NoWeightsError
 from megatron.bridge.release.megatron_args.comparison import (
     applied_rope_scaling_factor,
     check_args,

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from megatron.bridge.release.source.errors import (
+from megatron.bridge.release.source.hub_errors import (
     AuthenticationError,
     GatedModelError,
     HubError,

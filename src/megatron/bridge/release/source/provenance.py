@@ -19,7 +19,11 @@ from megatron.bridge.release.checkpoint_dir import read_run_config
 from megatron.bridge.release.errors import CorruptFileError, MissingReleaseError
 from megatron.bridge.release.layout import RELEASE, SOURCE_FILE
 from megatron.bridge.release.source.config_file import differing_fields, read_config
-from megatron.bridge.release.source.errors import SourceChangedError, SourceMismatchError, UnknownSourceError
+from megatron.bridge.release.source.provenance_errors import (
+    SourceChangedError,
+    SourceMismatchError,
+    UnknownSourceError,
+)
 from megatron.bridge.release.source.safetensors_index import digest_tensors
 from megatron.bridge.release.text import list_first
 
