@@ -42,7 +42,6 @@ class TransformerEngineRequiredError(ReleaseError, RuntimeError):
     is_installed: bool
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"{self.model} cannot be built without Transformer Engine: {self.reason}. {_hint(self.is_installed)}"
 
 

@@ -26,7 +26,6 @@ class NoArgsError(ReleaseError):
     folder: Path
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"{self.folder} has no args, so it is unknown how the model was trained. Save the checkpoint with Megatron-LM "
             "or Megatron-Bridge."
@@ -40,7 +39,6 @@ class InvalidTrainedConfigError(ReleaseError):
     reason: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"The checkpoint's arguments do not result in a valid config of this model ({self.reason}). Pass the source "
             "model of the checkpoint."
@@ -54,7 +52,6 @@ class InexpressibleArgsError(ReleaseError):
     differences: Differences
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             "A Hugging Face config of this model cannot express the arguments of the training: "
             f"{describe_differences(self.differences, 'release')}. Train with the release's values, or pass the source "
@@ -74,7 +71,6 @@ class InexactConfigError(ReleaseError):
     problems: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             "A Hugging Face config cannot express the arguments of the training exactly: "
             f"{describe_differences(self.differences, 'release')}. {' '.join(self.problems)}"
@@ -89,7 +85,6 @@ class RunConfigMismatchError(ReleaseError):
     differences: Differences
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"{self.folder} was trained with other arguments than its run config: "
             f"{describe_differences(self.differences, 'run config')}. Export the checkpoint with AutoBridge.export_ckpt, "
@@ -104,7 +99,6 @@ class SourceConfigMismatchError(ReleaseError):
     differences: Differences
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             "The source model's config.json does not describe this model: "
             f"{describe_differences(self.differences, 'source model')}. Save the model with save_megatron_model and export "
@@ -124,7 +118,6 @@ class RopeFactorMismatchError(ReleaseError):
     recorded: float | None
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         trained = "without rope scaling" if self.recorded is None else f"with the recorded factor {self.recorded:g}"
         return (
             f"Rope scaling factor mismatch: {self.factor:g} was given, the checkpoint was trained {trained}. Omit "
@@ -146,7 +139,6 @@ class TokenizerMismatchError(ReleaseError):
     trained: int
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         other = f"the training had {self.trained} (args.vocab_size)"
         if self.rows is not None:
             other = f"the checkpoint's embedding has {self.rows} rows"
@@ -167,7 +159,6 @@ class VocabSizeMismatchError(ReleaseError):
     declared: int
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         trained = "" if self.trained is None else f" (args.vocab_size: {self.trained})"
         return (
             f"Vocabulary size mismatch: the checkpoint's embedding has {self.rows} rows{trained}, the source model's config "

@@ -28,7 +28,6 @@ class UnreadableCheckpointError(ReleaseError):
     reason: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"Cannot read the checkpoint in {self.directory} ({self.reason}). To find what is damaged, run: "
             f"{command_line('check', self.directory)}"
@@ -42,7 +41,6 @@ class NoCheckpointError(ReleaseError):
     folder: Path
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"{self.folder} contains no checkpoint. Pass a checkpoint directory, or an iteration directory in it."
 
 
@@ -55,7 +53,6 @@ class UnknownIterationError(ReleaseError):
     found: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"{self.directory} contains no checkpoint {self.name}. Choose one of: {', '.join(self.found) or 'none'}."
         )
@@ -68,7 +65,6 @@ class NotAReleaseError(ReleaseError):
     folder: Path
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"{self.folder} is not a release. Pass the directory {RELEASE}/ in the checkpoint directory that the training "
             "started from."
@@ -82,7 +78,6 @@ class NoSourceModelError(ReleaseError):
     release: Path
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"Cannot compare a config without weights with the source model of {self.release}. Export with "
             "AutoBridge.from_hf_pretrained and the model that the training started from."
@@ -97,7 +92,6 @@ class UnsupportedExportError(ReleaseError, NotImplementedError):
     names: tuple[str, ...] = ()
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         parameters = (
             f" It does not convert these parameters: {summarize_names(list(self.names))}." if self.names else ""
         )
@@ -112,7 +106,6 @@ class UnexpectedTensorsError(ReleaseError):
     names: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"Unexpected tensors: {summarize_names(list(self.names))} in {self.folder}. A model of the source's config does not "
             f"have them. {_SOURCE}"
@@ -126,7 +119,6 @@ class MissingTensorsError(ReleaseError):
     names: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"Missing tensors: {summarize_names(list(self.names))}. The source model contains them, the checkpoint does not. Pass "
             "the model that the checkpoint was imported from."
@@ -140,7 +132,6 @@ class MissingTensorsWarning(ReleaseWarning):
     names: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"Missing tensors: {summarize_names(list(self.names))}. The source model contains them, the checkpoint does not."
 
 
@@ -154,7 +145,6 @@ class ShapeMismatchError(ReleaseError):
     expected: tuple[int, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"Shape mismatch: {self.name} is {list(self.found)} in {self.folder}, the source's config implies "
             f"{list(self.expected)}. {_SOURCE}"
@@ -173,7 +163,6 @@ class RowMismatchError(ReleaseError):
     rows: Mapping[str, int]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         rows = " and ".join(f"{name} has {count} rows" for name, count in self.rows.items())
         return f"Shape mismatch: {rows} in {self.folder}, expected equal numbers. Save the checkpoint again."
 
@@ -187,7 +176,6 @@ class TensorDtypeError(ReleaseError):
     dtype: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"Unsupported dtype: {self.name} is {self.dtype} in {self.folder}. An export supports bfloat16, float16 and "
             "float32. Save the checkpoint in one of them."
@@ -201,7 +189,6 @@ class NoWeightsError(ReleaseError):
     folder: Path
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"{self.folder} contains no weights of dtype bfloat16, float16 or float32. Save the checkpoint again."
 
 
@@ -213,7 +200,6 @@ class ExportDtypeError(ReleaseError):
     supported: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"Unsupported dtype {self.dtype}. Pass {option('dtype')} with one of: {', '.join(self.supported)}."
 
 
@@ -224,7 +210,6 @@ class FileSizeError(ReleaseError):
     size: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"{self.size!r} is not a file size. Pass a number of bytes, or a size such as 5GB or 500MiB."
 
 
@@ -236,7 +221,6 @@ class NoTokenizerError(ReleaseError):
     reason: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"Cannot load the tokenizer in {self.folder} ({self.reason}). Pass a directory with tokenizer files, such as "
             "tokenizer.json."
@@ -248,7 +232,6 @@ class SeveralProcessesError(ReleaseError):
     """An export was started in several processes."""
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return "An export runs in one process. Start it without torchrun."
 
 
@@ -265,7 +248,6 @@ class OutputInCheckpointError(ReleaseError):
     is_name: bool
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         where = (
             "has the name of an iteration directory in the checkpoint directory"
             if self.is_name
@@ -286,7 +268,6 @@ class OutputNotEmptyError(ReleaseError):
     names: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         more = f" and {len(self.names) - 3} more" if len(self.names) > 3 else ""
         return f"{self.out} is not empty: {', '.join(self.names[:3])}{more}. Use a new or an empty directory."
 
@@ -305,7 +286,6 @@ class DiskSpaceError(ReleaseError):
     needed: int
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         free, needed = (tqdm.format_sizeof(size, "B") for size in (self.free, self.needed))
         return (
             f"Not enough disk space for {self.out}: {free} are free, the export needs {needed}. Free some space, or use a "

@@ -24,7 +24,6 @@ class UnknownRopeFactorError(ReleaseError):
     factor: float
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"Unknown rope scaling factor: the checkpoint's args contain rope_scaling_factor={self.factor!r}, which "
             "Megatron-LM's own scripts ignore, and do not record which factor the training applied. Pass "
@@ -47,7 +46,6 @@ class ArgsError(ReleaseError):
     value: Any = None
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         names = ", ".join(self.names)
         problem = f"lack {names}"
         if self.problem != "missing":

@@ -19,7 +19,6 @@ class OverwriteWithoutReleaseError(ReleaseError):
     """``overwrite`` was passed without ``release``."""
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"{option('overwrite')} requires {option('release')}. Add {option('release')}, or remove {option('overwrite')}."
 
 
@@ -47,7 +46,6 @@ class OutputPathError(ReleaseError):
     at: str | Path = ""
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         path, at = str(self.path), self.at
         text = {
             "empty": f"The output path {path!r} is not a name of a directory. Pass a directory.",
@@ -83,7 +81,6 @@ class CheckpointExistsError(ReleaseError):
     overwrite: bool
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         source = f" imported from {self.source}" if self.source is not None else ""
         found = f"{self.path} already contains a checkpoint{source}: {', '.join(self.found)}. Use another output path"
         if self.is_release:
@@ -100,7 +97,6 @@ class UnsupportedKeywordError(ReleaseError):
     names: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         if self.names == ("proxies",):
             return "huggingface_hub does not support the keyword proxies. Set HTTPS_PROXY in the environment instead."
         return (
@@ -124,7 +120,6 @@ class UnsupportedDtypeError(ReleaseError):
     supported: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         supported = f"{', '.join(self.supported[:-1])} or {self.supported[-1]}"
         return f"Unsupported dtype: {self.dtype} ({self.where}). Set it to {supported}."
 
@@ -137,7 +132,6 @@ class UnsupportedArchitectureError(ReleaseError):
     architectures: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"Unsupported architecture: {', '.join(self.architectures)} ({self.model}). To list the supported ones, run: python "
             "-c 'from megatron.bridge import AutoBridge; print(AutoBridge.list_supported_models())'"
@@ -153,7 +147,6 @@ class CustomModelCodeError(ReleaseError):
     architectures: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"{self.model} has custom code ({', '.join(self.code)}) that Megatron-Bridge does not support. Remove "
             f"{option('trust_remote_code')} to import it as {', '.join(self.architectures)} of transformers."
@@ -168,7 +161,6 @@ class CustomConfigCodeError(ReleaseError):
     code: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"The config of {self.model} requires custom Python code ({self.code}). Review the code, then pass "
             f"{option('trust_remote_code')} to run it."
@@ -184,7 +176,6 @@ class CustomCodeNotFoundError(ReleaseError):
     reason: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"The config of {self.model} requires Python code of {self.repository}, which cannot be downloaded ({self.reason}). "
             f"Copy the code next to config.json, and remove '{self.repository}--' from its auto_map."
@@ -199,7 +190,6 @@ class ConfigRejectedError(ReleaseError):
     reason: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"transformers cannot read {self.file}: {self.reason}. Correct the field."
 
 
@@ -211,7 +201,6 @@ class ListExpectedError(ReleaseError):
     value: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"{option(self.option)} must be a list of strings, not {self.value}. Pass a list."
 
 
@@ -228,7 +217,6 @@ class ModelDifferenceError(ReleaseError):
     differences: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"The Megatron model does not match {self.model}: {'; '.join(self.differences)}. To save a modified model, call "
             "megatron.bridge.training.model_load_save.save_megatron_model(model, path, release=True)."
@@ -240,7 +228,6 @@ class NoModelError(ReleaseError):
     """The list of model parts is empty."""
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return "The model list is empty. Pass the list that to_megatron_model() returns."
 
 
@@ -252,7 +239,6 @@ class UnknownConfigFieldError(ReleaseError):
     fields: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"Unknown field in {option('allow_config_fields')}: {', '.join(self.names)}. Remove it. The config has: "
             f"{', '.join(self.fields)}."
@@ -267,7 +253,6 @@ class TokenizerError(ReleaseError):
     reason: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"transformers cannot load the tokenizer in {self.path}: {self.reason}. Add the tokenizer files of the model "
             "(tokenizer.json, tokenizer_config.json, ...)."
@@ -291,7 +276,6 @@ class TokenizerSizeError(ReleaseError):
     rows: int
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         token = f" ({self.token})" if self.token is not None else ""
         return (
             f"The tokenizer in {self.path} has token IDs up to {self.largest}{token}, but the embedding has {self.rows} rows. Use "
@@ -307,7 +291,6 @@ class TokenizerClassWarning(ReleaseWarning):
     kind: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"transformers loads the tokenizer in {self.path} as {self.kind}, which tokenizes differently from tokenizer.json. "
             f"The release uses {self.kind}. If the model was trained with tokenizer.json, pass Megatron-LM --tokenizer-model with "
@@ -322,7 +305,6 @@ class SeveralTasksError(ReleaseError):
     tasks: int
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"srun has started {self.tasks} tasks, and each would import the whole model. Start one task per node that runs "
             "torchrun, as in examples/import.sbatch; or a single task: srun --ntasks 1."

@@ -29,7 +29,6 @@ class UnsupportedConfigError(ReleaseError):
     other: str | None = None
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         advice = self.other or f"To ignore the value of a field, pass {option('allow_config_fields')}."
         return f"Megatron-LM cannot reproduce {self.model}: {' '.join(self.problems)} {advice}"
 
@@ -51,7 +50,6 @@ class UnmappedParametersProblem(TensorProblem):
     has_transformer_engine: bool
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         hint = (
             ""
             if self.has_transformer_engine
@@ -67,7 +65,6 @@ class NotQuantizedProblem(TensorProblem):
     method: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"config.json has a quantization_config ({self.method}), but the weights are not quantized, so transformers would not "
             "load them. If these are the unquantized weights, remove quantization_config."
@@ -82,7 +79,6 @@ class MissingTensorsProblem(TensorProblem):
     hint: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"Missing tensors: {summarize_names(self.names)}. {self.hint}"
 
 
@@ -94,7 +90,6 @@ class UnexpectedTensorsProblem(TensorProblem):
     hint: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"Unexpected tensors: {summarize_names(self.names)}. {self.hint}".rstrip()
 
 
@@ -106,7 +101,6 @@ class TensorDtypeProblem(TensorProblem):
     dtypes: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"Unsupported dtype ({', '.join(self.dtypes)}): {summarize_names(self.names)}."
 
 
@@ -123,7 +117,6 @@ class ShapeProblem(TensorProblem):
     hint: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         mismatches = "; ".join(f"{summarize_names(names)} {mismatch}" for mismatch, names in self.names.items())
         return f"Shape mismatch: {mismatches}. {self.hint}"
 
@@ -136,7 +129,6 @@ class QuantizationProblem(TensorProblem):
     method: str | None
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         method = f" ({self.method})" if self.method is not None else ""
         return f"Unsupported quantization{method}: {summarize_names(self.names)}. Import the unquantized weights of the model."
 
@@ -149,7 +141,6 @@ class TiedOutputProblem(TensorProblem):
     embedding: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"config.json sets tie_word_embeddings to true, but {self.name} differs from {self.embedding}. Set it to false, or "
             "remove the tensor that the model does not use."
@@ -164,7 +155,6 @@ class TensorMismatchError(ReleaseError):
     problems: tuple[TensorProblem, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         text = f"Cannot import {self.model}. {' '.join(problem.text(option) for problem in self.problems)}"
         if len(self.problems) == 1 and isinstance(self.problems[0], UnexpectedTensorsProblem):
             return f"{text} To skip tensors, pass {option('allow_unused_tensors')}."
@@ -179,7 +169,6 @@ class WaivedConfigWarning(ReleaseWarning):
     problems: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"Megatron-LM computes another function than {self.model}: {' '.join(self.problems)}"
 
 
@@ -191,7 +180,6 @@ class SkippedTensorsWarning(ReleaseWarning):
     names: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"Skipped tensors of {self.model}: {summarize_names(self.names)}."
 
 
@@ -203,7 +191,6 @@ class UnknownFieldsWarning(ReleaseWarning):
     fields: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         fields = ", ".join(self.fields)
         return f"Unknown fields of the config of {self.model}, which the release may not support: {fields}"
 
@@ -216,7 +203,6 @@ class UntestedFamilyWarning(ReleaseWarning):
     model_type: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"The tests do not cover the model type {self.model_type}. Check the logits of {self.model} after the import."
 
 
@@ -235,7 +221,6 @@ class CastWarning(ReleaseWarning):
     dtype: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         counts = " and ".join(f"{count} of {self.total} tensors from {dtype}" for dtype, count in self.counts.items())
         return f"Casting {counts} to {self.dtype}, the dtype of the release."
 
@@ -255,7 +240,6 @@ class NonFiniteError(ReleaseError):
     dtype: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         if self.value == "NaN":
             return (
                 f"{self.key} contains NaN: the weights may be corrupt, or were never loaded. Download the model again."
@@ -271,7 +255,6 @@ class NestedConfigError(ReleaseError):
     model_type: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"The config of {self.model} contains a nested text config, which {self.model_type} models do not have; transformers "
             "would read it instead of the model's values. Remove it from config.json."
@@ -286,7 +269,6 @@ class HeadSizeError(ReleaseError):
     size: int
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"The config of {self.model} implies heads of size {self.size}, but rotary embeddings require an even size. Correct "
             "head_dim, hidden_size or num_attention_heads; they may belong to a different model."
@@ -302,7 +284,6 @@ class PadTokenError(ReleaseError):
     rows: int
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"The config of {self.model} sets pad_token_id to {self.token}, outside of the vocabulary (vocab_size {self.rows}). "
             "Set it to null, or to the padding token of the tokenizer."
@@ -324,7 +305,6 @@ class ModelBuildError(ReleaseError):
     remedy: str | None
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         remedy = f" The model may require Transformer Engine. {self.remedy}" if self.remedy is not None else ""
         return f"Megatron-Bridge cannot build a model from the config of {self.model}: {self.reason}. Correct the config.{remedy}"
 
@@ -337,5 +317,4 @@ class NeedsCudaError(ReleaseError, RuntimeError):
     reason: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"{self.model} cannot be built without CUDA ({self.reason}). Convert it on a host with a GPU."

@@ -21,7 +21,6 @@ class NoWeightsError(ReleaseError):
     """A model that was built for streaming has no weights in memory."""
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"This model was built for streaming and has no weights in memory. Save it with {option('release')}."
 
 
@@ -32,7 +31,6 @@ class SaveFormatError(ReleaseError):
     ckpt_format: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"A release requires ckpt_format 'torch_dist', not {self.ckpt_format!r}. Remove ckpt_format, or {option('release')}."
 
 
@@ -43,7 +41,6 @@ class ModelConfigError(ReleaseError, TypeError):
     kind: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"The config of the model is a {self.kind}, not a model provider. Build the model with Megatron-Bridge."
 
 
@@ -55,7 +52,6 @@ class MountPointError(ReleaseError):
     checkpoint_dir: Path
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"{self.path} is a mount point, which cannot be renamed. Mount {self.checkpoint_dir} instead."
 
 
@@ -66,7 +62,6 @@ class OverlayError(ReleaseError):
     path: Path
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"{self.path} cannot be renamed on this overlay filesystem: it may be in a lower layer, such as a container's "
             "image. Use an output path on a volume."
@@ -81,7 +76,6 @@ class HardLinkError(ReleaseError):
     reason: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"Cannot create a hard link to {self.file} ({self.reason}). Its filesystem may not support hard links, another user "
             "may own it, or it may be in another mount or quota project than the checkpoint directory. Copy the checkpoint "
@@ -97,7 +91,6 @@ class LockFileError(ReleaseError):
     kind: LockKind
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"{self.file} is {self.kind}; expected a regular file. Remove it."
 
 
@@ -114,7 +107,6 @@ class OtherRankError(ReleaseError, RuntimeError):
     outcome: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"Another rank failed; see its error ({self.reason}). {self.outcome}"
 
 
@@ -126,7 +118,6 @@ class DifferentSourceError(ReleaseError):
     folder: Path
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"Rank {self.rank} reads other model files than rank 0, in {self.folder}. Use identical files on all ranks."
 
 
@@ -139,7 +130,6 @@ class EnvironmentVariableError(ReleaseError):
     expected: str
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return f"{self.name} is {self.value!r}. Set it to {self.expected}."
 
 
@@ -156,7 +146,6 @@ class TokenizerFilesError(ReleaseError, RuntimeError):
     reason: str | None
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         reason = f"Cannot copy the tokenizer files of {self.model}: {self.reason}" if self.reason else ""
         return reason or f"{self.model} has no tokenizer files. Add them (tokenizer.json, tokenizer_config.json, ...)."
 
@@ -168,7 +157,6 @@ class UnsupportedFieldsWarning(ReleaseWarning):
     fields: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        """See `Message`."""
         return (
             f"Megatron-LM has no flag for {', '.join(self.fields)}, so its built-in GPT model would differ. Build the model in "
             "your training script, from the run config of the release, or train it with Megatron-Bridge."
