@@ -15,6 +15,8 @@
 """`check --deep` compares every tensor with the Hugging Face model, and names what differs."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -189,3 +191,17 @@ def test_deep_is_skipped_for_a_corrupt_common_state(tiny, root, capsys):
     report = json.loads(capsys.readouterr().out)
     assert all(problem.endswith(f"repair {root}") for problem in report["problems"])
     assert f"Skipped --deep {tiny.hf}: fix the problems first." in report["notes"]
+
+
+def test_deep_compares_in_the_dtype_of_the_release(tiny, tmp_path):
+    """Which the import may have chosen, whatever the config declares."""
+    tensors = load_file(tiny.hf / "model.safetensors")
+    wide = {name: tensor.float() * (1 + 2**-14) for name, tensor in tensors.items()}
+    other = Path(shutil.copytree(tiny.hf, tmp_path / "other"))
+    save_file(wide, other / "model.safetensors", {"format": "pt"})
+    AutoBridge.import_ckpt(other, tmp_path / "wide", release=True, dtype=torch.float32)
+    AutoBridge.import_ckpt(tiny.hf, tmp_path / "half", release=True, dtype=torch.float16)
+    assert compare(tmp_path / "wide/release", str(other)) == (len(tensors), [])
+    equal, problems = compare(tmp_path / "wide/release", str(tiny.hf))
+    assert equal == 0 and problems
+    assert compare(tmp_path / "half/release", str(tiny.hf)) == (len(tensors), [])

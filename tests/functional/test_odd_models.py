@@ -130,6 +130,7 @@ def test_a_name_alone_is_no_list_of_names(families, tmp_path, keyword):
     hf = make_odd(families("Llama 2"), tmp_path, None, {})
     assert_refused(hf, tmp_path / "root", f"{keyword} must be a list of strings", **{keyword: "*.bias"})
     assert_refused(hf, tmp_path / "root", f"{keyword} must be a list of strings", **{keyword: None})
+    assert_refused(hf, tmp_path / "root", f"{keyword} must be a list of strings", **{keyword: [3]})
 
 
 def test_a_field_that_the_config_has_not_is_no_field_to_allow(families, tmp_path):

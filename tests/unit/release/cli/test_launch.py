@@ -322,6 +322,11 @@ def _missing_folder(release) -> None:
     release.tracker.write_text("7")
 
 
+def _interrupted_overwrite(release) -> None:
+    (release.root / ".release-replaced-abc").mkdir()
+    release.folder.rename(release.root / ".release-replaced-abc/release")
+
+
 def _import_of_upstreams(release) -> None:
     release.rename("iter_0000000", "0")
 
@@ -354,6 +359,7 @@ def _torn_manifest(release) -> None:
         (_no_tracker, "has no latest_checkpointed_iteration.txt", "repair"),
         (_torn_tracker, "latest_checkpointed_iteration.txt", ""),
         (_missing_folder, "names iter_0000007, which does not exist", "repair"),
+        (_interrupted_overwrite, "an interrupted --overwrite left it in .release-replaced-abc/", "repair"),
         (_import_of_upstreams, "contains an import of iteration 0", "repair"),
         (_no_args, "args that Megatron-LM needs are missing: num_layers", "repair"),
         (_linked_release, "contains no release. ", ""),

@@ -81,6 +81,7 @@ def _import(
     gc.disable()
     import torch
     import torch.distributed as dist
+    from megatron.core import parallel_state
     from transformers.utils import logging as transformers_logging
 
     from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
@@ -103,5 +104,7 @@ def _import(
             checked=checked,
         )
     if dist.is_initialized():
+        # Its groups end with the process group. The logit check makes new ones.
+        parallel_state.destroy_model_parallel()
         dist.destroy_process_group()
     return time.monotonic() - start

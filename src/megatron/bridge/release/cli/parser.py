@@ -108,9 +108,9 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argpa
 
 def _add_import(command: argparse.ArgumentParser) -> None:
     command.add_argument("hf_model", metavar="HF_MODEL", help="Hugging Face model ID, or local directory of a model")
-    command.add_argument("out", type=_path, metavar="OUT", help="checkpoint directory to write")
+    command.add_argument("out", type=_path, metavar="CKPT", help="checkpoint directory to write")
     _add_revision(command)
-    command.add_argument("--overwrite", action="store_true", help="replace the release in OUT")
+    command.add_argument("--overwrite", action="store_true", help="replace the release in CKPT")
     command.add_argument("--trust-remote-code", action="store_true", help="run the model's own Python code")
     command.add_argument("--dtype", choices=DTYPES, help="dtype of the release (default: that of config.json)")
     command.add_argument("--no-logit-check", action="store_true", help="skip the logit check after the import")

@@ -194,7 +194,11 @@ def check_model(hf_model: str | Path, keywords: Mapping[str, Any] = MappingProxy
 def check_lists(**options: Any) -> None:
     """Raise `ListExpectedError` if the value of an option is not a list, such as a single string."""
     for name, value in options.items():
-        if isinstance(value, str) or not isinstance(value, Sequence):
+        if (
+            isinstance(value, str)
+            or not isinstance(value, Sequence)
+            or not all(isinstance(item, str) for item in value)
+        ):
             raise ListExpectedError(name, repr(value))
 
 

@@ -35,6 +35,7 @@ from megatron.bridge.release.verify.errors import (
 )
 from megatron.bridge.release.verify.findings import (
     FileProblem,
+    InterruptedOverwrite,
     IterationZero,
     MissingCheckpoint,
     MissingTracker,
@@ -80,6 +81,8 @@ def find_launch(root: Path, release: Path) -> Launch:
         raise DamagedCheckpointError(MissingTracker(root, found.checkpoints))
     iteration, is_release = parse_tracker(found.tracker, str(root / TRACKER))
     name = RELEASE if is_release else f"iter_{iteration:07d}"
+    if found.replaced is not None:
+        raise DamagedCheckpointError(InterruptedOverwrite(root, found.replaced))
     if name not in found.checkpoints:
         raise DamagedCheckpointError(MissingCheckpoint(root, name, found.checkpoints))
     if not is_release and iteration == 0:

@@ -20,6 +20,8 @@ from tqdm import tqdm
 
 from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
+from megatron.bridge.release.export.checkpoint_tensors import read_model_tensors
+from megatron.bridge.release.source.dtypes import FLOAT_DTYPES
 from megatron.bridge.release.source.provenance import recorded_revision
 from megatron.bridge.release.source.safetensors_index import read_index
 from megatron.bridge.release.validation.fidelity import settle_dtype
@@ -75,6 +77,10 @@ def compare(folder: Path, hf_model: str, revision: str | None = None) -> tuple[i
     model_source = check_model(hf_model, {"revision": revision or recorded_revision(folder.parent, hf_model)})
     hf_model = model_source.name
     bridge = AutoBridge.from_hf_pretrained(model_source.folder)
+    # An import may have cast the weights to another dtype than that of the config.
+    embedding = read_model_tensors(str(folder)).get(EMBEDDING)
+    if embedding is not None and embedding.dtype in FLOAT_DTYPES:
+        bridge.hf_pretrained.torch_dtype = embedding.dtype
     source = bridge.hf_pretrained.state
     if isinstance(source.source, SafeTensorsStateSource):
         settle_dtype(bridge.hf_pretrained, read_index(source.source.path))
