@@ -190,7 +190,10 @@ class ConfigRejectedError(ReleaseError):
     reason: str
 
     def text(self, option: OptionFormat) -> str:
-        return f"transformers cannot read {self.file}: {self.reason}. Correct the field."
+        return (
+            f"transformers cannot read {self.file}: {self.reason.rstrip('.')}. Correct the file, or install the version of "
+            "transformers that the model requires."
+        )
 
 
 @dataclass(eq=False)
@@ -254,7 +257,7 @@ class TokenizerError(ReleaseError):
 
     def text(self, option: OptionFormat) -> str:
         return (
-            f"transformers cannot load the tokenizer in {self.path}: {self.reason}. Add the tokenizer files of the model "
+            f"transformers cannot load the tokenizer in {self.path}: {self.reason.rstrip('.')}. Add the tokenizer files of the model "
             "(tokenizer.json, tokenizer_config.json, ...)."
         )
 
