@@ -19,7 +19,7 @@ import json
 import pytest
 from hub_server import HubServer, Repository, serve, use
 
-from megatron.bridge.release.source import errors
+from megatron.bridge.release.source import errors, hub_errors
 from megatron.bridge.release.source.hub import download_model
 from megatron.bridge.release.source.model_dir import inspect_model
 from megatron.bridge.release.source.provenance import SourceModel
@@ -105,9 +105,9 @@ def test_a_moved_branch_is_followed(server, tmp_path):
 
 def test_the_token_and_the_cache_reach_every_request(server, tmp_path):
     server.repositories["org/m"].token = "hf_secret"
-    with pytest.raises(errors.AuthenticationError):
+    with pytest.raises(hub_errors.AuthenticationError):
         download_model("org/m", {})
-    with pytest.raises(errors.AuthenticationError):
+    with pytest.raises(hub_errors.AuthenticationError):
         download_model("org/m", {"token": "hf_wrong"})
     model = download_model("org/m", {"token": "hf_secret", "cache_dir": tmp_path / "mine"})
     assert model.folder.is_relative_to(tmp_path / "mine")
@@ -124,7 +124,7 @@ def test_offline_reads_the_cache(server, monkeypatch, offline):
     else:
         keywords["local_files_only"] = True
     assert download_model("org/m", keywords) == online
-    with pytest.raises(errors.NotCachedError) as raised:
+    with pytest.raises(hub_errors.NotCachedError) as raised:
         download_model("org/m", keywords | {"revision": "main"})
     assert (raised.value.model_id, raised.value.revision) == ("org/m", "main")
     assert server.requests == []
@@ -133,13 +133,13 @@ def test_offline_reads_the_cache(server, monkeypatch, offline):
 def test_an_incomplete_cache_is_refused_offline(server):
     model = download_model("org/m", {})
     (model.folder / "tokenizer.json").unlink()
-    with pytest.raises(errors.NotCachedError):
+    with pytest.raises(hub_errors.NotCachedError):
         download_model("org/m", {"local_files_only": True})
 
 
 @pytest.mark.parametrize(
     ("model_id", "revision", "error"),
-    [("org/none", None, errors.ModelNotFoundError), ("org/m", "none", errors.RevisionNotFoundError)],
+    [("org/none", None, hub_errors.ModelNotFoundError), ("org/m", "none", hub_errors.RevisionNotFoundError)],
 )
 def test_what_is_not_found_is_named(server, model_id, revision, error):
     with pytest.raises(error) as raised:
@@ -149,7 +149,7 @@ def test_what_is_not_found_is_named(server, model_id, revision, error):
 
 def test_no_access_is_told_apart(server):
     server.repositories["org/m"].gated = True
-    with pytest.raises(errors.GatedModelError):
+    with pytest.raises(hub_errors.GatedModelError):
         download_model("org/m", {})
 
 
@@ -158,7 +158,7 @@ def test_a_rate_limit_is_an_error_even_if_an_older_commit_is_cached(server, cach
     if cached:
         download_model("org/m", {})
     server.rate_limited = True
-    with pytest.raises(errors.RateLimitError):
+    with pytest.raises(hub_errors.RateLimitError):
         download_model("org/m", {})
 
 
@@ -167,14 +167,14 @@ def test_no_network_is_an_error_unless_it_is_cached(server, monkeypatch, caplog)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
     assert download_model("org/m", {"revision": "v1"}) == online
     assert online.commit in caplog.text
-    with pytest.raises(errors.UnreachableError):
+    with pytest.raises(hub_errors.UnreachableError):
         download_model("org/m", {})
 
 
 def test_a_model_without_safetensors_is_refused(server, tmp_path):
     server.repositories["org/m"].add(_write(tmp_path / "bin", 1, ["pytorch_model.bin"]), "bin")
     (tmp_path / "bin/model.safetensors").unlink()
-    with pytest.raises(errors.NoSafetensorsError):
+    with pytest.raises(hub_errors.NoSafetensorsError):
         download_model("org/m", {"revision": "bin"})
     assert "pytorch_model.bin" not in server.downloads()
 
