@@ -171,8 +171,10 @@ def _become(request: dict[str, Any], files: list[int]) -> None:
     multiprocessing.process.ORIGINAL_DIR = request["directory"]
     # What it starts is one of these programs, too.
     sys.executable = python()
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))))
+    threads = int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0))))
+    # Once the number is set, the threads of a process that this one forks may race for torch's thread pool.
+    if "torch" in sys.modules and sys.modules["torch"].get_num_threads() != threads:
+        sys.modules["torch"].set_num_threads(threads)
     if "pretrain_gpt" in sys.modules and "MODEL_RECORD" in os.environ:
         importlib.import_module("model_record").install(os.environ["MODEL_RECORD"])
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(":") if path]
