@@ -16,7 +16,7 @@ demo: $(VENV)/installed  ## import a real Llama, load it with Megatron-LM, compa
 # Two workers on two cores: more threads would wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
-test: $(VENV)/installed lint  ## run the checks and the tests, under ten minutes on two cores
+test: $(VENV)/installed lint  ## run the checks and the tests
 	$(PYTEST)
 
 test-all: $(VENV)/installed lint  ## run every test, and every crash point
