@@ -25,8 +25,8 @@ def carried_tests(series: Series, change: Change) -> dict[str, bytes]:
     """
     so_far = series.changes[: series.changes.index(change) + 1]
     later = {_name(path) for each in series.changes if each not in so_far for path in each.adds}
-    carried = {Path(path): PurePosixPath(to) for each in so_far for path, to in each.tests.items()}
-    support = {path.stem: carried.get(SUPPORT / path.name) for path in (series.root / SUPPORT).glob("*.py")}
+    destinations = {Path(path): PurePosixPath(to) for each in so_far for path, to in each.tests.items()}
+    support = {path.stem: destinations.get(SUPPORT / path.name) for path in (series.root / SUPPORT).glob("*.py")}
     files: dict[str, bytes] = {}
     for path, to in change.tests.items():
         content = (series.root / path).read_bytes()

@@ -40,6 +40,7 @@ from megatron.bridge.release.verify.errors import ArgsShapeMismatch, ArgsTyingMi
 from megatron.bridge.release.verify.findings import (
     IgnoredRopeFactor,
     IterationZero,
+    MissingTracker,
     MovedTokenizer,
     OutsideSymlink,
     SpecialFiles,
@@ -166,7 +167,17 @@ def test_invalid_tracker_is_found(root, tracker, expected):
     (root / TRACKER).unlink() if tracker is None else (root / TRACKER).write_text(tracker)
     report = check(root)
     assert not report.passed and expected in str(report.problems[0])
-    assert f"python -m megatron.bridge.release repair {root}" in str(report.problems[0])
+    # A repair refuses a tracker of a training whose checkpoint is lost.
+    assert (f"python -m megatron.bridge.release repair {root}" in str(report.problems[0])) == (tracker != "100")
+
+
+def test_copy_of_a_release_needs_a_decision_before_a_repair(root, capsys):
+    shutil.copytree(root / "release", root / "iter_0000000")
+    (root / TRACKER).unlink()
+    (problem,) = check(root).problems
+    assert (type(problem), problem.repair) == (MissingTracker, None)
+    assert main(["repair", str(root)]) == 1
+    assert "contains more than one checkpoint" in capsys.readouterr().err
 
 
 def test_path_without_a_checkpoint_is_one_problem(root, tmp_path, capsys):

@@ -50,7 +50,7 @@ def _bytes_of_any_import(root: Path) -> dict[str, bytes]:
 
 @dataclass(frozen=True)
 class TwoRanks:
-    """What `killed_ranks_worker.py` left: the roots, how the ranks ended, a root before and after, and the operations."""
+    """Results of `killed_ranks_worker.py`: checkpoint directories, exit statuses, contents before and after, operations."""
 
     out: Path
     ends: dict[str, dict[str, list]]

@@ -175,8 +175,13 @@ REFUSED: dict[str, tuple[str, Callable[[Tensors], Tensors] | None, dict[str, Any
         {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}},
         r"quantized \(fp8\)",
     ),
-    "FP8 that nobody names": ("Llama 2", _projections(lambda tensor: tensor.to(_FP8)), {}, "Unsupported quantization"),
-    "int8 that nobody names": (
+    "FP8 without quantization_config": (
+        "Llama 2",
+        _projections(lambda tensor: tensor.to(_FP8)),
+        {},
+        "Unsupported quantization",
+    ),
+    "int8 without quantization_config": (
         "Llama 2",
         _projections(lambda tensor: tensor.to(torch.int8)),
         {},

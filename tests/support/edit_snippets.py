@@ -24,7 +24,7 @@ _SERIES = load_series(ROOT)
 
 
 class Snippet(NamedTuple):
-    """A snippet and what an edit makes of it, formatted.
+    """A snippet before and after an edit, formatted.
 
     Args:
         diff: The whole snippet as a diff: lines that stay begin with a space, others with `-` or `+`.

@@ -15,10 +15,10 @@
 """Runs Python programs from a process that has imported Bridge already: each is forked from it instead of started anew.
 
 Starting Python with Bridge costs ten seconds or more; a fork costs a few milliseconds. A session of pytest starts two
-such processes (`start`), one plain and one for ranks of Megatron-LM on the CPU (`cpu_site`). Each imports when it is
-first asked for a program.
+such processes (`start`), one plain and one for ranks of Megatron-LM on the CPU (`cpu_site`). Each imports when it gets
+its first request.
 
-Programs are asked for under their usual names. `workers.programs()` begins with a directory to put first on the PATH of a shell, with
+Tests start programs under their usual names. `workers.programs()` returns a PATH whose first directory contains
 `python`, `torchrun` and `megatron-bridge-release`. Each of them (`warm_program.py`) passes its arguments, environment,
 working directory and open files on, passes signals on, and ends as the forked process ends. So the parent sees no
 difference. What does differ: warnings and errors of the imports themselves do not show, and variables that are read
@@ -102,7 +102,7 @@ def _start(address: Path, modules: tuple[str, ...], environment: dict[str, str])
 
 
 def _serve(listening: int, modules: list[str]) -> None:
-    """Fork for each program that is asked for, and run it in the fork."""
+    """Fork for each request, and run its program in the fork."""
     with socket.socket(fileno=listening) as server:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -133,7 +133,7 @@ def _serve(listening: int, modules: list[str]) -> None:
 
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Read what is asked for: its size with the standard files, and JSON."""
+    """Read a request: its size with the standard files, then JSON."""
     size, files, *_ = socket.recv_fds(connection, 8, 3)
     text = b""
     while len(text) < int.from_bytes(size):
@@ -142,7 +142,7 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 
 def _watch(connection: socket.socket, process: int) -> None:
-    """Say which process it is, and how it ended; end it where nobody waits for that any more."""
+    """Send the process ID and the exit status. Kill the process if the client is gone."""
     connection.sendall(process.to_bytes(8))
     ended = os.pidfd_open(process)
     ready, _, _ = select.select([ended, connection], [], [])

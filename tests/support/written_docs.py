@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Writes what docs/ tells of the code: the table of config fields, the help of the command line, and the texts of errors.
+"""Writes the generated parts of docs/: the table of config fields, the help of the command line, and the texts of errors.
 
 python tests/support/written_docs.py
 """
@@ -41,7 +41,7 @@ def config_fields(page: str) -> str:
             if field.values != "any":
                 families.setdefault((field.name, field.values, field.hint), []).append(family)
     rows = [
-        "| config field | families | carried | another value |",
+        "| config field | families | supported values | another value |",
         "| --- | --- | --- | --- |",
         *(
             f"| `{name}` | {', '.join(names)} | {values} | {hint} |"

@@ -72,10 +72,10 @@ def test_what_each_rank_gives_is_listed():
     assert all_gather_object("mine") == ["mine"]
 
 
-def test_an_error_that_cannot_be_sent_is_told_by_its_text():
-    kept, told = OSError(28, "No space left on device"), picklable_error(_NotForPickle("not", "so"))
+def test_unpicklable_error_is_sent_as_its_text():
+    kept, replacement = OSError(28, "No space left on device"), picklable_error(_NotForPickle("not", "so"))
     assert picklable_error(kept) is kept
-    assert type(told) is RuntimeError and str(told) == "_NotForPickle: not so"
+    assert type(replacement) is RuntimeError and str(replacement) == "_NotForPickle: not so"
     assert str(picklable_error(_Speechless())) == "_Speechless"
 
 

@@ -24,6 +24,7 @@ from megatron.bridge.release.errors import (
     one_line,
 )
 from megatron.bridge.release.layout import (
+    ITERATION_FOLDER,
     LOCK,
     METADATA,
     RELEASE,
@@ -32,14 +33,16 @@ from megatron.bridge.release.layout import (
     STAGING_PREFIX,
     TRACKER,
     TRAIN_STATE_TRACKER,
+    WRITTEN_BY_REPAIR,
     is_checkpoint_folder,
     tracked_directory,
 )
+from megatron.bridge.release.manifest import files_of
 
 
 @dataclass(frozen=True)
 class CheckpointDir:
-    """What a checkpoint directory contains.
+    """Contents of a checkpoint directory.
 
     Attributes:
         path: The checkpoint directory.
@@ -97,7 +100,7 @@ def read_checkpoint_dir(path: Path) -> CheckpointDir:
         if is_checkpoint_folder(child.name) and (child / METADATA).exists()
     ]
     replaced = list_leftovers(path, REPLACED_PREFIX)
-    leftovers = [file for file in (path / LOCK,) if file.name in names] + replaced
+    leftovers = [file for file in (path / LOCK,) if file.is_file() and not file.is_symlink()] + replaced
     leftovers += list_leftovers(path, STAGING_PREFIX)
     complete = [name for name in folders if (path / name / METADATA).exists()]
     return CheckpointDir(
@@ -116,6 +119,41 @@ def _read_start(tracker: Path) -> str:
     # A valid tracker is a few bytes long. Anything longer is not read whole.
     with open(tracker, "rb") as file:
         return file.read(100).decode(errors="replace")
+
+
+def trained_checkpoints(root: CheckpointDir) -> tuple[str, ...]:
+    """Return the names of the iteration directories that a training has saved."""
+    names = (*root.checkpoints, *root.empty)
+    return tuple(name for name in names if (match := ITERATION_FOLDER.fullmatch(name)) and int(match[1]) > 0)
+
+
+def find_import(root: CheckpointDir) -> str | None:
+    """Return the path, in the checkpoint directory, of the import that ``repair`` converts to a release or completes.
+
+    None if there is no checkpoint, if nothing selects one of several, or if training has continued.
+    """
+    tracker = (root.tracker or "").strip()
+    if not root.checkpoints or trained_checkpoints(root) or (tracker.isdecimal() and int(tracker) > 0):
+        return None
+    first = RELEASE if RELEASE in root.checkpoints else root.checkpoints[0]
+    others = [name for name in root.checkpoints if not is_linked_copy(root, name, first)]
+    is_tracked = first == RELEASE == tracker
+    return first if not others or (is_tracked and not any("/" in name for name in others)) else None
+
+
+def is_linked_copy(root: CheckpointDir, name: str, kept: str) -> bool:
+    """Return whether all files of a checkpoint are hard links of another one's, as an interrupted repair leaves them.
+
+    Files that a repair writes do not count.
+    """
+    if name == kept:
+        return True
+    folder, kept_folder = root.path / name, root.path / kept
+    return "/" not in name + kept and all(
+        (kept_folder / file).exists() and (kept_folder / file).samefile(folder / file)
+        for file in files_of(folder)
+        if file not in WRITTEN_BY_REPAIR
+    )
 
 
 def checkpoint_dir_of(checkpoint: Path) -> Path:

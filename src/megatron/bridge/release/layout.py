@@ -37,6 +37,8 @@ INTEGRITY_FILE = "integrity.json"
 # those that a release adds.
 UPSTREAM_FILES = (METADATA, FORMAT_FILE, RUN_CONFIG, TRAIN_STATE)
 ADDED_FILES = (FLAGS_FILE, SOURCE_FILE, INTEGRITY_FILE)
+# Files of a release that a repair writes again.
+WRITTEN_BY_REPAIR = (COMMON_STATE, *ADDED_FILES)
 
 # In a checkpoint directory, while a release is published.
 STAGING_PREFIX = ".release-staging-"

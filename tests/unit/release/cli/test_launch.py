@@ -358,7 +358,7 @@ def _torn_manifest(release) -> None:
     [
         (_no_tracker, "has no latest_checkpointed_iteration.txt", "repair"),
         (_torn_tracker, "latest_checkpointed_iteration.txt", ""),
-        (_missing_folder, "names iter_0000007, which does not exist", "repair"),
+        (_missing_folder, "which does not exist. Checkpoints found: release. Restore the checkpoint", ""),
         (_interrupted_overwrite, "an interrupted --overwrite left it in .release-replaced-abc/", "repair"),
         (_import_of_upstreams, "contains an import of iteration 0", "repair"),
         (_no_args, "args that Megatron-LM needs are missing: num_layers", "repair"),

@@ -205,7 +205,7 @@ def test_import_of_exported_config_has_the_trained_args(name, changes):
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "told"),
+    ("name", "changes", "expected"),
     [
         ("Llama 2", {"rotary_percent": 0.5}, "rotary_percent=0.5 (release: 1.0)"),
         ("Llama 2", {"window_size": (9, 0)}, "window_size=(9, 0) (release: None)"),
@@ -237,10 +237,10 @@ def test_import_of_exported_config_has_the_trained_args(name, changes):
         ("Qwen3-MoE", {"moe_router_topk": 1}, "moe_router_topk=1 (release: 2)"),
     ],
 )
-def test_inexpressible_argument_is_refused(name, changes, told):
+def test_inexpressible_argument_is_refused(name, changes, expected):
     with pytest.raises(InexpressibleArgsError) as raised:
         _export(name, **changes)
-    assert told in describe_differences(raised.value.differences, "release")
+    assert expected in describe_differences(raised.value.differences, "release")
 
 
 @pytest.mark.parametrize(

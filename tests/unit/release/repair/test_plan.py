@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""What a repair would do with a checkpoint directory, and which ones it refuses."""
+"""The plan of a repair, and the checkpoint directories that a repair refuses."""
 
 import os
 import shutil

@@ -89,7 +89,7 @@ def test_invalid_tracker_is_a_problem_and_a_single_checkpoint_is_examined(releas
     report = check(release.root)
     problem = _problem(report, InvalidTracker)
     assert repr(text) in str(problem.error)
-    assert (problem.root, problem.checkpoints) == (release.root, ("release",))
+    assert (problem.repair, problem.checkpoints) == (release.root, ("release",))
     assert report.folder == "release"
     assert _loads(report) == []
 

@@ -114,8 +114,9 @@ def export_checkpoint(
     on_rank_0(lambda: _check_output(out, trained, dtype))
     publication = FolderPublication(out)
     staging = Path(on_rank_0(lambda: str(publication.begin_empty())))
+    outcome = f"Nothing was published; {out} contains nothing of it. Run the export again."
     try:
-        with exit_on_sigterm(f"Nothing was published; {out} contains nothing of it. Run the export again."):
+        with exit_on_sigterm(outcome):
             with reading(folder, CheckpointException, CheckpointingException, OSError):
                 model = _load(bridge, folder, release, trained.overrides(stored_dtype))
             tensors = _tensors(bridge, model, stored_dtype, dtype, show_progress)
@@ -123,6 +124,10 @@ def export_checkpoint(
             on_rank_0(lambda: _report_missing(missing, strict))
             on_rank_0(lambda: _write_files(trained, staging, tokenizer, source_path))
             on_rank_0(publication.commit)
+    except KeyboardInterrupt as error:
+        # config.json is published last, into a directory that was empty.
+        published = f"The model in {out} is complete."
+        raise KeyboardInterrupt(f"interrupted. {published if (out / 'config.json').exists() else outcome}") from error
     finally:
         publication.end()
     return True

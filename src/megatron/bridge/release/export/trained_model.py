@@ -32,6 +32,7 @@ from megatron.bridge.release.megatron_args.comparison import (
     check_args,
     differing_arguments,
 )
+from megatron.bridge.release.megatron_args.errors import UnknownRopeFactorError
 from megatron.bridge.release.rope_factor import BUILT_FACTOR
 from megatron.bridge.release.source.safetensors_index import read_index
 from megatron.bridge.release.validation.provider import args_of, config_of, imported_args
@@ -181,7 +182,10 @@ def check_run_config(model: Any, folder: str) -> None:
         return
     with conversion_process_group():
         args = trained_args(folder)
-    args.rope_scaling_factor = applied_rope_scaling_factor(args)
+    try:
+        args.rope_scaling_factor = applied_rope_scaling_factor(args)
+    except UnknownRopeFactorError as error:
+        raise UnknownRopeFactorError(error.factor, is_export=False) from error
     if differences := differing_arguments(args, args_of(model)):
         raise RunConfigMismatchError(Path(folder), differences)
 

@@ -19,14 +19,22 @@ class UnknownRopeFactorError(ReleaseError):
 
     Attributes:
         factor: The factor in the checkpoint's args.
+        is_export: Whether the caller has the option to pass it.
     """
 
     factor: float
+    is_export: bool = True
 
     def text(self, option: OptionFormat) -> str:
+        export = (
+            ""
+            if self.is_export
+            else "Export the checkpoint with AutoBridge.export_ckpt, and import the exported model. "
+        )
         return (
             f"Unknown rope scaling factor: the checkpoint's args contain rope_scaling_factor={self.factor!r}, which "
-            "Megatron-LM's own scripts ignore, and do not record which factor the training applied. Pass "
+            "Megatron-LM's own scripts ignore, and do not record which factor the training applied. "
+            f"{export}Pass "
             f"{option('rope_scaling_factor')} with {BUILT_IN_ROPE_SCALING_FACTOR:g} if its script was unmodified, with "
             f"{self.factor!r} if it was corrected."
         )

@@ -6,13 +6,12 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from megatron.bridge.release.checkpoint_dir import CheckpointDir
+from megatron.bridge.release.checkpoint_dir import CheckpointDir, find_import, is_linked_copy, trained_checkpoints
 from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.layout import (
     COMMON_STATE,
     FLAGS_FILE,
     INTEGRITY_FILE,
-    ITERATION_FOLDER,
     RELEASE,
     RUN_CONFIG,
     SOURCE_FILE,
@@ -21,7 +20,6 @@ from megatron.bridge.release.layout import (
     TRAIN_STATE_TRACKER,
     parse_tracker,
 )
-from megatron.bridge.release.manifest import files_of
 from megatron.bridge.release.repair.errors import (
     LostTrainingError,
     NothingToRepairError,
@@ -34,12 +32,11 @@ from megatron.bridge.release.source.provenance import SourceRecord, source_from_
 from megatron.bridge.release.verify.check import check_folder
 from megatron.bridge.release.verify.dcp_metadata import read_embedded_common_state, read_metadata, read_state
 from megatron.bridge.release.verify.errors import DamagedCheckpointError
-from megatron.bridge.release.verify.folder import WRITTEN_BY_REPAIR
 
 
 @dataclass
 class RepairPlan:
-    """What a repair does.
+    """Steps of a repair.
 
     Attributes:
         source: Path, in the checkpoint directory, of the checkpoint whose files are kept.
@@ -72,7 +69,11 @@ def plan_repair(root: CheckpointDir) -> RepairPlan:
         OSError: If a file cannot be read.
     """
     _refuse_training(root)
-    source = _choose_source(root)
+    source = find_import(root)
+    if source is None:
+        if root.checkpoints:
+            raise SeveralCheckpointsError(root.path, root.checkpoints)
+        raise NothingToRepairError(root.path, root.leftovers)
     report = check_folder(root, source)
     for problem in report.unrepairable:
         raise DamagedCheckpointError(problem)
@@ -80,7 +81,7 @@ def plan_repair(root: CheckpointDir) -> RepairPlan:
     _refuse_other_files(root, source)
     existing = {file.name for file in report.files.values() if file.size is not None}
     undamaged = existing - {file.name for file in report.files.values() if file.status != "ok"}
-    linked = {name.partition("/")[0] for name in root.checkpoints if _is_linked(root, name, source)}
+    linked = {name.partition("/")[0] for name in root.checkpoints if is_linked_copy(root, name, source)}
     plan = RepairPlan(
         source,
         reads_common_state=COMMON_STATE in undamaged,
@@ -145,11 +146,7 @@ def _refuse_other_files(root: CheckpointDir, source: str) -> None:
 
 def _refuse_training(root: CheckpointDir) -> None:
     """Refuse a checkpoint directory in which training has continued, by the names of its checkpoints and its tracker."""
-    trained = tuple(
-        name
-        for name in (*root.checkpoints, *root.empty)
-        if (match := ITERATION_FOLDER.fullmatch(name)) and int(match[1]) > 0
-    )
+    trained = trained_checkpoints(root)
     if trained:
         raise TrainingError(root.path, trained)
     try:
@@ -159,35 +156,6 @@ def _refuse_training(root: CheckpointDir) -> None:
         return
     if iteration > 0:
         raise LostTrainingError(root.path, iteration)
-
-
-def _choose_source(root: CheckpointDir) -> str:
-    """Return the path, in the checkpoint directory, of the import. Refuse none and several."""
-    if not root.checkpoints:
-        raise NothingToRepairError(root.path, root.leftovers)
-    first = RELEASE if RELEASE in root.checkpoints else root.checkpoints[0]
-    others = [name for name in root.checkpoints if not _is_linked(root, name, first)]
-    if not others:
-        return first
-    is_tracked = first == RELEASE and (root.tracker or "").strip() == RELEASE
-    if is_tracked and not any("/" in name for name in others):
-        return RELEASE
-    raise SeveralCheckpointsError(root.path, root.checkpoints)
-
-
-def _is_linked(root: CheckpointDir, name: str, kept: str) -> bool:
-    """Return whether all files of a checkpoint are hard links of another one's, as an interrupted repair leaves them.
-
-    Files that a repair writes do not count.
-    """
-    if name == kept:
-        return True
-    folder, kept_folder = root.path / name, root.path / kept
-    return "/" not in name + kept and all(
-        (kept_folder / file).exists() and (kept_folder / file).samefile(folder / file)
-        for file in files_of(folder)
-        if file not in WRITTEN_BY_REPAIR
-    )
 
 
 def _refuse_trained(folder: Path) -> None:

@@ -71,7 +71,7 @@ def _clearing_steps(root: CheckpointDir) -> list[str]:
 
 
 def _execute(path: Path, plan: RepairPlan | None, stamps: dict[Path, tuple[int, int, int]]) -> RepairPlan:
-    """Repair a checkpoint directory under its lock, and return the plan that was carried out.
+    """Repair a checkpoint directory under its lock, and return the plan that it followed.
 
     Args:
         path: Checkpoint directory.

@@ -60,7 +60,7 @@ _SAMPLE = 1024
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """What the header of a safetensors file declares about a tensor.
+    """Declaration of a tensor in the header of a safetensors file.
 
     Attributes:
         dtype: Its dtype as safetensors spells it: ``F32``, ``BF16``, ``F8_E4M3``, ...

@@ -13,7 +13,13 @@ from pathlib import Path
 
 from megatron.bridge.release.checkpoint_dir import list_leftovers, nearest_existing, read_checkpoint_dir
 from megatron.bridge.release.errors import CorruptFileError
-from megatron.bridge.release.layout import RELEASE, STAGING_PREFIX, TRAIN_STATE_TRACKER, parse_tracker
+from megatron.bridge.release.layout import (
+    RELEASE,
+    STAGING_PREFIX,
+    TRAIN_STATE_TRACKER,
+    iteration_directory,
+    parse_tracker,
+)
 from megatron.bridge.release.source.provenance import read_source
 from megatron.bridge.release.validation.errors import CheckpointExistsError, OutputPathError
 
@@ -122,8 +128,9 @@ def refuse_checkpoint(
         found.append(f"the tracker {tracked!r}")
     elif has_train_state:
         found.append(f"the tracker {TRAIN_STATE_TRACKER}")
-    is_release = tracked == RELEASE
-    if found and not (overwrite and is_release):
+    if found and not (overwrite and tracked == RELEASE):
+        # A tracker alone is no checkpoint to lose.
+        is_release = tracked == RELEASE and (not folders or RELEASE in folders)
         can_repair = not is_release and _is_import(folders, tracked)
         source = _source_model(checkpoint_dir)
         raise CheckpointExistsError(checkpoint_dir, tuple(found), source, is_release, can_repair, overwrite)
@@ -135,7 +142,7 @@ def _is_import(folders: Sequence[str], tracked: str | None) -> bool:
         iteration, _ = parse_tracker(tracked or "0", "")
     except ValueError:
         iteration = 0
-    return bool(folders) and iteration == 0 and set(folders) <= {RELEASE, "iter_0000000"}
+    return iteration == 0 and set(folders) in ({RELEASE}, {iteration_directory(0)})
 
 
 def _source_model(checkpoint_dir: Path) -> str | None:

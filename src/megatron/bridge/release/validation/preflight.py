@@ -232,6 +232,9 @@ def _check_architecture(model: Path, values: Mapping[str, Any], keywords: Mappin
     if not _has_bridge(AutoBridge, declared):
         if not (code and is_native):
             raise UnsupportedArchitectureError(model, architectures)
+        native = PretrainedConfig(architectures=values["architectures"])  # type: ignore[call-arg,unused-ignore]
+        if not _has_bridge(AutoBridge, native):
+            raise UnsupportedArchitectureError(model, architectures)
         if trust_remote_code:
             raise CustomModelCodeError(model, tuple(map(str, code.values())), architectures)
     if "AutoConfig" in code:

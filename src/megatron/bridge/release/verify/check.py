@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from megatron.bridge.release.checkpoint_dir import CheckpointDir, read_checkpoint_dir
+from megatron.bridge.release.checkpoint_dir import CheckpointDir, find_import, read_checkpoint_dir
 from megatron.bridge.release.layout import TRACKER, tracked_directory
 from megatron.bridge.release.verify.findings import (
     ActiveWriter,
@@ -51,9 +51,10 @@ def check_folder(root: CheckpointDir, name: str, release: Path | None = None) ->
 
 def _choose_folder(report: Report, root: CheckpointDir) -> str | None:
     """Return the name of the checkpoint to check, and report the problems of the checkpoint directory."""
+    repair = root.path if find_import(root) is not None else None
     for name in root.checkpoints:
         if "/" in name:
-            report.add_problem(NestedCheckpoint(root.path, name))
+            report.add_problem(NestedCheckpoint(root.path, name, repair))
     if root.replaced is not None:
         report.add_problem(InterruptedOverwrite(root.path, root.replaced))
         return None
@@ -62,14 +63,14 @@ def _choose_folder(report: Report, root: CheckpointDir) -> str | None:
     elif root.leftovers:
         report.notes.append(Leftovers(root.leftovers))
     if root.tracker is None:
-        report.add_problem(MissingTracker(root.path, root.checkpoints))
+        report.add_problem(MissingTracker(root.path, root.checkpoints, repair))
         return root.checkpoints[-1] if root.checkpoints else None
     try:
         name = tracked_directory(root.tracker, str(root.path / TRACKER))
     except ValueError as error:
-        report.add_problem(InvalidTracker(root.path, error, root.checkpoints))
+        report.add_problem(InvalidTracker(error, root.checkpoints, repair))
         return root.checkpoints[-1] if len(root.checkpoints) == 1 else None
     if name in root.checkpoints or name in root.empty:
         return name
-    report.add_problem(MissingCheckpoint(root.path, name, root.checkpoints))
+    report.add_problem(MissingCheckpoint(root.path, name, root.checkpoints, repair))
     return None

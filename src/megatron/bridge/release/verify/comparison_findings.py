@@ -1,7 +1,7 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""What `check` reports of a comparison with a Hugging Face model.
+"""Findings of `check` from comparisons with a Hugging Face model.
 
 Importing this module imports neither torch nor Megatron Core.
 """

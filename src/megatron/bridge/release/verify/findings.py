@@ -1,7 +1,7 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""What `check` reports of a checkpoint: problems and notes, as classes with the facts as fields.
+"""Problems and notes that `check` reports about a checkpoint.
 
 Importing this module imports neither torch nor Megatron Core.
 """
@@ -56,9 +56,11 @@ class NestedCheckpoint(Finding):
 
     root: Path
     name: str
+    repair: Path | None
 
     def text(self, option: OptionFormat) -> str:
-        return f"{self.root} contains a checkpoint inside another checkpoint: {self.name}. {repair_advice(self.root)}"
+        advice = "Move one of the two away." if self.repair is None else repair_advice(self.repair)
+        return f"{self.root} contains a checkpoint inside another checkpoint: {self.name}. {advice}"
 
 
 @dataclass(eq=False)
@@ -81,12 +83,15 @@ class MissingTracker(Finding):
 
     root: Path
     checkpoints: tuple[str, ...]
+    repair: Path | None
 
     def text(self, option: OptionFormat) -> str:
         advice = "Import the model again, or pass another directory."
+        if self.checkpoints:
+            advice = f"Write 'release', or the number of the iter_* directory to load, into {TRACKER}."
         return (
             f"{self.root} has no {TRACKER}: Megatron-LM treats it as empty. {_found(self.checkpoints)} "
-            f"{repair_advice(self.root) if self.checkpoints else advice}"
+            f"{advice if self.repair is None else repair_advice(self.repair)}"
         )
 
 
@@ -94,14 +99,13 @@ class MissingTracker(Finding):
 class InvalidTracker(Finding):
     """The tracker contains neither ``release`` nor an iteration number."""
 
-    root: Path
     error: ValueError
     checkpoints: tuple[str, ...]
+    repair: Path | None
 
     def text(self, option: OptionFormat) -> str:
-        return (
-            f"{error_text(self.error, option)} {_found(self.checkpoints)} Or run: {command_line('repair', self.root)}"
-        )
+        repair = "" if self.repair is None else f" Or run: {command_line('repair', self.repair)}"
+        return f"{error_text(self.error, option)} {_found(self.checkpoints)}{repair}"
 
 
 @dataclass(eq=False)
@@ -111,12 +115,15 @@ class MissingCheckpoint(Finding):
     root: Path
     name: str
     checkpoints: tuple[str, ...]
+    repair: Path | None
 
     def text(self, option: OptionFormat) -> str:
         advice = "Restore the checkpoint, or import the model again."
+        if self.checkpoints:
+            advice = f"Restore the checkpoint, or write an existing one into {TRACKER}."
         return (
             f"The tracker of {self.root} names {self.name}, which does not exist. {_found(self.checkpoints)} "
-            f"{repair_advice(self.root) if self.checkpoints else advice}"
+            f"{advice if self.repair is None else repair_advice(self.repair)}"
         )
 
 
@@ -213,14 +220,15 @@ class MissingManifest(Finding):
 
 @dataclass(eq=False)
 class WrongArgs(Finding):
-    """The args of a release are incomplete or do not match its tensors."""
+    """The args of a checkpoint are incomplete or do not match its tensors."""
 
     folder: Path
     problem: ArgsProblem
-    repair: Path
+    repair: Path | None
 
     def text(self, option: OptionFormat) -> str:
-        return f"{self.folder}: {self.problem}. {repair_advice(self.repair)}"
+        advice = "launch and export fail." if self.repair is None else repair_advice(self.repair)
+        return f"{self.folder}: {self.problem}. {advice}"
 
 
 @dataclass(eq=False)

@@ -28,6 +28,7 @@ from megatron.bridge.release.layout import (
     TRAIN_STATE,
     TRAIN_STATE_TRACKER,
     UPSTREAM_FILES,
+    WRITTEN_BY_REPAIR,
 )
 from megatron.bridge.release.manifest import digests, files_of, read_manifest
 from megatron.bridge.release.rope_factor import is_factor_ignored
@@ -63,7 +64,6 @@ from megatron.bridge.release.verify.report import BRIDGE, MEGATRON_LM, OLDER_MEG
 
 
 # The files that a repair writes, whatever is in them.
-WRITTEN_BY_REPAIR = (COMMON_STATE, *ADDED_FILES)
 
 
 def check_files(report: Report, root: CheckpointDir, release: Path | None = None) -> None:
@@ -231,6 +231,8 @@ def _check_args(report: Report, args: dict[str, Any], metadata: Metadata | None)
     report.args_problem = find_args_problem(args, metadata)
     if report.layout == "training" and not args:
         report.notes.append(MissingContent("args"))
+    elif report.layout == "training" and report.args_problem is not None:
+        report.notes.append(WrongArgs(report.path, report.args_problem, None))
     elif report.layout == "release" and report.args_problem is not None:
         problem = WrongArgs(report.path, report.args_problem, report.root)
         report.add_problem(problem, MEGATRON_LM, OLDER_MEGATRON_LM)

@@ -11,9 +11,17 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from megatron.bridge.release.checkpoint_dir import read_checkpoint_dir
+from megatron.bridge.release.checkpoint_dir import find_import, read_checkpoint_dir
 from megatron.bridge.release.errors import CorruptFileError, MissingReleaseError
-from megatron.bridge.release.layout import COMMON_STATE, INTEGRITY_FILE, RELEASE, TOKENIZER, TRACKER, parse_tracker
+from megatron.bridge.release.layout import (
+    COMMON_STATE,
+    INTEGRITY_FILE,
+    METADATA,
+    TOKENIZER,
+    TRACKER,
+    iteration_directory,
+    tracked_directory,
+)
 from megatron.bridge.release.manifest import digests, read_manifest
 from megatron.bridge.release.megatron_args.comparison import (
     applied_rope_scaling_factor,
@@ -77,15 +85,17 @@ def find_launch(root: Path, release: Path) -> Launch:
         ReleaseError: If Megatron-LM cannot start from it.
     """
     found = read_checkpoint_dir(root)
+    repair = root if find_import(found) is not None else None
     if found.tracker is None:
-        raise DamagedCheckpointError(MissingTracker(root, found.checkpoints))
-    iteration, is_release = parse_tracker(found.tracker, str(root / TRACKER))
-    name = RELEASE if is_release else f"iter_{iteration:07d}"
+        raise DamagedCheckpointError(MissingTracker(root, found.checkpoints, repair))
+    name = tracked_directory(found.tracker, str(root / TRACKER))
     if found.replaced is not None:
         raise DamagedCheckpointError(InterruptedOverwrite(root, found.replaced))
+    if name in found.empty:
+        raise DamagedCheckpointError(FileProblem(root / name / METADATA, "missing", None, None))
     if name not in found.checkpoints:
-        raise DamagedCheckpointError(MissingCheckpoint(root, name, found.checkpoints))
-    if not is_release and iteration == 0:
+        raise DamagedCheckpointError(MissingCheckpoint(root, name, found.checkpoints, repair))
+    if name == iteration_directory(0):
         raise DamagedCheckpointError(IterationZero(root))
     _require_unchanged(release)
     return launch_flags(root, root / name, release)

@@ -30,7 +30,7 @@ _NETWORK = frozenset(
 )
 # Environment variable that overrides the choice by filesystem: 1 for O_DIRECT, 0 for the page cache.
 DIRECT_VARIABLE = "MEGATRON_BRIDGE_IMPORT_DIRECT_IO"
-# Buffered bytes after which the kernel is told to write them back.
+# Buffered bytes after which the kernel starts to write them back.
 _WRITEBACK = 16 << 20
 
 

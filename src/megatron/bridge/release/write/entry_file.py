@@ -207,7 +207,7 @@ def _save(tensor: torch.Tensor, stream: _Stream) -> None:
 
 
 def _save_around(file: Any, payload: Payload, tensor: torch.Tensor) -> None:
-    """Write the archive that `torch.save` makes of a tensor, with the bytes of a payload."""
+    """Write an archive as `torch.save` does for a tensor, with the bytes of a payload."""
     archive = _Archive(file, payload)
     with skip_data():
         _save(tensor, archive)

@@ -246,7 +246,7 @@ def exit_on_sigterm(outcome: str) -> Iterator[None]:
 
 
 def _open_object_store(checkpoint_dir: str | Path, tracker: str, overwrite: bool) -> None:
-    """Remove the tracker, so that nobody reads a release that is written in place."""
+    """Remove the tracker, so that no reader loads a release while it is written in place."""
     check_object_store(checkpoint_dir, overwrite)
     if file_exists(tracker):
         MultiStorageClientFeature.import_package().delete(tracker)
