@@ -40,6 +40,7 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from transformers import LlamaConfig
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.release.export import run
 from megatron.bridge.release.export.config_errors import (
     InexpressibleArgsError,
     NoArgsError,
@@ -58,6 +59,7 @@ from megatron.bridge.release.export.errors import (
     UnexpectedTensorsError,
     UnreadableCheckpointError,
 )
+from megatron.bridge.release.export.publish import FolderPublication
 from megatron.bridge.release.megatron_args.errors import ArgsError, UnknownRopeFactorError
 from megatron.bridge.training.model_load_save import save_megatron_model
 from megatron.bridge.utils.single_process import conversion_process_group
@@ -168,6 +170,9 @@ def test_unrecorded_rope_factor_must_be_passed(sources, tmp_path):
     with pytest.raises(UnknownRopeFactorError) as raised:
         bridge.export_ckpt(root, tmp_path / "exported", show_progress=False)
     assert raised.value.factor == 32.0 and not (tmp_path / "exported").exists()
+    with pytest.raises(UnknownRopeFactorError) as loaded:
+        bridge.load_megatron_model(root)
+    assert (raised.value.is_export, loaded.value.is_export) == (True, False)
     with pytest.raises(RopeFactorMismatchError) as mismatch:
         bridge.export_ckpt(source[1], tmp_path / "exported", show_progress=False, rope_scaling_factor=8)
     assert (mismatch.value.factor, mismatch.value.recorded) == (8, 32.0)
@@ -464,6 +469,25 @@ def test_damaged_checkpoint_is_refused(sources, tmp_path, damage):
         AutoBridge.from_hf_pretrained(hf).export_ckpt(root, tmp_path / "exported", show_progress=False)
     assert raised.value.directory == root and "\n" not in raised.value.reason
     assert not (tmp_path / "exported").exists()
+
+
+@pytest.mark.parametrize(
+    ("step", "outcome"), [("_write_files", "Nothing was published"), ("commit", "The model in .* is complete.")]
+)
+def test_interrupted_export_names_its_outcome(sources, tmp_path, monkeypatch, step, outcome):
+    hf, release = sources["gqa-untied"]
+    owner = FolderPublication if step == "commit" else run
+    original = getattr(owner, step)
+
+    def interrupted(*arguments):
+        if step == "commit":
+            original(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, step, interrupted)
+    with pytest.raises(KeyboardInterrupt, match=f"^interrupted. {outcome}"):
+        AutoBridge.from_hf_pretrained(hf).export_ckpt(release, tmp_path / "exported", show_progress=False)
+    assert (tmp_path / "exported/config.json").exists() == (step == "commit")
 
 
 def test_directory_without_checkpoint_is_refused(sources, tmp_path):

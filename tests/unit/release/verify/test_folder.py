@@ -394,6 +394,15 @@ def test_training_with_other_arguments_than_the_release_is_a_note(release, args)
     assert "--rotary-base=7" in report.launch
 
 
+@pytest.mark.parametrize("changes", [{"num_layers": 99}, {"num_layers": None}])
+def test_args_of_a_training_that_do_not_fit_are_a_note(release, changes):
+    release.rename("iter_0000005", "5")
+    release.write_args(**changes)
+    release.seal()
+    (note,) = [note for note in check(release.root).notes if isinstance(note, WrongArgs)]
+    assert (note.folder, note.repair) == (release.folder, None)
+
+
 def test_training_checkpoint_uses_run_config_of_sibling_release(release):
     release.rename("iter_0000005", "5")
     (release.folder / "run_config.yaml").unlink()
