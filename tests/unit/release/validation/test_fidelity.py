@@ -17,9 +17,14 @@
 import pytest
 from transformers import LlamaConfig
 
+from megatron.bridge.release.errors import python_option, shell_option
 from megatron.bridge.release.validation import fidelity
 from megatron.bridge.release.validation.fidelity import check_fidelity
-from megatron.bridge.release.validation.model_errors import UnsupportedConfigError
+from megatron.bridge.release.validation.model_errors import (
+    TensorMismatchError,
+    UnexpectedTensorsProblem,
+    UnsupportedConfigError,
+)
 
 
 class Bridge:
@@ -48,3 +53,10 @@ def test_a_tokenizer_is_checked_with_the_keywords_that_are_given(monkeypatch):
     for keywords in ({"revision": "one"}, {"revision": "two"}):
         check_fidelity(bridge, tokenizer_path="org/model", tokenizer_kwargs=keywords)
     assert checked == [{"revision": "one"}, {"revision": "two"}]
+
+
+def test_error_behind_a_refused_config_names_options_as_the_caller_does():
+    problem = UnexpectedTensorsProblem(("model.norm.bias",), "")
+    error = UnsupportedConfigError("org/name", ("mlp_bias=True.",), TensorMismatchError("org/name", (problem,)))
+    assert error.text(shell_option).endswith("To skip tensors, pass --allow-unused-tensors.")
+    assert error.text(python_option).endswith("To skip tensors, pass allow_unused_tensors.")

@@ -99,7 +99,7 @@ def check_fidelity(
             coverage = _check_tensors(bridge, model, headers, allow_unused_tensors)
     except (ValueError, RuntimeError) as error:
         if problems:
-            raise UnsupportedConfigError(model, problems, str(error)) from error
+            raise UnsupportedConfigError(model, problems, error) from error
         raise
     if problems:
         raise UnsupportedConfigError(model, problems)

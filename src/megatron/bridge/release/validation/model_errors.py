@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from megatron.bridge.release.errors import OptionFormat, ReleaseError, ReleaseWarning
+from megatron.bridge.release.errors import OptionFormat, ReleaseError, ReleaseWarning, error_text
 from megatron.bridge.release.text import summarize_names
 
 
@@ -26,10 +26,12 @@ class UnsupportedConfigError(ReleaseError):
 
     model: str
     problems: tuple[str, ...]
-    other: str | None = None
+    other: Exception | None = None
 
     def text(self, option: OptionFormat) -> str:
-        advice = self.other or f"To ignore the value of a field, pass {option('allow_config_fields')}."
+        advice = f"To ignore the value of a field, pass {option('allow_config_fields')}."
+        if self.other is not None:
+            advice = error_text(self.other, option)
         return f"Megatron-LM cannot reproduce {self.model}: {' '.join(self.problems)} {advice}"
 
 
