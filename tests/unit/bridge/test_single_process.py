@@ -14,6 +14,7 @@
 
 """Tests of single_process: groups are destroyed and variables restored."""
 
+import dataclasses
 import os
 
 import pytest
@@ -65,3 +66,35 @@ def test_conversion_group_is_destroyed_after_an_error():
         assert parallel_state.is_initialized()
         raise KeyError
     assert not parallel_state.is_initialized() and not dist.is_initialized()
+
+
+def test_local_group_next_to_others_is_destroyed():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        groups = len(dist.distributed_c10d._world.pg_map)
+        with single_process.local_groups() as alone:
+            assert alone.tp.size() == 1 and alone.tp is alone.pp
+            assert len(dist.distributed_c10d._world.pg_map) == groups + 1
+        assert len(dist.distributed_c10d._world.pg_map) == groups
+    finally:
+        dist.destroy_process_group()
+
+
+def test_local_groups_leave_no_default_group():
+    with single_process.local_groups():
+        assert dist.is_initialized()
+    assert not dist.is_initialized()
+
+
+@pytest.mark.parametrize("annotations", ["evaluated", "postponed"])
+def test_local_groups_have_each_group_of_megatron_core(annotations, monkeypatch):
+    if annotations == "postponed":
+        words = {
+            name: "torch.distributed.ProcessGroup" if kind is dist.ProcessGroup else kind
+            for name, kind in ProcessGroupCollection.__annotations__.items()
+        }
+        monkeypatch.setattr(ProcessGroupCollection, "__annotations__", words)
+        for field in dataclasses.fields(ProcessGroupCollection):
+            monkeypatch.setattr(field, "type", words[field.name])
+    with single_process.local_groups() as groups:
+        assert {"tp", "pp", "cp", "ep", "dp_cp"} <= vars(groups).keys()

@@ -15,19 +15,16 @@
 
 """Quantized tensors are accounted for together with their scales, and names are listed as a person reads them."""
 
-import dataclasses
 from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.distributed as dist
-from megatron.core.process_groups_config import ProcessGroupCollection
 
 from megatron.bridge.models.deepseek.deepseek_v3_bridge import DeepSeekV3Bridge
 from megatron.bridge.release.source.safetensors_index import TensorInfo
 from megatron.bridge.release.text import summarize_names
 from megatron.bridge.release.validation.model_errors import QuantizationProblem, TensorDtypeProblem
-from megatron.bridge.release.validation.tensors import TensorCoverage, _Conversions, _single_process_groups
+from megatron.bridge.release.validation.tensors import TensorCoverage, _Conversions
 
 
 NAME = "model.layers.0.mlp.down_proj.weight"
@@ -48,8 +45,8 @@ def _task(shape: tuple[int, ...]) -> SimpleNamespace:
 
 def _coverage(headers: dict[str, tuple[str, tuple[int, ...]]]) -> TensorCoverage:
     coverage = TensorCoverage()
-    told = {name: TensorInfo(dtype, shape, "model.safetensors") for name, (dtype, shape) in headers.items()}
-    _Conversions(DeepSeekV3Bridge(), told, coverage).check([_task(told[NAME].shape)], {NAME})
+    tensors = {name: TensorInfo(dtype, shape, "model.safetensors") for name, (dtype, shape) in headers.items()}
+    _Conversions(DeepSeekV3Bridge(), tensors, coverage).check([_task(tensors[NAME].shape)], {NAME})
     return coverage
 
 
@@ -113,35 +110,3 @@ def test_what_is_taken_is_dequantized_block_by_block():
 )
 def test_names_that_differ_by_numbers_are_one_group(names, expected):
     assert summarize_names(names) == expected
-
-
-def test_the_group_of_a_check_beside_others_is_destroyed():
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    try:
-        groups = len(dist.distributed_c10d._world.pg_map)
-        with _single_process_groups() as alone:
-            assert alone.tp.size() == 1 and alone.tp is alone.pp
-            assert len(dist.distributed_c10d._world.pg_map) == groups + 1
-        assert len(dist.distributed_c10d._world.pg_map) == groups
-    finally:
-        dist.destroy_process_group()
-
-
-def test_a_check_in_no_process_group_leaves_none():
-    with _single_process_groups():
-        assert dist.is_initialized()
-    assert not dist.is_initialized()
-
-
-@pytest.mark.parametrize("annotations", ["evaluated", "postponed"])
-def test_a_check_has_a_group_for_each_of_core_s(annotations, monkeypatch):
-    if annotations == "postponed":
-        words = {
-            name: "torch.distributed.ProcessGroup" if kind is dist.ProcessGroup else kind
-            for name, kind in ProcessGroupCollection.__annotations__.items()
-        }
-        monkeypatch.setattr(ProcessGroupCollection, "__annotations__", words)
-        for field in dataclasses.fields(ProcessGroupCollection):
-            monkeypatch.setattr(field, "type", words[field.name])
-    with _single_process_groups() as groups:
-        assert {"tp", "pp", "cp", "ep", "dp_cp"} <= vars(groups).keys()

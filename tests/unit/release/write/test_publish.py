@@ -449,7 +449,7 @@ def test_mounts_are_listed_with_their_types():
 def test_a_file_that_gets_no_hard_link_is_named(tmp_path, monkeypatch, error):
     root = _root(tmp_path, "old")
     monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(error, os.strerror(error))))
-    publication = Publication(root, "iter_0000000")
+    publication = Publication(root)
     publication.begin()
     with pytest.raises(HardLinkError) as raised:
         publication.link(root / "release")

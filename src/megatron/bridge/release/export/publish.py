@@ -10,7 +10,6 @@ from pathlib import Path
 from megatron.bridge.release.checkpoint_dir import list_leftovers
 from megatron.bridge.release.export.output_dir import LAST, MOVED, check_empty, interrupted_files
 from megatron.bridge.release.layout import STAGING_PREFIX
-from megatron.bridge.release.write.filesystem import Filesystem
 from megatron.bridge.release.write.publish import Publication
 
 
@@ -25,9 +24,6 @@ class FolderPublication(Publication):
     """
 
     _own_folders: list[Path]
-
-    def __init__(self, folder: Path, filesystem: Filesystem = Filesystem()) -> None:
-        super().__init__(folder, filesystem=filesystem)
 
     def begin_empty(self) -> Path:
         """Lock the output directory, remove the remains of killed exports, and make the staging directory.

@@ -14,11 +14,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
-from typing import Any, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-import torch.distributed as dist
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.utils import unwrap_model
 
@@ -56,6 +55,7 @@ from megatron.bridge.release.validation.tensor_hints import (
     is_unquantized_despite_config,
     quantization_method,
 )
+from megatron.bridge.utils.single_process import local_groups
 from megatron.bridge.utils.te_requirements import (
     TransformerEngineRequiredError,
     has_transformer_engine,
@@ -108,7 +108,7 @@ def check_tensors(bridge: Any, headers: Mapping[str, TensorInfo], allow_unused: 
         ModelBuildError: If Megatron-Bridge cannot build a model from the config.
     """
     coverage = TensorCoverage()
-    with _single_process_groups() as groups:
+    with local_groups() as groups:
         provider, model = _build(bridge, groups)
         model_bridge = model_bridge_of(bridge)
         sources = sources_of(model_bridge, model)
@@ -139,25 +139,6 @@ def check_tensors(bridge: Any, headers: Mapping[str, TensorInfo], allow_unused: 
         hint = explain_unexpected(unused, missing, headers, config)
         coverage.problems.append(UnexpectedTensorsProblem(tuple(unused), hint))
     return coverage
-
-
-@contextmanager
-def _single_process_groups() -> Iterator[ProcessGroupCollection]:
-    """Create process groups of this process only, next to any existing ones."""
-    started = not dist.is_initialized()
-    if started:
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined,unused-ignore]
-    try:
-        group = dist.new_group([dist.get_rank()], backend="gloo", use_local_synchronization=True)
-        try:
-            types = get_type_hints(ProcessGroupCollection)
-            names = [each.name for each in fields(ProcessGroupCollection) if types[each.name] is dist.ProcessGroup]
-            yield ProcessGroupCollection(**dict.fromkeys(names, group))
-        finally:
-            dist.destroy_process_group(group)
-    finally:
-        if started:
-            dist.destroy_process_group()
 
 
 def _build(bridge: Any, groups: ProcessGroupCollection) -> tuple[Any, torch.nn.Module]:

@@ -49,17 +49,16 @@ _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 
 class Publication:
-    """The publication of one checkpoint, by rank 0.
+    """The publication of a release, by rank 0.
 
     Args:
         root: Checkpoint directory; it need not exist.
-        name: Name of the checkpoint in it, and in the staging directory.
         filesystem: Filesystem operations.
     """
 
-    def __init__(self, root: Path, name: str = RELEASE, filesystem: Filesystem = Filesystem()) -> None:
-        self._root, self._name, self._filesystem = root, name, filesystem
-        self._folder = root / name
+    def __init__(self, root: Path, filesystem: Filesystem = Filesystem()) -> None:
+        self._root, self._filesystem = root, filesystem
+        self._folder = root / RELEASE
         self._own_folders: list[Path] = []
         self._lock: int | None = None
         self._new: list[Path] = []
@@ -157,7 +156,7 @@ class Publication:
             HardLinkError: If a file cannot be linked.
             OSError: If another operation fails.
         """
-        target = self._own_folders[0] / self._name
+        target = self._own_folders[0] / RELEASE
         self._filesystem.make_folder(target)
         made = {Path(".")}
         for name in map(Path, files_of(source)):
@@ -260,17 +259,17 @@ class Publication:
 
     def _move_folder(self, staging: Path, old: int | None) -> None:
         if old is None:
-            self._filesystem.rename(staging / self._name, self._folder)
+            self._filesystem.rename(staging / RELEASE, self._folder)
             return
         try:
-            self._filesystem.exchange(staging / self._name, self._folder)
+            self._filesystem.exchange(staging / RELEASE, self._folder)
         except OSError as error:
             if error.errno not in _NOT_SUPPORTED:
                 raise
             replaced = self._filesystem.make_own_folder(self._root, REPLACED_PREFIX)
             self._own_folders.append(replaced)
-            self._filesystem.rename(self._folder, replaced / self._name)
-            self._filesystem.rename(staging / self._name, self._folder)
+            self._filesystem.rename(self._folder, replaced / RELEASE)
+            self._filesystem.rename(staging / RELEASE, self._folder)
 
     def _take_back(self, staging: Path, old: int | None, had: list[Path]) -> None:
         """Restore the checkpoint directory. An operation that failed may have had its effect."""
@@ -282,13 +281,13 @@ class Publication:
                 self._filesystem.unlink(tracker)
         if _identity(self._folder) == old:
             return
-        if old is not None and _identity(staging / self._name) == old:
-            self._filesystem.exchange(staging / self._name, self._folder)
+        if old is not None and _identity(staging / RELEASE) == old:
+            self._filesystem.exchange(staging / RELEASE, self._folder)
             return
         if self._folder.exists():
-            self._filesystem.rename(self._folder, staging / self._name)
+            self._filesystem.rename(self._folder, staging / RELEASE)
         if old is not None:
-            self._filesystem.rename(self._own_folders[-1] / self._name, self._folder)
+            self._filesystem.rename(self._own_folders[-1] / RELEASE, self._folder)
 
     def _try(self, what: str, step: Callable[..., None], *arguments: Any) -> bool:
         try:
