@@ -20,7 +20,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -40,10 +39,10 @@ from megatron.bridge.release.verify.check import check
 from megatron.bridge.release.verify.report import Report
 
 
-def _run(*words: object, program: str | None = None, **environment: str) -> subprocess.CompletedProcess:
+def _run(*words: object, **environment: str) -> subprocess.CompletedProcess:
     """Run the command in a process of its own."""
     return subprocess.run(
-        [program or python(), "-m", "megatron.bridge.release", *map(str, words)],
+        [python(), "-m", "megatron.bridge.release", *map(str, words)],
         env=os.environ | WITHOUT_CUDA | environment,
         capture_output=True,
         text=True,
@@ -53,8 +52,7 @@ def _run(*words: object, program: str | None = None, **environment: str) -> subp
 
 def test_an_import_says_what_it_does_and_what_there_is_and_nothing_else(tiny, tmp_path):
     root = tmp_path / "root"
-    # Where nothing is imported yet.
-    run = _run("import", tiny.hf, root, program=sys.executable)
+    run = _run("import", tiny.hf, root)
     assert run.returncode == 0, run.stderr
     begins, ends = run.stderr.splitlines()
     assert begins == f"Importing {tiny.hf} into {root}"

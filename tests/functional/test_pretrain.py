@@ -90,6 +90,9 @@ def test_the_export_computes_what_megatron_lm_trained(training, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "training", [None, pytest.param(32.0, marks=pytest.mark.exhaustive)], ids=["plain", "factor 32"], indirect=True
+)
 def test_what_a_training_changed_stays_when_it_continues(training, tmp_path):
     """The README's command with other flags of the model, and then without them."""
     root = shutil.copytree(training.root / "release", tmp_path / "root/release").parent

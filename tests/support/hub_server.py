@@ -16,8 +16,9 @@
 
 import hashlib
 import json
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -90,15 +91,20 @@ def serve() -> Iterator[HubServer]:
 
 def use(server: HubServer, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process's `huggingface_hub` use a server and a cache, and its child processes too."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
-    template = server.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     for name, value in environment(server, cache).items():
         monkeypatch.setenv(name, value)
+    apply_environment(monkeypatch.setattr)
+
+
+def apply_environment(set_value: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Let an imported `huggingface_hub` use what the variables of `environment` name: it reads them when it is imported."""
+    from huggingface_hub import constants
+
+    endpoint = os.environ["HF_ENDPOINT"]
+    set_value(constants, "ENDPOINT", endpoint)
+    set_value(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
+    set_value(constants, "HF_HUB_CACHE", os.environ["HF_HUB_CACHE"])
+    set_value(constants, "HF_HUB_DISABLE_XET", True)
 
 
 def environment(server: HubServer, cache: Path) -> dict[str, str]:

@@ -14,15 +14,15 @@
 
 """Runs Python programs from a process that has imported Bridge already: each is forked from it instead of started anew.
 
-Starting Python with Bridge costs ten seconds or more; a fork costs a few milliseconds. A session of pytest starts two
-such processes (`start`), one plain and one for ranks of Megatron-LM on the CPU (`cpu_site`). Each imports when it gets
-its first request.
+Starting Python with Bridge costs ten seconds or more; a fork costs a few milliseconds. A session of pytest starts three
+such processes (`start`): a plain one, one for ranks of Megatron-LM on the CPU (`cpu_site`), and one for ranks that start
+with the fork's entry point, which has not imported Megatron Core's GPT model. Each imports when it gets its first request.
 
 Tests start programs under their usual names. `workers.programs()` returns a PATH whose first directory contains
 `python`, `torchrun` and `megatron-bridge-release`. Each of them (`warm_program.py`) passes its arguments, environment,
 working directory and open files on, passes signals on, and ends as the forked process ends. So the parent sees no
 difference. What does differ: warnings and errors of the imports themselves do not show, and variables that are read
-during the imports (HF_ENDPOINT and the like) have no effect. Tests of these start `sys.executable`.
+during the imports have no effect, except those of a Hub (`hub_server.environment`). Tests of these start `sys.executable`.
 
     python warm.py DESCRIPTOR MODULE …
 
@@ -51,13 +51,18 @@ from typing import Any, NoReturn
 from workers import SUPPORT, WARM, python
 
 
-# It changes Megatron Core while that is imported, so it is started anew.
+# It corrects Megatron Core's GPT model while that is imported.
 _ENTRY_POINT = "megatron.bridge.release.megatron_lm"
 NAMES = ("python", "torchrun", "megatron-bridge-release")
 _PLAIN = (
     *("megatron.bridge.release.__main__", "megatron.bridge.training.model_load_save", "megatron.training.arguments"),
     *("megatron.bridge.release.verify.megatron_model", "megatron.bridge.release.cli.importing"),
     *("megatron.bridge.release.cli.export", "torch.distributed.run", "transformers.models.llama.modeling_llama"),
+)
+_GPT_MODEL = "megatron.core.models.gpt.gpt_model"
+_ENTRY = (
+    *("megatron.core.models.common.language_module.language_module", "megatron.core.datasets.gpt_dataset"),
+    *("megatron.core.extensions.transformer_engine", "torch._dynamo", "transformers.modeling_utils", "datasets"),
 )
 _CPU = ("megatron.training.training", "pretrain_gpt", "model_record", "transformers")
 
@@ -73,7 +78,7 @@ def start(folder: Path) -> Iterator[None]:
     cpu = plain | {"PYTHONPATH": f"{SUPPORT / 'cpu_site'}:{SUPPORT}", "MEGATRON_LM_ON_CPU": "1", "LOCAL_RANK": "0"}
     processes = [
         _start(folder / f"{name}.socket", modules, environment)
-        for name, modules, environment in (("plain", _PLAIN, plain), ("cpu", _CPU, cpu))
+        for name, modules, environment in (("plain", _PLAIN, plain), ("cpu", _CPU, cpu), ("entry", _ENTRY, cpu))
     ]
     os.environ[WARM] = str(folder)
     try:
@@ -175,8 +180,13 @@ def _become(request: dict[str, Any], files: list[int]) -> None:
     # Once the number is set, the threads of a process that this one forks may race for torch's thread pool.
     if "torch" in sys.modules and sys.modules["torch"].get_num_threads() != threads:
         sys.modules["torch"].set_num_threads(threads)
-    if "pretrain_gpt" in sys.modules and "MODEL_RECORD" in os.environ:
-        importlib.import_module("model_record").install(os.environ["MODEL_RECORD"])
+    if "MEGATRON_LM_ON_CPU" in os.environ and "LOCAL_RANK" in os.environ:
+        # As `cpu_site` does when Python starts.
+        os.environ["TORCHDYNAMO_DISABLE"] = "1"
+        if "MODEL_RECORD" in os.environ:
+            importlib.import_module("model_record").install(os.environ["MODEL_RECORD"])
+    if {"HF_ENDPOINT", "HF_HUB_CACHE"} <= os.environ.keys() and "huggingface_hub" in sys.modules:
+        importlib.import_module("hub_server").apply_environment()
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(":") if path]
     sys.path[:] = [*paths, *(path for path in _PATH if path not in (str(SUPPORT), str(SUPPORT / "cpu_site")))]
 
@@ -219,7 +229,8 @@ def _call(words: list[str]) -> None:
     elif name == "megatron-bridge-release":
         words = ["-m", "megatron.bridge.release", *words]
     known = words[0] in ("-W", "-u", "-m", "-c", "-") or not words[0].startswith("-")
-    if not known or _ENTRY_POINT in words[:3] and "-m" in words[:2]:
+    is_entry_point = "-m" in words[:2] and _ENTRY_POINT in words[:3]
+    if not known or is_entry_point and _GPT_MODEL in sys.modules:
         os.execv(_PYTHON, [_PYTHON, *words])
     while words[0] in ("-W", "-u"):
         if words.pop(0) == "-u":

@@ -47,7 +47,8 @@ def main():
     connection = socket.socket(socket.AF_UNIX)
     # A socket's name is short, and a directory's may be long.
     os.chdir(os.path.dirname(__file__))
-    connection.connect("cpu.socket" if is_rank else "plain.socket")
+    kind = "plain" if not is_rank else "entry" if "megatron.bridge.release.megatron_lm" in sys.argv[:4] else "cpu"
+    connection.connect(f"{kind}.socket")
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
     connection.sendmsg([len(text).to_bytes(8, "big")], ancillary)
     connection.sendall(text)

@@ -19,6 +19,7 @@ import io
 import os
 import threading
 import zipfile
+from itertools import product
 
 import pytest
 import torch
@@ -60,7 +61,7 @@ def test_tensors_of_files_are_those_of_safetensors(tmp_path):
     files.require_unchanged()
 
 
-@pytest.fixture(params=[None, 1, 7, 100])
+@pytest.fixture
 def cut(request, monkeypatch) -> int | None:
     """This torch, and others whose zip writer cuts its writes in another way."""
     save, size = torch.save, request.param
@@ -71,10 +72,15 @@ def cut(request, monkeypatch) -> int | None:
     entry_file.is_layout_known.cache_clear()
 
 
+SMALL = torch.empty(0, 4), torch.tensor(3.5), torch.arange(7), torch.randn(3, 5).bfloat16()
+
+
 @pytest.mark.parametrize(
-    "tensor",
-    [torch.empty(0, 4), torch.tensor(3.5), torch.arange(7), torch.randn(3, 5).bfloat16(), torch.randn(700, 3000)],
-    ids=lambda tensor: f"{tuple(tensor.shape)}",
+    ("cut", "tensor"),
+    # The large tensor does not fit into a buffer. A byte at a time, it takes a minute.
+    [*product((None, 1, 7, 100), SMALL), *product((None, 100), [torch.randn(700, 3000)])],
+    ids=lambda value: f"{tuple(value.shape)}" if isinstance(value, torch.Tensor) else value,
+    indirect=["cut"],
 )
 def test_an_entry_is_what_torch_writes(tensor, tmp_path, cut):
     """With the checksum of its bytes; the ID that torch makes of a file's checksums is another one."""
@@ -109,6 +115,7 @@ def test_things_are_shared_evenly_and_alike_everywhere():
     assert balance([], [], 2) == [[], []]
 
 
+@pytest.mark.parametrize("cut", [None, 1, 7, 100], indirect=True)
 @pytest.mark.parametrize("values", [[0.0, float("nan")], [float("inf"), 0.0]])
 def test_values_that_are_no_numbers_are_refused_by_every_torch(values, tmp_path, cut):
     tensor = torch.tensor(values)
