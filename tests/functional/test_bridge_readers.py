@@ -125,7 +125,7 @@ READERS: dict[str, Callable[[Path, Path], torch.nn.Module]] = {
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_reader_loads_the_weights_of_the_checkpoint_that_the_tracker_names(state, reader):
+def test_readers_load_the_tracked_checkpoint(state, reader):
     root, _, hf = state
     found = _embedding(READERS[reader](root, hf))
     assert torch.equal(found, load_file(hf / "model.safetensors")["model.embed_tokens.weight"])
@@ -159,7 +159,7 @@ def _fsdp_dtensor_load(root: Path, hf: Path) -> None:
 
 
 @of_pinned_upstream
-def test_the_fsdp_dtensor_loader_opens_the_folder_that_the_tracker_names(state, monkeypatch):
+def test_fsdp_dtensor_loader_opens_the_tracked_directory(state, monkeypatch):
     # Megatron-FSDP wraps models on CUDA alone: the loader is followed up to the opening of the folder.
     def opened(folder):
         raise _Asked(folder)
@@ -173,9 +173,7 @@ def test_the_fsdp_dtensor_loader_opens_the_folder_that_the_tracker_names(state, 
 
 @of_pinned_upstream
 @pytest.mark.parametrize("make", [_a_release, _trained_on])
-def test_the_fsdp_dtensor_loader_asks_a_release_for_no_optimizer_and_no_rng_state(
-    tiny, other, tmp_path, monkeypatch, make
-):
+def test_fsdp_dtensor_loader_reads_weights_only_of_a_release(tiny, other, tmp_path, monkeypatch, make):
     def asked_for(ckpt_cfg, model, optimizer, opt_param_scheduler, rng_state, **kwargs):
         raise _Asked(optimizer, opt_param_scheduler, rng_state)
 
@@ -189,7 +187,7 @@ def test_the_fsdp_dtensor_loader_asks_a_release_for_no_optimizer_and_no_rng_stat
         assert asked.value.args[:2] == ("an optimizer", "a scheduler") and asked.value.args[2] is not None
 
 
-def test_a_torn_tracker_is_an_error_that_names_the_file_and_its_content(tiny, tmp_path):
+def test_torn_tracker_is_an_error_with_its_content(tiny, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(tiny.root, root)
     for torn in ("", "rel", "iter_0000000", "-1", "release 5"):
@@ -200,7 +198,7 @@ def test_a_torn_tracker_is_an_error_that_names_the_file_and_its_content(tiny, tm
             assert str(root / TRACKER) in str(error.value) and repr(torn) in str(error.value)
 
 
-def test_a_tracker_that_names_a_missing_folder_says_which_are_there(tiny, tmp_path):
+def test_tracker_of_a_missing_directory_lists_existing_ones(tiny, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(tiny.root, root)
     (root / "iter_0000007").mkdir()
@@ -211,7 +209,7 @@ def test_a_tracker_that_names_a_missing_folder_says_which_are_there(tiny, tmp_pa
             reader(root, tiny.hf)
 
 
-def test_importing_again_and_reading_in_one_process_gives_the_new_content(tiny, other, tmp_path):
+def test_second_import_in_a_process_is_read(tiny, other, tmp_path):
     root = tmp_path / "root"
     for source in (tiny, other):
         AutoBridge.import_ckpt(source.hf, root, release=True, overwrite=True)

@@ -50,7 +50,7 @@ def _run(*words: object, **environment: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_an_import_says_what_it_does_and_what_there_is_and_nothing_else(tiny, tmp_path):
+def test_import_prints_its_steps_and_its_report_only(tiny, tmp_path):
     root = tmp_path / "root"
     run = _run("import", tiny.hf, root)
     assert run.returncode == 0, run.stderr
@@ -66,7 +66,7 @@ def test_an_import_says_what_it_does_and_what_there_is_and_nothing_else(tiny, tm
     assert f" --load {root} --exit-on-missing-checkpoint " in lines[-1]
 
 
-def test_json_alone_is_on_stdout_and_verbose_shows_the_libraries_on_stderr(tiny, tmp_path):
+def test_verbose_logs_to_stderr_and_json_goes_to_stdout(tiny, tmp_path):
     run = _run("import", tiny.hf, tmp_path / "root", "--json", "--verbose", "--no-logit-check")
     assert run.returncode == 0, run.stderr
     report = json.loads(run.stdout)
@@ -98,7 +98,7 @@ def test_whoever_reads_only_the_beginning_gets_no_traceback(tiny):
     assert (run.stdout, run.stderr) == ("141\n", "")
 
 
-def test_a_config_that_only_its_own_code_reads_is_imported_on_request_without_a_logit_check(hf, tmp_path, capfd):
+def test_config_with_custom_code_is_imported_on_request(hf, tmp_path, capfd):
     (hf / "own.py").write_text(
         "import transformers\n\n\nclass Own(transformers.LlamaConfig):\n    model_type = 'own'\n"
     )
@@ -128,7 +128,7 @@ def test_the_library_warns_of_its_own_category(hf, tmp_path):
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
 
 
-def test_the_accounting_refuses_in_the_shells_words_and_writes_nothing(hf, tmp_path, capfd):
+def test_tensor_check_names_shell_options_and_writes_nothing(hf, tmp_path, capfd):
     change_config(hf, rope_parameters={"rope_type": "default", "rope_theta": 10000.5})
     words = ["import", str(hf), str(tmp_path / "root")]
     assert main(words) == 1
@@ -151,7 +151,7 @@ def test_a_dtype_of_ones_own_is_that_of_the_release_and_its_flags(tiny, tmp_path
     assert all(torch.equal(exported[name].half(), tensor.half()) for name, tensor in weights.items())
 
 
-def test_an_export_is_the_model_again_and_says_which_checkpoint_it_took(tiny, tmp_path, capfd):
+def test_export_equals_the_model_and_names_its_checkpoint(tiny, tmp_path, capfd):
     out = tmp_path / "new/hf"
     assert main(["export", str(tiny.root), str(tiny.hf), str(out)]) == 0
     shown = capfd.readouterr()
@@ -167,7 +167,7 @@ def test_an_export_is_the_model_again_and_says_which_checkpoint_it_took(tiny, tm
     assert [path.name for path in out.parent.iterdir()] == ["hf"]
 
 
-def test_an_export_through_a_symlink_writes_into_the_folder_it_leads_to(tiny, tmp_path):
+def test_export_through_a_symlink_writes_into_its_target(tiny, tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "out").symlink_to("disk")
     assert main(["export", str(tiny.root), str(tiny.hf), str(tmp_path / "out")]) == 0
@@ -175,7 +175,7 @@ def test_an_export_through_a_symlink_writes_into_the_folder_it_leads_to(tiny, tm
     assert_same_tensors(tmp_path / "disk", tiny.hf)
 
 
-def test_an_export_that_is_killed_leaves_what_the_next_one_removes(tiny, tmp_path):
+def test_next_export_removes_leftovers_of_a_killed_one(tiny, tmp_path):
     out = tmp_path / "out"
     kill = (
         "import os, signal, sys\n"
@@ -200,7 +200,7 @@ def test_an_export_that_is_killed_leaves_what_the_next_one_removes(tiny, tmp_pat
     assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
 
 
-def test_an_export_of_a_damaged_release_is_refused_and_leaves_nothing(tiny, tmp_path, capfd):
+def test_export_of_a_damaged_release_is_refused(tiny, tmp_path, capfd):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
     damaged = shard(root / "release")
     content = bytearray(damaged.read_bytes())
@@ -216,7 +216,7 @@ def test_an_export_of_a_damaged_release_is_refused_and_leaves_nothing(tiny, tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["root"]
 
 
-def test_an_export_that_cannot_read_the_checkpoint_says_so_in_one_line(tiny, tmp_path, capfd, monkeypatch):
+def test_export_of_an_unreadable_checkpoint_is_one_error_line(tiny, tmp_path, capfd, monkeypatch):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
 
     def cut(path: Path, release: Path) -> Report:

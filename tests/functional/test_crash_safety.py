@@ -89,7 +89,7 @@ def killed(request, tiny, other, tmp_path_factory) -> tuple[list[Path], dict[str
     return left, old, visible_contents(root)
 
 
-def test_killed_at_any_operation_every_byte_is_of_the_old_or_of_the_new(killed):
+def test_kill_at_any_operation_leaves_the_old_or_new_bytes(killed):
     left, old, new = killed
     # Every file and folder is synced, before and after; then the renames.
     assert len(left) > 2 * len(new)
@@ -154,7 +154,7 @@ def killed_writing(request, tiny, other, tmp_path_factory) -> tuple[dict[int, Pa
     return left, old
 
 
-def test_killed_while_it_writes_the_old_stays_and_the_next_import_clears_up(killed_writing, tiny):
+def test_next_import_clears_up_after_a_kill_during_the_write(killed_writing, tiny):
     left, old = killed_writing
     assert left
     for written, root in left.items():
@@ -238,7 +238,7 @@ sys.exit(main())
     ],
     ids=["Ctrl-C", "SIGTERM"],
 )
-def test_a_signal_while_it_writes_ends_it_in_one_line_and_leaves_nothing(number, status, said, tiny, other, tmp_path):
+def test_signal_during_the_write_is_one_line_and_no_leftovers(number, status, said, tiny, other, tmp_path):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
     before = visible_contents(root)
     with subprocess.Popen(

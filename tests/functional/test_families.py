@@ -122,13 +122,13 @@ def test_the_export_is_the_model_bit_for_bit(converted, tmp_path, monkeypatch):
 
 
 @pytest.mark.cell("family", row=EP2, column="`megatron_lm_args.txt` and `--use-checkpoint-args`")
-def test_two_ranks_read_half_of_the_experts_each_with_use_checkpoint_args(two_ranks):
+def test_two_ranks_share_experts_with_use_checkpoint_args(two_ranks):
     out, _ = two_ranks
     assert json.loads((out / "reads.json").read_text())["megatron_lm ep2, use_checkpoint_args"] == []
 
 
 @pytest.mark.cell("family", row=EP2, column="`megatron_lm_args.txt` alone")
-def test_two_ranks_read_half_of_the_experts_each_with_the_flags_file(two_ranks):
+def test_two_ranks_share_experts_with_the_flags_file(two_ranks):
     out, _ = two_ranks
     assert json.loads((out / "reads.json").read_text())["megatron_lm ep2, flags file"] == []
 

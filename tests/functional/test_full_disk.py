@@ -54,7 +54,7 @@ def _weights_size(hf: Path) -> int:
     return (hf / "model.safetensors").stat().st_size
 
 
-def test_a_disk_smaller_than_the_weights_is_refused_before_the_work(small_disk, other, monkeypatch):
+def test_disk_smaller_than_the_weights_is_refused_early(small_disk, other, monkeypatch):
     root = small_disk / "root"
     before = visible_contents(root)
     _leave_free(small_disk, _weights_size(other.hf) - os.sysconf("SC_PAGESIZE"))
@@ -64,7 +64,7 @@ def test_a_disk_smaller_than_the_weights_is_refused_before_the_work(small_disk, 
     assert visible_contents(root) == before and not list(root.glob(".release-*"))
 
 
-def test_a_disk_that_is_full_half_way_is_the_error_and_the_old_stays(small_disk, other):
+def test_disk_full_during_the_write_keeps_the_old_release(small_disk, other):
     """The weights alone would fit; what a checkpoint adds to them does not. As a user imports, from a shell."""
     root = small_disk / "root"
     before = visible_contents(root)
@@ -82,7 +82,7 @@ def test_a_disk_that_is_full_half_way_is_the_error_and_the_old_stays(small_disk,
     assert visible_contents(root) == before and not list(root.glob(".release-*"))
 
 
-def test_whichever_file_fills_the_disk_the_error_says_so_and_the_old_stays(small_disk, other):
+def test_any_file_that_fills_the_disk_keeps_the_old_release(small_disk, other):
     """From the weights' file to the last one, in steps of 16 KiB, until there is room for all."""
     root = small_disk / "root"
     before, errors = visible_contents(root), []

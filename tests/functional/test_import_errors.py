@@ -109,13 +109,13 @@ def _fails(hf: str | Path, root: str | Path, match: str) -> None:
 
 
 @pytest.mark.parametrize("spoil", BAD_MODELS, ids=lambda spoil: spoil.__name__.strip("_"))
-def test_a_bad_model_is_refused_in_one_line_and_nothing_is_written(hf, tmp_path, spoil):
+def test_bad_model_is_one_error_line_and_nothing_is_written(hf, tmp_path, spoil):
     spoil(hf)
     _fails(hf, tmp_path / "root", BAD_MODELS[spoil])
     assert not (tmp_path / "root").exists()
 
 
-def test_code_that_the_hub_does_not_give_is_one_attempt_and_one_line(hf, tmp_path):
+def test_custom_code_missing_on_the_hub_is_one_request(hf, tmp_path):
     _config_of_its_own_code(hf)
     change_config(hf, auto_map=_OWN_CODE | {"AutoConfig": "no-such-organization/model--own.Config"})
     with pytest.raises(
@@ -250,7 +250,7 @@ def refused(tiny, other, tmp_path_factory) -> dict[str, tuple[Path, dict[str, by
 
 
 @pytest.mark.parametrize("prepare", PERMISSIONS, ids=lambda prepare: prepare.__name__.strip("_"))
-def test_permissions_that_are_missing_are_the_error_and_the_old_stays(refused, prepare):
+def test_missing_permission_is_the_error_and_keeps_the_old(refused, prepare):
     if prepare.__name__ not in refused:
         pytest.skip("only root can make a file another user's")
     root, before, error = refused[prepare.__name__]
@@ -269,7 +269,7 @@ def test_a_disk_without_room_is_refused(hf, tmp_path, monkeypatch):
     _fails(hf, tmp_path / "root", r"has 1.00kB free, the checkpoint needs [1-9][0-9.]*kB\.")
 
 
-def test_a_root_that_holds_a_checkpoint_is_refused_before_any_work(hf, tiny, tmp_path, monkeypatch):
+def test_directory_with_a_checkpoint_is_refused_early(hf, tiny, tmp_path, monkeypatch):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
     before = contents(root)
     monkeypatch.setattr(AutoBridge, "from_hf_pretrained", None)
@@ -307,9 +307,7 @@ def _disk_full(*args, **kwargs):
     ],
     ids=lambda value: value[1] if isinstance(value, tuple) else "",
 )
-def test_an_import_that_fails_half_way_leaves_the_checkpoint_that_was_there(
-    tiny, other, tmp_path, monkeypatch, place, error
-):
+def test_failed_import_keeps_the_old_checkpoint(tiny, other, tmp_path, monkeypatch, place, error):
     root = tmp_path / "root"
     AutoBridge.import_ckpt(tiny.hf, root, release=True)
     before = contents(root)

@@ -71,7 +71,7 @@ def two(tiny, other, tmp_path_factory) -> TwoRanks:
     return TwoRanks(out, ends, _bytes_of_any_import(tiny.root), _bytes_of_any_import(out / last), names)
 
 
-def test_where_rank_0_is_killed_the_other_ends_and_every_byte_is_of_the_old_or_of_the_new(two):
+def test_kill_of_rank_0_ends_rank_1_and_leaves_old_or_new(two):
     killed = [name for name, end in two.ends.items() if end["statuses"][0] == -signal.SIGKILL]
     assert killed == [str(operation) for operation in chosen(two.names[::2])]
     # Every file and folder is synced; then the renames.
@@ -87,7 +87,7 @@ def test_where_rank_0_is_killed_the_other_ends_and_every_byte_is_of_the_old_or_o
     assert seen == sorted(seen) and seen[-1] and not seen[0]
 
 
-def test_after_rank_0_was_killed_the_next_import_succeeds_and_clears_up(two, tiny, tmp_path):
+def test_next_import_clears_up_after_a_kill_of_rank_0(two, tiny, tmp_path):
     killed = [name for name, end in two.ends.items() if end["statuses"][0] == -signal.SIGKILL]
     for name in dict.fromkeys([*killed[:: len(killed) // 3], killed[-1]]):
         root = Path(shutil.copytree(two.out / name, tmp_path / name))
@@ -96,14 +96,14 @@ def test_after_rank_0_was_killed_the_next_import_succeeds_and_clears_up(two, tin
 
 
 @pytest.mark.parametrize("moment", ["kill_before_saving", "kill_while_writing", "kill_before_publishing"])
-def test_where_rank_1_is_killed_the_other_ends_with_an_error_and_leaves_nothing_half(two, moment):
+def test_kill_of_rank_1_ends_rank_0_with_an_error(two, moment):
     assert two.ends[moment]["statuses"] == [1, -signal.SIGKILL]
     # The last it hears of the other may be before rank 0 has published, or after.
     assert _bytes_of_any_import(two.out / moment) in ({}, two.new)
     assert not list((two.out / moment).glob(".release-*"))
 
 
-def test_where_the_writer_of_one_rank_fails_every_rank_names_the_first_cause(two):
+def test_failed_writer_is_the_error_of_every_rank(two):
     end = two.ends["write_small_files_only"]
     assert end["statuses"] == [1, 1]
     (error,) = set(end["errors"])

@@ -131,7 +131,7 @@ def trained(life) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         return tokens, logits(model, tokens), model.state_dict()["embedding.word_embeddings.weight"]
 
 
-def test_fine_tuning_starts_at_the_release_and_goes_on_from_what_it_saved(life):
+def test_fine_tuning_starts_at_the_release_and_resumes(life):
     assert [each.start for each in life.runs] == [0, 3]
     assert [list(each.losses) for each in life.runs] == [[1, 2, 3], [4, 5, 6]]
     assert (life.root / TRACKER).read_text() == "6"
@@ -181,7 +181,7 @@ def test_bridges_training_loads_what_megatron_lm_saved_last(life, trained):
     assert torch.equal(model.state_dict()["embedding.word_embeddings.weight"].float(), expected)
 
 
-def test_bridge_finds_the_tokenizer_and_the_model_of_what_megatron_lm_saved_last(life):
+def test_bridge_finds_tokenizer_and_model_of_a_training(life):
     assert get_hf_model_id_from_checkpoint(life.root) == str(life.hf)
     assert load_tokenizer(str(life.root)).vocab_size == 49152
     config = AutoBridge.from_auto_config(life.root, str(life.hf)).hf_pretrained
@@ -216,7 +216,7 @@ def test_the_padding_that_megatron_lm_saves_is_not_exported(tmp_path):
 
 
 @pytest.mark.exhaustive
-def test_a_container_that_has_megatron_gets_nothing_but_the_bridge(tiny, tmp_path, upstream_wheel, monkeypatch):
+def test_install_without_dependencies_adds_the_bridge_only(tiny, tmp_path, upstream_wheel, monkeypatch):
     """The container is a virtual environment that sees this one's packages and has none of its own."""
     monkeypatch.setenv("MEGATRON_BRIDGE_UPSTREAM", str(upstream_wheel))
     monkeypatch.delenv("PYTHONPATH", raising=False)

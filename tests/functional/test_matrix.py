@@ -111,7 +111,7 @@ def eight_heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # Two cores take minutes to start eight ranks.
 @pytest.mark.parametrize("ranks", [4, pytest.param(8, marks=pytest.mark.matrix)])
-def test_the_vocabulary_has_its_rows_and_zeros_at_every_tensor_parallel_size(eight_heads, ranks):
+def test_vocabulary_is_padded_with_zeros_at_any_tp(eight_heads, ranks):
     layouts = TENSOR_PARALLEL[ranks]
     outcome = _read(VERSIONS[-1], ranks, layouts, [eight_heads], eight_heads / "out.json")
     assert outcome["differences"] == {layout: [] for layout in layouts}

@@ -54,7 +54,7 @@ def test_logits_are_those_of_hugging_face(both):
 
 
 @pytest.mark.parametrize("imported", ["smollm2"], indirect=True)
-def test_greedy_continuations_are_those_of_hugging_face_token_for_token(both):
+def test_greedy_tokens_equal_hugging_face(both):
     hf, model, imported = both
     tokenizer = AutoTokenizer.from_pretrained(imported.hf)
     for prompt in PROMPTS:

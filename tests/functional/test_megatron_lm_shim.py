@@ -40,7 +40,7 @@ def test_what_asks_for_cuda_gets_the_cpu_inside_alone():
     assert after == before
 
 
-def test_on_the_cpu_megatron_lm_asks_nothing_of_a_device_that_is_there(tiny, monkeypatch):
+def test_megatron_lm_uses_no_device_on_the_cpu(tiny, monkeypatch):
     """A host with CUDA and no kernels for it, as far as Megatron-LM sees."""
 
     def asked(*_, **__):
@@ -57,7 +57,7 @@ def test_on_the_cpu_megatron_lm_asks_nothing_of_a_device_that_is_there(tiny, mon
         assert wrong_logits(logits(model, tokens), expected) == []
 
 
-def test_on_cuda_the_generators_are_there_and_float32_is_multiplied_as_such(tiny, monkeypatch):
+def test_generators_exist_and_float32_is_exact_on_cuda(tiny, monkeypatch):
     """As far as it shows without CUDA: the same steps, with the CPU for a device and gloo for NCCL."""
     forked: list[str] = []
     tokens, before = torch.arange(40)[None], torch.get_float32_matmul_precision()

@@ -74,14 +74,14 @@ def _start_training(flags: list[str]) -> int:
         return args.iteration
 
 
-def test_an_iteration_0_lacks_an_optimizer_and_a_release_needs_none(tiny, default):
+def test_iteration_0_needs_an_optimizer_and_a_release_none(tiny, default):
     assert (default / TRACKER).read_text() == "0"
     with pytest.raises(CheckpointException, match="optimizer.state.exp_avg"):
         _start_training(release_flags(tiny.root, load_from=default))
     assert _start_training(release_flags(tiny.root)) == 0
 
 
-def test_the_common_state_has_what_megatron_lm_before_core_0_16_reads_with_no_default(tiny):
+def test_common_state_has_fields_required_before_core_0_16(tiny):
     args = stored_args(tiny.root)
     assert (args.tensor_model_parallel_size, args.pipeline_model_parallel_size) == (1, 1)
     assert (args.iteration, args.consumed_train_samples, args.no_save_optim, args.no_save_rng) == (0, 0, True, True)
@@ -96,20 +96,20 @@ def test_common_pt_holds_what_the_new_common_state_holds(tiny, tmp_path):
     assert with_it == without_it and "args" in with_it
 
 
-def test_the_common_state_names_no_class_that_weights_only_refuses(tiny):
+def test_common_state_loads_with_weights_only(tiny):
     found = torch.serialization.get_unsafe_globals_in_checkpoint(tiny.root / "release/common.pt")
     # Every Megatron-LM from core 0.14 on declares it safe; torch itself does not.
     assert set(found) <= {"argparse.Namespace"}
 
 
-def test_use_checkpoint_args_restores_a_part_and_the_flags_the_rest(qk_norm):
+def test_use_checkpoint_args_restores_part_and_flags_the_rest(qk_norm):
     hf, root = qk_norm
     with megatron_lm(["--load", str(root), "--use-checkpoint-args"]) as args:
         assert args.num_layers == 2 and not args.qk_layernorm
     assert _agree(_megatron([*release_flags(root), "--use-checkpoint-args"]), _hugging_face(hf))
 
 
-def test_no_flag_of_the_model_names_a_tokenizer_and_use_checkpoint_args_takes_the_releases(tiny):
+def test_use_checkpoint_args_reads_the_tokenizer_of_the_release(tiny):
     command_line = ["--tokenizer-type", "SFTTokenizer", "--use-checkpoint-args"]
     with megatron_lm([*release_flags(tiny.root), *command_line]) as args:
         assert args.tokenizer_type == "HuggingFaceTokenizer"
@@ -121,7 +121,7 @@ def test_no_flag_of_the_model_names_a_tokenizer_and_use_checkpoint_args_takes_th
     assert not any("tokenizer" in flag for flag in release_flags(tiny.root)[: -len(["--load", "", ""])])
 
 
-def test_a_missing_qk_layernorm_is_ignored_unless_strictness_is_raise_all(qk_norm):
+def test_missing_qk_layernorm_is_ignored_unless_raise_all(qk_norm):
     hf, root = qk_norm
     wrong = release_flags(root, without=("--qk-layernorm",))
     assert not _agree(_megatron(wrong), _hugging_face(hf))
@@ -136,7 +136,7 @@ def test_a_missing_qk_layernorm_is_ignored_unless_strictness_is_raise_all(qk_nor
 
 
 @pytest.mark.parametrize("size", [384, 640])
-def test_a_wrong_vocabulary_is_cut_or_filled_with_zeros_in_silence(tiny, size):
+def test_wrong_vocabulary_is_cut_or_zero_filled_silently(tiny, size):
     expected = _hugging_face(tiny.hf)
     assert expected.shape[-1] == 512
     wrong = [*release_flags(tiny.root, without=("--vocab-size", "--padded-vocab-size")), "--vocab-size", str(size)]
@@ -171,7 +171,7 @@ def test_a_missing_rope_scaling_is_taken_in_silence(tmp_path):
     assert _agree(_megatron(release_flags(tmp_path / "root")), expected)
 
 
-def test_a_torn_tracker_ends_megatron_lm_with_status_0_and_is_an_error_in_bridge(tiny, tmp_path):
+def test_torn_tracker_is_an_error_in_bridge_only(tiny, tmp_path):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
     (root / TRACKER).write_text("relea")
     with pytest.raises(SystemExit) as end:
@@ -181,7 +181,7 @@ def test_a_torn_tracker_ends_megatron_lm_with_status_0_and_is_an_error_in_bridge
         AutoBridge.from_hf_pretrained(tiny.hf).load_megatron_model(root)
 
 
-def test_a_missing_checkpoint_is_ignored_without_the_flag_that_the_import_prints(tiny, tmp_path):
+def test_missing_checkpoint_is_ignored_without_the_exit_flag(tiny, tmp_path):
     flags = release_flags(tiny.root, load_from=tmp_path)
     assert not _agree(
         _megatron([flag for flag in flags if flag != "--exit-on-missing-checkpoint"]), _hugging_face(tiny.hf)

@@ -68,7 +68,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_model_built_by_hand_that_computes_something_else_is_refused(families, tmp_path, name):
+def test_model_built_by_hand_with_other_logits_is_refused(families, tmp_path, name):
     family, fields, told = OTHERS[name]
     hf = families(family)
     bridge = AutoBridge.from_hf_pretrained(hf)

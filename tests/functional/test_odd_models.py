@@ -94,7 +94,7 @@ def test_code_of_its_own_that_would_be_run_is_refused(families, tmp_path):
     )
 
 
-def test_an_unused_tensor_can_be_let_go_by_its_name_and_a_missing_one_cannot(families, tmp_path):
+def test_unused_tensor_can_be_waived_and_a_missing_one_cannot(families, tmp_path):
     hf = make_odd(families("Llama 2"), tmp_path, with_more(self_attn__q_norm__weight=(16,)), {})
     assert_refused(hf, tmp_path / "root", "Unexpected tensors", allow_unused_tensors=["*.k_proj.weight"])
     no_match = "No tensor of the model matches '\\*.k_norm.weight'. Correct allow_unused_tensors"
@@ -187,7 +187,7 @@ DTYPES: dict[str, tuple[Callable[[Tensors], Tensors] | None, dict[str, Any], tor
 
 
 @pytest.mark.parametrize("name", DTYPES)
-def test_a_release_has_the_dtype_that_the_config_or_the_weights_say(families, tmp_path, name):
+def test_release_has_the_dtype_of_the_config_or_the_weights(families, tmp_path, name):
     tensors, config, dtype, said = DTYPES[name]
     hf = make_odd(families("Llama 2"), tmp_path, tensors, config)
     with warnings.catch_warnings(record=True) as caught:

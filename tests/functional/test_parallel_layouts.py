@@ -30,7 +30,7 @@ from megatron.bridge.utils.single_process import conversion_process_group
 
 @pytest.mark.parametrize("layout", ["tp2", "pp2"])
 @pytest.mark.parametrize("reader", ["megatron_lm", "bridge"])
-def test_two_ranks_read_every_parameter_of_a_release_that_one_wrote(two_ranks, reader, layout):
+def test_two_ranks_read_every_parameter_of_one_ranks_release(two_ranks, reader, layout):
     out, _ = two_ranks
     assert json.loads((out / "reads.json").read_text())[f"{reader} {layout}"] == []
 
@@ -50,7 +50,7 @@ def test_one_rank_of_two_may_ask_alone_what_a_release_holds(two_ranks, rank):
 
 
 @pytest.mark.parametrize("name", ["tp2", "pp2"])
-def test_two_ranks_import_a_tied_model_with_a_vocabulary_that_they_cannot_share_evenly(two_ranks, name):
+def test_two_ranks_import_a_tied_odd_vocabulary(two_ranks, name):
     out, _ = two_ranks
     root = out / f"odd-{name}"
     assert check(root).problems == []
@@ -60,7 +60,7 @@ def test_two_ranks_import_a_tied_model_with_a_vocabulary_that_they_cannot_share_
 
 
 @pytest.mark.parametrize("name", ["tp2", "pp2", "odd-tp2"])
-def test_what_two_ranks_wrote_in_parts_or_padded_is_compared_without_loading_it(two_ranks, name):
+def test_sharded_or_padded_weights_compare_without_a_load(two_ranks, name):
     out, hf = two_ranks
     hf = out / "odd" if name.startswith("odd") else hf
     with conversion_process_group():

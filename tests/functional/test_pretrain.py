@@ -107,7 +107,7 @@ def test_what_a_training_changed_stays_when_it_continues(training, tmp_path):
     assert "layernorm_epsilon=0.001 (release: " in done.stderr and "rotary_base=70000 (release: " in done.stderr
 
 
-def test_the_plain_script_refuses_a_release_whose_factor_it_ignores(training):
+def test_plain_script_refuses_a_rope_factor_it_ignores(training):
     flags = (training.root / "release" / FLAGS_FILE).read_text().split()
     done = run("torchrun pretrain_gpt.py", (*flags, "--no-such-flag"), cwd=SUPPORT)
     (error,) = re.findall(r"error: (unrecognized arguments: .*)", done.stderr)

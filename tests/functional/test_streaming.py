@@ -175,7 +175,7 @@ def test_a_conversion_that_changes_its_tensor_in_place_is_no_copy(tmp_path, monk
     assert_same_checkpoint(tmp_path / "root/release", tmp_path / "streamed/release")
 
 
-def test_a_model_that_a_hook_changes_is_loaded_whole_and_it_is_said(tmp_path, capsys, monkeypatch, streams):
+def test_model_changed_by_a_hook_is_loaded_whole_with_a_log(tmp_path, capsys, monkeypatch, streams):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     provider_of = AutoBridge.to_megatron_provider
 
@@ -197,7 +197,7 @@ def test_a_model_that_a_hook_changes_is_loaded_whole_and_it_is_said(tmp_path, ca
     assert_same_checkpoint(tmp_path / "root/release", tmp_path / "whole/release")
 
 
-def test_the_option_of_little_memory_is_accepted_and_changes_nothing(tmp_path, streams):
+def test_low_memory_option_changes_nothing(tmp_path, streams):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True, low_memory_save=True)
     assert streams[0] is not None and len(streams[0]) == 1
@@ -225,7 +225,7 @@ def test_the_model_s_memory_is_never_touched(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["as it is", "with a NaN"])
-def test_an_object_store_is_written_by_megatron_core_and_takes_no_nan(name, tmp_path, capsys, monkeypatch):
+def test_object_store_uses_megatron_core_and_refuses_nan(name, tmp_path, capsys, monkeypatch):
     """Megatron Core's client of object stores, which takes a local folder for one."""
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     if name != "as it is":
@@ -302,7 +302,7 @@ def test_what_a_wider_source_takes_is_counted(tmp_path, monkeypatch):
     assert counted and all(memory >= 5 * size for size, memory in counted)
 
 
-def test_another_layout_of_torch_s_archives_gives_the_same_release(tmp_path, monkeypatch):
+def test_other_layout_of_torch_archives_gives_equal_releases(tmp_path, monkeypatch):
     """torch's zip writer may divide its writes in another way: then each tensor is saved with `torch.save`."""
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)

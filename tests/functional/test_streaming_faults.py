@@ -71,7 +71,7 @@ def _one_byte(file: Path) -> None:
 
 @pytest.mark.parametrize("change", [_cut, _other_dtype, _other_shape, _other_values, _less, _one_byte])
 @pytest.mark.parametrize("when", ["before the first is opened", "after half of them were written", "at the end"])
-def test_a_source_that_changes_meanwhile_is_an_error_that_names_it(change, when, tmp_path, monkeypatch):
+def test_source_changed_during_the_import_is_an_error(change, when, tmp_path, monkeypatch):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     file, entries = hf / "model.safetensors", []
     write = EntryFile.write_entry
@@ -97,7 +97,7 @@ def test_a_source_that_changes_meanwhile_is_an_error_that_names_it(change, when,
     assert not (tmp_path / "root").exists()
 
 
-def test_a_source_whose_headers_have_changed_since_they_were_read_is_refused(tmp_path):
+def test_source_with_changed_headers_is_refused(tmp_path):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     with temporary_distributed_context(backend="gloo"):
         bridge = AutoBridge.from_hf_pretrained(hf)
@@ -132,7 +132,7 @@ def test_an_error_of_a_conversion_is_told_as_it_is(kind, words, tmp_path, monkey
 
 
 @pytest.mark.parametrize(("kind", "words"), [(RuntimeError, "can't start new thread"), (KeyboardInterrupt, "")])
-def test_a_thread_that_does_not_start_is_the_error_and_no_thread_stays(kind, words, tmp_path, monkeypatch):
+def test_thread_that_cannot_start_is_an_error_without_leftovers(kind, words, tmp_path, monkeypatch):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     start, started = threading.Thread.start, []
 
@@ -151,7 +151,7 @@ def test_a_thread_that_does_not_start_is_the_error_and_no_thread_stays(kind, wor
 
 
 @pytest.mark.skipif((MAJOR, MINOR) >= (0, 7), reason="from 0.7 the groups are made by upstream, which leaves them")
-def test_after_an_interrupt_while_the_groups_are_made_another_import_goes(tmp_path, monkeypatch):
+def test_import_works_after_an_interrupt_of_group_creation(tmp_path, monkeypatch):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
 
     def interrupted(*_: Any, **__: Any) -> None:
@@ -166,7 +166,7 @@ def test_after_an_interrupt_while_the_groups_are_made_another_import_goes(tmp_pa
     assert_exported(hf, tmp_path / "root", tmp_path / "exported")
 
 
-def test_a_model_without_its_weights_is_saved_as_a_release_or_not_at_all(tmp_path):
+def test_model_without_weights_becomes_a_release_or_an_error(tmp_path):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     with temporary_distributed_context(backend="gloo"):
         bridge, model = begin_streaming(hf)
@@ -180,7 +180,7 @@ def test_a_model_without_its_weights_is_saved_as_a_release_or_not_at_all(tmp_pat
 
 
 @pytest.mark.parametrize("times", [-1, 1])
-def test_a_tensor_that_is_not_read_as_often_as_accounted_for_is_never_published(times, tmp_path):
+def test_tensor_read_too_rarely_or_often_is_not_published(times, tmp_path):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     with temporary_distributed_context(backend="gloo"):
         bridge, model = begin_streaming(hf)

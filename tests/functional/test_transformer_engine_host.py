@@ -180,7 +180,7 @@ def test_a_host_without_transformer_engine_writes_the_same(host, name, tmp_path)
     assert (theirs / FLAGS_FILE).read_text() == (ours / FLAGS_FILE).read_text()
 
 
-def test_latent_attention_has_its_keys_its_bias_and_no_flag_for_groups(host):
+def test_latent_attention_has_keys_bias_and_no_gqa_flags(host):
     tensors = _tensors(host.out / "latent/root/release")
     bias = tensors["decoder.layers.1.mlp.router.expert_bias"]
     assert bias[:2] == ((4,), torch.float32)
@@ -197,7 +197,7 @@ def test_gpt_oss_has_one_answer_for_the_bias_of_qkv(host):
     assert "--add-qkv-bias\n" in (host.out / "gpt-oss/root/release" / FLAGS_FILE).read_text()
 
 
-def test_files_that_are_wider_than_the_config_s_dtype_compare_as_they_are_imported(host):
+def test_weights_wider_than_the_config_dtype_compare_as_cast(host):
     assert host.results["wider-files"]["problems"] == []
     assert {dtype for _, dtype, _ in _tensors(host.out / "wider-files/root/release").values()} == {torch.bfloat16}
 

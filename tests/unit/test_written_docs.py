@@ -87,7 +87,7 @@ def test_each_message_that_the_readme_mends_is_one_of_ours():
 
 
 @pytest.mark.parametrize(("row", "model"), [("1 billion", "Llama 1B"), ("8 billion", "Llama 8B")])
-def test_the_costs_in_the_readme_are_those_that_make_bench_measured(row, model):
+def test_costs_in_the_readme_equal_the_benchmark(row, model):
     (measured,) = [
         one for one in json.loads((written_docs.DOCS / "performance.json").read_text()) if one["model"] == model
     ]

@@ -74,7 +74,7 @@ def test_a_root_without_trackers_has_none(tmp_path):
     assert read_tracker(_root(tmp_path)) is None
 
 
-def test_without_trackers_the_highest_iteration_is_taken_by_number(tmp_path):
+def test_highest_iteration_is_found_without_trackers(tmp_path):
     root = _root(tmp_path, "iter_0000009", "iter_0000010", "iter_12.tmp", "iter_", "my_iter_0000099", "release.old")
     assert resolve_checkpoint_folder(root) == f"{root}/iter_0000010"
 
@@ -91,7 +91,7 @@ def test_without_trackers_the_highest_iteration_is_taken_by_number(tmp_path):
     ],
     ids=range(6),
 )
-def test_a_folder_that_megatron_lm_would_not_write_is_no_checkpoint_folder(tmp_path, name):
+def test_other_directory_names_are_no_iteration_directories(tmp_path, name):
     root = _root(tmp_path, name)
     assert checkpoint_folders(root) == [] and resolve_checkpoint_folder(root) == root
     (tmp_path / "iter_10000000").mkdir()
@@ -120,7 +120,7 @@ def test_a_missing_folder_is_an_error_that_lists_those_there(tmp_path):
 
 
 @pytest.mark.parametrize("with_config, expected", [(["release"], "release"), (["release", "iter_0000005"], None)])
-def test_what_megatron_lm_saved_beside_a_release_has_the_releases_run_config(with_config, expected, tmp_path):
+def test_training_beside_a_release_uses_its_run_config(with_config, expected, tmp_path):
     root = _root(tmp_path, "release", "iter_0000005", tracker="5")
     for folder in with_config:
         (tmp_path / folder / "run_config.yaml").touch()

@@ -67,7 +67,7 @@ def test_the_tracker_names_the_checkpoint(tmp_path, checkpoints, tracker, step, 
     assert get_hf_model_id_from_checkpoint(root) == expected
 
 
-def test_a_root_without_a_tracker_and_a_checkpoint_stands_for_itself(tmp_path):
+def test_directory_without_tracker_and_checkpoint_is_itself(tmp_path):
     assert _resolve_checkpoint_iteration(str(tmp_path), None) == (-1, False)
     assert find_checkpoint_folder(tmp_path) == str(tmp_path)
 
@@ -78,7 +78,7 @@ def test_a_text_tracker_is_read_without_cuda(tmp_path, text, expected):
     assert read_metadata(str(tmp_path / "latest_checkpointed_iteration.txt")) == expected
 
 
-def test_a_release_is_loaded_also_where_a_run_has_nested_a_checkpoint_in_it(tmp_path, monkeypatch):
+def test_release_with_a_nested_checkpoint_is_loaded(tmp_path, monkeypatch):
     root = _root(tmp_path, "release", tracker="release", step=0)
     _root(root / "release", "iter_0000001")
 

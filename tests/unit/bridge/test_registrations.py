@@ -81,7 +81,7 @@ for name in sys.argv[1:]:
 """
 
 
-def test_whichever_module_is_imported_first_all_models_are_registered():
+def test_all_models_are_registered_by_any_first_import():
     tried = (PACKAGE_NAME, *(MODULES if SEED == "all" else [MODULES[int(SEED) % len(MODULES)]]))
     command = [sys.executable, "-W", "ignore", "-c", IMPORT_EACH, *tried]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -69,7 +69,7 @@ def test_a_tracker_holds_one_word_among_spaces(text, expected):
 
 
 @pytest.mark.parametrize("text", ["", " ", "-1", "+1", "1 2", "re lease", "releases", "0x1", "1.0", "9" * 19])
-def test_another_text_is_an_error_that_shows_it_and_says_what_to_write(text):
+def test_invalid_tracker_error_shows_its_text(text):
     with pytest.raises(InvalidTrackerError) as raised:
         parse_tracker(text, "root/t")
     assert (raised.value.file, raised.value.content) == ("root/t", text)
@@ -109,7 +109,7 @@ def test_the_name_of_no_checkpoint_folder(name):
     assert not is_checkpoint_folder(name)
 
 
-def test_a_root_tells_checkpoints_from_folders_without_one_and_from_files(tmp_path):
+def test_checkpoints_are_told_from_other_files_and_directories(tmp_path):
     root = _root(tmp_path, "release", "iter_0000000", "iter_0000100/iter_0000001", "other")
     (root / "iter_0000005").write_text("a file")
     found = read_checkpoint_dir(root)
@@ -124,7 +124,7 @@ def test_a_tracker_is_read_as_it_is(tmp_path, tracker):
     assert read_checkpoint_dir(_root(tmp_path, tracker=tracker)).tracker == tracker
 
 
-def test_of_a_long_tracker_the_beginning_is_read_and_of_a_binary_one_what_is_text(tmp_path):
+def test_tracker_error_is_short_for_long_and_binary_content(tmp_path):
     assert read_checkpoint_dir(_root(tmp_path, tracker="1" * 1000)).tracker == "1" * 100
     (tmp_path / TRACKER).write_bytes(b"re\xff")
     assert read_checkpoint_dir(tmp_path).tracker == "re\N{REPLACEMENT CHARACTER}"
@@ -168,7 +168,7 @@ def test_a_checkpoint_folder_is_no_root_unless_a_tracker_is_in_it(tmp_path):
     assert read_checkpoint_dir(root / "release").checkpoints == ()
 
 
-def test_what_a_dead_import_left_is_listed_and_a_link_of_such_a_name_is_not(tmp_path):
+def test_leftovers_are_listed_without_symlinks(tmp_path):
     root = _root(tmp_path, "release")
     for name in (".release-staging-a", ".release-replaced-b", ".release-other"):
         (root / name).mkdir()
@@ -180,7 +180,7 @@ def test_what_a_dead_import_left_is_listed_and_a_link_of_such_a_name_is_not(tmp_
     assert list_leftovers(root / "gone", ".release-staging-") == []
 
 
-def test_a_release_that_an_overwrite_put_aside_is_found_only_where_its_place_is_empty(tmp_path):
+def test_moved_release_is_found_only_if_its_place_is_empty(tmp_path):
     root = _root(tmp_path, ".release-replaced-b/release")
     assert read_checkpoint_dir(root).replaced == ".release-replaced-b"
     (root / ".release-replaced-b/release/.metadata").unlink()

@@ -119,13 +119,13 @@ def test_output_that_cannot_be_written_is_an_error_of_one_line(release, command)
     assert subprocess.run(["bash", "-c", f"{command} >&-"], capture_output=True, text=True).stderr == ""
 
 
-def test_the_module_is_run_with_the_processs_words_and_ends_with_the_status(release):
+def test_module_runs_arguments_and_exits_with_the_status(release):
     for root, status in ((release.root, 0), (release.root / "gone", 1)):
         command = [sys.executable, "-m", "megatron.bridge.release", "check", str(root)]
         assert subprocess.run(command, capture_output=True).returncode == status
 
 
-def test_a_release_that_loads_is_shown_with_its_files_its_readers_and_its_launch(release, capsys):
+def test_loadable_release_shows_files_readers_and_launch(release, capsys):
     assert main(["check", str(release.root)]) == 0
     shown = capsys.readouterr()
     lines = shown.out.splitlines()
@@ -231,7 +231,7 @@ def test_what_is_damaged_is_neither_compared_nor_computed_with(release, spoil, c
     assert not any("failed" in problem for problem in report["problems"]) and "logit_check" not in report
 
 
-def test_a_release_with_problems_that_stop_no_reading_is_not_computed_with(release, capsys):
+def test_logits_are_skipped_for_a_release_with_problems(release, capsys):
     (release.root / TRAIN_STATE_TRACKER).unlink()
     assert main(["check", str(release.root), "--compute", "org/name", "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
@@ -245,7 +245,7 @@ def test_what_is_refused_is_one_line_on_stderr(tmp_path, capsys):
     assert shown.err.count("\n") == 1
 
 
-def test_the_steps_are_printed_one_a_line_and_a_dry_run_changes_nothing(release, capsys):
+def test_repair_prints_its_steps_and_dry_run_changes_nothing(release, capsys):
     assert main(["repair", str(release.root)]) == 0
     assert capsys.readouterr().out == "nothing to do\n"
     release.tracker.write_text("0")
@@ -277,9 +277,7 @@ def test_a_tilde_is_the_home_folder(release, monkeypatch, capsys):
     ],
     ids=["skipped", "match", "differ", "NaN"],
 )
-def test_what_was_computed_is_in_the_status_in_the_text_and_in_json(
-    release, monkeypatch, capsys, found, status, problems
-):
+def test_logit_check_is_in_the_status_the_text_and_json(release, monkeypatch, capsys, found, status, problems):
     from megatron.bridge.release.verify import logits
 
     comparison = LogitComparison("org/name", **found)

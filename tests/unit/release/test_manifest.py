@@ -42,27 +42,27 @@ def test_files_are_found_at_any_depth_and_links_are_not(folder):
     assert files_of(folder) == sorted(CONTENTS)
 
 
-def test_a_digest_is_of_all_bytes_and_a_file_that_cannot_be_read_has_none(folder):
+def test_digest_covers_all_bytes_and_unreadable_files_have_none(folder):
     assert digests(folder, CONTENTS) == DIGESTS
     assert digests(folder, ["a"]) == {"a": DIGESTS["a"]}
     found = digests(folder, ["a", "folder"])
     assert found["a"] == DIGESTS["a"] and isinstance(found["folder"], IsADirectoryError)
 
 
-def test_the_manifest_names_all_files_but_itself_and_is_read_as_it_was_written(folder):
+def test_manifest_lists_all_other_files_and_is_read_back(folder):
     for _ in range(2):
         write_manifest(folder)
         assert read_manifest(folder) == DIGESTS
     assert json.loads((folder / "integrity.json").read_text())["algorithm"] == "sha256"
 
 
-def test_a_digest_that_is_known_is_taken_and_that_of_a_file_that_is_not_there_is_not(folder):
+def test_known_digests_are_used_for_existing_files_only(folder):
     known = {"a": "0" * 64, "gone": "1" * 64}
     write_manifest(folder, known)
     assert read_manifest(folder) == DIGESTS | {"a": "0" * 64}
 
 
-def test_a_new_manifest_leaves_the_bytes_of_the_old_one_where_they_have_a_second_name(folder, tmp_path):
+def test_new_manifest_keeps_hard_links_of_the_old_one(folder, tmp_path):
     (folder / "integrity.json").write_text("old")
     (folder / "folder/second name").hardlink_to(folder / "integrity.json")
     write_manifest(folder)

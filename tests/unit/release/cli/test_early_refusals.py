@@ -166,7 +166,7 @@ def test_an_incomplete_model_is_refused(hf, spoil, says, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_that_is_not_there_is_refused_for_an_import_and_an_export(release, tmp_path, capsys):
+def test_missing_model_is_refused_by_import_and_export(release, tmp_path, capsys):
     gone = tmp_path / "no/such/folder"
     message = f"error: No such directory: {gone}. Pass a Hugging Face model ID or a local directory."
     assert _error(capsys, "import", gone, tmp_path / "out") == message
@@ -174,7 +174,7 @@ def test_a_model_that_is_not_there_is_refused_for_an_import_and_an_export(releas
     assert "Invalid model name: ''" in _error(capsys, "import", "", tmp_path / "out")
 
 
-def test_a_root_that_holds_a_checkpoint_is_refused_in_the_shells_words(hf, release, capsys):
+def test_existing_checkpoint_error_names_shell_options(hf, release, capsys):
     before = release.files()
     assert _error(capsys, "import", hf, release.root) == (
         f"error: {release.root} already contains a checkpoint imported from org/name: release, the tracker 'release'. "
@@ -241,7 +241,7 @@ def test_an_export_takes_the_model_that_the_root_was_made_of(release, hf, tmp_pa
     assert f"was imported from org/name, not from {hf}" in _error(capsys, "export", release.root, hf, tmp_path / "out")
 
 
-def test_an_export_is_refused_where_there_is_no_checkpoint_or_the_folder_is_in_use(release, hf, tmp_path, capsys):
+def test_export_without_checkpoint_or_into_used_path_is_refused(release, hf, tmp_path, capsys):
     (release.folder / "source.json").write_text(json.dumps(vars(SourceRecord(str(hf)))))
     out = tmp_path / "out"
     out.mkdir()

@@ -52,7 +52,7 @@ def test_the_user_sees_no_word_of_a_library_and_every_own_one():
     assert (run.stdout, run.stderr) == ("result\nafter\n", "progress\nafter\n")
 
 
-def test_on_request_all_of_it_goes_to_stderr_and_never_into_the_result():
+def test_verbose_output_goes_to_stderr_only():
     run = _run(True)
     assert run.stdout == "result\nafter\n"
     said = ("print", "stderr", "descriptor 1", "descriptor 2", "warning", "logging", "child")
@@ -66,7 +66,7 @@ def test_an_error_inside_leaves_the_descriptors_as_they_were():
 
 
 @pytest.mark.parametrize("error", [RuntimeError("broken"), KeyError("name"), AssertionError()])
-def test_an_unexpected_error_names_the_file_of_what_the_libraries_printed(error, tmp_path, monkeypatch):
+def test_unexpected_error_names_the_log_file(error, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(type(error)) as caught, capture_library_output(verbose=False):
         print("library: print")

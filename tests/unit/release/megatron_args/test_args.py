@@ -263,7 +263,7 @@ def test_unsupported_fields_are_named(model, lacking):
 @pytest.mark.parametrize(
     "scaled, factor, marked", [(True, 32.0, True), (True, 8.0, False), (True, 8, False), (False, 32.0, False)]
 )
-def test_flags_require_the_entry_point_for_a_factor_that_is_ignored(scaled, factor, marked):
+def test_flags_require_the_entry_point_for_an_ignored_factor(scaled, factor, marked):
     flags = megatron_lm_flags(megatron_lm_args(gpt_model(rope_scaling=scaled, rope_scaling_factor=factor)))
     assert (ENTRY_POINT_FLAG in flags) == marked
     assert ("--rope-scaling-factor" in " ".join(flags)) == scaled

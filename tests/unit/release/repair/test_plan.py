@@ -253,7 +253,7 @@ def test_damaged_file_that_a_repair_does_not_write_is_refused(release, name, cha
     assert (finding.file, finding.repair) == (file, None)
 
 
-def test_directory_without_a_checkpoint_is_refused_unless_it_is_empty(release):
+def test_directory_without_checkpoint_is_refused_unless_empty(release):
     (release.root / IMPORT).mkdir()
     assert _plan_repair(release).steps == []
     (release.root / IMPORT / "file").touch()
@@ -261,7 +261,7 @@ def test_directory_without_a_checkpoint_is_refused_unless_it_is_empty(release):
     assert (error.folder, error.names) == (release.root / IMPORT, ())
 
 
-def test_directory_without_checkpoints_is_refused_with_its_leftovers(release):
+def test_directory_without_checkpoints_names_its_leftovers(release):
     shutil.rmtree(release.folder)
     assert _refusal(release, NothingToRepairError).leftovers == ()
     (release.root / ".release-staging-x").mkdir()

@@ -154,7 +154,7 @@ def test_no_access_is_told_apart(server):
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_a_rate_limit_is_an_error_even_if_an_older_commit_is_cached(server, cached):
+def test_rate_limit_is_an_error_despite_a_cached_commit(server, cached):
     if cached:
         download_model("org/m", {})
     server.rate_limited = True

@@ -143,7 +143,7 @@ def test_the_model_itself_passes_from_wherever_it_is_named(hf, tmp_path, monkeyp
         require_source(root, name)
 
 
-def test_a_folder_that_has_moved_is_the_same_model_and_one_that_is_gone_goes_by_its_path(hf, tmp_path):
+def test_moved_model_is_equal_and_a_missing_one_compares_paths(hf, tmp_path):
     root = _release(tmp_path / "root", describe_model(hf))
     hf.rename(tmp_path / "moved")
     require_source(root, tmp_path / "moved")

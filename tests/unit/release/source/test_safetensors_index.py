@@ -145,7 +145,7 @@ def test_header_is_refused_exactly_if_the_library_refuses_it(tmp_path, name):
         assert {key: (tensor.dtype, tensor.shape) for key, tensor in read_index(tmp_path).items()} == expected
 
 
-def test_random_damage_is_refused_exactly_if_the_library_refuses_it(tmp_path):
+def test_random_damage_is_refused_if_the_library_refuses_it(tmp_path):
     file = tmp_path / WEIGHTS
     _save(file, b=np.arange(6, dtype=np.int16).reshape(2, 3), a=np.arange(4.0), empty=np.zeros((0, 5)))
     whole = file.read_bytes()
@@ -297,7 +297,7 @@ def test_lora_adapter_is_refused_with_and_without_its_base_model(tmp_path, weigh
 
 
 @pytest.mark.parametrize("others", [[], ["optimizer.bin"], ["other.safetensors"]])
-def test_fsdp_shards_are_refused_with_the_command_that_merges_them(tmp_path, others):
+def test_fsdp_shards_are_refused_with_the_merge_command(tmp_path, others):
     folder = tmp_path / "a model"
     (folder / "pytorch_model_fsdp_0").mkdir(parents=True)
     (folder / "pytorch_model_fsdp_0/.metadata").touch()

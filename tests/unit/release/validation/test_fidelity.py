@@ -36,7 +36,7 @@ class Bridge:
         self.source_model = None
 
 
-def test_a_config_that_was_changed_between_two_saves_is_checked_again():
+def test_config_changed_between_two_saves_is_checked_again():
     bridge = Bridge()
     assert check_fidelity(bridge).waived == ()
     bridge.hf_pretrained.mlp_bias = True
@@ -55,7 +55,7 @@ def test_a_tokenizer_is_checked_with_the_keywords_that_are_given(monkeypatch):
     assert checked == [{"revision": "one"}, {"revision": "two"}]
 
 
-def test_error_behind_a_refused_config_names_options_as_the_caller_does():
+def test_reason_of_a_refused_config_names_the_callers_options():
     problem = UnexpectedTensorsProblem(("model.norm.bias",), "")
     error = UnsupportedConfigError("org/name", ("mlp_bias=True.",), TensorMismatchError("org/name", (problem,)))
     assert error.text(shell_option).endswith("To skip tensors, pass --allow-unused-tensors.")

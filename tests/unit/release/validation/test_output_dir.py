@@ -85,7 +85,7 @@ def test_a_read_only_filesystem_is_named(tmp_path):
         subprocess.run(["umount", tmp_path], check=True)
 
 
-def test_a_filesystem_is_asked_for_its_flags_only_where_a_root_cannot_be_written(tmp_path, monkeypatch):
+def test_mount_flags_are_read_only_if_a_write_fails(tmp_path, monkeypatch):
     asked, statvfs = [], os.statvfs
     monkeypatch.setattr(os, "statvfs", lambda path: asked.append(path) or statvfs(path))
     check_writable(tmp_path / "new")

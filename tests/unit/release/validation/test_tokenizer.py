@@ -45,7 +45,7 @@ def _generic() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END)
 
 
-def test_another_class_than_the_files_that_makes_other_tokens_is_told(tmp_path):
+def test_tokenizer_class_with_other_tokens_is_found(tmp_path):
     config = _write(tmp_path, Qwen2Config(vocab_size=258), _generic())
     with pytest.warns(TokenizerClassWarning) as caught:
         check_tokenizer(tmp_path, {}, config)

@@ -68,7 +68,7 @@ def test_tracker_may_have_whitespace(release):
     assert report.tracker == " release \n"
 
 
-def test_missing_tracker_is_a_problem_and_the_last_checkpoint_is_examined(release):
+def test_last_checkpoint_is_examined_without_a_tracker(release):
     release.tracker.unlink()
     report = check(release.root)
     problem = _problem(report, MissingTracker)
@@ -84,7 +84,7 @@ def test_empty_directory_has_no_tracker(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "-1", "rel ease", "relea"])
-def test_invalid_tracker_is_a_problem_and_a_single_checkpoint_is_examined(release, text):
+def test_single_checkpoint_is_examined_despite_invalid_tracker(release, text):
     release.tracker.write_text(text)
     report = check(release.root)
     problem = _problem(report, InvalidTracker)
@@ -114,7 +114,7 @@ def test_tracker_without_any_checkpoint_is_a_problem(tmp_path):
     assert _problem(check(tmp_path), MissingCheckpoint).checkpoints == ()
 
 
-def test_directory_without_a_checkpoint_is_examined_if_the_tracker_names_it(release):
+def test_tracked_directory_without_checkpoint_is_examined(release):
     (release.root / "iter_0000007").mkdir()
     release.tracker.write_text("7")
     report = check(release.root)
@@ -176,7 +176,7 @@ def test_unreadable_directory_is_a_problem_and_no_error(tmp_path):
     assert str(problem).startswith(f"{tmp_path / 'gone'} does not exist. ")
 
 
-def test_named_checkpoint_is_examined_whatever_the_tracker_contains(release):
+def test_named_checkpoint_is_examined_with_any_tracker(release):
     release.tracker.write_text("5")
     report = check_folder(read_checkpoint_dir(release.root), "release")
     assert (report.tracker, report.folder, report.layout, report.problems) == ("5", "release", "release", [])

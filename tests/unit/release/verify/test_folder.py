@@ -81,7 +81,7 @@ def test_every_file_is_listed_with_its_size_and_verified(release):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_missing_file_is_found_by_the_manifest_or_by_what_needs_it(release, name):
+def test_missing_file_is_found_by_manifest_or_by_its_reader(release, name):
     (release.folder / name).unlink()
     report = check(release.root)
     problem = next(problem for problem in report.problems if problem.file == release.folder / name)
@@ -117,7 +117,7 @@ def test_flipped_bit_is_a_checksum_mismatch(release, name):
     assert unverified == sorted(["integrity.json", name])
 
 
-def test_unlisted_file_is_a_note_and_one_of_the_tokenizer_a_problem(release):
+def test_unlisted_file_is_a_note_or_a_problem_for_tokenizers(release):
     (release.folder / "notes.txt").touch()
     report = check(release.root)
     assert report.passed
@@ -231,7 +231,7 @@ def test_embedded_common_state_is_read_without_common_pt(release, shapes, args):
     assert _unreadable(release) == {OLDER_MEGATRON_LM}
 
 
-def test_corrupt_embedded_common_state_is_found_if_it_is_the_only_one(release, shapes, args):
+def test_corrupt_embedded_common_state_is_found_if_only_one(release, shapes, args):
     release.write_tensors(shapes, {"args": Namespace(**args)})
     (release.folder / "common.pt").unlink()
     shard = release.folder / SHARD

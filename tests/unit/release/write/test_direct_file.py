@@ -128,7 +128,7 @@ def test_a_file_that_is_there_stays(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "lustre", "gpfs"])
-def test_on_a_network_filesystem_it_is_written_through_the_page_cache(kind, tmp_path, monkeypatch):
+def test_network_filesystems_get_buffered_writes(kind, tmp_path, monkeypatch):
     """Where each write past it waits for the server."""
     seen, write = [], os.write
 

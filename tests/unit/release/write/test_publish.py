@@ -118,7 +118,7 @@ CASES = pytest.mark.parametrize(
 
 
 @CASES
-def test_killed_at_any_operation_the_old_or_the_new_is_there_and_the_next_run_clears_up(tmp_path, old, exchanges):
+def test_kill_at_any_operation_leaves_old_or_new_and_next_clears(tmp_path, old, exchanges):
     steps = _count(tmp_path, old, exchanges)
     assert steps > 20
     between_two_renames = []
@@ -140,7 +140,7 @@ def test_killed_at_any_operation_the_old_or_the_new_is_there_and_the_next_run_cl
     assert between_two_renames == [] if exchanges else len(between_two_renames) == 2
 
 
-def test_what_a_crash_between_two_renames_left_is_taken_back_first(tmp_path):
+def test_crash_between_two_renames_is_undone_first(tmp_path):
     steps = _count(tmp_path, "old", False)
     taken_back = 0
     for step in range(steps):
@@ -177,7 +177,7 @@ def test_power_lost_at_any_operation_leaves_the_old_or_the_new(tmp_path, old, ex
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT], ids=errno.errorcode.get)
 @CASES
-def test_an_error_of_any_operation_is_the_one_reported_and_the_old_stays(tmp_path, old, exchanges, error):
+def test_error_of_any_operation_is_reported_and_keeps_the_old(tmp_path, old, exchanges, error):
     reported = 0
     for step in range(_count(tmp_path, old, exchanges)):
         root = _root(tmp_path / str(step), old)
@@ -318,7 +318,7 @@ def test_the_writer_is_the_one_that_has_the_lock(tmp_path):
     assert find_lock_owner(tmp_path) is None
 
 
-def test_without_locks_it_publishes_and_warns_and_clears_nothing_of_others(tmp_path, monkeypatch, caplog):
+def test_publication_without_locks_warns_and_keeps_leftovers(tmp_path, monkeypatch, caplog):
     def no_locks(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -412,7 +412,7 @@ def test_a_release_in_a_lower_layer_is_refused_before_the_work(tmp_path):
 
 
 @pytest.mark.parametrize("old", [None, "old"])
-def test_folders_that_cannot_be_renamed_are_refused_before_the_work(tmp_path, monkeypatch, old):
+def test_directories_that_cannot_be_renamed_are_refused_early(tmp_path, monkeypatch, old):
     root = _root(tmp_path, old)
     before = _names(root)
 
@@ -501,7 +501,7 @@ def test_bridges_tracker_alone_counts_too(tmp_path):
     assert raised.value.found == ("the tracker latest_train_state.pt",)
 
 
-def test_only_the_first_release_of_a_root_that_is_interrupted_is_no_checkpoint(tmp_path):
+def test_interrupted_first_publication_leaves_no_checkpoint(tmp_path):
     assert not is_interrupted(tmp_path / "root")
     (tmp_path / "root/.release-staging-1").mkdir(parents=True)
     assert is_interrupted(tmp_path / "root")

@@ -102,7 +102,7 @@ def test_what_stops_a_save_says_what_became_of_the_root(tmp_path, error, kind, s
     assert _names(tmp_path) == WHOLE and (tmp_path / "release/.metadata").read_text() == "one"
 
 
-def test_an_error_of_the_disk_names_the_root_and_that_it_is_as_it_was(tmp_path):
+def test_disk_error_names_the_unchanged_directory(tmp_path):
     with pytest.raises(OSError) as caught:
         save("one", tmp_path / "root", stop=_raises(OSError(28, "No space left on device")))
     assert caught.value.filename == str(tmp_path / "root")

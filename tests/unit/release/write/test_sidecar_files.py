@@ -70,7 +70,7 @@ def test_args_name_the_copy_of_a_local_tokenizer(tmp_path):
     assert args.tokenizer_model == str(tmp_path / "root/release/tokenizer")
 
 
-def test_args_name_a_tokenizer_of_the_hub_and_none_if_there_is_none(tmp_path):
+def test_args_name_the_tokenizer_of_the_hub_if_any(tmp_path):
     args = release_args(gpt_model(), _tokenizer("org/model"), tmp_path)
     assert args.tokenizer_model == "org/model"
     assert getattr(release_args(gpt_model(), None, tmp_path), "tokenizer_model", None) is None
@@ -98,7 +98,7 @@ def test_files_are_written_from_memory_and_the_manifest_last(files, staging, mon
     assert torch.load(staging / "latest_train_state.pt", weights_only=True)["step"] == 0
 
 
-def test_a_run_config_names_the_published_directory_and_the_commit(files, staging, tmp_path, monkeypatch):
+def test_run_config_names_published_directory_and_commit(files, staging, tmp_path, monkeypatch):
     monkeypatch.setattr(sidecar_files, "copy_tokenizer", lambda *_: None)
     monkeypatch.setattr(sidecar_files, "describe_model", lambda source: sidecar_files.SourceRecord(source.name))
     files.config.tokenizer = _tokenizer(str(tmp_path / "snapshot"))
