@@ -20,6 +20,7 @@ import os
 import threading
 import zipfile
 from itertools import product
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -34,6 +35,7 @@ from megatron.bridge.release.source.safetensors_reader import ByteRange, Safeten
 from megatron.bridge.release.validation.model_errors import NonFiniteError
 from megatron.bridge.release.write import entry_file
 from megatron.bridge.release.write.entry_file import EntryFile, Payload
+from megatron.bridge.release.write.streaming import weights_of
 from megatron.bridge.release.write.writer import balance
 
 
@@ -104,6 +106,10 @@ def test_an_entry_is_what_torch_writes(tensor, tmp_path, cut):
         for name in one.namelist():
             assert name.endswith("serialization_id") or other.read(name) == one.read(name), name
             assert name.endswith("serialization_id") or other.getinfo(name).CRC == one.getinfo(name).CRC, name
+
+
+def test_mocked_model_has_no_streamed_weights():
+    assert weights_of([MagicMock()]) is None and weights_of([]) is None
 
 
 def test_things_are_shared_evenly_and_alike_everywhere():

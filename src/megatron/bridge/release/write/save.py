@@ -133,14 +133,16 @@ def _save_config(model: Any, tokenizer: TokenizerConfig | None, output_dir: str 
         save_rng=False,
         dist_ckpt_optim_fully_reshardable=True,
     )
-    training_parts = dict.fromkeys(("train", "ddp", "scheduler", "dataset", "dist"))
+    # The model may have no tokenizer. The other parts are those of a training.
+    optional: dict[str, Any] = {"tokenizer": tokenizer} | dict.fromkeys(
+        ("train", "ddp", "scheduler", "dataset", "dist")
+    )
     return ConfigContainer(
         model=model,
         checkpoint=checkpoint,
-        tokenizer=tokenizer,
         optimizer=OptimizerConfig(use_distributed_optimizer=False),
         logger=LoggerConfig(),
-        **training_parts,
+        **optional,
     )
 
 

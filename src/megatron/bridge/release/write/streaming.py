@@ -90,7 +90,8 @@ def try_streamed_model(bridge: Any, report: FidelityReport) -> tuple[list[Any] |
 
 def weights_of(model: Sequence[Any]) -> "StreamedWeights | None":
     """Return the weights of a model that `streamed_model` has built; None for other models."""
-    return getattr(model[0], _WEIGHTS, None) if model else None
+    weights = getattr(model[0], _WEIGHTS, None) if model else None
+    return weights if isinstance(weights, StreamedWeights) else None
 
 
 def entries_of(module: Any, metadata: dict[str, Any] | None = None) -> list[ShardedTensor]:
@@ -297,7 +298,8 @@ class _CountingSource(StateSource):
 
     def get_all_keys(self) -> list[str]:
         """See StateSource."""
-        return self._weights.files.get_all_keys()
+        keys: list[str] = self._weights.files.get_all_keys()
+        return keys
 
     def load_tensors(self, keys: list[str]) -> dict[str, torch.Tensor]:
         """See StateSource."""
