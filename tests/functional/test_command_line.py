@@ -74,6 +74,15 @@ def test_verbose_logs_to_stderr_and_json_goes_to_stdout(tiny, tmp_path):
     assert "Megatron" in run.stderr and len(run.stderr.splitlines()) > 5
 
 
+def test_import_lists_no_foreign_files(tiny, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "latest-run").symlink_to("nowhere")
+    run = _run("import", tiny.hf, root, "--no-logit-check")
+    assert run.returncode == 0, run.stderr
+    assert "release/" in run.stdout and "latest-run" not in run.stdout
+
+
 def test_json_contains_the_logit_check(tiny, tmp_path, capfd):
     assert main(["import", str(tiny.hf), str(tmp_path / "root"), "--json"]) == 0
     found = json.loads(capfd.readouterr().out)["logit_check"]

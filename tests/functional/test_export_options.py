@@ -32,6 +32,7 @@ from transformers import AutoTokenizer
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.export import run as export_run
 from megatron.bridge.release.export.errors import (
     ExportDtypeError,
     MissingTensorsError,
@@ -40,6 +41,7 @@ from megatron.bridge.release.export.errors import (
     OutputNotEmptyError,
     SeveralProcessesError,
 )
+from megatron.bridge.release.source.provenance_errors import SourceMismatchError
 
 
 TOKENS = torch.arange(400).reshape(2, 200)
@@ -147,6 +149,27 @@ def test_release_of_another_model_is_refused(elsewhere, trained, tiny, other, tm
     assert f"{elsewhere} contains no release. Pass the checkpoint directory that the training started from" in message
     message = _error(capfd, "export", trained, tiny.hf, tmp_path / "out", "--release", tiny.root)
     assert f"{trained} contains a release, to which its checkpoints belong" in message
+
+
+def test_export_of_a_release_accepts_its_source_model_only(tiny, other, tmp_path):
+    with pytest.raises(SourceMismatchError):
+        AutoBridge.from_hf_pretrained(other.hf).export_ckpt(tiny.root, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_export_is_refused_if_an_import_replaces_the_release(tiny, other, tmp_path, monkeypatch, capfd):
+    root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
+    load = export_run._load
+
+    def replace_first(*arguments):
+        # As an import with --overwrite does meanwhile.
+        (root / "release").rename(tmp_path / "old")
+        shutil.copytree(other.root / "release", root / "release")
+        return load(*arguments)
+
+    monkeypatch.setattr(export_run, "_load", replace_first)
+    assert f"{root / 'release'} changed" in _error(capfd, "export", root, tiny.hf, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])

@@ -20,6 +20,7 @@ from megatron.bridge.release.errors import (
     MissingReleaseError,
     NotCheckpointDirError,
     NotRegularFileError,
+    ReleaseNotDirectoryError,
     TwoReleasesError,
     one_line,
 )
@@ -38,6 +39,9 @@ from megatron.bridge.release.layout import (
     tracked_directory,
 )
 from megatron.bridge.release.manifest import files_of
+
+
+DirectoryId = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ def read_checkpoint_dir(path: Path) -> CheckpointDir:
     for file in (tracker, path / TRAIN_STATE_TRACKER):
         if file.is_symlink() or (file.exists() and not file.is_file()):
             raise NotRegularFileError(file)
+    if os.path.lexists(path / RELEASE) and not (path / RELEASE).is_dir():
+        raise ReleaseNotDirectoryError(path / RELEASE)
     names = sorted(child.name for child in path.iterdir())
     folders = [name for name in names if is_checkpoint_folder(name) and (path / name).is_dir()]
     nested = [
@@ -166,6 +172,15 @@ def checkpoint_dir_of(checkpoint: Path) -> Path:
     while is_checkpoint_folder(directory.name) and (directory / METADATA).exists():
         directory = directory.parent
     return directory
+
+
+def directory_id(path: Path) -> DirectoryId | None:
+    """Return values that differ between a directory and its replacement; None if it does not exist."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_ctime_ns
 
 
 def find_lock_owner(root: Path) -> str | None:

@@ -139,6 +139,16 @@ class NotRegularFileError(ReleaseError):
 
 
 @dataclass(eq=False)
+class ReleaseNotDirectoryError(ReleaseError):
+    """A file, or a symlink to no directory, has the name of the release in a checkpoint directory."""
+
+    path: Path
+
+    def text(self, option: OptionFormat) -> str:
+        return f"{self.path} is not a directory. Rename it, or use another checkpoint directory."
+
+
+@dataclass(eq=False)
 class MissingReleaseError(ReleaseError):
     """A checkpoint directory contains no release.
 

@@ -19,6 +19,15 @@ def quote_if_unprintable(name: str) -> str:
     return name if name and name.isprintable() else repr(name)
 
 
+def is_utf8(text: str) -> bool:
+    """Return whether a text, such as the name of a file, can be encoded."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def list_first(names: Sequence[str], most: int = 3) -> str:
     """List the first names and the number of the others, such as ``a, b, c and 5 more``."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

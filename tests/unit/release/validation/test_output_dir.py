@@ -20,9 +20,25 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from megatron.bridge.release.validation.errors import OutputPathError, OverwriteWithoutReleaseError
-from megatron.bridge.release.validation.output_dir import check_writable, expand_output_dir
+from megatron.bridge.release.errors import ReleaseNotDirectoryError
+from megatron.bridge.release.layout import METADATA, RELEASE, TRACKER
+from megatron.bridge.release.manifest import write_manifest
+from megatron.bridge.release.source.provenance import SourceModel, SourceRecord, write_source
+from megatron.bridge.release.validation.errors import (
+    ForeignFilesError,
+    OutputPathError,
+    OverwriteWithoutReleaseError,
+    TrainedFromReleaseError,
+)
+from megatron.bridge.release.validation.output_dir import (
+    check_output_dir,
+    check_trained,
+    check_writable,
+    expand_output_dir,
+)
 from megatron.bridge.training.model_load_save import save_megatron_model
 
 
@@ -41,8 +57,14 @@ def test_a_user_that_is_not_known_is_an_error():
 
 @pytest.mark.parametrize(
     ("path", "problem"),
-    [("", "empty"), ("a\0b", "empty"), ("out/" + "x" * 300, "too long"), ("y/" * 2100, "too long")],
-    ids=["empty", "NUL", "long name", "long path"],
+    [
+        ("", "empty"),
+        ("a\0b", "empty"),
+        ("out/" + "x" * 300, "too long"),
+        ("y/" * 2100, "too long"),
+        (os.fsdecode(b"bad\xff"), "not UTF-8"),
+    ],
+    ids=["empty", "NUL", "long name", "long path", "bytes"],
 )
 def test_a_path_that_no_filesystem_has_is_refused(path, problem):
     with pytest.raises(OutputPathError) as raised:
@@ -72,6 +94,68 @@ def test_overwrite_without_release_is_refused_before_the_work(tmp_path):
         with pytest.raises(OverwriteWithoutReleaseError):
             save()
     assert list(tmp_path.iterdir()) == []
+
+
+def _release(root: Path, *files: str) -> Path:
+    """Make a release of a manifest, and files that it does not list."""
+    release = root / RELEASE
+    release.mkdir(parents=True)
+    (release / METADATA).touch()
+    write_manifest(release)
+    (root / TRACKER).write_text(RELEASE)
+    for name in files:
+        (release / name).parent.mkdir(parents=True, exist_ok=True)
+        (release / name).touch()
+    return root
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["iter_0000005/.metadata", "iter_0000005/common.pt"], ("iter_0000005",)),
+        (["runs/tb.log", "iter_0000005/.metadata"], ("iter_0000005", "runs/tb.log")),
+        ([], ()),
+    ],
+    ids=["nested checkpoint", "log", "none"],
+)
+def test_release_with_foreign_files_is_not_replaced(tmp_path, files, names):
+    _release(tmp_path, *files)
+    if not names:
+        check_output_dir(tmp_path, overwrite=True)
+        return
+    with pytest.raises(ForeignFilesError) as raised:
+        check_output_dir(tmp_path, overwrite=True)
+    assert (raised.value.release, raised.value.names) == (tmp_path / RELEASE, names)
+
+
+@pytest.mark.parametrize(
+    "make", [Path.touch, os.mkfifo, lambda path: path.symlink_to("nowhere")], ids=["file", "FIFO", "dangling symlink"]
+)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_file_named_release_is_kept(tmp_path, make, overwrite):
+    make(tmp_path / RELEASE)
+    with pytest.raises(ReleaseNotDirectoryError) as raised:
+        check_output_dir(tmp_path, overwrite)
+    assert raised.value.path == tmp_path / RELEASE
+
+
+@pytest.mark.parametrize("is_trained", [False, True])
+def test_release_with_trained_checkpoints_is_replaced_by_its_model_only(tmp_path, is_trained):
+    root = _release(tmp_path / "root")
+    write_source(SourceRecord("org/base"), root / RELEASE)
+    if is_trained:
+        (root / "iter_0000005").mkdir()
+    check_trained(root, SourceModel("org/base", tmp_path))
+    model = tmp_path / "other"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    save_file({"x": torch.ones(1)}, model / "model.safetensors")
+    if not is_trained:
+        check_trained(root, SourceModel(str(model), model))
+        return
+    with pytest.raises(TrainedFromReleaseError) as raised:
+        check_trained(root, SourceModel(str(model), model))
+    assert (raised.value.trained, raised.value.source) == (("iter_0000005",), "org/base")
 
 
 def test_a_read_only_filesystem_is_named(tmp_path):

@@ -31,7 +31,7 @@ from faults import SEED, LosingPower, Stepping, killed_at, run_forked
 
 from megatron.bridge.release.checkpoint_dir import find_lock_owner
 from megatron.bridge.release.errors import CheckpointDirBusyError
-from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
+from megatron.bridge.release.layout import METADATA, TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge.release.validation.errors import CheckpointExistsError
 from megatron.bridge.release.validation.output_dir import check_overwrite, is_interrupted
 from megatron.bridge.release.write import filesystem
@@ -479,6 +479,7 @@ def test_a_file_that_gets_no_hard_link_is_named(tmp_path, monkeypatch, error):
 def test_only_a_release_is_replaced_and_only_on_request(tmp_path, folders, tracker, overwrite, refused):
     for folder in folders:
         (tmp_path / folder).mkdir()
+        (tmp_path / folder / METADATA).touch()
     if tracker is not None:
         (tmp_path / TRACKER).write_text(tracker)
     if not refused:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from megatron.bridge.release.checkpoint_dir import find_release, read_checkpoint_dir
+from megatron.bridge.release.checkpoint_dir import DirectoryId, directory_id, find_release, read_checkpoint_dir
 from megatron.bridge.release.cli.quiet import capture_library_output, show_progress, show_release_warnings
 from megatron.bridge.release.export.errors import NoTokenizerError, UnknownIterationError
 from megatron.bridge.release.export.output_dir import check_empty, check_location, check_one_process
@@ -25,7 +25,7 @@ from megatron.bridge.release.verify.report import BRIDGE
 
 def run_export(options: argparse.Namespace) -> int:
     """Export the checkpoint that the options or the tracker select, and print its name."""
-    release, source, folder = _check_early(options)
+    release, release_id, source, folder = _check_early(options)
     if folder is None:
         report = check(options.path, release)
     else:
@@ -38,7 +38,7 @@ def run_export(options: argparse.Namespace) -> int:
     with capture_library_output(verbose=options.verbose) as (stdout, err):
         print(f"Exporting {options.path / checkpoint} to {options.out}", file=err)
         with show_release_warnings(err), show_progress(err):
-            _export(options, options.path / checkpoint, release, source, err.isatty())
+            _export(options, options.path / checkpoint, release, release_id, source, err.isatty())
         files = _sizes(options.out)
         if options.json:
             values = {"root": str(options.path), "checkpoint": checkpoint, "out": str(options.out), "files": files}
@@ -52,12 +52,12 @@ def run_export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_early(options: argparse.Namespace) -> tuple[Path, SourceModel, str | None]:
+def _check_early(options: argparse.Namespace) -> tuple[Path, DirectoryId | None, SourceModel, str | None]:
     """Check the options and directories before the slow imports.
 
     Returns:
-        The directory of the release, the source model at the commit that the release records, and the name of the
-        iteration directory, if the options contain it.
+        The directory of the release, its identity, the source model at the commit that the release records, and the name
+        of the iteration directory, if the options contain it.
     """
     check_one_process()
     check_writable(options.out)
@@ -67,21 +67,27 @@ def _check_early(options: argparse.Namespace) -> tuple[Path, SourceModel, str | 
     ):
         raise NoTokenizerError(options.tokenizer, "no tokenizer files")
     root, release = read_checkpoint_dir(options.path), find_release(options.path, options.release)
+    release_id = directory_id(release)
     revision = options.revision or recorded_revision(release.parent, options.hf_model)
     source, *_ = inspect_model(options.hf_model, {"revision": revision})
     check_location(options.out, (options.path, release), source.folder)
     if (release / METADATA).exists():
         require_source(release.parent, source)
     if options.iteration is None:
-        return release, source, None
+        return release, release_id, source, None
     name = RELEASE if options.iteration == RELEASE else iteration_directory(options.iteration)
     if name not in root.checkpoints:
         raise UnknownIterationError(options.path, name, root.checkpoints)
-    return release, source, name
+    return release, release_id, source, name
 
 
 def _export(
-    options: argparse.Namespace, checkpoint: Path, release: Path, source: SourceModel, show_progress: bool
+    options: argparse.Namespace,
+    checkpoint: Path,
+    release: Path,
+    release_id: DirectoryId | None,
+    source: SourceModel,
+    show_progress: bool,
 ) -> None:
     from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
     from megatron.bridge.release.export.run import export_checkpoint
@@ -103,7 +109,7 @@ def _export(
             # The source model has tensors that its import was allowed to skip.
             strict=recorded is None or not recorded.waived,
             show_progress=show_progress,
-            is_release_checked=(release / METADATA).exists(),
+            release_id=release_id,
         )
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from megatron.bridge.release.errors import shell_option
+from megatron.bridge.release.layout import RELEASE, TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge.release.verify.findings import Finding
 from megatron.bridge.release.verify.launch import launch_command
 from megatron.bridge.release.verify.report import Report
@@ -47,8 +48,10 @@ def print_release(report: Report, out: TextIO) -> None:
     """Print the files of an import, the readers that can load it, and the command that starts Megatron-LM."""
     console, top = _console(out), Tree(escape(f"{report.root}/"))
     folders = {report.root: top}
-    for path in sorted(report.root.rglob("*"), key=lambda path: (path.parent, path.is_dir(), path.name)):
-        text = f"{path.name}/" if path.is_dir() else f"{path.name}  {path.stat().st_size:,} bytes"
+    trackers = [path for path in map(report.root.joinpath, (TRACKER, TRAIN_STATE_TRACKER)) if path.is_file()]
+    paths = [*trackers, report.root / RELEASE, *(report.root / RELEASE).rglob("*")]
+    for path in sorted(paths, key=lambda path: (path.parent, path.is_dir(), path.name)):
+        text = f"{path.name}/" if path.is_dir() else f"{path.name}  {path.lstat().st_size:,} bytes"
         folders[path] = folders[path.parent].add(escape(text))
     console.print(top)
     _print_findings(report, console)

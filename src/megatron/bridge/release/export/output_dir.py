@@ -10,6 +10,7 @@ Importing this module imports neither torch nor Megatron Core.
 """
 
 import json
+import math
 import os
 import re
 import shutil
@@ -47,10 +48,10 @@ def file_size(size: int | str) -> int:
         FileSizeError: If it is not a size, or less than a byte.
     """
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", str(size).strip())
-    value = int(float(match[1]) * _UNITS.get(match[2].upper(), 0)) if match else 0
-    if not value:
+    value = float(match[1]) * _UNITS.get(match[2].upper(), 0) if match else 0
+    if not 1 <= value < math.inf:
         raise FileSizeError(str(size))
-    return value
+    return int(value)
 
 
 def interrupted_files(folder: Path) -> list[Path]:

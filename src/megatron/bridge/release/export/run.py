@@ -14,6 +14,7 @@ import torch.distributed as dist
 from megatron.core.dist_checkpointing.core import CheckpointingException
 
 from megatron.bridge.models.hf_pretrained.state import SafeTensorsStateSource
+from megatron.bridge.release.checkpoint_dir import DirectoryId, checkpoint_dir_of, directory_id
 from megatron.bridge.release.compat.bridge_api import architecture_bridge
 from megatron.bridge.release.compat.torch_api import CheckpointException
 from megatron.bridge.release.errors import warn
@@ -32,7 +33,8 @@ from megatron.bridge.release.export.output_dir import check_empty, check_free_sp
 from megatron.bridge.release.export.publish import FolderPublication
 from megatron.bridge.release.export.trained_model import TrainedModel
 from megatron.bridge.release.export.weight_shards import WeightShards
-from megatron.bridge.release.layout import METADATA, RELEASE
+from megatron.bridge.release.layout import METADATA, RELEASE, SOURCE_FILE
+from megatron.bridge.release.source.errors import FileChangedError
 from megatron.bridge.release.source.provenance import require_source
 from megatron.bridge.release.validation.finite import check_finite
 from megatron.bridge.release.validation.output_dir import check_writable
@@ -63,7 +65,7 @@ def export_checkpoint(
     source_path: str | Path | None = None,
     strict: bool = True,
     show_progress: bool = True,
-    is_release_checked: bool = False,
+    release_id: DirectoryId | None = None,
 ) -> bool:
     """Export a checkpoint. Collective; rank 0 writes.
 
@@ -79,15 +81,15 @@ def export_checkpoint(
         source_path: Directory of the source model's code, if it is elsewhere.
         strict: Whether tensors of the source model that Megatron's model does not have are an error; else they are a
             warning. Tensors of Megatron's model that the checkpoint lacks are always an error.
-        is_release_checked: Whether ``release`` has been compared with the source model.
+        release_id: Identity of ``release`` when it was compared with the source model; None if it was not.
 
     Returns:
         Whether the iteration directory exists.
 
     Raises:
         ReleaseError: If the checkpoint cannot be read or exported like this, or lacks tensors, if the release was imported
-            from another model, or if the output directory is not empty, is in a checkpoint or in the source model, or its
-            filesystem is full.
+            from another model or is replaced meanwhile, or if the output directory is not empty, is in a checkpoint or in
+            the source model, or its filesystem is full.
         RuntimeError: If another process is writing to the output directory.
         OSError: If a file cannot be written. Then the output directory contains nothing of the export.
     """
@@ -95,8 +97,12 @@ def export_checkpoint(
     target = None if dtype is None else _dtype(dtype)
     max_size = None if max_shard_size is None else file_size(max_shard_size)
     tokens = tokenizer_size(tokenizer, getattr(bridge.hf_pretrained, "trust_remote_code", False) is True)
-    if release is not None and not is_release_checked:
-        _check_release(Path(release), bridge)
+    if rope_scaling_factor is not None:
+        rope_scaling_factor = float(rope_scaling_factor)
+    imported = Path(release) if release is not None else checkpoint_dir_of(Path(folder)) / RELEASE
+    if release_id is None:
+        release_id = directory_id(imported)
+        _check_release(imported, bridge, is_named=release is not None)
     trained = TrainedModel.of(bridge, folder, tokens, rope_scaling_factor)
     if trained is None:
         if Path(folder).is_dir():
@@ -123,6 +129,7 @@ def export_checkpoint(
             missing = _write_weights(bridge, tensors, staging, max_size)
             on_rank_0(lambda: _report_missing(missing, strict))
             on_rank_0(lambda: _write_files(trained, staging, tokenizer, source_path))
+            on_rank_0(lambda: _require_same(imported, release_id))
             on_rank_0(publication.commit)
     except KeyboardInterrupt as error:
         # config.json is published last, into a directory that was empty.
@@ -133,14 +140,27 @@ def export_checkpoint(
     return True
 
 
-def _check_release(release: Path, bridge: Any) -> None:
-    """Check that a release was imported from the source model."""
+def _check_release(release: Path, bridge: Any, is_named: bool) -> None:
+    """Check that a release was imported from the source model.
+
+    Args:
+        is_named: Whether the caller named the release. One next to the checkpoint need not record its source model.
+    """
+    if not is_named and not (release / SOURCE_FILE).exists():
+        return
     if release.name != RELEASE or not (release / METADATA).exists():
         raise NotAReleaseError(release)
     source = bridge.source_model or _source_name(bridge)
-    if source is None:
+    if source is not None:
+        require_source(release.parent, source)
+    elif is_named:
         raise NoSourceModelError(release)
-    require_source(release.parent, source)
+
+
+def _require_same(release: Path, release_id: DirectoryId | None) -> None:
+    """Check that no import has replaced the release: its weights, or its run config, may be those of another model."""
+    if directory_id(release) != release_id:
+        raise FileChangedError(release)
 
 
 def _source_name(bridge: Any) -> str | Path | None:

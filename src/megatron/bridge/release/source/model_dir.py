@@ -35,6 +35,7 @@ from megatron.bridge.release.source.safetensors_index import (
     refuse_adapter,
     require_usual_weights,
 )
+from megatron.bridge.release.text import is_utf8
 
 
 def inspect_model(
@@ -55,7 +56,7 @@ def inspect_model(
         ReleaseError: If the directory does not exist or does not contain a complete model, if a revision of a directory is
             requested, or (`HubError`) if the model cannot be downloaded.
     """
-    if not str(hf_model_id) or "\0" in str(hf_model_id):
+    if not str(hf_model_id) or "\0" in str(hf_model_id) or not is_utf8(str(hf_model_id)):
         raise InvalidModelNameError(str(hf_model_id))
     folder = Path(os.path.expanduser(hf_model_id))
     if os.path.exists(folder) or _is_local(str(hf_model_id), keywords.get("cache_dir")):

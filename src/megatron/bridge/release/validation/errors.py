@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from megatron.bridge.release.errors import OptionFormat, ReleaseError, ReleaseWarning, command_line
+from megatron.bridge.release.text import list_first
 
 
 @dataclass(eq=False)
@@ -37,6 +38,7 @@ class OutputPathError(ReleaseError):
         "empty",
         "too long",
         "unknown user",
+        "not UTF-8",
         "dangling symlink",
         "not a directory",
         "file",
@@ -51,6 +53,7 @@ class OutputPathError(ReleaseError):
             "empty": f"The output path {path!r} is not a name of a directory. Pass a directory.",
             "too long": f"The output path {path[:40]}… is too long for the filesystem: {len(path)} characters. Shorten it.",
             "unknown user": f"Cannot expand {at} in the output path: no such user. For a literal path, pass ./{path}",
+            "not UTF-8": f"The output path {path} is not UTF-8, which the files of a release must name it in. Rename it.",
             "dangling symlink": f"The output path {path} contains a dangling symlink: {at}. Remove it, or create its target.",
             "not a directory": f"Cannot resolve '..' in the output path {path}: {at} is not a directory. Correct the path.",
             "file": f"Cannot create the output directory {path}: {at} is a file. Pass a directory.",
@@ -88,6 +91,43 @@ class CheckpointExistsError(ReleaseError):
         repair = f", or convert the checkpoint to a release: {command_line('repair', self.path)}"
         only = f" ({option('overwrite')} replaces only a release.)"
         return f"{found}{repair if self.can_repair else '.'}{only if self.overwrite else ''}"
+
+
+@dataclass(eq=False)
+class ForeignFilesError(ReleaseError):
+    """A release that would be replaced contains files that no import has written."""
+
+    release: Path
+    names: tuple[str, ...]
+
+    def text(self, option: OptionFormat) -> str:
+        return (
+            f"{self.release} contains files that an import did not write, and replacing the release would delete them: "
+            f"{list_first(self.names)}. Move them to another directory, or use another output path."
+        )
+
+
+@dataclass(eq=False)
+class TrainedFromReleaseError(ReleaseError):
+    """Trained checkpoints belong to a release that another model would replace.
+
+    Attributes:
+        path: The checkpoint directory.
+        trained: Their names.
+        source: Source model of the release, if that is recorded.
+        model: The model that would replace it.
+    """
+
+    path: Path
+    trained: tuple[str, ...]
+    source: str | None
+    model: str
+
+    def text(self, option: OptionFormat) -> str:
+        return (
+            f"{self.path} contains checkpoints that were trained from {self.source}: {list_first(self.trained)}. With a "
+            f"release of {self.model} next to them, they could no longer be exported. Use another output path."
+        )
 
 
 @dataclass(eq=False)

@@ -244,7 +244,7 @@ class NonFiniteError(ReleaseError):
     def text(self, option: OptionFormat) -> str:
         if self.value == "NaN":
             return f"{self.key} contains NaN: the weights may be corrupt, or were never loaded. Check them, or download the model again."
-        return f"{self.key} contains Inf in {self.dtype}. Set a wider dtype in config.json, or fix the weights."
+        return f"{self.key} contains Inf in {self.dtype}. Use a wider dtype, or fix the weights."
 
 
 @dataclass(eq=False)

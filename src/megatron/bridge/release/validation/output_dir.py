@@ -11,17 +11,32 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from megatron.bridge.release.checkpoint_dir import list_leftovers, nearest_existing, read_checkpoint_dir
+from megatron.bridge.release.checkpoint_dir import (
+    CheckpointDir,
+    find_import,
+    list_leftovers,
+    nearest_existing,
+    read_checkpoint_dir,
+    trained_checkpoints,
+)
 from megatron.bridge.release.errors import CorruptFileError
 from megatron.bridge.release.layout import (
+    INTEGRITY_FILE,
     RELEASE,
+    SOURCE_FILE,
     STAGING_PREFIX,
     TRAIN_STATE_TRACKER,
-    iteration_directory,
-    parse_tracker,
 )
-from megatron.bridge.release.source.provenance import read_source
-from megatron.bridge.release.validation.errors import CheckpointExistsError, OutputPathError
+from megatron.bridge.release.manifest import files_of, read_manifest
+from megatron.bridge.release.source.provenance import SourceModel, read_source, require_source
+from megatron.bridge.release.source.provenance_errors import SourceChangedError, SourceMismatchError
+from megatron.bridge.release.text import is_utf8
+from megatron.bridge.release.validation.errors import (
+    CheckpointExistsError,
+    ForeignFilesError,
+    OutputPathError,
+    TrainedFromReleaseError,
+)
 
 
 # The longest path in a release.
@@ -32,10 +47,12 @@ def expand_output_dir(path: str | Path) -> str | Path:
     """Replace ``~`` in an output path, and refuse paths that no filesystem can have.
 
     Raises:
-        OutputPathError: If the path is empty, too long, or names an unknown user.
+        OutputPathError: If the path is empty, too long, not UTF-8, or names an unknown user.
     """
     if not str(path) or "\0" in str(path):
         raise OutputPathError(path, "empty")
+    if not is_utf8(str(path)):
+        raise OutputPathError(ascii(str(path)), "not UTF-8")
     expanded = os.path.expanduser(path)
     if str(expanded).startswith("~"):
         raise OutputPathError(path, "unknown user", Path(expanded).parts[0])
@@ -99,16 +116,53 @@ def check_overwrite(checkpoint_dir: Path, overwrite: bool) -> None:
 
     Raises:
         CheckpointExistsError: As `refuse_checkpoint`.
-        ValueError: If it is an iteration directory, or if a tracker is not a regular file.
+        ForeignFilesError: If the release to replace contains files that no import has written.
+        ReleaseError: If it is an iteration directory, or if a tracker is not a regular file.
     """
     if checkpoint_dir.is_dir():
         found = read_checkpoint_dir(checkpoint_dir)
         folders = sorted(name for name in (*found.checkpoints, *found.empty) if "/" not in name)
-        refuse_checkpoint(checkpoint_dir, folders, found.tracker, found.has_train_state, overwrite)
+        can_repair = find_import(found) is not None
+        refuse_checkpoint(checkpoint_dir, folders, found.tracker, found.has_train_state, overwrite, can_repair)
+        if foreign := _foreign_files(found):
+            raise ForeignFilesError(checkpoint_dir / RELEASE, tuple(foreign))
+
+
+def _foreign_files(found: CheckpointDir) -> list[str]:
+    """Return the checkpoints in a release, and its files that the manifest does not list, if there is a manifest."""
+    release = found.path / RELEASE
+    nested = [name.removeprefix(f"{RELEASE}/") for name in found.checkpoints if name.startswith(f"{RELEASE}/")]
+    try:
+        listed = read_manifest(release)
+    except (OSError, ValueError):
+        return nested
+    unlisted = [name for name in files_of(release) if name not in listed and name != INTEGRITY_FILE]
+    return nested + [name for name in unlisted if not name.startswith(tuple(f"{path}/" for path in nested))]
+
+
+def check_trained(checkpoint_dir: Path, model: SourceModel) -> None:
+    """Check that a model may replace a release, whose source model is that of the trained checkpoints next to it.
+
+    Raises:
+        TrainedFromReleaseError: If there are trained checkpoints, and the release was imported from another model.
+    """
+    if not (checkpoint_dir / RELEASE / SOURCE_FILE).exists():
+        return
+    trained = trained_checkpoints(read_checkpoint_dir(checkpoint_dir))
+    try:
+        if trained:
+            require_source(checkpoint_dir, model)
+    except (SourceChangedError, SourceMismatchError) as error:
+        raise TrainedFromReleaseError(checkpoint_dir, trained, _source_model(checkpoint_dir), model.name) from error
 
 
 def refuse_checkpoint(
-    checkpoint_dir: Path, folders: Sequence[str], tracker: str | None, has_train_state: bool, overwrite: bool
+    checkpoint_dir: Path,
+    folders: Sequence[str],
+    tracker: str | None,
+    has_train_state: bool,
+    overwrite: bool,
+    can_repair: bool = False,
 ) -> None:
     """Apply the overwrite rule: only a release is replaced, and only on request.
 
@@ -118,6 +172,7 @@ def refuse_checkpoint(
         tracker: Text of its tracker, if it exists.
         has_train_state: Whether it has ``latest_train_state.pt``.
         overwrite: Whether to replace a release.
+        can_repair: Whether ``repair`` accepts it.
 
     Raises:
         CheckpointExistsError: If it contains a checkpoint and ``overwrite`` is False, or if its tracker does not name
@@ -131,18 +186,10 @@ def refuse_checkpoint(
     if found and not (overwrite and tracked == RELEASE):
         # A tracker alone is no checkpoint to lose.
         is_release = tracked == RELEASE and (not folders or RELEASE in folders)
-        can_repair = not is_release and _is_import(folders, tracked)
         source = _source_model(checkpoint_dir)
-        raise CheckpointExistsError(checkpoint_dir, tuple(found), source, is_release, can_repair, overwrite)
-
-
-def _is_import(folders: Sequence[str], tracked: str | None) -> bool:
-    """Return whether ``repair`` may convert it to a release: it contains no training."""
-    try:
-        iteration, _ = parse_tracker(tracked or "0", "")
-    except ValueError:
-        iteration = 0
-    return iteration == 0 and set(folders) in ({RELEASE}, {iteration_directory(0)})
+        raise CheckpointExistsError(
+            checkpoint_dir, tuple(found), source, is_release, can_repair and not is_release, overwrite
+        )
 
 
 def _source_model(checkpoint_dir: Path) -> str | None:

@@ -31,7 +31,12 @@ from megatron.bridge.release.validation.errors import (
     UnsupportedDtypeError,
     UnsupportedKeywordError,
 )
-from megatron.bridge.release.validation.output_dir import check_output_dir, expand_output_dir, refuse_checkpoint
+from megatron.bridge.release.validation.output_dir import (
+    check_output_dir,
+    check_trained,
+    expand_output_dir,
+    refuse_checkpoint,
+)
 
 
 # Keywords of `from_pretrained` that select files and loading. Others, such as config fields, would change the model.
@@ -96,6 +101,8 @@ def check_input(
     output_dir = expand_output_dir(output_dir)
     check_output_dir(Path(output_dir), overwrite)
     source, config, headers = inspect_model(hf_model, keywords)
+    if overwrite:
+        check_trained(Path(output_dir), source)
     require_matches(allow_unused_tensors, headers)
     check_free_space(Path(output_dir), source.folder, headers)
     return ImportInput(source, config, headers, output_dir)

@@ -33,6 +33,7 @@ from megatron.bridge.release.write.sidecar_files import (
     warn_unsupported_fields,
     write_release_files,
 )
+from megatron.bridge.release.write.streaming import weights_of
 from megatron.bridge.release.write.writer import ReleaseSaveStrategy
 from megatron.bridge.training.checkpointing import save_checkpoint
 from megatron.bridge.training.config import CheckpointConfig, ConfigContainer, LoggerConfig
@@ -44,7 +45,7 @@ from megatron.bridge.training.utils.checkpoint_utils import (
     read_run_config,
     read_train_state,
 )
-from megatron.bridge.training.utils.collectives import on_rank_0
+from megatron.bridge.training.utils.collectives import on_rank_0, run_on_all_ranks
 from megatron.bridge.utils.common_utils import print_rank_0
 from megatron.bridge.utils.host_compat import restore_model_values
 
@@ -113,6 +114,9 @@ def save_release(
         )
         files = ReleaseFiles(checkpoint_dir, state.cfg, args, source_model, waived)
         on_rank_0(lambda: write_release_files(files, output_dir, strategy.common_state, strategy.digests))
+        if (weights := weights_of(model)) is not None:
+            # The record of the source model describes the files that were converted.
+            run_on_all_ranks(weights.files.require_unchanged)
     # Both are cached by file name, and the files of that name are new.
     read_run_config.cache_clear()
     read_train_state.cache_clear()
