@@ -51,15 +51,18 @@ class Containing:
 
 
 def facts(message: Message) -> tuple[type[Message], dict[str, Any]]:
-    """Return the class of an error or warning, and its fields."""
-    return type(message), {name: value for name, value in vars(message).items() if name != "__notes__"}
+    """Return the class of an error or warning, and its fields, with the facts of those that are messages themselves."""
+    fields = {name: value for name, value in vars(message).items() if name != "__notes__"}
+    return type(message), {
+        name: facts(value) if isinstance(value, Message) else value for name, value in fields.items()
+    }
 
 
 @contextmanager
-def raises(expected: ReleaseError) -> Iterator[None]:
+def raises(expected: ReleaseError) -> Iterator[pytest.ExceptionInfo]:
     """Expect an error of this class with these fields, whose text is one line."""
     with pytest.raises(type(expected)) as raised:
-        yield
+        yield raised
     assert facts(raised.value) == facts(expected), f"{raised.value!r}, expected {expected!r}"
     assert "\n" not in str(raised.value)
 
