@@ -43,7 +43,7 @@ from megatron.bridge.release.repair.run import repair
 from megatron.bridge.release.verify.check import check
 from megatron.bridge.release.verify.errors import DamagedCheckpointError
 from megatron.bridge.release.verify.findings import FileProblem, SpecialFiles
-from megatron.bridge.release.write.errors import LockFileError
+from megatron.bridge.release.write.errors import HardLinkError, LockFileError
 from megatron.bridge.release.write.filesystem import Filesystem
 from megatron.bridge.release.write.publish import Publication
 
@@ -202,8 +202,10 @@ def test_failed_hard_link_changes_nothing(default, tmp_path, monkeypatch, capsys
 
     root = Path(shutil.copytree(default, tmp_path / "root"))
     monkeypatch.setattr(Filesystem, "link", no_links)
+    with raises(HardLinkError(ANY, "Operation not permitted")) as raised:
+        repair(root)
     assert main(["repair", str(root)]) == 1
-    assert "Cannot create a hard link to " in capsys.readouterr().err
+    assert raised.value.text(shell_option) in capsys.readouterr().err
     assert contents(root) == contents(default)
 
 
