@@ -21,6 +21,7 @@ from typing import Callable
 import pytest
 import torch
 from bridge_training import training_load
+from expected_errors import raises
 from hf_tensors import assert_exported
 from megatron.core import parallel_state
 from safetensors.torch import load_file
@@ -28,6 +29,7 @@ from transformers import AutoConfig
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.package_info import MAJOR, MINOR
+from megatron.bridge.release.errors import InvalidTrackerError
 from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge.training import checkpointing
 from megatron.bridge.training.checkpointing import _load_checkpoint_from_path, load_checkpoint
@@ -193,9 +195,8 @@ def test_torn_tracker_is_an_error_with_its_content(tiny, tmp_path):
     for torn in ("", "rel", "iter_0000000", "-1", "release 5"):
         _set_tracker(root, torn)
         for reader in READERS.values():
-            with pytest.raises(ValueError) as error:
+            with raises(InvalidTrackerError(str(root / TRACKER), torn)):
                 reader(root, tiny.hf)
-            assert str(root / TRACKER) in str(error.value) and repr(torn) in str(error.value)
 
 
 def test_tracker_of_a_missing_directory_lists_existing_ones(tiny, tmp_path):
@@ -205,7 +206,7 @@ def test_tracker_of_a_missing_directory_lists_existing_ones(tiny, tmp_path):
     (root / "iter_0000007.tmp").mkdir()
     _set_tracker(root, "12")
     for reader in READERS.values():
-        with pytest.raises(FileNotFoundError, match="iter_0000012.*found: iter_0000007, release"):
+        with pytest.raises(FileNotFoundError, match="iter_0000012.*iter_0000007, release\\b"):
             reader(root, tiny.hf)
 
 

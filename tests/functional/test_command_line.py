@@ -22,8 +22,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-import pytest
 import torch
+from expected_errors import Containing, warns
 from hf_tensors import assert_same_tensors
 from odd_models import change_config
 from roots import shard, tree
@@ -33,9 +33,13 @@ from workers import TIMEOUT, WITHOUT_CUDA, python
 
 from megatron.bridge.release.__main__ import main
 from megatron.bridge.release.cli import export, importing
-from megatron.bridge.release.errors import ReleaseWarning
+from megatron.bridge.release.errors import shell_option
+from megatron.bridge.release.export.errors import UnreadableCheckpointError
 from megatron.bridge.release.layout import TRACKER
+from megatron.bridge.release.validation.errors import CustomConfigCodeError
+from megatron.bridge.release.validation.model_errors import CastWarning, UnknownFieldsWarning
 from megatron.bridge.release.verify.check import check
+from megatron.bridge.release.verify.findings import FileProblem
 from megatron.bridge.release.verify.report import Report
 
 
@@ -114,7 +118,7 @@ def test_config_with_custom_code_is_imported_on_request(hf, tmp_path, capfd):
     change_config(hf, model_type="own", auto_map={"AutoConfig": "own.Own"})
     root = tmp_path / "root"
     assert main(["import", str(hf), str(root)]) == 1
-    assert "pass --trust-remote-code to run it" in capfd.readouterr().err and not root.exists()
+    assert CustomConfigCodeError(hf, "own.Own").text(shell_option) in capfd.readouterr().err and not root.exists()
     run = _run("import", hf, root, "--trust-remote-code", HF_MODULES_CACHE=str(tmp_path / "code"))
     assert run.returncode == 0, run.stderr
     assert ": it needs trust_remote_code, which the logit check does not run.\n" in run.stdout
@@ -124,16 +128,14 @@ def test_a_warning_is_one_line_without_a_file_name(hf, tmp_path, capfd):
     change_config(hf, tempering=3)
     assert main(["import", str(hf), str(tmp_path / "root"), "--no-logit-check"]) == 0
     (warning,) = [line for line in capfd.readouterr().err.splitlines() if "tempering" in line]
-    assert (
-        warning == f"warning: Unknown fields of the config of {hf}, which the release may not support: tempering (3)"
-    )
+    assert warning == f"warning: {UnknownFieldsWarning(str(hf), ('tempering (3)',)).text(shell_option)}"
 
 
 def test_the_library_warns_of_its_own_category(hf, tmp_path):
     from megatron.bridge import AutoBridge
 
     change_config(hf, tempering=3)
-    with pytest.warns(ReleaseWarning, match="tempering"):
+    with warns(UnknownFieldsWarning(str(hf), (Containing("tempering", "3"),))):
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
 
 
@@ -152,7 +154,8 @@ def test_a_dtype_of_ones_own_is_that_of_the_release_and_its_flags(tiny, tmp_path
     root, weights = tmp_path / "root", load_file(tiny.hf / "model.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
     assert main(["import", str(tiny.hf), str(root), "--dtype", "float16"]) == 0
-    assert f"{len(weights)} of {len(weights)} tensors from bfloat16 to float16" in capfd.readouterr().err
+    expected = CastWarning({"bfloat16": len(weights)}, len(weights), "float16")
+    assert expected.text(shell_option) in capfd.readouterr().err
     assert "--fp16" in (root / "release/megatron_lm_args.txt").read_text().split()
     assert main(["export", str(root), str(tiny.hf), str(tmp_path / "hf")]) == 0
     exported = load_file(tmp_path / "hf/model.safetensors")
@@ -217,11 +220,8 @@ def test_export_of_a_damaged_release_is_refused(tiny, tmp_path, capfd):
     damaged.write_bytes(content)
     assert main(["export", str(root), str(tiny.hf), str(tmp_path / "hf")]) == 1
     shown = capfd.readouterr()
-    assert (
-        shown.out == ""
-        and shown.err.startswith(f"error: {damaged} is corrupt (checksum mismatch)")
-        and shown.err.count("\n") == 1
-    )
+    problem = FileProblem(damaged, "corrupt", "checksum mismatch", repair=None)
+    assert (shown.out, shown.err) == ("", f"error: {problem.text(shell_option)}\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["root"]
 
 
@@ -237,11 +237,9 @@ def test_export_of_an_unreadable_checkpoint_is_one_error_line(tiny, tmp_path, ca
     assert main(["export", str(root), str(tiny.hf), str(tmp_path / "hf")]) == 1
     shown = capfd.readouterr()
     error = shown.err.splitlines()[-1]
-    assert (
-        shown.out == ""
-        and error.startswith(f"error: Cannot read the checkpoint in {root} (")
-        and len(shown.err.splitlines()) == 2
-    )
+    before, _, after = UnreadableCheckpointError(root, "REASON").text(shell_option).partition("REASON")
+    assert error.startswith(f"error: {before}") and error.endswith(after)
+    assert shown.out == "" and len(shown.err.splitlines()) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["root"]
 
 

@@ -29,6 +29,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from expected_errors import raises
 from hf_logits import hf_logits, load_hf, wrong_logits
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
 from megatron.training.checkpointing import save_checkpoint
@@ -61,6 +62,7 @@ from megatron.bridge.release.export.errors import (
 )
 from megatron.bridge.release.export.publish import FolderPublication
 from megatron.bridge.release.megatron_args.errors import ArgsError, UnknownRopeFactorError
+from megatron.bridge.release.source.errors import OutputInModelError
 from megatron.bridge.training.model_load_save import save_megatron_model
 from megatron.bridge.utils.single_process import conversion_process_group
 
@@ -512,7 +514,7 @@ def test_output_in_checkpoint_or_source_model_is_refused(sources, tmp_path):
         with pytest.raises(OutputInCheckpointError) as raised:
             bridge.export_ckpt(checkpoint, out, show_progress=False)
         assert (raised.value.directory, raised.value.is_name) == (directory, is_name) and not out.exists()
-    with pytest.raises(ValueError, match=f"{hf}"):
+    with raises(OutputInModelError(hf / "out", hf)):
         bridge.export_ckpt(root, hf / "out", show_progress=False)
     assert not (hf / "out").exists()
     assert sorted(path.name for path in root.iterdir()) == sorted(path.name for path in release.iterdir())

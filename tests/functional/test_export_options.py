@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from expected_errors import raises, warns
 from hf_logits import hf_logits, load_hf, wrong_logits
 from hf_tensors import assert_same_tensors, same_bits
 from megatron.training.checkpointing import save_checkpoint
@@ -32,16 +33,21 @@ from transformers import AutoTokenizer
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.errors import MissingReleaseError, ReleaseError, TwoReleasesError, shell_option
 from megatron.bridge.release.export import run as export_run
 from megatron.bridge.release.export.errors import (
+    DiskSpaceError,
     ExportDtypeError,
     MissingTensorsError,
     MissingTensorsWarning,
     NotAReleaseError,
+    OutputInCheckpointError,
     OutputNotEmptyError,
     SeveralProcessesError,
+    UnknownIterationError,
 )
 from megatron.bridge.release.source.provenance_errors import SourceMismatchError
+from megatron.bridge.release.validation.model_errors import NonFiniteError, SkippedTensorsWarning
 
 
 TOKENS = torch.arange(400).reshape(2, 200)
@@ -102,9 +108,10 @@ def _export(*words: object) -> None:
     assert main(["export", *map(str, words)]) == 0
 
 
-def _error(capfd, *words: object) -> str:
+def _fails(capfd, expected: ReleaseError, *words: object) -> None:
     assert main([*map(str, words)]) == 1
-    return capfd.readouterr().err.splitlines()[-1]
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert line.startswith("error: ") and line.endswith(expected.text(shell_option))
 
 
 def test_any_iteration_can_be_exported(trained, tiny, tmp_path, capfd):
@@ -115,17 +122,17 @@ def test_any_iteration_can_be_exported(trained, tiny, tmp_path, capfd):
     assert _norm(tmp_path / "tracked") == 5.0
     _export(trained, tiny.hf, tmp_path / "release", "--iteration", "release")
     assert_same_tensors(tmp_path / "release", tiny.hf)
-    assert _error(capfd, "export", trained, tiny.hf, tmp_path / "o", "--iteration", "4") == (
-        f"error: {trained} contains no checkpoint iter_0000004. Choose one of: iter_0000003, iter_0000005, release."
-    )
+    expected = UnknownIterationError(trained, "iter_0000004", ("iter_0000003", "iter_0000005", "release"))
+    _fails(capfd, expected, "export", trained, tiny.hf, tmp_path / "o", "--iteration", "4")
 
 
 def test_training_saved_elsewhere_is_exported_with_release(elsewhere, tiny, tmp_path, capfd):
     assert main(["check", str(elsewhere), "--json"]) == 0
-    hint = f"{elsewhere} contains no release. If the training started from another checkpoint directory, pass it with --release"
-    assert [hint in reader["why"] for reader in json.loads(capfd.readouterr().out)["readers"]].count(True) == 1
-    assert hint in _error(capfd, "export", elsewhere, tiny.hf, tmp_path / "out")
-    assert hint in _error(capfd, "launch", elsewhere)
+    missing = MissingReleaseError(elsewhere, "checkpoint")
+    reasons = [reader["why"] for reader in json.loads(capfd.readouterr().out)["readers"]]
+    assert [missing.text(shell_option) in reason for reason in reasons].count(True) == 1
+    _fails(capfd, missing, "export", elsewhere, tiny.hf, tmp_path / "out")
+    _fails(capfd, missing, "launch", elsewhere)
     _export(elsewhere, tiny.hf, tmp_path / "out", "--release", tiny.root)
     assert _norm(tmp_path / "out") == 7.0
     capfd.readouterr()
@@ -135,20 +142,19 @@ def test_training_saved_elsewhere_is_exported_with_release(elsewhere, tiny, tmp_
 
 
 def test_release_of_another_model_is_refused(elsewhere, trained, tiny, other, tmp_path, capfd):
-    message = _error(capfd, "export", elsewhere, tiny.hf, tmp_path / "out", "--release", other.root)
-    assert f"{other.root} was imported from {other.hf}, not from {tiny.hf}" in message
+    mismatch = SourceMismatchError(other.root, str(other.hf), str(tiny.hf), ("weights",))
+    _fails(capfd, mismatch, "export", elsewhere, tiny.hf, tmp_path / "out", "--release", other.root)
     bridge = AutoBridge.from_hf_pretrained(tiny.hf)
-    with pytest.raises(ValueError, match=f"{other.root} was imported from {other.hf}, not from {tiny.hf}"):
+    with raises(mismatch):
         bridge.export_ckpt(elsewhere, tmp_path / "out", release_path=other.root / "release")
     with pytest.raises(NotAReleaseError):
         bridge.export_ckpt(elsewhere, tmp_path / "out", release_path=tiny.root)
     assert not (tmp_path / "out").exists()
     bridge.export_ckpt(elsewhere, tmp_path / "named", release_path=tiny.root / "release", show_progress=False)
     assert _norm(tmp_path / "named") == 7.0
-    message = _error(capfd, "export", elsewhere, tiny.hf, tmp_path / "out", "--release", elsewhere)
-    assert f"{elsewhere} contains no release. Pass the checkpoint directory that the training started from" in message
-    message = _error(capfd, "export", trained, tiny.hf, tmp_path / "out", "--release", tiny.root)
-    assert f"{trained} contains a release, to which its checkpoints belong" in message
+    missing = MissingReleaseError(elsewhere, "named")
+    _fails(capfd, missing, "export", elsewhere, tiny.hf, tmp_path / "out", "--release", elsewhere)
+    _fails(capfd, TwoReleasesError(trained), "export", trained, tiny.hf, tmp_path / "out", "--release", tiny.root)
 
 
 def test_export_of_a_release_accepts_its_source_model_only(tiny, other, tmp_path):
@@ -188,8 +194,9 @@ def test_value_outside_the_dtype_is_refused(hf, tmp_path, capfd):
     tensors[NORM][0] = 1e6
     save_file(tensors, hf / "model.safetensors", metadata={"format": "pt"})
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
-    message = _error(capfd, "export", tmp_path / "root", hf, tmp_path / "out", "--dtype", "float16")
-    assert f"{NORM} contains Inf in float16" in message and not (tmp_path / "out").exists()
+    expected = NonFiniteError(NORM, "Inf", "float16")
+    _fails(capfd, expected, "export", tmp_path / "root", hf, tmp_path / "out", "--dtype", "float16")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("size, files", [("1TB", 1), ("100KB", 3), ("1B", 21)])
@@ -298,12 +305,9 @@ def test_full_disk_is_refused_before_the_work(tiny, tmp_path, capfd, monkeypatch
     free = sum(tensor.nbytes for tensor in load_file(tiny.hf / "model.safetensors").values())
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": free})())
     _export(tiny.root, tiny.hf, tmp_path / "out")
-    message = _error(capfd, "export", tiny.root, tiny.hf, tmp_path / "larger", "--dtype", "float32")
-    assert f"Not enough disk space for {tmp_path / 'larger'}" in message
-    assert (
-        f"{free / 1e3:.0f}kB are free, the export needs {2 * free / 1e3:.0f}kB. " in message
-        and not (tmp_path / "larger").exists()
-    )
+    expected = DiskSpaceError(tmp_path / "larger", free, 2 * free)
+    _fails(capfd, expected, "export", tiny.root, tiny.hf, tmp_path / "larger", "--dtype", "float32")
+    assert not (tmp_path / "larger").exists()
 
 
 def test_python_export_into_nonempty_directory_is_refused(tiny, tmp_path):
@@ -327,30 +331,31 @@ def test_export_in_several_processes_is_refused(tiny, tmp_path, monkeypatch):
 def test_missing_tensors_are_refused_unless_waived(tiny, tmp_path, capfd):
     more = make_odd(tiny.hf, tmp_path, with_more(self_attn__q_norm__weight=(16,)), {})
     bridge, out = AutoBridge.from_hf_pretrained(more), tmp_path / "out"
-    with pytest.raises(MissingTensorsError) as raised:
+    names = tuple(f"model.layers.{layer}.self_attn.q_norm.weight" for layer in range(2))
+    with raises(MissingTensorsError(names)):
         bridge.export_ckpt(tiny.root, out, strict=True)
-    assert all(name.endswith("q_norm.weight") for name in raised.value.names)
     assert not out.exists()
     # In Python, upstream's default.
-    with pytest.warns(MissingTensorsWarning):
+    with warns(MissingTensorsWarning(names)):
         bridge.export_ckpt(tiny.root, out)
     assert_same_tensors(out, tiny.hf)
-    with pytest.warns(UserWarning, match="Skipped tensors of "):
+    with warns(SkippedTensorsWarning(str(more), names)):
         AutoBridge.import_ckpt(more, tmp_path / "root", release=True, allow_unused_tensors=["*.q_norm.weight"])
     assert main(["export", str(tmp_path / "root"), str(more), str(tmp_path / "waived")]) == 0
-    assert "Missing tensors: " in capfd.readouterr().err
+    assert MissingTensorsWarning(names).text(shell_option) in capfd.readouterr().err
     assert_same_tensors(tmp_path / "waived", tiny.hf)
 
 
 def test_output_inside_checkpoint_is_refused(tiny, tmp_path, capfd):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
-    assert main(["export", str(root), str(tiny.hf), str(root / "release/out")]) == 1
-    assert "is inside the checkpoint" in capfd.readouterr().err
+    expected = OutputInCheckpointError(root / "release/out", root / "release", is_name=False)
+    _fails(capfd, expected, "export", root, tiny.hf, root / "release/out")
     assert not (root / "release/out").exists()
 
 
 def test_nan_weights_are_refused(tiny, tmp_path, capfd):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
     _train(root, root, 3, norm=float("nan"))
-    assert main(["export", str(root), str(tiny.hf), str(tmp_path / "out")]) == 1
-    assert "model.norm.weight" in capfd.readouterr().err and not (tmp_path / "out").exists()
+    expected = NonFiniteError("model.norm.weight", "NaN", "bfloat16")
+    _fails(capfd, expected, "export", root, tiny.hf, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -28,6 +28,7 @@ from workers import TIMEOUT, python
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.export import run as exporting
+from megatron.bridge.release.source.errors import FreeSpaceError
 
 
 @pytest.fixture
@@ -59,8 +60,10 @@ def test_disk_smaller_than_the_weights_is_refused_early(small_disk, other, monke
     before = visible_contents(root)
     _leave_free(small_disk, _weights_size(other.hf) - os.sysconf("SC_PAGESIZE"))
     monkeypatch.setattr(AutoBridge, "from_hf_pretrained", None)
-    with pytest.raises(ValueError, match=f"{root} has [1-9].*B free, the checkpoint needs [1-9].*B\\."):
+    with pytest.raises(FreeSpaceError) as raised:
         AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
+    assert raised.value.path == root
+    assert all(re.fullmatch("[1-9].*B", size) for size in (raised.value.free, raised.value.needed))
     assert visible_contents(root) == before and not list(root.glob(".release-*"))
 
 

@@ -14,23 +14,48 @@
 
 """What a user can get wrong is found before the work, said in one line, and loses nothing."""
 
+import errno
 import functools
-import json
 import os
+import pickle
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import ANY
 
 import pytest
+from expected_errors import Containing, facts, raises
 from odd_models import change_config
 from roots import contents, of_any_import, tree
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.release.errors import ReleaseError
 from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge.release.source import model_dir as model_folder
+from megatron.bridge.release.source.errors import (
+    CustomWeightsFileError,
+    FreeSpaceError,
+    InvalidConfigError,
+    InvalidModelNameError,
+    ModelDirNotFoundError,
+    NotModelDirError,
+    OutputInModelError,
+    WeightsNotFoundError,
+)
+from megatron.bridge.release.validation.errors import (
+    CheckpointExistsError,
+    ConfigRejectedError,
+    CustomCodeNotFoundError,
+    CustomConfigCodeError,
+    OutputPathError,
+    UnsupportedArchitectureError,
+)
 from megatron.bridge.release.write import sidecar_files, tokenizer
+from megatron.bridge.release.write.errors import TokenizerFilesError
 from megatron.bridge.release.write.filesystem import Filesystem
 from megatron.bridge.release.write.writer import ReleaseSaveStrategy
 
@@ -86,51 +111,49 @@ def _missing(hf: Path) -> None:
     shutil.rmtree(hf)
 
 
-BAD_MODELS = {
-    _missing: "No such directory: ",
-    _no_config: "is not a Hugging Face model: config.json is missing",
-    _no_architecture: "it declares no architectures",
-    _architecture_without_a_list: "it declares no architectures",
-    _deep_config: "config.json is invalid: ",
-    _deep_field: "config.json is invalid: ",
-    _config_of_its_own_code: r"requires custom Python code \(own.Config\).*pass trust_remote_code=True to run it",
-    _model_type_that_is_a_list: "transformers cannot read .*config.json",
-    _weights_of_another_name: "sets transformers_weights to 'other.safetensors'",
-    _foreign_architecture: "Unsupported architecture: BertForMaskedLM .*run: python -c 'from megatron.bridge import",
-    _causal_but_without_a_bridge: "Unsupported architecture: BloomForCausalLM",
-    _no_weights: "no weights",
+# What is done to a model, and the error.
+BAD_MODELS: dict[Callable[[Path], None], Callable[[Path], ReleaseError]] = {
+    _missing: lambda hf: ModelDirNotFoundError(hf, None),
+    _no_config: lambda hf: NotModelDirError(hf, "directory"),
+    _no_architecture: lambda hf: InvalidConfigError(hf / "config.json", Containing("architectures")),
+    _architecture_without_a_list: lambda hf: InvalidConfigError(hf / "config.json", Containing("architectures")),
+    _deep_config: lambda hf: InvalidConfigError(hf / "config.json", ANY),
+    _deep_field: lambda hf: InvalidConfigError(hf / "config.json", Containing("50")),
+    _config_of_its_own_code: lambda hf: CustomConfigCodeError(hf, "own.Config"),
+    _model_type_that_is_a_list: lambda hf: ConfigRejectedError(hf / "config.json", Containing("list")),
+    _weights_of_another_name: lambda hf: CustomWeightsFileError(hf / "config.json", "other.safetensors"),
+    _foreign_architecture: lambda hf: UnsupportedArchitectureError(hf, ("BertForMaskedLM",)),
+    _causal_but_without_a_bridge: lambda hf: UnsupportedArchitectureError(hf, ("BloomForCausalLM",)),
+    _no_weights: lambda hf: WeightsNotFoundError(hf, (), "none"),
 }
 
 
-def _fails(hf: str | Path, root: str | Path, match: str) -> None:
-    with pytest.raises(ValueError, match=match) as error:
-        AutoBridge.import_ckpt(hf, root, release=True)
-    assert "\n" not in str(error.value)
+def _fails(hf: str | Path, root: str | Path, expected: ReleaseError, **keywords: bool) -> None:
+    with raises(expected):
+        AutoBridge.import_ckpt(hf, root, release=True, **keywords)
 
 
 @pytest.mark.parametrize("spoil", BAD_MODELS, ids=lambda spoil: spoil.__name__.strip("_"))
 def test_bad_model_is_one_error_line_and_nothing_is_written(hf, tmp_path, spoil):
     spoil(hf)
-    _fails(hf, tmp_path / "root", BAD_MODELS[spoil])
+    _fails(hf, tmp_path / "root", BAD_MODELS[spoil](hf))
     assert not (tmp_path / "root").exists()
 
 
 def test_custom_code_missing_on_the_hub_is_one_request(hf, tmp_path):
     _config_of_its_own_code(hf)
     change_config(hf, auto_map=_OWN_CODE | {"AutoConfig": "no-such-organization/model--own.Config"})
-    with pytest.raises(
-        ValueError, match="Python code of no-such-organization/model, which cannot be downloaded"
-    ) as error:
-        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True, trust_remote_code=True)
-    assert "\n" not in str(error.value) and not (tmp_path / "root").exists()
+    expected = CustomCodeNotFoundError(hf, "no-such-organization/model", ANY)
+    _fails(hf, tmp_path / "root", expected, trust_remote_code=True)
+    assert not (tmp_path / "root").exists()
 
 
 @pytest.mark.parametrize(
     ("name", "error"),
     [
-        ("", "^Invalid model name: ''"),
-        ("a\0b", r"^Invalid model name: 'a\\x00b'"),
-        ("x" * 300, "^No such directory: x*"),
+        ("", InvalidModelNameError("")),
+        ("a\0b", InvalidModelNameError("a\0b")),
+        ("x" * 300, ModelDirNotFoundError(Path("x" * 300), None)),
     ],
     ids=["empty", "NUL", "long"],
 )
@@ -139,31 +162,35 @@ def test_a_name_that_no_model_can_have_is_refused(tmp_path, name, error):
     assert not (tmp_path / "root").exists()
 
 
-@pytest.mark.parametrize("name", ["", "a\0b", "x" * 300], ids=["empty", "NUL", "long"])
-def test_an_output_path_that_no_folder_can_have_is_refused(hf, tmp_path, monkeypatch, name):
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("", "empty"), ("a\0b", "empty"), ("x" * 300, "too long")],
+    ids=["empty", "NUL", "long"],
+)
+def test_an_output_path_that_no_folder_can_have_is_refused(hf, tmp_path, monkeypatch, name, problem):
     monkeypatch.chdir(tmp_path)
     before = tree(tmp_path)
-    _fails(hf, name, "^The output path ")
+    _fails(hf, name, OutputPathError(name, problem))
     assert tree(tmp_path) == before
 
 
 def test_an_output_path_that_is_a_file_is_refused(hf, tmp_path):
     (tmp_path / "file").write_text("kept")
-    _fails(hf, tmp_path / "file", "file is a file")
-    _fails(hf, tmp_path / "file/root", "file is a file")
+    for root in (tmp_path / "file", tmp_path / "file/root"):
+        _fails(hf, root, OutputPathError(root, "file", at=tmp_path / "file"))
     assert (tmp_path / "file").read_text() == "kept"
 
 
 def test_an_output_path_that_is_a_dangling_link_is_refused(hf, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    _fails(hf, tmp_path / "link", "dangling symlink")
+    _fails(hf, tmp_path / "link", OutputPathError(tmp_path / "link", "dangling symlink", at=tmp_path / "link"))
 
 
 def test_an_output_path_inside_the_models_own_folder_is_refused(hf, tmp_path):
     before = tree(hf)
     (tmp_path / "other").mkdir()
     for root in (hf, hf / "megatron", tmp_path / "other/../hf/x"):
-        _fails(hf, root, "is inside the model directory")
+        _fails(hf, root, OutputInModelError(root, hf))
     assert tree(hf) == before
 
 
@@ -202,20 +229,20 @@ def _tracker_of_another_user(folder: Path, release: Path) -> Path:
     return folder
 
 
-# What the error says; None where the import succeeds.
-PERMISSIONS = {
-    _read_only_parent: r"OutputPathError: Cannot write to {root}: no permission in {folder}.",
-    _read_only_root: r"OutputPathError: Cannot write to {root}: no permission in {folder}.",
+# The error, or the errno of a PermissionError; None where the import succeeds.
+PERMISSIONS: dict[Callable[[Path, Path], Path], Callable[[Path], OutputPathError] | int | None] = {
+    _read_only_parent: lambda root: OutputPathError(root, "no permission", at=root.parent),
+    _read_only_root: lambda root: OutputPathError(root, "no permission", at=root),
     # To replace a file is a matter of its folder.
     _read_only_tracker: None,
-    _read_only_release: r"PermissionError: [Errno 13] Permission denied: ",
-    _tracker_of_another_user: r"PermissionError: [Errno 1] Operation not permitted: ",
+    _read_only_release: errno.EACCES,
+    _tracker_of_another_user: errno.EPERM,
 }
 
 
 @pytest.fixture(scope="module")
-def refused(tiny, other, tmp_path_factory) -> dict[str, tuple[Path, dict[str, bytes], str | None]]:
-    """What one process without root's powers says of each root, the root, and what it held before."""
+def refused(tiny, other, tmp_path_factory) -> dict[str, tuple[Path, dict[str, bytes], Exception | None]]:
+    """The error of one process without root's powers for each root, the root, and what it held before."""
     base, command, cases = tmp_path_factory.mktemp("permissions"), [sys.executable], dict(PERMISSIONS)
     if os.geteuid() == 0:
         if not shutil.which("setpriv"):
@@ -227,7 +254,7 @@ def refused(tiny, other, tmp_path_factory) -> dict[str, tuple[Path, dict[str, by
     roots = {prepare.__name__: prepare(base / prepare.__name__, tiny.root) for prepare in cases}
     before = {name: contents(root) for name, root in roots.items()}
     code = (
-        "import json, sys\n"
+        "import pickle, sys\n"
         "from megatron.bridge import AutoBridge\n"
         "hf, out, *roots = sys.argv[1:]\n"
         "errors = []\n"
@@ -235,17 +262,17 @@ def refused(tiny, other, tmp_path_factory) -> dict[str, tuple[Path, dict[str, by
         "    try:\n"
         "        errors.append(AutoBridge.import_ckpt(hf, root, release=True, overwrite=True))\n"
         "    except Exception as error:\n"
-        "        errors.append(f'{type(error).__name__}: {error}')\n"
-        "json.dump(errors, open(out, 'w'))\n"
+        "        errors.append(error)\n"
+        "pickle.dump(errors, open(out, 'wb'))\n"
     )
     run = subprocess.run(
-        [*command, "-W", "ignore", "-c", code, other.hf, base / "errors.json", *roots.values()],
+        [*command, "-W", "ignore", "-c", code, other.hf, base / "errors", *roots.values()],
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    errors = json.loads((base / "errors.json").read_text())
+    errors = pickle.loads((base / "errors").read_bytes())
     return {name: (roots[name], before[name], error) for name, error in zip(roots, errors, strict=True)}
 
 
@@ -259,31 +286,38 @@ def test_missing_permission_is_the_error_and_keeps_the_old(refused, prepare):
         assert error is None and contents(root) != before and tree(root) == sorted(map(of_any_import, before))
         return
     folder = root if root.exists() else root.parent
-    assert error.startswith(expected.format(root=root, folder=folder)) and "\n" not in error
+    if isinstance(expected, int):
+        assert (type(error), error.errno) == (PermissionError, expected)
+    else:
+        assert facts(error) == facts(expected(root))
+    assert "\n" not in str(error)
     assert contents(root) == before
     assert not list(folder.glob(".release-*"))
 
 
 def test_a_disk_without_room_is_refused(hf, tmp_path, monkeypatch):
     monkeypatch.setattr(model_folder.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-    _fails(hf, tmp_path / "root", r"has 1.00kB free, the checkpoint needs [1-9][0-9.]*kB\.")
+    with pytest.raises(FreeSpaceError) as raised:
+        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    assert (raised.value.path, raised.value.free) == (tmp_path / "root", "1.00kB")
+    assert re.fullmatch(r"[1-9][0-9.]*kB", raised.value.needed)
 
 
 def test_directory_with_a_checkpoint_is_refused_early(hf, tiny, tmp_path, monkeypatch):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
     before = contents(root)
     monkeypatch.setattr(AutoBridge, "from_hf_pretrained", None)
+    found = ("release", Containing("release"))
     _fails(
-        hf,
-        root,
-        f"already contains a checkpoint imported from {tiny.hf}: release, the tracker 'release'. Use another output path, or pass "
-        "overwrite=",
+        hf, root, CheckpointExistsError(root, found, str(tiny.hf), is_release=True, can_repair=False, overwrite=False)
     )
     assert contents(root) == before
 
 
 def test_an_import_of_upstreams_is_refused_and_repair_is_named(hf, default):
-    _fails(hf, default, f"or convert the checkpoint to a release: python -m megatron.bridge.release repair {default}$")
+    found = ("iter_0000000", Containing("0"))
+    expected = CheckpointExistsError(default, found, None, is_release=False, can_repair=True, overwrite=False)
+    _fails(hf, default, expected)
 
 
 def test_a_home_folder_is_the_users(hf, tiny, tmp_path, monkeypatch):
@@ -294,26 +328,30 @@ def test_a_home_folder_is_the_users(hf, tiny, tmp_path, monkeypatch):
 
 
 def _disk_full(*args, **kwargs):
-    raise OSError(28, "No space left on device")
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize(
-    ("place", "error"),
+    "place",
     [
-        ((sidecar_files, "write_flags"), "No space left"),
-        ((tokenizer, "copy_files"), "Cannot copy the tokenizer files"),
-        ((ReleaseSaveStrategy, "save"), "No space left"),
-        ((Filesystem, "sync"), "No space left"),
+        (sidecar_files, "write_flags"),
+        (tokenizer, "copy_files"),
+        (ReleaseSaveStrategy, "save"),
+        (Filesystem, "sync"),
     ],
-    ids=lambda value: value[1] if isinstance(value, tuple) else "",
+    ids=lambda place: place[1],
 )
-def test_failed_import_keeps_the_old_checkpoint(tiny, other, tmp_path, monkeypatch, place, error):
+def test_failed_import_keeps_the_old_checkpoint(tiny, other, tmp_path, monkeypatch, place):
     root = tmp_path / "root"
     AutoBridge.import_ckpt(tiny.hf, root, release=True)
     before = contents(root)
     monkeypatch.setattr(*place, _disk_full)
-    with pytest.raises((OSError, RuntimeError), match=error):
+    with pytest.raises((OSError, TokenizerFilesError)) as raised:
         AutoBridge.import_ckpt(other.hf, root, release=True, overwrite=True)
+    if place[0] is tokenizer:
+        assert facts(raised.value) == facts(TokenizerFilesError(str(other.hf), Containing("Errno 28")))
+    else:
+        assert raised.value.errno == errno.ENOSPC
     assert contents(root) == before
     assert sorted(path.name for path in root.iterdir()) == [
         TRACKER,

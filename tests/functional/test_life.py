@@ -30,6 +30,7 @@ from typing import NamedTuple
 import pytest
 import torch
 from bridge_training import training_load
+from expected_errors import raises
 from hf_logits import hf_logits, load_hf, wrong_logits
 from launcher_hook import before_training
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
@@ -43,7 +44,10 @@ from transformers import AutoTokenizer
 from workers import EXAMPLES, SUPPORT, TIMEOUT, programs
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.release.errors import InvalidTrackerError, MissingReleaseError, shell_option
 from megatron.bridge.release.layout import TRACKER
+from megatron.bridge.release.source.provenance_errors import SourceMismatchError, UnknownSourceError
+from megatron.bridge.release.verify.findings import MissingTracker
 from megatron.bridge.training.checkpointing import load_checkpoint
 from megatron.bridge.training.model_load_save import load_tokenizer
 from megatron.bridge.training.utils.checkpoint_utils import get_hf_model_id_from_checkpoint
@@ -241,21 +245,28 @@ def test_install_without_dependencies_adds_the_bridge_only(tiny, tmp_path, upstr
     assert (tmp_path / "root" / TRACKER).read_text() == "1"
 
 
-@pytest.mark.parametrize("tracker, error", [("0", "no release"), ("torn", "contains 'torn'")])
+@pytest.mark.parametrize(
+    ("tracker", "error"),
+    [
+        ("0", lambda root: MissingReleaseError(root, "other")),
+        ("torn", lambda root: InvalidTrackerError(str(root / TRACKER), "torn")),
+    ],
+    ids=["0", "torn"],
+)
 def test_the_hook_says_what_keeps_a_root_from_being_fine_tuned(tiny, tmp_path, tracker, error):
     (tmp_path / "root/iter_0000000").mkdir(parents=True)
     (tmp_path / "root" / TRACKER).write_text(tracker)
-    with pytest.raises(ValueError, match=error):
+    with raises(error(tmp_path / "root")):
         before_training(str(tiny.hf), str(tmp_path / "root"))
 
 
 def test_the_hook_does_not_start_from_another_models_release(tiny, other, tmp_path):
     root = shutil.copytree(tiny.root, tmp_path / "root")
     assert before_training(str(tiny.hf), str(root))[-2:] == ["--save", str(root)]
-    with pytest.raises(ValueError, match=f"{root} was imported from {tiny.hf}, not from {other.hf}"):
+    with raises(SourceMismatchError(root, str(tiny.hf), str(other.hf), ("weights",))):
         before_training(str(other.hf), str(root))
     (root / "release/source.json").unlink()
-    with pytest.raises(ValueError, match="does not record its source model"):
+    with raises(UnknownSourceError(root, str(tiny.hf), None)):
         before_training(str(tiny.hf), str(root))
 
 
@@ -277,9 +288,7 @@ def test_the_example_does_not_go_on_without_a_release(tmp_path):
     chats = _chats(tmp_path / "chats.jsonl")
     path = f"{programs()}:{os.environ['PATH']}"
     error = _error("sft.sh", tmp_path, chats, MEGATRON_LM=str(tmp_path), PATH=path)
-    assert error.startswith(
-        f"error: {tmp_path} has no latest_checkpointed_iteration.txt: Megatron-LM treats it as empty."
-    )
+    assert error == f"error: {MissingTracker(tmp_path, (), None).text(shell_option)}\n"
 
 
 @pytest.mark.parametrize(
@@ -301,7 +310,5 @@ def test_a_container_does_not_start_from_another_models_release(tiny, other, tmp
     (tmp_path / "pip").chmod(0o755)
     path = f"{tmp_path}:{programs()}:{os.environ['PATH']}"
     error = _error("sft_in_container.sh", other.hf, tiny.root, "chats.jsonl", PATH=path, PYTHONWARNINGS="ignore")
-    assert error.splitlines()[-1] == (
-        f"error: {tiny.root} was imported from {tiny.hf}, not from {other.hf} (different weights). Pass the source "
-        "model, or another checkpoint directory."
-    )
+    mismatch = SourceMismatchError(tiny.root, str(tiny.hf), str(other.hf), ("weights",))
+    assert error.splitlines()[-1] == f"error: {mismatch.text(shell_option)}"

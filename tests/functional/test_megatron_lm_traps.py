@@ -24,6 +24,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from expected_errors import raises
 from hf_logits import hf_logits, load_hf, wrong_logits
 from megatron.core.dist_checkpointing.core import CheckpointingException
 from megatron.core.dist_checkpointing.serialization import load_common_state_dict
@@ -36,6 +37,7 @@ from roots import stored_args
 from torch.distributed.checkpoint.api import CheckpointException
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.release.errors import InvalidTrackerError
 from megatron.bridge.release.layout import TRACKER
 from megatron.bridge.utils.single_process import conversion_process_group
 
@@ -177,7 +179,7 @@ def test_torn_tracker_is_an_error_in_bridge_only(tiny, tmp_path):
     with pytest.raises(SystemExit) as end:
         _megatron(release_flags(root))
     assert not end.value.code
-    with pytest.raises(ValueError, match="contains 'relea', neither 'release' nor an iteration number"):
+    with raises(InvalidTrackerError(str(root / TRACKER), "relea")):
         AutoBridge.from_hf_pretrained(tiny.hf).load_megatron_model(root)
 
 

@@ -15,20 +15,37 @@
 """What is odd about a model is carried whole, or let go by name, or refused in one line."""
 
 import math
-import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 import torch
+from expected_errors import Containing, facts, raises, warns
 from odd_models import ATTENTION, YARN, Tensors, assert_refused, make_odd, with_more, without
 from roots import stored_args, tree
 from safetensors.torch import load_file, save_file
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.release.validation.model_errors import CastWarning
+from megatron.bridge.release.source.errors import UnmatchedPatternsError
+from megatron.bridge.release.validation.errors import (
+    CustomModelCodeError,
+    ListExpectedError,
+    UnknownConfigFieldError,
+    UnsupportedDtypeError,
+    UnsupportedKeywordError,
+)
+from megatron.bridge.release.validation.model_errors import (
+    CastWarning,
+    MissingTensorsProblem,
+    NonFiniteError,
+    SkippedTensorsWarning,
+    TensorMismatchError,
+    UnexpectedTensorsProblem,
+    UnknownFieldsWarning,
+)
 from megatron.bridge.release.verify.check import check
 from megatron.bridge.release.verify.findings import WaivedLoss
 from megatron.bridge.release.verify.logits import compare_logits
@@ -86,27 +103,25 @@ def test_what_is_odd_and_harmless_is_carried(families, tmp_path, name):
 
 def test_code_of_its_own_that_would_be_run_is_refused(families, tmp_path):
     hf = make_odd(families("Llama 2"), tmp_path, None, {"auto_map": _OWN_CODE})
-    assert_refused(
-        hf,
-        tmp_path / "root",
-        "own.LlamaForCausalLM.* that Megatron-Bridge does not support. Remove trust_remote_code=True",
-        trust_remote_code=True,
-    )
+    expected = CustomModelCodeError(hf, tuple(_OWN_CODE.values()), ("LlamaForCausalLM",))
+    assert_refused(hf, tmp_path / "root", expected, trust_remote_code=True)
 
 
 def test_unused_tensor_can_be_waived_and_a_missing_one_cannot(families, tmp_path):
     hf = make_odd(families("Llama 2"), tmp_path, with_more(self_attn__q_norm__weight=(16,)), {})
-    assert_refused(hf, tmp_path / "root", "Unexpected tensors", allow_unused_tensors=["*.k_proj.weight"])
-    no_match = "No tensor of the model matches '\\*.k_norm.weight'. Correct allow_unused_tensors"
+    names = tuple(f"model.layers.{layer}.self_attn.q_norm.weight" for layer in range(2))
+    unexpected = TensorMismatchError(str(hf), (UnexpectedTensorsProblem(names, ANY),))
+    assert_refused(hf, tmp_path / "root", unexpected, allow_unused_tensors=["*.k_proj.weight"])
+    no_match = UnmatchedPatternsError(("*.k_norm.weight",))
     assert_refused(hf, tmp_path / "root", no_match, allow_unused_tensors=["*.q_norm.weight", "*.k_norm.weight"])
-    said = re.escape(f"Skipped tensors of {hf}: model.layers.0…1.self_attn.q_norm.weight (2).")
-    with pytest.warns(UserWarning, match=said):
+    with warns(SkippedTensorsWarning(str(hf), names)):
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True, allow_unused_tensors=["*.q_norm.weight"])
     equal, problems = compare(tmp_path / "root/release", str(families("Llama 2")))
     assert problems == [] and equal == len(load_file(families("Llama 2") / "model.safetensors"))
     assert any(type(note) is WaivedLoss for note in check(tmp_path / "root").notes)
     less = make_odd(families("Llama 2"), tmp_path / "less", without("lm_head.weight"), {})
-    assert_refused(less, tmp_path / "other", "Missing", allow_unused_tensors=["*"])
+    missing = TensorMismatchError(str(less), (MissingTensorsProblem(("lm_head.weight",), ANY),))
+    assert_refused(less, tmp_path / "other", missing, allow_unused_tensors=["*"])
 
 
 @pytest.mark.parametrize(
@@ -114,28 +129,27 @@ def test_unused_tensor_can_be_waived_and_a_missing_one_cannot(families, tmp_path
 )
 def test_a_keyword_that_would_make_it_another_model_is_refused(families, tmp_path, keyword):
     (name,) = keyword
-    assert_refused(families("Llama 2"), tmp_path / "root", f"release=True does not support {name}", **keyword)
+    assert_refused(families("Llama 2"), tmp_path / "root", UnsupportedKeywordError((name,)), **keyword)
 
 
 @pytest.mark.parametrize("keyword", [{"dtype": "bf16"}, {"torch_dtype": "int8"}, {"dtype": torch.float64}], ids=str)
 def test_a_keyword_that_is_no_dtype_of_a_release_is_refused(families, tmp_path, keyword):
-    (name,) = keyword
-    assert_refused(
-        families("Llama 2"), tmp_path / "root", f"Unsupported dtype: .*{name}.*bfloat16, float16 or float32", **keyword
-    )
+    ((name, dtype),) = keyword.items()
+    expected = UnsupportedDtypeError(str(dtype).removeprefix("torch."), name, ("bfloat16", "float16", "float32"))
+    assert_refused(families("Llama 2"), tmp_path / "root", expected, **keyword)
 
 
 @pytest.mark.parametrize("keyword", ["allow_unused_tensors", "allow_config_fields"])
 def test_a_name_alone_is_no_list_of_names(families, tmp_path, keyword):
     hf = make_odd(families("Llama 2"), tmp_path, None, {})
-    assert_refused(hf, tmp_path / "root", f"{keyword} must be a list of strings", **{keyword: "*.bias"})
-    assert_refused(hf, tmp_path / "root", f"{keyword} must be a list of strings", **{keyword: None})
-    assert_refused(hf, tmp_path / "root", f"{keyword} must be a list of strings", **{keyword: [3]})
+    for value in ("*.bias", None, [3]):
+        assert_refused(hf, tmp_path / "root", ListExpectedError(keyword, repr(value)), **{keyword: value})
 
 
 def test_a_field_that_the_config_has_not_is_no_field_to_allow(families, tmp_path):
     hf = make_odd(families("Llama 2"), tmp_path, None, {})
-    assert_refused(hf, tmp_path / "root", "Unknown field in allow_config_fields: rope", allow_config_fields=["rope"])
+    expected = UnknownConfigFieldError(("rope",), Containing("rope_parameters.rope_theta", "hidden_act"))
+    assert_refused(hf, tmp_path / "root", expected, allow_config_fields=["rope"])
 
 
 def test_what_transformers_ignores_is_no_tensor_of_the_model(families, tmp_path):
@@ -145,42 +159,43 @@ def test_what_transformers_ignores_is_no_tensor_of_the_model(families, tmp_path)
 
     hf = make_odd(families("Qwen2.5 (QKV bias, tied)"), tmp_path, more, {})
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="Left out")
+        warnings.simplefilter("error", SkippedTensorsWarning)
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
     assert compare_logits(tmp_path / "root", hf).matches
 
 
 def test_a_field_that_nobody_knows_is_named(families, tmp_path):
     hf = make_odd(families("Llama 2"), tmp_path, None, {"logit_softcap": 30.0})
-    with pytest.warns(UserWarning, match=r"may not support: logit_softcap \(30.0\)"):
+    with warns(UnknownFieldsWarning(str(hf), (Containing("logit_softcap", "30.0"),))):
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
 
 
-DTYPES: dict[str, tuple[Callable[[Tensors], Tensors] | None, dict[str, Any], torch.dtype, str | None]] = {
+# What is done to the tensors, what the config says otherwise, dtype of the release, number of tensors cast to it.
+DTYPES: dict[str, tuple[Callable[[Tensors], Tensors] | None, dict[str, Any], torch.dtype, dict[str, int] | None]] = {
     "the weights' own": (None, {"dtype": ""}, torch.bfloat16, None),
     "most of the weights'": (
         lambda tensors: {name: t.float() if "norm" in name else t for name, t in tensors.items()},
         {"dtype": ""},
         torch.bfloat16,
-        "Casting 5 of 21 tensors from float32 to bfloat16",
+        {"float32": 5},
     ),
     "the config's": (
         lambda tensors: {name: t.float() for name, t in tensors.items()},
         {},
         torch.bfloat16,
-        "Casting 21 of 21 tensors from float32 to bfloat16",
+        {"float32": 21},
     ),
     "float16 to bfloat16": (
         lambda tensors: {name: t.half() for name, t in tensors.items()},
         {},
         torch.bfloat16,
-        "Casting 21 of 21 tensors from float16 to bfloat16",
+        {"float16": 21},
     ),
     "float64": (
         lambda tensors: {name: t.double() for name, t in tensors.items()},
         {"dtype": ""},
         torch.float32,
-        "Casting 21 of 21 tensors from float64 to float32",
+        {"float64": 21},
     ),
     "wider": (None, {"dtype": "float32"}, torch.float32, None),
 }
@@ -188,13 +203,14 @@ DTYPES: dict[str, tuple[Callable[[Tensors], Tensors] | None, dict[str, Any], tor
 
 @pytest.mark.parametrize("name", DTYPES)
 def test_release_has_the_dtype_of_the_config_or_the_weights(families, tmp_path, name):
-    tensors, config, dtype, said = DTYPES[name]
+    tensors, config, dtype, counts = DTYPES[name]
     hf = make_odd(families("Llama 2"), tmp_path, tensors, config)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
-    texts = {str(warning.message) for warning in caught if isinstance(warning.message, CastWarning)}
-    assert texts == ({f"{said}, the dtype of the release."} if said else set())
+    casts = [facts(warning.message) for warning in caught if isinstance(warning.message, CastWarning)]
+    name = str(dtype).removeprefix("torch.")
+    assert casts == ([facts(CastWarning(counts, 21, name))] if counts else [])
     assert stored_args(tmp_path / "root").params_dtype is dtype
     equal, problems = compare(tmp_path / "root/release", str(hf))
     assert problems == [] and equal == 21
@@ -206,15 +222,13 @@ def test_weights_that_float16_cannot_hold_are_refused(families, tmp_path):
         return tensors
 
     hf = make_odd(families("Llama 2"), tmp_path, large, {"dtype": "float16"})
-    with pytest.raises(ValueError, match="decoder.final_layernorm.weight contains Inf in float16"):
+    with raises(NonFiniteError("decoder.final_layernorm.weight", "Inf", "float16")):
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
     assert not (tmp_path / "root").exists()
 
 
 def test_upstreams_default_goes_on_and_lists_what_has_no_source(families, tmp_path):
     hf = make_odd(families("Llama 2"), tmp_path, without("lm_head.weight", f"{ATTENTION}q_proj.weight"), {})
-    with pytest.warns(
-        UserWarning, match=r"tensor for decoder.layers.1.self_attention.linear_qkv.weight, output_layer"
-    ):
+    with pytest.warns(UserWarning, match=r"decoder.layers.1.self_attention.linear_qkv.weight, output_layer"):
         AutoBridge.import_ckpt(hf, tmp_path / "root")
     assert "iter_0000000/.metadata" in tree(tmp_path / "root")

@@ -21,14 +21,30 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 import torch
+from expected_errors import Containing
 from odd_models import assert_refused, make_odd
 from safetensors.torch import load_file, save_file
 
 from megatron.bridge import AutoBridge
+from megatron.bridge.release.errors import ReleaseError
+from megatron.bridge.release.source.errors import (
+    CorruptIndexError,
+    CorruptWeightsError,
+    GitLfsPointerError,
+    MissingShardsError,
+    ModelDirNotFoundError,
+    NotModelFileError,
+    TensorsNotInShardsError,
+    TwoModelsError,
+    UnlistedTensorError,
+    WeightsNotFoundError,
+)
 from megatron.bridge.release.source.hub_errors import HubError
+from megatron.bridge.release.validation.errors import TokenizerError, TokenizerSizeError
 
 
 INDEX = "model.safetensors.index.json"
@@ -137,25 +153,28 @@ def _token_without_end(hf: Path) -> None:
     (hf / "tokenizer.json").write_text(json.dumps(values))
 
 
-FOLDERS: dict[Callable[[Path], Any], str] = {
-    _truncate: "model.safetensors .* is not a complete safetensors file",
-    _lengthen: "model.safetensors .* is not a complete safetensors file",
-    _pointer: "model.safetensors is a Git LFS pointer.*git lfs pull",
-    _huge_header: "model.safetensors .* is not a complete safetensors file",
-    _missing_shard: "Missing weight files: model-b.safetensors, with .* tensors",
-    _index_of_more: "lists 1 tensors that are missing from the weight files: model.layers.9.x",
-    _stale_tensor: "model-b.safetensors contains the tensor .*, which .* does not list for this file",
-    _fifo: "model.safetensors is a dangling symlink or not a regular file",
-    _no_index: "model.safetensors.index.json is missing in .*, which contains model-00001-of-00002.safetensors",
-    _another_name: "contains neither model.safetensors nor .* rename it to model.safetensors",
-    _broken_index: "index.json is a dangling symlink or not a regular file",
-    _index_that_is_a_folder: "index.json is a dangling symlink or not a regular file",
-    _torn_index: "index.json is corrupt: ",
-    _two_models: "contains two models",
-    _pickled: "no safetensors files, but pytorch_model.bin",
-    _no_tokenizer: "cannot load the tokenizer",
-    _larger_tokenizer: "has token IDs up to 500, but the embedding has 500 rows",
-    _token_without_end: "has token IDs up to 4294967296, but the embedding has 500 rows",
+# What is done to a folder, and the error.
+FOLDERS: dict[Callable[[Path], Any], Callable[[Path], ReleaseError]] = {
+    _truncate: lambda hf: CorruptWeightsError(hf / "model.safetensors", ANY, ANY),
+    _lengthen: lambda hf: CorruptWeightsError(hf / "model.safetensors", ANY, ANY),
+    _pointer: lambda hf: GitLfsPointerError(hf / "model.safetensors"),
+    _huge_header: lambda hf: CorruptWeightsError(hf / "model.safetensors", 10, Containing("1,000,000,000,000")),
+    _missing_shard: lambda hf: MissingShardsError(hf / INDEX, ("model-b.safetensors",), 11, 21),
+    _index_of_more: lambda hf: TensorsNotInShardsError(hf / INDEX, ("model.layers.9.x",)),
+    _stale_tensor: lambda hf: UnlistedTensorError(hf / "model-b.safetensors", "lm_head.weight"),
+    _fifo: lambda hf: NotModelFileError(hf / "model.safetensors"),
+    _no_index: lambda hf: WeightsNotFoundError(
+        hf, ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"), "no index"
+    ),
+    _another_name: lambda hf: WeightsNotFoundError(hf, ("weights.safetensors",), "other name"),
+    _broken_index: lambda hf: NotModelFileError(hf / INDEX),
+    _index_that_is_a_folder: lambda hf: NotModelFileError(hf / INDEX),
+    _torn_index: lambda hf: CorruptIndexError(hf / INDEX, ANY),
+    _two_models: lambda hf: TwoModelsError(hf),
+    _pickled: lambda hf: WeightsNotFoundError(hf, ("pytorch_model.bin",), "other format"),
+    _no_tokenizer: lambda hf: TokenizerError(str(hf), ANY),
+    _larger_tokenizer: lambda hf: TokenizerSizeError(str(hf), 500, None, 500),
+    _token_without_end: lambda hf: TokenizerSizeError(str(hf), 2**32, None, 500),
 }
 
 
@@ -163,12 +182,12 @@ FOLDERS: dict[Callable[[Path], Any], str] = {
 def test_a_folder_that_is_not_whole_is_refused(families, tmp_path, spoil):
     hf = make_odd(families("Llama 2"), tmp_path, None, {})
     spoil(hf)
-    assert_refused(hf, tmp_path / "root", FOLDERS[spoil])
+    assert_refused(hf, tmp_path / "root", FOLDERS[spoil](hf))
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "~/no such model", "-x"])
 def test_a_name_that_is_no_model_is_one_line(tmp_path, name):
-    assert_refused(name, tmp_path / "root", "No such directory: ")
+    assert_refused(name, tmp_path / "root", ModelDirNotFoundError(Path(name).expanduser(), None))
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "no-such-organization/model"])

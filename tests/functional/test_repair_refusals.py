@@ -19,16 +19,31 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 import torch
+from expected_errors import Containing, raises
 from hook_states import tracker_release
 from roots import SHARD, contents
 
 from megatron.bridge.release.__main__ import main
+from megatron.bridge.release.errors import NotRegularFileError, ReleaseError, shell_option
 from megatron.bridge.release.layout import TRACKER
+from megatron.bridge.release.repair.errors import (
+    LostTrainingError,
+    NothingToRepairError,
+    OtherFilesError,
+    RunConfigError,
+    SeveralCheckpointsError,
+    TrainedCheckpointError,
+    TrainingError,
+)
 from megatron.bridge.release.repair.run import repair
 from megatron.bridge.release.verify.check import check
+from megatron.bridge.release.verify.errors import DamagedCheckpointError
+from megatron.bridge.release.verify.findings import FileProblem, SpecialFiles
+from megatron.bridge.release.write.errors import HardLinkError, LockFileError
 from megatron.bridge.release.write.filesystem import Filesystem
 from megatron.bridge.release.write.publish import Publication
 
@@ -115,32 +130,41 @@ def _linked_tracker(root: Path) -> None:
     (root / TRACKER).symlink_to("tracker")
 
 
-REFUSED = {
-    _changed_config(
-        "  num_layers: 2\n", "  num_layers: 99\n"
-    ): "has shape [2, 64, 64], args imply [99, 64, 64]). Import the model again.",
-    _changed_config("  ffn_hidden_size: 96\n", "  other: 1\n"): "(args.ffn_hidden_size must be an integer, got None).",
-    _changed_config(
-        "  _target_: megatron.bridge.models.gpt_provider.GPTModelProvider\n", "  x: 1\n"
-    ): "KeyError: '_targ",
+def _run_config(reason: Containing, kind: str = "mismatch") -> Callable[[Path], ReleaseError]:
+    return lambda root: RunConfigError(root / "iter_0000000/run_config.yaml", reason, kind)
+
+
+def _damaged(name: str, status: str, reason: Containing | None) -> Callable[[Path], ReleaseError]:
+    return lambda root: DamagedCheckpointError(FileProblem(root / "iter_0000000" / name, status, reason, None))
+
+
+# What is done to a checkpoint directory, and the error.
+REFUSED: dict[Callable[[Path], None], Callable[[Path], ReleaseError]] = {
+    _changed_config("  num_layers: 2\n", "  num_layers: 99\n"): _run_config(Containing("[2, 64, 64]", "[99, 64, 64]")),
+    _changed_config("  ffn_hidden_size: 96\n", "  other: 1\n"): _run_config(
+        Containing("args.ffn_hidden_size", "None")
+    ),
+    _changed_config("  _target_: megatron.bridge.models.gpt_provider.GPTModelProvider\n", "  x: 1\n"): _run_config(
+        Containing("KeyError: '_target_'")
+    ),
     _changed_config(
         "  tensor_model_parallel_size: 1\n  tensor_parallel", "  tensor_model_parallel_size: 0\n  tensor_parallel"
-    ): "does not match the checkpoint",
-    _notes_beside_a_linked_copy: "contains more than one checkpoint: iter_0000000, release.",
-    _pipe: "tokenizer/pipe.json. Replace them with regular files.",
-    _list_of_steps: "train_state.pt is corrupt (it contains a list, not a dictionary)",
-    _linked_tracker: f"{TRACKER} is a symlink or not a regular file. Replace it with a regular file.",
-    _trained: "contains training checkpoints (iter_0000100). repair only converts imports",
-    _tracker_of_a_training: "contains 100, but the checkpoint of that training does not exist. Restore it, or",
-    _at_iteration_5: "iter_0000000 is a training checkpoint: its iteration is 5.",
-    _with_optimizer_state: "iter_0000000 is a training checkpoint: it contains optimizer state.",
-    _two_checkpoints: "contains more than one checkpoint: iter_0000000, release. Move away those that you do not want",
-    _two_nested: "contains more than one checkpoint: release, release/iter_0000000. Move away those",
-    _no_run_config: "run_config.yaml is missing. Restore it from a copy, or import the model again.",
-    _unknown_model: "Unknown model class 'os.system' in ",
-    _cut: f"{SHARD} is truncated (1000 bytes, expected ",
-    _half_a_copy: "release contains files but no checkpoint. Move it away and run the repair again.",
-    _nothing: "contains no checkpoint. Import the model again, or pass another directory.",
+    ): _run_config(ANY),
+    _notes_beside_a_linked_copy: lambda root: SeveralCheckpointsError(root, ("iter_0000000", "release")),
+    _pipe: lambda root: DamagedCheckpointError(SpecialFiles(root / "iter_0000000", ("tokenizer/pipe.json",))),
+    _list_of_steps: _damaged("train_state.pt", "corrupt", Containing("list")),
+    _linked_tracker: lambda root: NotRegularFileError(root / TRACKER),
+    _trained: lambda root: TrainingError(root, ("iter_0000100",)),
+    _tracker_of_a_training: lambda root: LostTrainingError(root, 100),
+    _at_iteration_5: lambda root: TrainedCheckpointError(root / "iter_0000000", 5),
+    _with_optimizer_state: lambda root: TrainedCheckpointError(root / "iter_0000000", None),
+    _two_checkpoints: lambda root: SeveralCheckpointsError(root, ("iter_0000000", "release")),
+    _two_nested: lambda root: SeveralCheckpointsError(root, ("release", "release/iter_0000000")),
+    _no_run_config: _damaged("run_config.yaml", "missing", None),
+    _unknown_model: _run_config(Containing("'os.system'"), "unknown model class"),
+    _cut: _damaged(SHARD, "truncated", Containing("1000 bytes")),
+    _half_a_copy: lambda root: OtherFilesError(root / "release", ()),
+    _nothing: lambda root: NothingToRepairError(root, ()),
 }
 
 
@@ -149,9 +173,10 @@ def test_refused_directory_is_not_changed(spoil, default, tmp_path, capsys):
     root = Path(shutil.copytree(default, tmp_path / "root"))
     spoil(root)
     before, names = contents(root), {path.name for path in root.iterdir()}
+    with raises(REFUSED[spoil](root)) as raised:
+        repair(root)
     assert main(["repair", str(root)]) == 1
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("error: ") and REFUSED[spoil] in error
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {raised.value.text(shell_option)}"
     assert contents(root) == before
     assert {path.name for path in root.iterdir()} == names
 
@@ -177,8 +202,10 @@ def test_failed_hard_link_changes_nothing(default, tmp_path, monkeypatch, capsys
 
     root = Path(shutil.copytree(default, tmp_path / "root"))
     monkeypatch.setattr(Filesystem, "link", no_links)
+    with raises(HardLinkError(ANY, "Operation not permitted")) as raised:
+        repair(root)
     assert main(["repair", str(root)]) == 1
-    assert "Cannot create a hard link to " in capsys.readouterr().err
+    assert raised.value.text(shell_option) in capsys.readouterr().err
     assert contents(root) == contents(default)
 
 
@@ -189,7 +216,7 @@ def test_symlinks_named_like_leftovers_are_not_followed(default, tmp_path, capsy
     root = Path(shutil.copytree(default, tmp_path / "root"))
     (root / ".release-lock").symlink_to(outside / "file")
     assert main(["repair", str(root)]) == 1
-    assert f"{root / '.release-lock'} is a symlink; expected a regular file. Remove it." in capsys.readouterr().err
+    assert LockFileError(root / ".release-lock", "a symlink").text(shell_option) in capsys.readouterr().err
     (root / ".release-lock").unlink()
     for name in (".release-replaced-x", ".release-staging-x"):
         (root / name).symlink_to(outside)

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 import torch
+from expected_errors import raises
 from hf_tensors import assert_exported
 from megatron.core import parallel_state
 from models import FAMILIES, save_random_model
@@ -31,6 +32,7 @@ from torch.distributed.checkpoint import CheckpointException
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.package_info import MAJOR, MINOR
+from megatron.bridge.release.source.errors import FileChangedError
 from megatron.bridge.release.validation.fidelity import check_fidelity
 from megatron.bridge.release.write import streaming
 from megatron.bridge.release.write import writer as writing
@@ -91,7 +93,7 @@ def test_source_changed_during_the_import_is_an_error(change, when, tmp_path, mo
         else:
             run = writing._run
             monkeypatch.setattr(writing, "_run", lambda threads, stop: (run(threads, stop), change(file)))
-        with pytest.raises(ValueError, match=f"{file} changed while it was read"):
+        with raises(FileChangedError(file)):
             # As an import, which does not check the source again.
             save_release(model, tmp_path / "root")
     assert not (tmp_path / "root").exists()
@@ -103,7 +105,7 @@ def test_source_with_changed_headers_is_refused(tmp_path):
         bridge = AutoBridge.from_hf_pretrained(hf)
         report = check_fidelity(bridge)
         _other_dtype(hf / "model.safetensors")
-        with pytest.raises(ValueError, match="model.safetensors changed while it was read"):
+        with raises(FileChangedError(hf / "model.safetensors")):
             model = streamed_model(bridge, report)
             bridge.save_megatron_model(model, tmp_path / "root", release=True)
     assert not (tmp_path / "root").exists()

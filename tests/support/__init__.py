@@ -16,6 +16,7 @@
 
 Comparing:
 
+    expected_errors    errors and warnings by their classes and fields
     hf_logits          Hugging Face's own logits, and how near to them others must be
     hf_tensors         Hugging Face folders that must hold the same tensors, bit by bit
     installed          whether what is installed is what stands in src/

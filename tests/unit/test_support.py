@@ -19,10 +19,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from expected_errors import Containing, raises
 from hf_logits import LOGITS_BOUND, wrong_logits
 from hf_tensors import assert_same_tensors, same_bits
 from roots import changed, contents, stamps, visible_contents
 from safetensors.torch import save_file
+
+from megatron.bridge.release.errors import NotComputableError
 
 
 LOGITS = torch.tensor([[1.0, -100.0, 3.0]])
@@ -93,3 +96,32 @@ def test_the_index_of_the_helpers_names_each_once():
     words = [line.split() for line in (folder / "__init__.py").read_text().splitlines() if line.startswith("    ")]
     helpers = [path for path in folder.glob("[!_]*") if path.suffix == ".py" or list(path.glob("*.py"))]
     assert sorted(name for name, *_ in words) == sorted(path.stem for path in helpers)
+
+
+class _Subclass(NotComputableError):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [("x", NotComputableError("y")), ("x\nx", NotComputableError("x\nx")), ("x", _Subclass("x"))],
+    ids=["field", "lines", "class"],
+)
+def test_error_differs_by_field_line_or_class(reason, error):
+    with raises(NotComputableError("x")):
+        raise NotComputableError("x")
+    with pytest.raises(AssertionError), raises(NotComputableError(reason)):
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("value", "is_equal"),
+    [("a.b is 4", True), ("4 (a.b)", True), ("x.a.b is 4", False), ("a.b.c is 4", False), ("a.b is 42", False)],
+)
+def test_containing_finds_whole_words(value, is_equal):
+    assert (value == Containing("a.b", "4")) is is_equal
+
+
+def test_containing_finds_members_of_a_collection():
+    assert ("a", "b") == Containing("a", size=2) and ("a.b",) != Containing("a")
+    assert ("a", "b") != Containing("a", size=1)

@@ -20,6 +20,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from megatron.bridge.release.errors import InvalidTrackerError
 from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER, parse_tracker
 from megatron.bridge.training import model_load_save
 from megatron.bridge.training.checkpointing import (
@@ -57,9 +58,9 @@ def test_a_tracker_holds_release_or_a_number(text, expected):
 
 @pytest.mark.parametrize("text", ["", "\n", "releas", "Release", "-1", "1.5", "1_0", "٣", "release 1", "iter_0000001"])
 def test_anything_else_is_an_error_with_the_file_and_its_text(text):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(InvalidTrackerError) as raised:
         parse_tracker(text, "ckpt/tracker.txt")
-    assert str(error.value).startswith(f"The tracker ckpt/tracker.txt contains {text!r}, neither")
+    assert (raised.value.file, raised.value.content) == ("ckpt/tracker.txt", text)
 
 
 def test_the_text_tracker_decides_over_the_train_state(tmp_path):
@@ -151,10 +152,12 @@ def test_the_tracker_of_a_root_is_read_again_each_time(tmp_path):
 def test_a_torn_tracker_is_an_error_and_no_exit(tmp_path, text):
     root = _root(tmp_path, tracker=text)
     for read in (find_checkpoint_folder, model_load_save.load_megatron_model, model_load_save.load_model_config):
-        with pytest.raises(ValueError, match="neither 'release' nor an iteration number"):
+        with pytest.raises(InvalidTrackerError) as raised:
             read(root)
-    with pytest.raises(ValueError, match="neither 'release' nor an iteration number"):
+        assert (raised.value.file, raised.value.content) == (f"{root}/{TRACKER}", text)
+    with pytest.raises(InvalidTrackerError) as raised:
         _resolve_checkpoint_iteration(root, None)
+    assert (raised.value.file, raised.value.content) == (f"{root}/{TRACKER}", text.strip())
 
 
 @pytest.mark.parametrize(

@@ -103,8 +103,9 @@ def test_cyclic_specification_is_searched_once(through):
     own.params = {"back": through(own), **own.params}
     check_te_available(_provider(own))
     own.params["last"] = transformer_engine.TENorm
-    with pytest.raises(TransformerEngineRequiredError, match="TENorm"):
+    with pytest.raises(TransformerEngineRequiredError) as raised:
         check_te_available(_provider(own))
+    assert "TENorm" in raised.value.reason
 
 
 def test_te_without_cuda_is_not_usable(monkeypatch):
@@ -161,6 +162,7 @@ def test_specification_of_virtual_pipeline_gets_a_stage(size):
         assert (vp_stage is None) == (size is None)
         return _with(transformer_engine.TENorm)
 
-    with pytest.raises(TransformerEngineRequiredError, match="TENorm"):
+    with pytest.raises(TransformerEngineRequiredError) as raised:
         check_te_available(_provider(spec, virtual_pipeline_model_parallel_size=size))
+    assert "TENorm" in raised.value.reason
     assert stages == [None if size is None else 0]

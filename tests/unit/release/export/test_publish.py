@@ -29,6 +29,7 @@ from faults import LosingPower, Stepping, killed_at
 from megatron.bridge.release.export.errors import DiskSpaceError, OutputInCheckpointError, OutputNotEmptyError
 from megatron.bridge.release.export.output_dir import check_empty, check_free_space, check_location
 from megatron.bridge.release.export.publish import FolderPublication
+from megatron.bridge.release.source.errors import OutputInModelError
 from megatron.bridge.release.write.filesystem import Filesystem
 
 
@@ -244,8 +245,9 @@ def test_remains_of_killed_export_count_as_empty(tmp_path):
         if _read(out) is None:
             check_empty(out)
         else:
-            with pytest.raises(OutputNotEmptyError, match="config.json"):
+            with pytest.raises(OutputNotEmptyError) as raised:
                 check_empty(out)
+            assert (raised.value.out, "config.json" in raised.value.names) == (out, True)
 
 
 def test_free_space_is_checked_for_a_missing_directory(tmp_path):
@@ -299,8 +301,9 @@ def test_output_next_to_checkpoints_is_accepted(root, tmp_path):
     # A checkpoint directory may have any name.
     root.rename(tmp_path / "release")
     check_location(tmp_path / "release/hf", [tmp_path / "release"], None)
-    with pytest.raises(ValueError, match="is inside the model directory"):
+    with pytest.raises(OutputInModelError) as raised:
         check_location(tmp_path / "hf/out", [tmp_path / "release"], tmp_path / "hf")
+    assert (raised.value.path, raised.value.model) == (tmp_path / "hf/out", tmp_path / "hf")
 
 
 def test_output_in_checkpoint_of_any_name_is_refused(tmp_path):

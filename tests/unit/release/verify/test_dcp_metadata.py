@@ -70,8 +70,9 @@ def test_embedded_common_state_is_read(release, shapes, args):
 def test_truncated_embedded_common_state_is_corrupt(release, shapes):
     release.write_tensors(shapes, {"iteration": 0})
     os.truncate(release.folder / SHARD, (release.folder / SHARD).stat().st_size - 1)
-    with pytest.raises(CorruptFileError, match=f"^common_state/shard_0_1 in {SHARD} is corrupt: "):
+    with pytest.raises(CorruptFileError) as raised:
         read_embedded_common_state(release.folder, read_metadata(release.folder))
+    assert raised.value.file == f"common_state/shard_0_1 in {SHARD}"
 
 
 def _metadata(entries: tuple[Entry, ...]) -> Metadata:
@@ -102,18 +103,21 @@ def test_chunks_must_cover_their_tensor(chunks):
 def test_truncated_metadata_is_corrupt(release, part):
     file = release.folder / ".metadata"
     os.truncate(file, int(part * file.stat().st_size))
-    with pytest.raises(CorruptFileError, match="^.metadata is corrupt: "):
+    with pytest.raises(CorruptFileError) as raised:
         read_metadata(release.folder)
+    assert raised.value.file == ".metadata"
 
 
 def test_longer_or_missing_metadata_is_corrupt(release):
     file = release.folder / ".metadata"
     file.write_bytes(file.read_bytes() + b"\0")
-    with pytest.raises(CorruptFileError, match="^.metadata is corrupt: trailing data after the pickle$"):
+    with pytest.raises(CorruptFileError) as raised:
         read_metadata(release.folder)
+    assert (raised.value.file, raised.value.reason) == (".metadata", "trailing data after the pickle")
     file.unlink()
-    with pytest.raises(CorruptFileError, match="^.metadata is corrupt: No such file or directory$"):
+    with pytest.raises(CorruptFileError) as raised:
         read_metadata(release.folder)
+    assert (raised.value.file, raised.value.reason) == (".metadata", "No such file or directory")
 
 
 @pytest.mark.parametrize("name", [".metadata", "common.pt"])
@@ -123,10 +127,9 @@ def test_pickles_execute_nothing(release, tmp_path, name):
         (release.folder / name).write_bytes(pickle.dumps(Attack(marker)))
     else:
         release.write_state(name, {"args": Attack(marker)})
-    with pytest.raises(
-        CorruptFileError, match=f"^{name} is corrupt: refused to unpickle posix.system: not an allowed class$"
-    ):
+    with pytest.raises(CorruptFileError) as raised:
         read_metadata(release.folder) if name == ".metadata" else read_state(release.folder)
+    assert (raised.value.file, "posix.system" in raised.value.reason) == (name, True)
     assert not marker.exists()
 
 
@@ -144,9 +147,9 @@ def test_missing_or_invalid_state_is_corrupt(release, content, expected):
         release.write_state("common.pt", content)
     elif content is not None:
         (release.folder / "common.pt").write_bytes(content)
-    with pytest.raises(CorruptFileError) as error:
+    with pytest.raises(CorruptFileError) as raised:
         read_state(release.folder)
-    assert str(error.value) == f"common.pt is corrupt: {expected}"
+    assert (raised.value.file, raised.value.reason) == ("common.pt", expected)
 
 
 def test_each_entry_is_compared_with_its_checksum(release):
@@ -171,6 +174,6 @@ def test_entry_beyond_the_end_of_its_file_is_damaged(release):
 @pytest.mark.parametrize("shape", [(-1,), (2, -3), (1.5,), ("2",)])
 def test_invalid_shape_is_corrupt(release, shape):
     release.write_shape(shape)
-    with pytest.raises(CorruptFileError) as error:
+    with pytest.raises(CorruptFileError) as raised:
         read_metadata(release.folder)
-    assert str(error.value) == f".metadata is corrupt: invalid shape {shape}"
+    assert (raised.value.file, raised.value.reason) == (".metadata", f"invalid shape {shape}")
