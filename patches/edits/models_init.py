@@ -11,6 +11,16 @@ TARGET = "megatron/bridge/models/__init__.py"
 
 EDITS = (
     Edit(
+        name="register-mixtral",
+        symbol="",
+        why="The bridge of Mixtral is registered when its module is imported.",
+        drop_when="upstream has a bridge for MixtralForCausalLM.",
+        do=InsertStatements(
+            "from megatron.bridge.models.mixtral import MixtralBridge  # noqa: E402, F401",
+            at_end=True,
+        ),
+    ),
+    Edit(
         name="register-diffusion",
         symbol="",
         why="The package no longer imports the diffusion bridges when it is imported. They need this module, so they come last.",

@@ -41,6 +41,7 @@ BASES = {
     "qwen2": MODELS["Qwen2 (QKV bias)"],
     "qwen3": MODELS["Qwen3 (qk-norm)"],
     "qwen3_moe": MODELS["Qwen3-MoE (experts, qk-norm)"],
+    "mixtral": MODELS["Mixtral (experts, sliding window)"],
 }
 
 # Transformer Engine alone builds these: their rows of the table are read, not computed.
@@ -149,6 +150,16 @@ CARRIED: dict[str, list[dict[str, Any]]] = {
         {"moe_intermediate_size": 48},
         *_YARNS,
     ],
+    "mixtral": [
+        *_SIZES,
+        _DROPOUT,
+        {"tie_word_embeddings": True},
+        {"sliding_window": 16},
+        {"sliding_window": None},
+        {"num_local_experts": 8},
+        {"num_experts_per_tok": 3},
+        *_YARNS,
+    ],
 }
 
 REFUSED: dict[str, list[tuple[str, dict[str, Any]]]] = {
@@ -187,6 +198,13 @@ REFUSED: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("decoder_sparse_step", {"decoder_sparse_step": 2}),
         ("mlp_only_layers", {"mlp_only_layers": [0]}),
     ],
+    "mixtral": [
+        *_COMMON,
+        *_NO_OTHER_ROPE,
+        *_NO_YARNS,
+        ("num_experts_per_tok", {"num_experts_per_tok": 1}),
+        ("router_jitter_noise", {"router_jitter_noise": 0.1}),
+    ],
 }
 
 
@@ -194,8 +212,10 @@ REFUSED: dict[str, list[tuple[str, dict[str, Any]]]] = {
 ANOTHER_FUNCTION = "it computes another function"
 NOT_IMPORTED = "a parameter has no source, or Bridge itself does not take the value"
 NOT_LOADED = "Megatron-LM refuses the flags, or the tensors that they ask for"
-# Nothing is dropped where logits are compared.
-OTHER_ARGS = "its args have another dropout"
+# Logits are compared without the noise of a training.
+OTHER_ARGS = "its args have other noise"
+# Fields of that noise, with their arguments.
+NOISE = {"attention_dropout": "attention_dropout", "router_jitter_noise": "moe_input_jitter_eps"}
 
 
 class Case(NamedTuple):
@@ -255,8 +275,8 @@ def _let_through(hf: Path, root: Path, case: Case) -> str:
     except (ValueError, TypeError) as refused:
         assert not root.exists(), refused
         return NOT_IMPORTED
-    if case.values == _DROPOUT:
-        assert _dropout(root) != case.values["attention_dropout"]
+    if case.field in NOISE:
+        assert getattr(stored_args(root), NOISE[case.field]) != case.values[case.field]
         return OTHER_ARGS
     try:
         comparison = compare_logits(root, hf, positions=POSITIONS)
@@ -268,7 +288,7 @@ def _let_through(hf: Path, root: Path, case: Case) -> str:
 
 def _expected_end(case: Case) -> str:
     """Tell where a case ends; each that does not compute another function is named here."""
-    if case.values == _DROPOUT:
+    if case.field in NOISE:
         return OTHER_ARGS
     if case.field == "rope_parameters.rope_theta" or case.field == "hidden_act" and case.family != "mistral":
         return NOT_LOADED
@@ -276,6 +296,7 @@ def _expected_end(case: Case) -> str:
         "llama": ("attention_bias", "mlp_bias"),
         "mistral": ("rope_parameters.rope_type",) if case.values == _yarn() else (),
         "qwen3_moe": ("num_experts_per_tok", "decoder_sparse_step", "mlp_only_layers"),
+        "mixtral": ("num_experts_per_tok",),
     }
     return NOT_IMPORTED if case.field in not_imported.get(case.family, ()) else ANOTHER_FUNCTION
 

@@ -140,7 +140,10 @@ FAMILIES = {
     "Qwen2.5 (QKV bias, tied)": Family(Qwen2Config(**DENSE, tie_word_embeddings=True)),
     "Qwen3 (qk-norm)": Family(Qwen3Config(**DENSE, head_dim=32, tie_word_embeddings=True)),
     "Gemma": Family(GemmaConfig(**DENSE, head_dim=16), _NO_FLAGS_FOR_GEMMA),
-    "Mixtral": Family(MixtralConfig(**DENSE, num_local_experts=4), "Megatron-Bridge 0.6.2 has no bridge for it"),
+    "Mixtral (experts)": Family(MixtralConfig(**DENSE, num_local_experts=4, num_experts_per_tok=2)),
+    "Mixtral (experts, sliding window)": Family(
+        MixtralConfig(**DENSE, head_dim=32, num_local_experts=4, sliding_window=24)
+    ),
     "Qwen3-MoE (experts, qk-norm)": Family(Qwen3MoeConfig(**DENSE, **EXPERTS, head_dim=16, num_experts=4)),
     "DeepSeek-V2 (MLA, shared experts)": Family(
         DeepseekV2Config(**SIZES, **EXPERTS, **_LATENT, n_routed_experts=4, n_shared_experts=1), _NEEDS_TE_FOR_MLA

@@ -9,6 +9,13 @@ from edit_snippets import EditSnippets, Snippet
 class TestEdits(EditSnippets):
     FILE = "models_init"
     SNIPPETS = {
+        "register-mixtral": Snippet(
+            """
+ __all__ = ["a"]
++from megatron.bridge.models.mixtral import MixtralBridge  # noqa: E402, F401
+""",
+            None,
+        ),
         "register-diffusion": Snippet(
             """
  __all__ = ["a"]

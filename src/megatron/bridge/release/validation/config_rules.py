@@ -274,6 +274,26 @@ FAMILIES: Mapping[str, tuple[FieldRule, ...]] = {
         FieldRule("sliding_window", "none, 1 and more", _is_window),
         _rope_type("default"),
     ),
+    "mixtral": (
+        *_COMMON,
+        _DROPOUT,
+        _SILU,
+        FieldRule("sliding_window", "none, 1 and more", _is_window),
+        FieldRule("num_local_experts"),
+        FieldRule(
+            "num_experts_per_tok",
+            "2 and more",
+            lambda value, config: _is_number(value) and 1 < value <= config.num_local_experts,
+            "Megatron Core requires pre-softmax routing for top-1, in which the probabilities are not normalized.",
+        ),
+        FieldRule(
+            "router_jitter_noise",
+            "0",
+            _only(0),
+            "transformers applies it to the input of the router and the experts, Megatron Core to that of the router alone.",
+        ),
+        *_YARN_ROPE,
+    ),
     "qwen2": (*_COMMON, _DROPOUT, _SILU, *_QWEN_WINDOW, *_YARN_ROPE),
     "qwen3": (*_COMMON, _DROPOUT, _SILU, _NO_ATTENTION_BIAS, *_QWEN_WINDOW, *_YARN_ROPE),
     "qwen3_moe": (
