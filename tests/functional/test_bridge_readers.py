@@ -133,12 +133,12 @@ def test_readers_load_the_tracked_checkpoint(state, reader):
     assert torch.equal(found, load_file(hf / "model.safetensors")["model.embed_tokens.weight"])
 
 
-def test_export_gives_the_checkpoint_that_the_tracker_names(state, tmp_path):
+def test_export_follows_tracker(state, tmp_path):
     root, _, hf = state
     assert_exported(hf, root, tmp_path / "hf")
 
 
-def test_the_readers_of_metadata_follow_the_tracker(state):
+def test_metadata_readers_follow_tracker(state):
     root, folder, hf = state
     assert AutoBridge.get_hf_model_id_from_checkpoint(root) == str(hf)
     assert load_model_config(str(root))[0].hf_model_id == str(hf)
@@ -189,7 +189,7 @@ def test_fsdp_dtensor_loader_reads_weights_only_of_a_release(tiny, other, tmp_pa
         assert asked.value.args[:2] == ("an optimizer", "a scheduler") and asked.value.args[2] is not None
 
 
-def test_torn_tracker_is_an_error_with_its_content(tiny, tmp_path):
+def test_readers_report_content_of_invalid_tracker(tiny, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(tiny.root, root)
     for torn in ("", "rel", "iter_0000000", "-1", "release 5"):
@@ -220,6 +220,6 @@ def test_second_import_in_a_process_is_read(tiny, other, tmp_path):
     assert sorted(path.name for path in root.iterdir()) == [TRACKER, TRAIN_STATE_TRACKER, "release"]
 
 
-def test_an_import_leaves_the_process_without_a_process_group(tiny, tmp_path):
+def test_import_leaves_no_process_group(tiny, tmp_path):
     AutoBridge.import_ckpt(tiny.hf, tmp_path / "root", release=True)
     assert not torch.distributed.is_initialized() and not parallel_state.is_initialized()

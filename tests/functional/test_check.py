@@ -97,7 +97,7 @@ def test_check_imports_neither_torch_nor_bridge(tiny):
     assert run.stdout.endswith("\n[]\n")
 
 
-def test_metadata_equals_what_torch_reads(tiny):
+def test_read_metadata_matches_torch_reader(tiny):
     expected = FileSystemReader(tiny.root / "release").read_metadata()
     found = read_metadata(tiny.root / "release")
     assert {(entry.key, entry.at, entry.file, entry.offset, entry.length) for entry in found.entries} == {
@@ -112,14 +112,14 @@ def test_metadata_equals_what_torch_reads(tiny):
     assert set(found.objects) == expected.state_dict_metadata.keys() - tensors.keys()
 
 
-def test_args_equal_what_torch_reads(tiny):
+def test_read_state_matches_args_read_by_torch(tiny):
     expected = vars(stored_args(tiny.root))
     found = vars(read_state(tiny.root / "release")["args"])
     assert found == {name: str(value) if isinstance(value, torch.dtype) else value for name, value in expected.items()}
     assert set(NEEDED_ARGS) <= found.keys()
 
 
-def test_unlisted_files_are_one_short_note(root):
+def test_unlisted_files_add_single_short_note(root):
     folder = root / "release"
     (folder / "NOTES.md").write_text("mine")
     report = check(root)
@@ -135,7 +135,7 @@ def test_unlisted_files_are_one_short_note(root):
     assert len(str(note)) < 1000
 
 
-def test_many_symlinks_are_one_short_problem(root):
+def test_many_symlinks_add_single_short_problem(root):
     for number in range(10_000):
         (root / f"release/{number}").symlink_to("common.pt")
     (problem,) = check(root).problems
@@ -180,7 +180,7 @@ def test_copy_of_a_release_needs_a_decision_before_a_repair(root, capsys):
     assert "contains more than one checkpoint" in capsys.readouterr().err
 
 
-def test_path_without_a_checkpoint_is_one_problem(root, tmp_path, capsys):
+def test_path_without_checkpoint_adds_single_problem(root, tmp_path, capsys):
     (tmp_path / "link").symlink_to("nowhere")
     (tmp_path / "empty").mkdir()
     for path, expected in {
@@ -195,7 +195,7 @@ def test_path_without_a_checkpoint_is_one_problem(root, tmp_path, capsys):
         assert expected in shown and "problem 2" not in shown
 
 
-def test_files_execute_nothing(root, tmp_path, monkeypatch):
+def test_check_and_repair_execute_no_code_from_files(root, tmp_path, monkeypatch):
     marker = tmp_path / "run"
     folder = root / "release"
     (folder / ".metadata").write_bytes(pickle.dumps(Attack(marker)))

@@ -57,7 +57,7 @@ def test_deep_finds_a_single_different_value(tiny, hf, root, capsys):
     assert report["notes"] == [EqualTensors(len(source) - 1, str(hf)).text(shell_option)]
 
 
-def test_deep_refuses_other_and_missing_models(tiny, root, tmp_path, capsys):
+def test_deep_check_refuses_different_and_missing_models(tiny, root, tmp_path, capsys):
     other = make_tiny_llama(tmp_path / "hf", "eight-heads")
     assert main(["check", str(root), "--deep", str(other), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["problems"] == [
@@ -109,7 +109,7 @@ def test_deep_compares_names_and_shapes_before_values(tiny, tmp_path, monkeypatc
     assert raised.value.shapes == {f"{attention}.linear_qkv.weight": ((2, 128, 64), (2, 192, 64))}
 
 
-def test_deep_lists_many_differing_tensors_in_one_problem(tiny, tmp_path):
+def test_deep_check_adds_single_problem_for_many_tensors(tiny, tmp_path):
     other = make_tiny_llama(tmp_path / "hf", "gqa-untied", seed=1)
     equal, (problem,) = compare(tiny.root / "release", str(other))
     assert (equal, type(problem), len(problem.names), problem.total) == (0, DifferentTensors, 21, 21)
@@ -166,7 +166,7 @@ def test_deep_names_unmatched_tensors_for_any_batch_size(tiny, hf, monkeypatch, 
     assert not problems[1].may_be_waived
 
 
-def test_deep_ignores_what_every_import_ignores(tmp_path):
+def test_deep_check_reports_waived_tensors_and_skips_buffers(tmp_path):
     hf, root = make_tiny_llama(tmp_path / "hf", "gqa-tied"), tmp_path / "root"
     source = load_file(hf / "model.safetensors")
     ignored = (

@@ -48,7 +48,7 @@ def _damages(data: bytes) -> list[tuple[str, bytes | None]]:
     return damages
 
 
-def test_every_damaged_file_is_found(root):
+def test_check_finds_every_damaged_file(root):
     cases, missed = 0, []
     for file, whole in contents(root).items():
         for damage, data in _damages(whole):

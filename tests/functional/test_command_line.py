@@ -54,7 +54,7 @@ def _run(*words: object, **environment: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_import_prints_its_steps_and_its_report_only(tiny, tmp_path):
+def test_import_prints_only_steps_and_report(tiny, tmp_path):
     root = tmp_path / "root"
     run = _run("import", tiny.hf, root)
     assert run.returncode == 0, run.stderr
@@ -70,7 +70,7 @@ def test_import_prints_its_steps_and_its_report_only(tiny, tmp_path):
     assert f" --load {root} --exit-on-missing-checkpoint " in lines[-1]
 
 
-def test_verbose_logs_to_stderr_and_json_goes_to_stdout(tiny, tmp_path):
+def test_import_logs_to_stderr_and_prints_json_to_stdout(tiny, tmp_path):
     run = _run("import", tiny.hf, tmp_path / "root", "--json", "--verbose", "--no-logit-check")
     assert run.returncode == 0, run.stderr
     report = json.loads(run.stdout)
@@ -124,14 +124,14 @@ def test_config_with_custom_code_is_imported_on_request(hf, tmp_path, capfd):
     assert ": it needs trust_remote_code, which the logit check does not run.\n" in run.stdout
 
 
-def test_a_warning_is_one_line_without_a_file_name(hf, tmp_path, capfd):
+def test_shell_warning_is_single_line_without_file_name(hf, tmp_path, capfd):
     change_config(hf, tempering=3)
     assert main(["import", str(hf), str(tmp_path / "root"), "--no-logit-check"]) == 0
     (warning,) = [line for line in capfd.readouterr().err.splitlines() if "tempering" in line]
     assert warning == f"warning: {UnknownFieldsWarning(str(hf), ('tempering (3)',)).text(shell_option)}"
 
 
-def test_the_library_warns_of_its_own_category(hf, tmp_path):
+def test_import_ckpt_emits_release_warning_for_unknown_field(hf, tmp_path):
     from megatron.bridge import AutoBridge
 
     change_config(hf, tempering=3)
@@ -139,7 +139,7 @@ def test_the_library_warns_of_its_own_category(hf, tmp_path):
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
 
 
-def test_tensor_check_names_shell_options_and_writes_nothing(hf, tmp_path, capfd):
+def test_config_error_shows_shell_option_and_writes_nothing(hf, tmp_path, capfd):
     change_config(hf, rope_parameters={"rope_type": "default", "rope_theta": 10000.5})
     words = ["import", str(hf), str(tmp_path / "root")]
     assert main(words) == 1
@@ -150,7 +150,7 @@ def test_tensor_check_names_shell_options_and_writes_nothing(hf, tmp_path, capfd
     assert not (tmp_path / "root").exists()
 
 
-def test_a_dtype_of_ones_own_is_that_of_the_release_and_its_flags(tiny, tmp_path, capfd):
+def test_dtype_option_sets_dtype_of_release_and_flags(tiny, tmp_path, capfd):
     root, weights = tmp_path / "root", load_file(tiny.hf / "model.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
     assert main(["import", str(tiny.hf), str(root), "--dtype", "float16"]) == 0
@@ -163,7 +163,7 @@ def test_a_dtype_of_ones_own_is_that_of_the_release_and_its_flags(tiny, tmp_path
     assert all(torch.equal(exported[name].half(), tensor.half()) for name, tensor in weights.items())
 
 
-def test_export_equals_the_model_and_names_its_checkpoint(tiny, tmp_path, capfd):
+def test_export_matches_source_model_and_prints_checkpoint(tiny, tmp_path, capfd):
     out = tmp_path / "new/hf"
     assert main(["export", str(tiny.root), str(tiny.hf), str(out)]) == 0
     shown = capfd.readouterr()
@@ -179,7 +179,7 @@ def test_export_equals_the_model_and_names_its_checkpoint(tiny, tmp_path, capfd)
     assert [path.name for path in out.parent.iterdir()] == ["hf"]
 
 
-def test_export_through_a_symlink_writes_into_its_target(tiny, tmp_path):
+def test_export_writes_into_symlink_target(tiny, tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "out").symlink_to("disk")
     assert main(["export", str(tiny.root), str(tiny.hf), str(tmp_path / "out")]) == 0
@@ -187,7 +187,7 @@ def test_export_through_a_symlink_writes_into_its_target(tiny, tmp_path):
     assert_same_tensors(tmp_path / "disk", tiny.hf)
 
 
-def test_next_export_removes_leftovers_of_a_killed_one(tiny, tmp_path):
+def test_export_removes_leftovers_of_killed_export(tiny, tmp_path):
     out = tmp_path / "out"
     kill = (
         "import os, signal, sys\n"
@@ -225,7 +225,7 @@ def test_export_of_a_damaged_release_is_refused(tiny, tmp_path, capfd):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["root"]
 
 
-def test_export_of_an_unreadable_checkpoint_is_one_error_line(tiny, tmp_path, capfd, monkeypatch):
+def test_export_prints_single_error_when_shard_is_truncated(tiny, tmp_path, capfd, monkeypatch):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
 
     def cut(path: Path, release: Path) -> Report:
@@ -250,7 +250,7 @@ def test_overwrite_replaces_the_release(tiny, other, tmp_path, capfd):
     assert tree(root) == tree(other.root) and (root / TRACKER).read_text() == "release"
 
 
-def test_launch_is_what_an_import_ends_with(tiny, capfd):
+def test_launch_prints_command_of_check_report(tiny, capfd):
     assert main(["launch", str(tiny.root)]) == 0
     command = capfd.readouterr().out.strip()
     assert main(["check", str(tiny.root)]) == 0

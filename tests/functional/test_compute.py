@@ -132,7 +132,7 @@ def test_existing_process_group_is_kept(tiny):
         dist.destroy_process_group()
 
 
-def test_each_layer_type_is_computed(tmp_path):
+def test_logit_check_plan_covers_each_layer_type(tmp_path):
     config = FAMILIES["Qwen3-MoE (experts, qk-norm)"].config.to_diff_dict()
     config |= dict(num_hidden_layers=5, mlp_only_layers=[0, 1])
     hf = HuggingFaceModel(str(save_random_model(tmp_path / "hf", Qwen3MoeConfig(**config))))
@@ -249,13 +249,13 @@ def test_wrong_args_and_flags_are_found(tiny, root):
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_rejected_flags_are_an_error_of_one_line(tiny, root, change, expected):
+def test_rejected_flags_raise_single_line_error(tiny, root, change, expected):
     _flags(root, change)
     with raises(expected(root / "release")):
         compare_logits(root, tiny.hf)
 
 
-def test_binary_flags_file_is_an_error_of_one_line(tiny, root):
+def test_binary_flags_file_raises_rejected_release_error(tiny, root):
     (root / "release" / FLAGS_FILE).write_bytes(b"\xff\xfe")
     file = root / "release" / FLAGS_FILE
     with pytest.raises(RejectedReleaseError) as raised:
@@ -308,7 +308,7 @@ def _field(**values: Any) -> Callable[[Path], None]:
         ","
     ),
 )
-def test_wrong_model_directory_is_a_problem_of_one_line(tiny, hf, spoil, expected, capsys):
+def test_logit_check_reports_invalid_model_in_single_line(tiny, hf, spoil, expected, capsys):
     spoil(hf)
     assert main(["check", str(tiny.root), "--compute", str(hf), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)

@@ -256,7 +256,7 @@ def _model(folder: Path, case: Case) -> Path:
 
 
 @pytest.mark.parametrize("case", _cases(CARRIED), ids=str)
-def test_what_is_carried_computes_the_same(tmp_path, case):
+def test_supported_config_values_match_logits(tmp_path, case):
     hf = _model(tmp_path, case)
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
     comparison = compare_logits(tmp_path / "root", hf, positions=POSITIONS)
@@ -302,7 +302,7 @@ def _expected_end(case: Case) -> str:
 
 
 @pytest.mark.parametrize("case", _cases(REFUSED), ids=str)
-def test_what_is_refused_computes_another_function(tmp_path, case):
+def test_refused_config_values_fail_or_differ_when_waived(tmp_path, case):
     hf, root = _model(tmp_path, case), tmp_path / "root"
     with pytest.raises(UnsupportedConfigError) as error:
         AutoBridge.import_ckpt(hf, root, release=True)
@@ -323,7 +323,7 @@ def _has(hf: Path, name: str) -> bool:
     return part in (values[parent] if parent else values)
 
 
-def test_every_row_of_the_table_is_tried():
+def test_cases_cover_config_table():
     assert FAMILIES.keys() == BASES.keys() | NOT_COMPUTED_HERE
     for family, base in BASES.items():
         tried = {name for name, _ in REFUSED[family]} | {

@@ -169,7 +169,7 @@ def test_next_import_clears_up_after_a_kill_during_the_write(killed_writing, tin
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
 @pytest.mark.parametrize("number", [0, 3], ids="thread {}".format)
 @pytest.mark.parametrize(("operation", "at"), [("write", 0), ("write", 32768), ("fsync", 0)])
-def test_an_error_of_a_thread_is_the_one_raised_and_the_old_stays(
+def test_writer_thread_error_is_raised_and_checkpoint_is_kept(
     operation, at, number, error, tiny, other, tmp_path, monkeypatch
 ):
     shutil.copytree(tiny.root, tmp_path / "replaced")
@@ -187,7 +187,7 @@ def test_an_error_of_a_thread_is_the_one_raised_and_the_old_stays(
     assert not (tmp_path / "first").exists()
 
 
-def test_imports_that_fail_leave_nothing_in_their_process(other, tmp_path, monkeypatch):
+def test_failed_imports_leak_no_descriptors_threads_or_models(other, tmp_path, monkeypatch):
     """No descriptors, no threads and no models, one failure after the other."""
 
     def models() -> int:
@@ -211,7 +211,7 @@ def test_imports_that_fail_leave_nothing_in_their_process(other, tmp_path, monke
     assert not (tmp_path / "root").exists()
 
 
-def test_what_the_kernel_takes_in_parts_is_written_whole(other, tmp_path, monkeypatch):
+def test_import_is_complete_after_partial_writes(other, tmp_path, monkeypatch):
     write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, memoryview(data)[:999]))
     AutoBridge.import_ckpt(other.hf, tmp_path / "root", release=True)
@@ -238,7 +238,7 @@ sys.exit(main())
     ],
     ids=["Ctrl-C", "SIGTERM"],
 )
-def test_signal_during_the_write_is_one_line_and_no_leftovers(number, status, said, tiny, other, tmp_path):
+def test_signal_during_write_prints_error_and_keeps_checkpoint(number, status, said, tiny, other, tmp_path):
     root = Path(shutil.copytree(tiny.root, tmp_path / "root"))
     before = visible_contents(root)
     with subprocess.Popen(
@@ -268,7 +268,7 @@ def test_signal_during_the_write_is_one_line_and_no_leftovers(number, status, sa
     ],
     ids=repr,
 )
-def test_after_a_stop_it_is_said_whether_the_release_stands(
+def test_import_error_states_whether_release_was_published(
     tiny, other, tmp_path, monkeypatch, error, overwrite, published
 ):
     root, commit = tmp_path / "root", Publication.commit

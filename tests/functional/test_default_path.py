@@ -39,13 +39,13 @@ def roots(tiny, default, upstream_wheel, tmp_path_factory) -> tuple[Path, Path]:
     return folder / "theirs", default
 
 
-def test_the_files_have_the_same_names(roots):
+def test_default_import_writes_same_file_names_as_upstream(roots):
     theirs, ours = roots
     assert tree(ours) == tree(theirs)
     assert "iter_0000000/.metadata" in tree(ours) and not (ours / "release").exists()
 
 
-def test_the_reproducible_files_are_byte_for_byte_the_same(roots):
+def test_reproducible_files_match_upstream_byte_for_byte(roots):
     theirs, ours = roots
     names = [name for name in tree(theirs) if not name.endswith(("run_config.yaml", "/.metadata"))]
     assert {TRACKER, TRAIN_STATE_TRACKER, "iter_0000000/__0_0.distcp", "iter_0000000/metadata.json"} < set(names)
@@ -53,20 +53,20 @@ def test_the_reproducible_files_are_byte_for_byte_the_same(roots):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
 
 
-def test_the_run_configs_differ_in_the_checkpoints_place_alone(roots):
+def test_run_config_differs_from_upstream_only_in_save_path(roots):
     theirs, ours = (yaml.safe_load((root / "iter_0000000/run_config.yaml").read_text()) for root in roots)
     assert theirs["checkpoint"].pop("save") == str(roots[0]) and ours["checkpoint"].pop("save") == str(roots[1])
     assert ours == theirs
 
 
-def test_the_metadata_names_the_same_entries_at_the_same_places(roots):
+def test_metadata_matches_entries_and_offsets_of_upstream(roots):
     # The file is a pickle of sets, which have no order, and carries the id of the save.
     theirs, ours = (FileSystemReader(root / "iter_0000000").read_metadata() for root in roots)
     assert set(ours.state_dict_metadata) == set(theirs.state_dict_metadata)
     assert ours.storage_data == theirs.storage_data
 
 
-def test_the_low_memory_save_writes_the_same_values(roots, tiny, tmp_path):
+def test_low_memory_save_writes_same_values(roots, tiny, tmp_path):
     for release in (False, True):
         AutoBridge.import_ckpt(tiny.hf, tmp_path / str(release), low_memory_save=True, release=release)
     folders = [

@@ -138,7 +138,7 @@ QUICK_START = [command for command in COMMANDS["quick-start.md"] if command not 
 
 
 @pytest.mark.parametrize("command", IMPORTS)
-def test_an_import_of_the_readme_makes_a_release(tiny, tmp_path, command):
+def test_readme_import_command_writes_release(tiny, tmp_path, command):
     command = command.replace("meta-llama/Llama-3.2-1B", "HF_MODEL").replace(" ckpt", " CKPT")
     # With every test, torchrun starts everything anew.
     path = str(Path(sys.executable).parent) if "torchrun" in command and SEED == "all" else None
@@ -151,13 +151,13 @@ def test_an_import_of_the_readme_makes_a_release(tiny, tmp_path, command):
     assert (tmp_path / "out" / TRACKER).read_text() == "release"
 
 
-def test_the_python_code_of_the_readme_imports_a_release(tiny, tmp_path, monkeypatch):
+def test_readme_python_code_imports_release(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(_code("README.md", "python").replace("meta-llama/Llama-3.2-1B", str(tiny.hf)), {})
     assert tree(tmp_path / "ckpt") == tree(tiny.root)
 
 
-def test_the_export_of_the_readme_is_the_model(tiny, tmp_path):
+def test_readme_export_command_matches_source_model(tiny, tmp_path):
     (command,) = EXPORTS
     names = {"CKPT": tiny.root, "HF_MODEL": tiny.hf, "OUT": tmp_path / "my-model"}
     assert "Exported release to" in _shell(_filled(command, **names), tmp_path)
@@ -166,7 +166,7 @@ def test_the_export_of_the_readme_is_the_model(tiny, tmp_path):
 
 @pytest.mark.parametrize("imported", ["smollm2"], indirect=True)
 @pytest.mark.parametrize("launch", LAUNCHES, ids=range(len(LAUNCHES)))
-def test_a_launch_gives_the_models_logits(imported, launch, tmp_path):
+def test_docs_launch_commands_match_source_model_logits(imported, launch, tmp_path):
     words = re.sub(r"PET_\w+=\S+ |torchrun --nproc-per-node 1 ", "", launch)
     # It is not to train here.
     words = words.replace("--save CKPT", "")
@@ -186,7 +186,7 @@ def test_a_launch_gives_the_models_logits(imported, launch, tmp_path):
 
 
 @pytest.mark.parametrize("command", PRINTED)
-def test_launch_prints_what_the_page_says(tiny, tmp_path, command):
+def test_launch_command_prints_flags_and_tokenizer_path(tiny, tmp_path, command):
     printed = _shell(_filled(command, CKPT=tiny.root), tmp_path)
     assert "--num-layers" in printed and f"{tiny.root}/release/tokenizer" in printed
 
@@ -200,7 +200,7 @@ def test_upstreams_import_is_repaired_and_checked(default, tiny, tmp_path):
     assert any(command.endswith("--compute HF_MODEL") for command in CHECKS)
 
 
-def test_the_quick_start_trains_and_comes_back(smollm2, tmp_path):
+def test_quick_start_script_trains_and_exports(smollm2, tmp_path):
     """Megatron-LM's script is stood for by the one that trains without CUDA, and the sequences are short."""
     (tmp_path / "smollm2").symlink_to(smollm2)
     (tmp_path / "Megatron-LM").symlink_to(SUPPORT)
@@ -220,7 +220,7 @@ def test_the_quick_start_trains_and_comes_back(smollm2, tmp_path):
 
 
 @pytest.mark.parametrize("imported", ["smollm2"], indirect=True)
-def test_the_python_code_of_the_quick_start_imports_and_exports(imported, tmp_path, monkeypatch):
+def test_quick_start_python_code_imports_and_exports(imported, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "smollm2").symlink_to(imported.hf)
     exec(_code("quick-start.md", "python"), {})
@@ -230,7 +230,7 @@ def test_the_python_code_of_the_quick_start_imports_and_exports(imported, tmp_pa
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("command", PATCHES)
-def test_the_series_commands_run(upstream_wheel, tmp_path, command):
+def test_patch_series_commands_run(upstream_wheel, tmp_path, command):
     said = _shell(f"cd {REPOSITORY} && {_filled(command, PATH=upstream_wheel, DIR=tmp_path / 'tree')}", tmp_path)
     if " status " in command:
         assert " applies" in said and "no match" not in said
@@ -238,7 +238,7 @@ def test_the_series_commands_run(upstream_wheel, tmp_path, command):
         assert (tmp_path / "tree/megatron/bridge/utils/host_compat.py").exists()
 
 
-def test_no_command_is_left_out():
+def test_tests_cover_every_command_of_docs():
     covered = {*IMPORTS, *CHECKS, *LAUNCHES, *PRINTED, *EXPORTS, *PATCHES, *QUICK_START, *ELSEWHERE}
     assert [command for commands in COMMANDS.values() for command in commands if command not in covered] == []
 
@@ -250,7 +250,7 @@ def _said(picture: str) -> list[str]:
     return re.sub(r"\d[\d,.]*(e[-+]\d+)?", "N", text).split()
 
 
-def test_the_demo_agrees_and_the_readme_has_a_picture_of_it(tmp_path):
+def test_demo_output_matches_pictures_in_docs(tmp_path):
     """`make demo` without the installation, which is this environment's."""
     command = f"python -W ignore {REPOSITORY}/examples/demo.py --work {tmp_path}/work --pictures {tmp_path}"
     said = _shell(command, tmp_path)

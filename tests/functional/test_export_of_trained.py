@@ -185,7 +185,7 @@ def test_unrecorded_rope_factor_must_be_passed(sources, tmp_path):
     assert json.loads((tmp_path / "exported/config.json").read_text())["rope_scaling"]["factor"] == 8.0
 
 
-def test_grown_vocabulary_needs_its_tokenizer(sources, tmp_path):
+def test_export_requires_tokenizer_when_vocabulary_has_grown(sources, tmp_path):
     hf, _ = source = sources["padded-vocabulary"]
     flags = ["--vocab-size=600", "--padded-vocab-size=640"]
     root, expected, embedding = _train(source, tmp_path / "root", flags, rows=600)
@@ -267,7 +267,7 @@ def _saved_by_bridge(hf: Path, root: Path, **fields: Any) -> None:
         save_megatron_model(model, root)
 
 
-def test_export_of_bridge_training_follows_its_run_config(sources, tmp_path):
+def test_export_uses_run_config_of_bridge_training(sources, tmp_path):
     hf, _ = sources["Llama 3.2 (rope scaling, tied)"]
     _saved_by_bridge(hf, tmp_path / "root", rotary_base=54321, layernorm_epsilon=1e-3, seq_length=64)
     AutoBridge.from_hf_pretrained(hf).export_ckpt(tmp_path / "root", tmp_path / "exported", show_progress=False)
@@ -317,7 +317,7 @@ def test_checkpoint_without_args_is_refused(sources, tmp_path):
     assert not (tmp_path / "exported").exists()
 
 
-def test_load_with_another_run_config_is_refused(sources, tmp_path):
+def test_load_is_refused_when_run_config_differs_from_args(sources, tmp_path):
     hf, _ = source = sources["gqa-untied"]
     bridge = AutoBridge.from_hf_pretrained(hf)
     root, *_ = _train(source, tmp_path / "root", ["--rotary-base=54321", "--norm-epsilon=1e-3"])
@@ -334,7 +334,7 @@ def test_load_with_another_run_config_is_refused(sources, tmp_path):
     assert all(torch.equal(found[name], expected[name].bfloat16()) for name in found)
 
 
-def test_save_with_another_source_config_is_refused(sources, tmp_path):
+def test_save_is_refused_when_source_config_differs(sources, tmp_path):
     hf, _ = sources["gqa-tied"]
     bridge = AutoBridge.from_hf_pretrained(hf)
     _saved_by_bridge(hf, tmp_path / "root", rotary_base=54321)
@@ -372,7 +372,7 @@ def _cast(dtype: torch.dtype, *keys: str) -> Callable[[dict[str, torch.Tensor]],
     )
 
 
-def test_output_layer_with_other_rows_is_refused(sources, tmp_path):
+def test_export_refuses_output_layer_with_different_shape(sources, tmp_path):
     hf, _ = source = sources["gqa-untied"]
     root, *_ = _train(source, tmp_path / "root", [])
     bridge = AutoBridge.from_hf_pretrained(hf)
@@ -476,7 +476,7 @@ def test_damaged_checkpoint_is_refused(sources, tmp_path, damage):
 @pytest.mark.parametrize(
     ("step", "outcome"), [("_write_files", "Nothing was published"), ("commit", "The model in .* is complete.")]
 )
-def test_interrupted_export_names_its_outcome(sources, tmp_path, monkeypatch, step, outcome):
+def test_interrupted_export_reports_outcome(sources, tmp_path, monkeypatch, step, outcome):
     hf, release = sources["gqa-untied"]
     owner = FolderPublication if step == "commit" else run
     original = getattr(owner, step)
@@ -520,7 +520,7 @@ def test_output_in_checkpoint_or_source_model_is_refused(sources, tmp_path):
     assert sorted(path.name for path in root.iterdir()) == sorted(path.name for path in release.iterdir())
 
 
-def test_bridge_of_another_model_is_refused(sources, tmp_path):
+def test_export_refuses_bridge_of_different_model(sources, tmp_path):
     _, release = sources["Llama 3.2 (rope scaling, tied)"]
     for name in ("Qwen3-MoE (experts, qk-norm)", "Mistral (sliding window)"):
         with pytest.raises(InexpressibleArgsError):

@@ -46,6 +46,7 @@ from megatron.bridge.release.export.errors import (
     SeveralProcessesError,
     UnknownIterationError,
 )
+from megatron.bridge.release.source.errors import FileChangedError
 from megatron.bridge.release.source.provenance_errors import SourceMismatchError
 from megatron.bridge.release.validation.model_errors import NonFiniteError, SkippedTensorsWarning
 
@@ -114,7 +115,7 @@ def _fails(capfd, expected: ReleaseError, *words: object) -> None:
     assert line.startswith("error: ") and line.endswith(expected.text(shell_option))
 
 
-def test_any_iteration_can_be_exported(trained, tiny, tmp_path, capfd):
+def test_export_supports_any_iteration(trained, tiny, tmp_path, capfd):
     for iteration, expected in (("3", 3.0), ("0000005", 5.0)):
         _export(trained, tiny.hf, tmp_path / iteration, "--iteration", iteration)
         assert _norm(tmp_path / iteration) == expected
@@ -141,7 +142,7 @@ def test_training_saved_elsewhere_is_exported_with_release(elsewhere, tiny, tmp_
     assert f"--load {elsewhere} " in command and f"--tokenizer-model {tiny.root}/release/tokenizer " in command
 
 
-def test_release_of_another_model_is_refused(elsewhere, trained, tiny, other, tmp_path, capfd):
+def test_export_refuses_release_of_different_model(elsewhere, trained, tiny, other, tmp_path, capfd):
     mismatch = SourceMismatchError(other.root, str(other.hf), str(tiny.hf), ("weights",))
     _fails(capfd, mismatch, "export", elsewhere, tiny.hf, tmp_path / "out", "--release", other.root)
     bridge = AutoBridge.from_hf_pretrained(tiny.hf)
@@ -174,7 +175,7 @@ def test_export_is_refused_if_an_import_replaces_the_release(tiny, other, tmp_pa
         return load(*arguments)
 
     monkeypatch.setattr(export_run, "_load", replace_first)
-    assert f"{root / 'release'} changed" in _error(capfd, "export", root, tiny.hf, tmp_path / "out")
+    _fails(capfd, FileChangedError(root / "release"), "export", root, tiny.hf, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -226,7 +227,7 @@ def test_weight_files_have_the_requested_size(tiny, tmp_path, size, files):
     assert torch.equal(hf_logits(load_hf(out), TOKENS), hf_logits(load_hf(tiny.hf), TOKENS))
 
 
-def test_sharded_source_keeps_its_files(tiny, tmp_path):
+def test_export_keeps_shards_of_source_model(tiny, tmp_path):
     hf = tmp_path / "hf"
     load_hf(tiny.hf).to(torch.bfloat16).save_pretrained(hf, max_shard_size="100KB")
     for file in tiny.hf.glob("tokenizer*"):

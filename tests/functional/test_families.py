@@ -93,7 +93,7 @@ def _assert_logits(converted: Converted, flags: list[str], device: str) -> None:
 
 @pytest.mark.cell("family", row="converted", column="`megatron_lm_args.txt` and `--use-checkpoint-args`")
 @pytest.mark.parametrize("device", DEVICES)
-def test_the_flags_with_use_checkpoint_args_give_the_same_logits(request, converted, device, monkeypatch):
+def test_use_checkpoint_args_matches_source_model_logits(request, converted, device, monkeypatch):
     _note_what_is_forgotten(request, converted)
     forget_attention_backend(monkeypatch)
     _assert_logits(converted, [*_flags_file(converted), "--use-checkpoint-args"], device)
@@ -101,13 +101,13 @@ def test_the_flags_with_use_checkpoint_args_give_the_same_logits(request, conver
 
 @pytest.mark.cell("family", row="converted", column="`megatron_lm_args.txt` alone")
 @pytest.mark.parametrize("device", DEVICES)
-def test_the_flags_file_alone_gives_hugging_faces_logits(request, converted, device, monkeypatch):
+def test_flags_file_matches_source_model_logits(request, converted, device, monkeypatch):
     _note_what_is_forgotten(request, converted)
     forget_attention_backend(monkeypatch)
     _assert_logits(converted, _flags_file(converted), device)
 
 
-def test_the_args_are_what_megatron_lms_parser_makes_of_the_flags(converted, monkeypatch):
+def test_stored_args_match_parsed_flags(converted, monkeypatch):
     forget_attention_backend(monkeypatch)
     stored = stored_args(converted.root)
     with megatron_lm(_flags_file(converted)) as parsed:
@@ -116,7 +116,7 @@ def test_the_args_are_what_megatron_lms_parser_makes_of_the_flags(converted, mon
 
 
 @pytest.mark.cell("family", row="converted", column="exported again, bit for bit")
-def test_the_export_is_the_model_bit_for_bit(converted, tmp_path, monkeypatch):
+def test_export_matches_source_model_bit_for_bit(converted, tmp_path, monkeypatch):
     forget_attention_backend(monkeypatch)
     assert_exported(converted.hf, converted.root, tmp_path / "hf")
 
@@ -134,12 +134,12 @@ def test_two_ranks_share_experts_with_the_flags_file(two_ranks):
 
 
 @pytest.mark.cell("family", row=EP2, column="`megatron_lm_args.txt` alone")
-def test_one_rank_reads_all_of_the_experts(two_ranks_experts, monkeypatch):
+def test_single_rank_reads_experts_written_by_two_ranks(two_ranks_experts, monkeypatch):
     forget_attention_backend(monkeypatch)
     _assert_logits(two_ranks_experts, _flags_file(two_ranks_experts), "cpu")
 
 
 @pytest.mark.cell("family", row=EP2, column="exported again, bit for bit")
-def test_what_two_ranks_wrote_is_exported_bit_for_bit(two_ranks_experts, tmp_path, monkeypatch):
+def test_export_of_two_rank_release_matches_bit_for_bit(two_ranks_experts, tmp_path, monkeypatch):
     forget_attention_backend(monkeypatch)
     assert_exported(two_ranks_experts.hf, two_ranks_experts.root, tmp_path / "hf")

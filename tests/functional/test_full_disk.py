@@ -85,7 +85,7 @@ def test_disk_full_during_the_write_keeps_the_old_release(small_disk, other):
     assert visible_contents(root) == before and not list(root.glob(".release-*"))
 
 
-def test_any_file_that_fills_the_disk_keeps_the_old_release(small_disk, other):
+def test_import_keeps_release_when_disk_is_full(small_disk, other):
     """From the weights' file to the last one, in steps of 16 KiB, until there is room for all."""
     root = small_disk / "root"
     before, errors = visible_contents(root), []
@@ -105,7 +105,7 @@ def test_any_file_that_fills_the_disk_keeps_the_old_release(small_disk, other):
         assert any(re.search(file, error) for error in errors), (file, errors)
 
 
-def test_an_export_whose_disk_gets_full_leaves_nothing(small_disk, tiny, monkeypatch):
+def test_export_leaves_no_files_when_disk_is_full(small_disk, tiny, monkeypatch):
     """In steps of 16 KiB, until there is room for all."""
     monkeypatch.setattr(exporting, "check_free_space", lambda folder, needed: None)
     bridge, out, errors = AutoBridge.from_hf_pretrained(tiny.hf), small_disk / "out", []

@@ -82,7 +82,7 @@ def _require_release_of(root: Path, hf: Path) -> None:
     assert read_state(root / "release")["args"].layernorm_epsilon == eps
 
 
-def test_an_import_is_of_one_revision(server, models, tmp_path):
+def test_import_reads_every_file_from_same_revision(server, models, tmp_path):
     root = tmp_path / "root"
     AutoBridge.import_ckpt("org/m", root, release=True, revision="v1")
     _require_release_of(root, models["v1"])
@@ -106,7 +106,7 @@ def test_an_import_is_of_one_revision(server, models, tmp_path):
         require_source(root, models["main"])
 
 
-def test_the_command_uses_the_recorded_commit(server, models, tmp_path, capsys):
+def test_commands_use_recorded_commit(server, models, tmp_path, capsys):
     root, out = tmp_path / "root", tmp_path / "out"
     server.repositories["org/m"].token = "hf_secret"
     AutoBridge.import_ckpt("org/m", root, release=True, revision="v1", token="hf_secret")
@@ -124,7 +124,7 @@ def test_the_command_uses_the_recorded_commit(server, models, tmp_path, capsys):
     assert all(str(tmp_path / "cache").encode() not in file.read_bytes() for file in out.iterdir())
 
 
-def test_another_revision_is_refused_unless_its_content_is_equal(server, models, tmp_path, capsys):
+def test_different_revision_is_refused_unless_content_is_equal(server, models, tmp_path, capsys):
     root = tmp_path / "root"
     AutoBridge.import_ckpt("org/m", root, release=True, revision="v1")
     server.repositories["org/m"].add(Path(models["v1"].parent, "copy"), "copy")
@@ -140,7 +140,7 @@ def test_another_revision_is_refused_unless_its_content_is_equal(server, models,
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_that_the_caller_saves_claims_no_weights(server, models, tmp_path):
+def test_model_saved_by_caller_records_no_tensor_checksum(server, models, tmp_path):
     bridge = AutoBridge.from_hf_pretrained("org/m", revision="v1")
     with temporary_distributed_context(backend="gloo"):
         model = bridge.to_megatron_model(wrap_with_ddp=False, use_cpu_initialization=True)
@@ -151,7 +151,7 @@ def test_a_model_that_the_caller_saves_claims_no_weights(server, models, tmp_pat
     assert source.config_sha256 is not None and source.tensors_sha256 is None
 
 
-def test_a_default_import_is_of_one_revision(server, models, tmp_path):
+def test_default_import_reads_weights_of_requested_revision(server, models, tmp_path):
     AutoBridge.import_ckpt("org/m", tmp_path / "root", revision="v1")
     equal, problems = compare(tmp_path / "root/iter_0000000", str(models["v1"]))
     assert equal and problems == []
@@ -187,7 +187,7 @@ def test_ranks_check_and_download_together(ranks, server, models):
         assert not (ranks / name).exists()
 
 
-def test_the_shell_imports_a_revision_quietly(server, models, tmp_path):
+def test_shell_import_of_revision_prints_no_warnings(server, models, tmp_path):
     root = tmp_path / "root"
     words = ["import", "org/m", str(root), "--revision", "v1"]
     done = subprocess.run(
@@ -210,7 +210,7 @@ def test_the_shell_imports_a_revision_quietly(server, models, tmp_path):
     assert (source.revision, source.commit) == ("v1", _commit(server, "v1"))
 
 
-def test_proxies_are_refused_as_the_hub_ignores_them(server, tmp_path):
+def test_import_refuses_proxies_argument(server, tmp_path):
     with raises(UnsupportedKeywordError(("proxies",))):
         AutoBridge.import_ckpt("org/m", tmp_path / "root", release=True, proxies={"https": "proxy:80"})
     assert server.requests == []

@@ -134,13 +134,13 @@ def _fails(hf: str | Path, root: str | Path, expected: ReleaseError, **keywords:
 
 
 @pytest.mark.parametrize("spoil", BAD_MODELS, ids=lambda spoil: spoil.__name__.strip("_"))
-def test_bad_model_is_one_error_line_and_nothing_is_written(hf, tmp_path, spoil):
+def test_invalid_model_raises_single_line_and_writes_nothing(hf, tmp_path, spoil):
     spoil(hf)
     _fails(hf, tmp_path / "root", BAD_MODELS[spoil](hf))
     assert not (tmp_path / "root").exists()
 
 
-def test_custom_code_missing_on_the_hub_is_one_request(hf, tmp_path):
+def test_custom_code_missing_on_hub_raises_single_line_error(hf, tmp_path):
     _config_of_its_own_code(hf)
     change_config(hf, auto_map=_OWN_CODE | {"AutoConfig": "no-such-organization/model--own.Config"})
     expected = CustomCodeNotFoundError(hf, "no-such-organization/model", ANY)
@@ -157,7 +157,7 @@ def test_custom_code_missing_on_the_hub_is_one_request(hf, tmp_path):
     ],
     ids=["empty", "NUL", "long"],
 )
-def test_a_name_that_no_model_can_have_is_refused(tmp_path, name, error):
+def test_import_refuses_invalid_model_name(tmp_path, name, error):
     _fails(name, tmp_path / "root", error)
     assert not (tmp_path / "root").exists()
 
@@ -167,26 +167,26 @@ def test_a_name_that_no_model_can_have_is_refused(tmp_path, name, error):
     [("", "empty"), ("a\0b", "empty"), ("x" * 300, "too long")],
     ids=["empty", "NUL", "long"],
 )
-def test_an_output_path_that_no_folder_can_have_is_refused(hf, tmp_path, monkeypatch, name, problem):
+def test_import_refuses_invalid_output_path(hf, tmp_path, monkeypatch, name, problem):
     monkeypatch.chdir(tmp_path)
     before = tree(tmp_path)
     _fails(hf, name, OutputPathError(name, problem))
     assert tree(tmp_path) == before
 
 
-def test_an_output_path_that_is_a_file_is_refused(hf, tmp_path):
+def test_import_refuses_file_as_output_path(hf, tmp_path):
     (tmp_path / "file").write_text("kept")
     for root in (tmp_path / "file", tmp_path / "file/root"):
         _fails(hf, root, OutputPathError(root, "file", at=tmp_path / "file"))
     assert (tmp_path / "file").read_text() == "kept"
 
 
-def test_an_output_path_that_is_a_dangling_link_is_refused(hf, tmp_path):
+def test_import_refuses_dangling_symlink_as_output_path(hf, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     _fails(hf, tmp_path / "link", OutputPathError(tmp_path / "link", "dangling symlink", at=tmp_path / "link"))
 
 
-def test_an_output_path_inside_the_models_own_folder_is_refused(hf, tmp_path):
+def test_import_refuses_output_path_inside_model_directory(hf, tmp_path):
     before = tree(hf)
     (tmp_path / "other").mkdir()
     for root in (hf, hf / "megatron", tmp_path / "other/../hf/x"):
@@ -295,7 +295,7 @@ def test_missing_permission_is_the_error_and_keeps_the_old(refused, prepare):
     assert not list(folder.glob(".release-*"))
 
 
-def test_a_disk_without_room_is_refused(hf, tmp_path, monkeypatch):
+def test_import_is_refused_when_free_space_is_too_small(hf, tmp_path, monkeypatch):
     monkeypatch.setattr(model_folder.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(FreeSpaceError) as raised:
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
@@ -314,13 +314,13 @@ def test_directory_with_a_checkpoint_is_refused_early(hf, tiny, tmp_path, monkey
     assert contents(root) == before
 
 
-def test_an_import_of_upstreams_is_refused_and_repair_is_named(hf, default):
+def test_import_over_upstream_checkpoint_suggests_repair(hf, default):
     found = ("iter_0000000", Containing("0"))
     expected = CheckpointExistsError(default, found, None, is_release=False, can_repair=True, overwrite=False)
     _fails(hf, default, expected)
 
 
-def test_a_home_folder_is_the_users(hf, tiny, tmp_path, monkeypatch):
+def test_import_expands_tilde_in_output_path(hf, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(hf)
     AutoBridge.import_ckpt(hf, "~/out", release=True)

@@ -81,7 +81,7 @@ def _run(what: str, *words: str | Path) -> str:
     return shown
 
 
-def test_a_billion_parameters(folder):
+def test_large_model_passes_checks_and_exports_bit_for_bit(folder):
     hf, root, out = folder / "hf", folder / "root", folder / "exported"
     assert len(list(hf.glob("*.safetensors"))) > 2
     check = ("-m", "megatron.bridge.release", "check", root)

@@ -142,14 +142,14 @@ def test_fine_tuning_starts_at_the_release_and_resumes(life):
     assert {path.name for path in life.root.iterdir() if path.is_dir()} == {"release", "iter_0000003", "iter_0000006"}
 
 
-def test_the_optimizer_goes_on_where_it_was(life):
+def test_optimizer_step_continues_after_resume(life):
     with conversion_process_group():
         for steps in (3, 6):
             common_state = load_common_state_dict(str(life.root / f"iter_000000{steps}"))
             assert common_state["optimizer"]["state"]["common_step"] == steps
 
 
-def test_the_loss_falls_from_hugging_faces(life):
+def test_first_loss_matches_source_model_and_loss_falls(life):
     found = [loss for each in life.runs for loss in each.losses.values()]
     assert found == sorted(found, reverse=True) and found[-1] < found[0] / 2
     # In Megatron-LM's default format every token counts but the padding's, which is the end of text here.
@@ -165,11 +165,11 @@ def test_the_loss_falls_from_hugging_faces(life):
     assert found[0] == pytest.approx(float(torch.cat(hugging_face).mean()), rel=1e-4)
 
 
-def test_the_release_stays_as_it_was(life):
+def test_training_keeps_release_unchanged(life):
     assert _stats(life.root / "release") == life.release
 
 
-def test_bridge_exports_what_megatron_lm_saved_last(life, trained, tmp_path):
+def test_bridge_exports_latest_megatron_lm_checkpoint(life, trained, tmp_path):
     tokens, expected, _ = trained
     AutoBridge.from_hf_pretrained(life.hf).export_ckpt(life.root, tmp_path / "hf", show_progress=False)
     assert wrong_logits(hf_logits(load_hf(tmp_path / "hf"), tokens), expected) == []
@@ -177,7 +177,7 @@ def test_bridge_exports_what_megatron_lm_saved_last(life, trained, tmp_path):
     assert float((before - expected).abs().max()) > 1, "the training changed the model"
 
 
-def test_bridges_training_loads_what_megatron_lm_saved_last(life, trained):
+def test_bridge_training_loads_latest_megatron_lm_checkpoint(life, trained):
     *_, expected = trained
     model = training_load(
         lambda state, model: load_checkpoint(state, model, None, None), hf=life.hf, load=str(life.root)
@@ -192,7 +192,7 @@ def test_bridge_finds_tokenizer_and_model_of_a_training(life):
     assert (config.num_hidden_layers, config.hidden_size) == (30, 576)
 
 
-def test_a_new_run_takes_the_root_as_its_pretrained_checkpoint(tiny, tmp_path):
+def test_pretrained_checkpoint_loads_release_at_iteration_0(tiny, tmp_path):
     flags = release_flags(tiny.root, load_from=tmp_path)
     tokens = torch.arange(40)[None]
     with megatron_lm([*flags, "--pretrained-checkpoint", str(tiny.root)]) as args:
@@ -202,7 +202,7 @@ def test_a_new_run_takes_the_root_as_its_pretrained_checkpoint(tiny, tmp_path):
     assert wrong_logits(found, hf_logits(load_hf(tiny.hf), tokens)) == []
 
 
-def test_the_padding_that_megatron_lm_saves_is_not_exported(tmp_path):
+def test_export_removes_vocabulary_padding_of_megatron_lm(tmp_path):
     hf, root = make_tiny_llama(tmp_path / "hf", "padded-vocabulary"), tmp_path / "root"
     AutoBridge.import_ckpt(hf, root, release=True)
     with megatron_lm(
@@ -253,14 +253,14 @@ def test_install_without_dependencies_adds_the_bridge_only(tiny, tmp_path, upstr
     ],
     ids=["0", "torn"],
 )
-def test_the_hook_says_what_keeps_a_root_from_being_fine_tuned(tiny, tmp_path, tracker, error):
+def test_hook_refuses_missing_release_or_invalid_tracker(tiny, tmp_path, tracker, error):
     (tmp_path / "root/iter_0000000").mkdir(parents=True)
     (tmp_path / "root" / TRACKER).write_text(tracker)
     with raises(error(tmp_path / "root")):
         before_training(str(tiny.hf), str(tmp_path / "root"))
 
 
-def test_the_hook_does_not_start_from_another_models_release(tiny, other, tmp_path):
+def test_hook_refuses_release_of_different_or_unknown_model(tiny, other, tmp_path):
     root = shutil.copytree(tiny.root, tmp_path / "root")
     assert before_training(str(tiny.hf), str(root))[-2:] == ["--save", str(root)]
     with raises(SourceMismatchError(root, str(tiny.hf), str(other.hf), ("weights",))):
@@ -283,7 +283,7 @@ def _error(name: str, *words: str | Path, **environment: str) -> str:
     return done.stderr
 
 
-def test_the_example_does_not_go_on_without_a_release(tmp_path):
+def test_sft_example_fails_without_release(tmp_path):
     (tmp_path / "pretrain_gpt.py").touch()
     chats = _chats(tmp_path / "chats.jsonl")
     path = f"{programs()}:{os.environ['PATH']}"
@@ -294,7 +294,7 @@ def test_the_example_does_not_go_on_without_a_release(tmp_path):
 @pytest.mark.parametrize(
     "minor, flags, refused", [(16, [], True), (16, ["--sft-tokenizer-prompt-format", "x"], False), (17, [], False)]
 )
-def test_the_example_needs_the_prompt_format_of_core_0_17(tmp_path, minor, flags, refused):
+def test_sft_example_requires_prompt_format_before_core_0_17(tmp_path, minor, flags, refused):
     (tmp_path / "megatron/core").mkdir(parents=True)
     (tmp_path / "megatron/core/package_info.py").write_text(f"MAJOR = 0\nMINOR = {minor}\n")
     (tmp_path / "pretrain_gpt.py").touch()
@@ -304,7 +304,7 @@ def test_the_example_needs_the_prompt_format_of_core_0_17(tmp_path, minor, flags
     assert error.startswith(f"error: {tmp_path} has core 0.16" if refused else f"error: {tmp_path} has no latest")
 
 
-def test_a_container_does_not_start_from_another_models_release(tiny, other, tmp_path):
+def test_sft_container_refuses_release_of_different_model(tiny, other, tmp_path):
     # Nothing is to be installed.
     (tmp_path / "pip").write_text("#!/bin/sh\n")
     (tmp_path / "pip").chmod(0o755)

@@ -93,12 +93,12 @@ def _versions(versions: tuple[str, ...] = VERSIONS) -> list:
 @pytest.mark.cell("megatron-core", row="outcome", column="layout")
 @pytest.mark.parametrize("outcome", _versions(), indirect=True)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_parameter_and_the_logits_are_hugging_faces(outcome, layout):
+def test_parameters_and_logits_match_in_every_core_version(outcome, layout):
     assert outcome["differences"][layout] == []
 
 
 @pytest.mark.parametrize("outcome", _versions(), indirect=True)
-def test_megatron_lms_own_loader_reads_where_the_wheel_carries_it(outcome):
+def test_load_checkpoint_reads_release_since_core_0_17(outcome):
     has_loader = tuple(map(int, outcome["core"].split("."))) >= (0, 17, 0)
     assert outcome["reader"] == ("load_checkpoint" if has_loader else "dist_checkpointing.load")
 

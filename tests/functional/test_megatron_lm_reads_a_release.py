@@ -36,7 +36,7 @@ def both(request, imported):
         yield hf, model, imported
 
 
-def test_every_parameter_is_bit_equal_to_its_hugging_face_tensor(both):
+def test_megatron_lm_loads_every_parameter_bit_for_bit(both):
     hf, model, imported = both
     expected = megatron_tensors(hf, imported.padded_vocab_size)
     found = dict(model.named_parameters())

@@ -29,7 +29,7 @@ from megatron_lm import BACKENDS, llama_flags, load, logits, megatron_lm, releas
 from transformers import AutoConfig
 
 
-def test_what_asks_for_cuda_gets_the_cpu_inside_alone():
+def test_shim_replaces_and_restores_cuda():
     before = (torch.cuda.is_available, torch.cuda.current_device, torch.cuda.synchronize, torch.cuda.get_rng_state)
     with on_the_cpu():
         assert torch.ones(2, device="cuda").device.type == "cpu"
@@ -82,7 +82,7 @@ def test_generators_exist_and_float32_is_exact_on_cuda(tiny, monkeypatch):
     assert forked and wrong_logits(found, hf_logits(load_hf(tiny.hf), tokens)) == []
 
 
-def test_megatron_lm_ends_as_it_was_started(tiny):
+def test_megatron_lm_context_restores_global_state(tiny):
     argv = list(sys.argv)
     flags = llama_flags(AutoConfig.from_pretrained(tiny.hf), tiny.padded_vocab_size)
     for _ in range(2):
@@ -92,7 +92,7 @@ def test_megatron_lm_ends_as_it_was_started(tiny):
         assert global_vars._GLOBAL_ARGS is None and sys.argv == argv
 
 
-def test_a_wrong_model_is_not_loaded_as_the_right_one(tiny):
+def test_loader_raises_error_when_layer_count_differs(tiny):
     """The loader under the shim is the real one: it refuses a layer too many."""
     config = AutoConfig.from_pretrained(tiny.hf)
     config.num_hidden_layers += 1

@@ -89,7 +89,7 @@ def test_common_state_has_fields_required_before_core_0_16(tiny):
     assert (args.iteration, args.consumed_train_samples, args.no_save_optim, args.no_save_rng) == (0, 0, True, True)
 
 
-def test_common_pt_holds_what_the_new_common_state_holds(tiny, tmp_path):
+def test_common_pt_matches_embedded_common_state(tiny, tmp_path):
     shutil.copytree(tiny.root / "release", tmp_path / "release")
     with conversion_process_group():
         with_it = load_common_state_dict(str(tmp_path / "release"))
@@ -150,7 +150,7 @@ def test_wrong_vocabulary_is_cut_or_zero_filled_silently(tiny, size):
 
 
 @pytest.mark.parametrize("wrong", [["--norm-epsilon", "1e-3"], ["--rotary-base", "500000"]])
-def test_a_wrong_epsilon_or_rotary_base_is_taken_in_silence(tiny, wrong):
+def test_megatron_lm_accepts_wrong_norm_epsilon_or_rotary_base(tiny, wrong):
     expected = _hugging_face(tiny.hf)
     strict = ["--dist-ckpt-strictness", "raise_unexpected"]
     assert not _agree(_megatron([*release_flags(tiny.root), *strict, *wrong]), expected)
@@ -165,7 +165,7 @@ def test_megatron_lms_builder_ignores_the_rope_scaling_factor(tmp_path):
         assert gpt_config_from_args(args).rope_scaling_factor == 8
 
 
-def test_a_missing_rope_scaling_is_taken_in_silence(tmp_path):
+def test_megatron_lm_accepts_missing_rope_scaling(tmp_path):
     hf = make_tiny_llama(tmp_path / "hf", "llama3-rope")
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
     expected = _hugging_face(hf)

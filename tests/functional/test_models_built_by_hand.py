@@ -38,7 +38,7 @@ from megatron.bridge.release.verify.weights import compare
 from megatron.bridge.training.model_load_save import save_megatron_model, temporary_distributed_context
 
 
-def test_a_save_of_a_model_that_was_loaded_from_less_is_refused(families, tmp_path):
+def test_save_is_refused_when_source_has_unexpected_tensors(families, tmp_path):
     hf = make_odd(families("Llama 2"), tmp_path, with_more(self_attn__q_norm__weight=(16,)), {})
     bridge = AutoBridge.from_hf_pretrained(hf)
     names = tuple(f"model.layers.{layer}.self_attn.q_norm.weight" for layer in range(2))
@@ -78,7 +78,7 @@ OTHERS: dict[str, tuple[str, dict[str, Any], tuple[Containing, ...]]] = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_model_built_by_hand_with_other_logits_is_refused(families, tmp_path, name):
+def test_save_is_refused_when_logits_differ_from_source_model(families, tmp_path, name):
     family, fields, differences = OTHERS[name]
     hf = families(family)
     bridge = AutoBridge.from_hf_pretrained(hf)
@@ -92,7 +92,7 @@ def test_model_built_by_hand_with_other_logits_is_refused(families, tmp_path, na
     assert not check(tmp_path / "root").problems
 
 
-def test_a_model_built_by_hand_for_a_training_is_the_source_s(families, tmp_path):
+def test_model_built_for_training_matches_source_tensors(families, tmp_path):
     hf = families("Llama 2")
     bridge = AutoBridge.from_hf_pretrained(hf)
     with temporary_distributed_context(backend="gloo"):
@@ -103,7 +103,7 @@ def test_a_model_built_by_hand_for_a_training_is_the_source_s(families, tmp_path
     assert problems == [] and equal == 21
 
 
-def test_a_model_with_values_that_are_no_numbers_is_refused(families, tmp_path):
+def test_save_is_refused_when_parameter_contains_nan(families, tmp_path):
     hf = families("Llama 2")
     bridge = AutoBridge.from_hf_pretrained(hf)
     with temporary_distributed_context(backend="gloo"):
@@ -115,7 +115,7 @@ def test_a_model_with_values_that_are_no_numbers_is_refused(families, tmp_path):
     assert not (tmp_path / "root/release").exists()
 
 
-def test_a_config_alone_is_accounted_for_too(families, tmp_path):
+def test_save_from_config_is_refused_when_field_is_unsupported(families, tmp_path):
     config = AutoConfig.from_pretrained(families("Llama 2"))
     config.hidden_act = "gelu"
     bridge = AutoBridge.from_hf_config(config)

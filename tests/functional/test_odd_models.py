@@ -89,7 +89,7 @@ CARRIED: dict[str, tuple[str, Callable[[Path], None] | None, dict[str, Any], dic
 
 
 @pytest.mark.parametrize("name", CARRIED)
-def test_what_is_odd_and_harmless_is_carried(families, tmp_path, name):
+def test_import_supports_harmless_model_variants(families, tmp_path, name):
     family, change, config, keywords = CARRIED[name]
     hf = make_odd(families(family), tmp_path, None, config)
     if change is not None:
@@ -101,13 +101,13 @@ def test_what_is_odd_and_harmless_is_carried(families, tmp_path, name):
         assert compare_logits(tmp_path / "root", hf).matches
 
 
-def test_code_of_its_own_that_would_be_run_is_refused(families, tmp_path):
+def test_import_refuses_custom_code_when_remote_code_is_trusted(families, tmp_path):
     hf = make_odd(families("Llama 2"), tmp_path, None, {"auto_map": _OWN_CODE})
     expected = CustomModelCodeError(hf, tuple(_OWN_CODE.values()), ("LlamaForCausalLM",))
     assert_refused(hf, tmp_path / "root", expected, trust_remote_code=True)
 
 
-def test_unused_tensor_can_be_waived_and_a_missing_one_cannot(families, tmp_path):
+def test_unused_tensors_can_be_waived_but_missing_tensors_cannot(families, tmp_path):
     hf = make_odd(families("Llama 2"), tmp_path, with_more(self_attn__q_norm__weight=(16,)), {})
     names = tuple(f"model.layers.{layer}.self_attn.q_norm.weight" for layer in range(2))
     unexpected = TensorMismatchError(str(hf), (UnexpectedTensorsProblem(names, ANY),))
@@ -127,32 +127,32 @@ def test_unused_tensor_can_be_waived_and_a_missing_one_cannot(families, tmp_path
 @pytest.mark.parametrize(
     "keyword", [{"rms_norm_eps": 0.5}, {"num_hidden_layers": 1}, {"subfolder": "x"}, {"gguf_file": "x.gguf"}], ids=str
 )
-def test_a_keyword_that_would_make_it_another_model_is_refused(families, tmp_path, keyword):
+def test_import_refuses_unsupported_keyword(families, tmp_path, keyword):
     (name,) = keyword
     assert_refused(families("Llama 2"), tmp_path / "root", UnsupportedKeywordError((name,)), **keyword)
 
 
 @pytest.mark.parametrize("keyword", [{"dtype": "bf16"}, {"torch_dtype": "int8"}, {"dtype": torch.float64}], ids=str)
-def test_a_keyword_that_is_no_dtype_of_a_release_is_refused(families, tmp_path, keyword):
+def test_import_refuses_unsupported_dtype(families, tmp_path, keyword):
     ((name, dtype),) = keyword.items()
     expected = UnsupportedDtypeError(str(dtype).removeprefix("torch."), name, ("bfloat16", "float16", "float32"))
     assert_refused(families("Llama 2"), tmp_path / "root", expected, **keyword)
 
 
 @pytest.mark.parametrize("keyword", ["allow_unused_tensors", "allow_config_fields"])
-def test_a_name_alone_is_no_list_of_names(families, tmp_path, keyword):
+def test_allow_options_require_lists_of_strings(families, tmp_path, keyword):
     hf = make_odd(families("Llama 2"), tmp_path, None, {})
     for value in ("*.bias", None, [3]):
         assert_refused(hf, tmp_path / "root", ListExpectedError(keyword, repr(value)), **{keyword: value})
 
 
-def test_a_field_that_the_config_has_not_is_no_field_to_allow(families, tmp_path):
+def test_allow_config_fields_refuses_unknown_field(families, tmp_path):
     hf = make_odd(families("Llama 2"), tmp_path, None, {})
     expected = UnknownConfigFieldError(("rope",), Containing("rope_parameters.rope_theta", "hidden_act"))
     assert_refused(hf, tmp_path / "root", expected, allow_config_fields=["rope"])
 
 
-def test_what_transformers_ignores_is_no_tensor_of_the_model(families, tmp_path):
+def test_import_skips_tensors_that_transformers_ignores(families, tmp_path):
     def more(tensors: Tensors) -> Tensors:
         head = {"lm_head.weight": tensors["model.embed_tokens.weight"].clone()}
         return tensors | head | {f"{ATTENTION}rotary_emb.inv_freq": torch.ones(8)}
@@ -164,7 +164,7 @@ def test_what_transformers_ignores_is_no_tensor_of_the_model(families, tmp_path)
     assert compare_logits(tmp_path / "root", hf).matches
 
 
-def test_a_field_that_nobody_knows_is_named(families, tmp_path):
+def test_import_warns_about_unknown_config_field(families, tmp_path):
     hf = make_odd(families("Llama 2"), tmp_path, None, {"logit_softcap": 30.0})
     with warns(UnknownFieldsWarning(str(hf), (Containing("logit_softcap", "30.0"),))):
         AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
@@ -216,7 +216,7 @@ def test_release_has_the_dtype_of_the_config_or_the_weights(families, tmp_path, 
     assert problems == [] and equal == 21
 
 
-def test_weights_that_float16_cannot_hold_are_refused(families, tmp_path):
+def test_import_refuses_weights_that_overflow_float16(families, tmp_path):
     def large(tensors: Tensors) -> Tensors:
         tensors["model.norm.weight"][3] = 1e6
         return tensors
@@ -227,7 +227,7 @@ def test_weights_that_float16_cannot_hold_are_refused(families, tmp_path):
     assert not (tmp_path / "root").exists()
 
 
-def test_upstreams_default_goes_on_and_lists_what_has_no_source(families, tmp_path):
+def test_default_import_warns_about_missing_tensors(families, tmp_path):
     hf = make_odd(families("Llama 2"), tmp_path, without("lm_head.weight", f"{ATTENTION}q_proj.weight"), {})
     with pytest.warns(UserWarning, match=r"decoder.layers.1.self_attention.linear_qkv.weight, output_layer"):
         AutoBridge.import_ckpt(hf, tmp_path / "root")

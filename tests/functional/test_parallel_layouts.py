@@ -30,13 +30,13 @@ from megatron.bridge.utils.single_process import conversion_process_group
 
 @pytest.mark.parametrize("layout", ["tp2", "pp2"])
 @pytest.mark.parametrize("reader", ["megatron_lm", "bridge"])
-def test_two_ranks_read_every_parameter_of_one_ranks_release(two_ranks, reader, layout):
+def test_two_ranks_read_every_parameter_of_single_rank_release(two_ranks, reader, layout):
     out, _ = two_ranks
     assert json.loads((out / "reads.json").read_text())[f"{reader} {layout}"] == []
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_one_rank_of_two_may_ask_alone_what_a_release_holds(two_ranks, rank):
+def test_metadata_readers_work_on_single_rank_of_two(two_ranks, rank):
     out, hf = two_ranks
     root = out / "tp1"
     assert json.loads((out / f"alone{rank}.json").read_text()) == {
@@ -69,7 +69,7 @@ def test_sharded_or_padded_weights_compare_without_a_load(two_ranks, name):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_each_of_two_ranks_refuses_a_model_that_lacks_a_tensor(two_ranks, rank):
+def test_both_ranks_refuse_model_with_missing_tensor(two_ranks, rank):
     out, _ = two_ranks
     assert "Missing tensors: model.norm.weight" in (out / f"less{rank}.txt").read_text()
     assert not (out / "less-root").exists()

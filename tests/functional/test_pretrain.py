@@ -73,11 +73,11 @@ def test_megatron_lm_trains_evaluates_saves_and_resumes(training):
     assert names == {"release", "iter_0000003", "iter_0000006"}
 
 
-def test_the_factor_that_was_built_is_saved(training):
+def test_training_saves_built_rope_scaling_factor(training):
     assert read_args(training.root / "iter_0000006").get(BUILT_FACTOR) == training.factor
 
 
-def test_the_export_computes_what_megatron_lm_trained(training, tmp_path):
+def test_export_matches_logits_of_trained_model(training, tmp_path):
     AutoBridge.from_hf_pretrained(training.hf).export_ckpt(training.root, tmp_path / "hf", show_progress=False)
     with megatron_lm(release_flags(training.root)) as args:
         forgotten = {} if training.factor is None else {"rope_scaling_factor": training.factor}
@@ -93,7 +93,7 @@ def test_the_export_computes_what_megatron_lm_trained(training, tmp_path):
 @pytest.mark.parametrize(
     "training", [None, pytest.param(32.0, marks=pytest.mark.exhaustive)], ids=["plain", "factor 32"], indirect=True
 )
-def test_what_a_training_changed_stays_when_it_continues(training, tmp_path):
+def test_resumed_training_keeps_changed_arguments(training, tmp_path):
     """The README's command with other flags of the model, and then without them."""
     root = shutil.copytree(training.root / "release", tmp_path / "root/release").parent
     (root / TRACKER).write_text("release")
@@ -107,7 +107,7 @@ def test_what_a_training_changed_stays_when_it_continues(training, tmp_path):
     assert "layernorm_epsilon=0.001 (release: " in done.stderr and "rotary_base=70000 (release: " in done.stderr
 
 
-def test_plain_script_refuses_a_rope_factor_it_ignores(training):
+def test_plain_script_rejects_flags_with_rope_scaling_factor(training):
     flags = (training.root / "release" / FLAGS_FILE).read_text().split()
     done = run("torchrun pretrain_gpt.py", (*flags, "--no-such-flag"), cwd=SUPPORT)
     (error,) = re.findall(r"error: (unrecognized arguments: .*)", done.stderr)

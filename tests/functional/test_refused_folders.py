@@ -179,19 +179,19 @@ FOLDERS: dict[Callable[[Path], Any], Callable[[Path], ReleaseError]] = {
 
 
 @pytest.mark.parametrize("spoil", FOLDERS, ids=lambda spoil: spoil.__name__.strip("_"))
-def test_a_folder_that_is_not_whole_is_refused(families, tmp_path, spoil):
+def test_import_refuses_incomplete_model_directory(families, tmp_path, spoil):
     hf = make_odd(families("Llama 2"), tmp_path, None, {})
     spoil(hf)
     assert_refused(hf, tmp_path / "root", FOLDERS[spoil](hf))
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "~/no such model", "-x"])
-def test_a_name_that_is_no_model_is_one_line(tmp_path, name):
+def test_import_refuses_nonexistent_model_directory(tmp_path, name):
     assert_refused(name, tmp_path / "root", ModelDirNotFoundError(Path(name).expanduser(), None))
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "no-such-organization/model"])
-def test_a_model_id_that_the_hub_lacks_is_one_line(tmp_path, name):
+def test_import_raises_hub_error_for_unknown_model_id(tmp_path, name):
     with pytest.raises(HubError) as error:
         AutoBridge.import_ckpt(name, tmp_path / "root", release=True)
     assert error.value.model_id == name

@@ -559,6 +559,6 @@ REFUSED: dict[str, tuple[str, Callable[[Tensors], Tensors] | None, dict[str, Any
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_model_that_is_not_what_its_config_says_is_refused(families, tmp_path, name):
+def test_import_refuses_model_that_does_not_match_config(families, tmp_path, name):
     family, tensors, config, expected = REFUSED[name]
     assert_refused(make_odd(families(family), tmp_path, tensors, config), tmp_path / "root", expected)

@@ -49,7 +49,7 @@ def _args(root: Path) -> dict:
     return args
 
 
-def test_every_state_becomes_a_release_without_rewriting_tensors(state, tiny, capsys):
+def test_repair_converts_import_without_rewriting_tensors(state, tiny, capsys):
     before, (shard,) = contents(state), state.rglob(SHARD)
     inode = shard.stat().st_ino
     assert not check(state).passed

@@ -89,7 +89,7 @@ def _ends_as(root: Path) -> dict[str, bytes]:
 
 
 @CASES
-def test_next_repair_completes_one_killed_at_any_operation(name, exchanges, default, tmp_path):
+def test_repair_completes_repair_killed_at_any_operation(name, exchanges, default, tmp_path):
     made, counted = tmp_path / "made", tmp_path / "counted"
     _prepare(name, default, made)
     before, whole = _read(made), _read(default)
@@ -110,7 +110,7 @@ def test_next_repair_completes_one_killed_at_any_operation(name, exchanges, defa
 
 
 @CASES
-def test_next_repair_completes_one_after_a_power_loss(name, exchanges, default, tmp_path):
+def test_repair_completes_repair_after_power_loss(name, exchanges, default, tmp_path):
     made, root = tmp_path / "made", tmp_path / "root"
     _prepare(name, default, made)
     before, whole = _read(made), _read(default)
@@ -133,7 +133,7 @@ def test_next_repair_completes_one_after_a_power_loss(name, exchanges, default, 
 @pytest.mark.parametrize(
     "error", [errno.ENOSPC, pytest.param(errno.EIO, marks=pytest.mark.exhaustive)], ids=errno.errorcode.get
 )
-def test_error_of_any_operation_is_reported_and_loses_nothing(name, exchanges, error, default, tmp_path):
+def test_repair_reports_operation_error_and_keeps_checkpoint(name, exchanges, error, default, tmp_path):
     made, counted = tmp_path / "made", tmp_path / "counted"
     _prepare(name, default, made)
     before, whole = _read(made), _read(default)

@@ -196,7 +196,7 @@ def test_directory_with_an_active_import_is_not_changed(default, tmp_path, capsy
     assert contents(root) == contents(default)
 
 
-def test_failed_hard_link_changes_nothing(default, tmp_path, monkeypatch, capsys):
+def test_repair_changes_nothing_when_hard_link_fails(default, tmp_path, monkeypatch, capsys):
     def no_links(*_) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 

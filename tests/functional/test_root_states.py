@@ -160,7 +160,7 @@ def _try(root: Path) -> str:
     return "repaired" if after != before else "right already"
 
 
-def test_any_directory_is_resolved_checked_repaired_or_refused(sources, tmp_path):
+def test_random_directories_are_valid_repaired_or_refused(sources, tmp_path):
     ends: Counter[str] = Counter()
     kept = {source: _shards(folder) for source, folder in sources.items()}
 

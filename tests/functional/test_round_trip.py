@@ -22,7 +22,7 @@ from transformers import AutoTokenizer
 TEXTS = ("The capital of France is Paris.", "w1 w2 w499")
 
 
-def test_export_gives_back_every_tensor_and_the_tokenizer(imported, tmp_path):
+def test_export_matches_source_tensors_and_tokenizer(imported, tmp_path):
     assert_exported(imported.hf, imported.root, tmp_path / "hf")
     expected, found = (AutoTokenizer.from_pretrained(folder) for folder in (imported.hf, tmp_path / "hf"))
     assert found.get_vocab() == expected.get_vocab()

@@ -81,7 +81,7 @@ def batch(tmp_path):
     return run
 
 
-def test_two_nodes_import_one_release_and_train_it(tiny, tmp_path, batch):
+def test_batch_scripts_import_and_train_on_two_nodes(tiny, tmp_path, batch):
     root = tmp_path / "root"
     said = batch("import.sbatch", tiny.hf, root, "--no-logit-check")
     assert said.count("Importing ") == 1 and said.count("torchrun pretrain_gpt.py ") == 1
@@ -101,6 +101,6 @@ def test_two_nodes_import_one_release_and_train_it(tiny, tmp_path, batch):
     assert (root / TRACKER).read_text() == "1"
 
 
-def test_a_refusal_ends_the_job(tiny, batch):
+def test_import_job_fails_when_import_is_refused(tiny, batch):
     said = batch("import.sbatch", tiny.hf, tiny.root, status=1)
     assert f"error: {tiny.root} already contains a checkpoint" in said

@@ -63,7 +63,7 @@ def streams(monkeypatch) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if not family.needs])
-def test_each_family_s_streamed_release_is_the_saved_one(name, tmp_path, monkeypatch, streams):
+def test_streamed_release_matches_saved_release(name, tmp_path, monkeypatch, streams):
     forget_attention_backend(monkeypatch)
     hf = save_random_model(tmp_path / "hf", FAMILIES[name].config)
     # To one path: args.tokenizer_model and the metadata name it.
@@ -92,7 +92,7 @@ def _mixed(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("spoil", [_float32, _mixed], ids=["float32", "mixed dtypes"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float16"])
-def test_a_streamed_release_is_rounded_as_the_saved_one(spoil, dtype, tmp_path, streams):
+def test_streamed_release_casts_weights_like_saved_release(spoil, dtype, tmp_path, streams):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Qwen2 (QKV bias)"].config)
     save_file(spoil(load_file(hf / "model.safetensors")), hf / "model.safetensors", {"format": "pt"})
     change_config(hf, dtype=dtype)
@@ -113,14 +113,14 @@ def ranks(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("number", [2, 3, 4])
-def test_any_number_of_ranks_write_the_same_checkpoint(ranks, number):
+def test_checkpoint_is_equal_for_any_number_of_ranks(ranks, number):
     assert_same_checkpoint(ranks / "ranks1/release", ranks / f"ranks{number}/release", world_size=number)
     assert check(ranks / f"ranks{number}").problems == []
     writers = {path.name.split("_")[2] for path in (ranks / f"ranks{number}/release").glob("*.distcp")}
     assert writers == {str(rank) for rank in range(number)}
 
 
-def test_a_model_in_many_files_is_streamed_from_all_of_them(tmp_path, streams):
+def test_import_streams_model_from_many_files(tmp_path, streams):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     tensors = load_file(hf / "model.safetensors")
     (hf / "model.safetensors").unlink()
@@ -134,7 +134,7 @@ def test_a_model_in_many_files_is_streamed_from_all_of_them(tmp_path, streams):
     assert_same_checkpoint(tmp_path / "root/release", tmp_path / "streamed/release")
 
 
-def test_experts_in_one_tensor_are_read_once_and_together(tmp_path, monkeypatch, streams):
+def test_fused_experts_tensor_is_read_once(tmp_path, monkeypatch, streams):
     """As GPT-OSS has them, and a Qwen3-MoE whose down projections stand in one tensor."""
     hf = save_random_model(tmp_path / "hf", FAMILIES["Qwen3-MoE (experts, qk-norm)"].config)
     tensors = load_file(hf / "model.safetensors")
@@ -160,7 +160,7 @@ def test_experts_in_one_tensor_are_read_once_and_together(tmp_path, monkeypatch,
     assert_same_checkpoint(tmp_path / "root/release", tmp_path / "streamed/release")
 
 
-def test_a_conversion_that_changes_its_tensor_in_place_is_no_copy(tmp_path, monkeypatch, streams):
+def test_streamed_release_matches_after_in_place_conversion(tmp_path, monkeypatch, streams):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     convert = AutoMapping.hf_to_megatron
 
@@ -197,7 +197,7 @@ def test_model_changed_by_a_hook_is_loaded_whole_with_a_log(tmp_path, capsys, mo
     assert_same_checkpoint(tmp_path / "root/release", tmp_path / "whole/release")
 
 
-def test_low_memory_option_changes_nothing(tmp_path, streams):
+def test_low_memory_save_writes_same_release(tmp_path, streams):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True, low_memory_save=True)
     assert streams[0] is not None and len(streams[0]) == 1
@@ -206,7 +206,7 @@ def test_low_memory_option_changes_nothing(tmp_path, streams):
     assert_same_checkpoint(tmp_path / "root/release", tmp_path / "low/release")
 
 
-def test_the_model_s_memory_is_never_touched(tmp_path):
+def test_streamed_import_uses_less_memory_than_model(tmp_path):
     """A model of 400 MB, nearly all of it in three tensors that are copied as they are."""
     config = LlamaConfig(
         vocab_size=131072, hidden_size=512, intermediate_size=1024, num_hidden_layers=1, num_attention_heads=4
@@ -252,7 +252,7 @@ def test_object_store_uses_megatron_core_and_refuses_nan(name, tmp_path, capsys,
         assert not (tmp_path / "root" / TRACKER).exists()
 
 
-def test_the_checksums_made_while_writing_are_those_of_the_files(tiny):
+def test_manifest_checksums_match_written_files(tiny):
     folder = tiny.root / "release"
     files = json.loads((folder / "integrity.json").read_text())["files"]
     assert sum(name.endswith(".distcp") for name in files) == 4
@@ -285,7 +285,7 @@ def test_conversions_are_admitted_by_their_bytes(tmp_path, monkeypatch):
     assert_same_checkpoint(tmp_path / "root/release", tmp_path / "streamed/release")
 
 
-def test_what_a_wider_source_takes_is_counted(tmp_path, monkeypatch):
+def test_memory_estimate_includes_wider_source_dtype(tmp_path, monkeypatch):
     """The files' values, as they are converted, and rounded: of float32 for bfloat16, five times what is written."""
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     file = hf / "model.safetensors"
@@ -302,7 +302,7 @@ def test_what_a_wider_source_takes_is_counted(tmp_path, monkeypatch):
     assert counted and all(memory >= 5 * size for size, memory in counted)
 
 
-def test_other_layout_of_torch_archives_gives_equal_releases(tmp_path, monkeypatch):
+def test_release_is_equal_when_torch_archive_layout_is_unknown(tmp_path, monkeypatch):
     """torch's zip writer may divide its writes in another way: then each tensor is saved with `torch.save`."""
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
@@ -323,5 +323,5 @@ def test_other_layout_of_torch_archives_gives_equal_releases(tmp_path, monkeypat
     assert_same_checkpoint(tmp_path / "root/release", tmp_path / "streamed/release")
 
 
-def test_a_released_model_loads(tiny):
+def test_imported_release_passes_check(tiny):
     assert check(tiny.root).passed

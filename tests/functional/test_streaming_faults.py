@@ -120,7 +120,7 @@ class _NotForPickle(Exception):
 @pytest.mark.parametrize(
     ("kind", "words"), [(_NotForPickle, ("not", "so")), (SystemExit, ("ended",)), (MemoryError, ("no room",))]
 )
-def test_an_error_of_a_conversion_is_told_as_it_is(kind, words, tmp_path, monkeypatch):
+def test_conversion_error_is_raised_and_nothing_is_published(kind, words, tmp_path, monkeypatch):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
 
     def fails(*_: Any) -> Any:
@@ -192,7 +192,7 @@ def test_tensor_read_too_rarely_or_often_is_not_published(times, tmp_path):
     assert not (tmp_path / "root").exists()
 
 
-def test_a_plan_that_is_not_written_whole_is_never_published(tmp_path, monkeypatch):
+def test_import_publishes_nothing_when_entries_are_missing(tmp_path, monkeypatch):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     work_items = writing._Writer._work_items
     monkeypatch.setattr(writing._Writer, "_work_items", lambda self, items: work_items(self, items)[:-1])
@@ -201,7 +201,7 @@ def test_a_plan_that_is_not_written_whole_is_never_published(tmp_path, monkeypat
     assert not (tmp_path / "root").exists()
 
 
-def test_a_loader_never_takes_tensors_of_two_models(tiny, other, tmp_path, monkeypatch):
+def test_loader_never_mixes_tensors_when_release_is_replaced(tiny, other, tmp_path, monkeypatch):
     """The release is replaced before each of a loader's opens: it loads the old, the new, or misses a file."""
     bridge = AutoBridge.from_hf_pretrained(tiny.hf)
     opens, seen = Path.open, []
@@ -243,7 +243,7 @@ def test_a_loader_never_takes_tensors_of_two_models(tiny, other, tmp_path, monke
 
 
 @pytest.mark.parametrize("text", ["1GB", "-1", "٣"])
-def test_a_budget_that_is_no_number_is_refused(text, tmp_path, monkeypatch):
+def test_import_refuses_invalid_memory_budget(text, tmp_path, monkeypatch):
     hf = save_random_model(tmp_path / "hf", FAMILIES["Llama 2"].config)
     monkeypatch.setenv("MEGATRON_BRIDGE_IMPORT_MEMORY", text)
     with pytest.raises(EnvironmentVariableError) as raised:

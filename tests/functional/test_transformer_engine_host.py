@@ -119,7 +119,7 @@ NAMES = ["llama", "experts", "latent", "gpt-oss", "vision-language", "large"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_model_is_imported_compared_and_exported_bit_for_bit(host, name):
+def test_import_and_export_match_source_model_bit_for_bit(host, name):
     result = host.results[name]
     assert "error" not in result, result["error"]
     assert result["problems"] == []
@@ -127,7 +127,7 @@ def test_a_model_is_imported_compared_and_exported_bit_for_bit(host, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_import_streams_in_the_memory_of_a_few_tensors(host, name):
+def test_import_streams_with_less_memory_than_model(host, name):
     size = sum(file.stat().st_size for file in (host.models / name).glob("*.safetensors"))
     assert host.results[name]["streamed"]
     if name == "large":
@@ -157,7 +157,7 @@ def _assert_same_entries(folder: Path, of: Path) -> None:
 
 # A caller's vision-language model has the dtype of upstream's providers, float32.
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "vision-language"])
-def test_a_model_that_a_caller_loads_is_saved_as_the_streamed_one(host, name):
+def test_saved_release_matches_streamed_release(host, name):
     streamed, saved = host.out / name / "root/release", host.out / name / "saved/release"
     assert _tensors(saved) == _tensors(streamed) and _others(saved) == _others(streamed)
     _assert_same_entries(saved, streamed)
@@ -166,7 +166,7 @@ def test_a_model_that_a_caller_loads_is_saved_as_the_streamed_one(host, name):
 
 
 @pytest.mark.parametrize("name", ["llama", "experts"])
-def test_a_host_without_transformer_engine_writes_the_same(host, name, tmp_path):
+def test_release_matches_host_without_transformer_engine(host, name, tmp_path):
     AutoBridge.import_ckpt(host.models / name, tmp_path / "root", release=True)
     theirs, ours = host.out / name / "root/release", tmp_path / "root/release"
     # For readers with Megatron Core's own modules, which a host of theirs alone writes.
@@ -192,7 +192,7 @@ def test_latent_attention_has_keys_bias_and_no_gqa_flags(host):
     assert "--multi-latent-attention" in flags and "query-group" not in flags
 
 
-def test_gpt_oss_has_one_answer_for_the_bias_of_qkv(host):
+def test_gpt_oss_release_sets_qkv_bias_in_args_and_flags(host):
     assert stored_args(host.out / "gpt-oss/root").add_qkv_bias is True
     assert "--add-qkv-bias\n" in (host.out / "gpt-oss/root/release" / FLAGS_FILE).read_text()
 
@@ -202,7 +202,7 @@ def test_weights_wider_than_the_config_dtype_compare_as_cast(host):
     assert {dtype for _, dtype, _ in _tensors(host.out / "wider-files/root/release").values()} == {torch.bfloat16}
 
 
-def test_a_vision_language_release_has_the_dtype_of_its_model(host):
+def test_vision_language_release_uses_dtype_of_model(host):
     assert json.loads((host.models / "vision-language/config.json").read_text())["text_config"].get("dtype") is None
     tensors = _tensors(host.out / "vision-language/root/release")
     assert {dtype for _, dtype, _ in tensors.values()} == {torch.bfloat16}

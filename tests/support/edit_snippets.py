@@ -129,10 +129,10 @@ class EditSnippets:
     def test_every_edit_has_a_snippet(self):
         assert sorted(self.SNIPPETS) == sorted(edits_of(self.FILE))
 
-    def test_the_edit_gives_the_expected_result(self, edit, snippet):
+    def test_edit_produces_expected_result(self, edit, snippet):
         assert formatted(apply(edit, snippet.side("-"))) == snippet.side("+")
 
-    def test_a_missing_place_is_refused(self, edit, snippet):
+    def test_edit_refuses_missing_target(self, edit, snippet):
         if snippet.gone is None:
             pytest.skip("a module has always an end")
         before = snippet.side("-")
@@ -143,21 +143,21 @@ class EditSnippets:
     def test_lines_to_duplicate_are_set_for_searching_edits(self, name, snippet):
         assert bool(snippet.twice) == searches(self.FILE, name)
 
-    def test_a_place_that_occurs_twice_is_refused(self, searching):
+    def test_edit_refuses_target_that_occurs_twice(self, searching):
         before, lines = self.SNIPPETS[searching].side("-"), self.SNIPPETS[searching].twice
         assert before.count(lines) == 1
         with pytest.raises(SeveralMatches):
             apply(fitted(edits_of(self.FILE)[searching], before), before.replace(lines, lines * 2))
 
-    def test_a_changed_place_is_refused(self, replacing):
+    def test_edit_refuses_changed_target(self, replacing):
         with pytest.raises(Changed):
             apply(edits_of(self.FILE)[replacing], self.SNIPPETS[replacing].side("-"))
 
-    def test_the_change_in_another_layout_is_refused(self, edit, snippet):
+    def test_edit_refuses_reformatted_result(self, edit, snippet):
         with pytest.raises(AlreadyApplied):
             apply(edit, ast.unparse(ast.parse(snippet.side("+"))) + "\n")
 
-    def test_the_edit_is_refused_when_it_is_applied_twice(self, edit, snippet):
+    def test_edit_refuses_second_application(self, edit, snippet):
         with pytest.raises(AlreadyApplied):
             apply(edit, apply(edit, snippet.side("-")))
 
@@ -193,7 +193,7 @@ class TextSnippets:
     TEXT: ClassVar[str]
     GONE: ClassVar[tuple[str, str]]
 
-    def test_each_edit_adds_to_the_text_once(self):
+    def test_text_edits_add_lines_only_once(self):
         text = self.TEXT
         for each in edits_of(self.FILE).values():
             changed = each.apply(text)
@@ -202,7 +202,7 @@ class TextSnippets:
                 each.apply(changed)
             text = changed
 
-    def test_a_missing_place_is_refused(self):
+    def test_edit_refuses_missing_target(self):
         assert self.GONE[0] in self.TEXT
         first = next(iter(edits_of(self.FILE).values()))
         with pytest.raises(NoMatch):

@@ -75,7 +75,7 @@ def refused(source: Path, tmp_path: Path, upstream: Path | str) -> str:
     return line
 
 
-def test_the_wheel_contains_upstream_and_the_changes_only(wheel, upstream_wheel):
+def test_wheel_contains_only_upstream_and_changes(wheel, upstream_wheel):
     info = f"{NAME}.dist-info/"
     built, upstream = contents(wheel), contents(upstream_wheel)
     package = {name for name in upstream if name.startswith("megatron/")}
@@ -84,7 +84,7 @@ def test_the_wheel_contains_upstream_and_the_changes_only(wheel, upstream_wheel)
     assert {f"{info}licenses/LICENSE", f"{info}licenses/NOTICE"} < built.keys()
 
 
-def test_the_wheel_has_its_edited_files_formatted(wheel, upstream_wheel):
+def test_wheel_contains_formatted_edited_files(wheel, upstream_wheel):
     path = "megatron/bridge/utils/import_utils.py"
     with zipfile.ZipFile(wheel) as archive, zipfile.ZipFile(upstream_wheel) as original:
         content, upstream = archive.read(path), original.read(path)
@@ -93,7 +93,7 @@ def test_the_wheel_has_its_edited_files_formatted(wheel, upstream_wheel):
     assert len(changed) == 2 and all(b"def safe_import(" in line for line in changed)
 
 
-def test_the_installed_package_has_its_edited_files_formatted():
+def test_installed_package_contains_formatted_edited_files():
     targets = {placed.target for forms in load_series(ROOT).edits.values() for placed in forms}
     edited = {path: (site() / path).read_bytes() for path in targets if is_packaged(path)}
     assert format_files(edited) == edited
@@ -102,7 +102,7 @@ def test_the_installed_package_has_its_edited_files_formatted():
     assert {arg.col_offset for arg in [*save.args.args, *save.args.kwonlyargs]} == {4}
 
 
-def test_the_wheel_replaces_upstream(wheel):
+def test_wheel_metadata_replaces_upstream(wheel):
     with zipfile.ZipFile(wheel) as archive:
         metadata = archive.read(f"{NAME}.dist-info/METADATA").decode()
         entry_points = archive.read(f"{NAME}.dist-info/entry_points.txt").decode()
@@ -114,12 +114,12 @@ def test_the_wheel_replaces_upstream(wheel):
     )
 
 
-def test_building_again_gives_the_same(wheel, fork, upstream_wheel, tmp_path):
+def test_second_build_produces_same_wheel(wheel, fork, upstream_wheel, tmp_path):
     assert not pip_wheel(fork, tmp_path, upstream_wheel).returncode
     assert contents(tmp_path / wheel.name) == contents(wheel)
 
 
-def test_the_source_distribution_builds_the_same(wheel, copy, upstream_wheel, tmp_path):
+def test_source_distribution_builds_same_wheel(wheel, copy, upstream_wheel, tmp_path):
     command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(copy)]
     subprocess.run(command, check=True, capture_output=True)
     sdist = tmp_path / f"{NAME}.tar.gz"
@@ -131,33 +131,33 @@ def test_the_source_distribution_builds_the_same(wheel, copy, upstream_wheel, tm
     assert contents(tmp_path / wheel.name) == contents(wheel)
 
 
-def test_another_wheel_is_refused(copy, tmp_path):
+def test_build_refuses_wheel_with_different_checksum(copy, tmp_path):
     other = tmp_path / "other.whl"
     with zipfile.ZipFile(other, "w") as archive:
         archive.writestr("other.py", "")
     assert refused(copy, tmp_path, other).startswith(f"error: {other} has the SHA-256 ")
 
 
-def test_another_version_is_refused(copy, upstream, tmp_path):
+def test_build_refuses_different_version(copy, upstream, tmp_path):
     info = upstream / "megatron/bridge/package_info.py"
     info.write_text(info.read_text().replace("PATCH = 2", "PATCH = 3"))
     assert refused(copy, tmp_path, upstream) == (f"error: {upstream} is megatron-bridge 0.6.3, the build needs 0.6.2")
 
 
-def test_a_missing_added_file_is_refused(copy, upstream_wheel, tmp_path):
+def test_build_refuses_missing_added_file(copy, upstream_wheel, tmp_path):
     (copy / "src/megatron/bridge/added.py").unlink()
     assert refused(copy, tmp_path, upstream_wheel) == (
         "error: patches/series.toml lists the added file 'megatron/bridge/added.py', which is not in src/"
     )
 
 
-def test_an_edit_that_does_not_match_is_refused(copy, upstream, tmp_path):
+def test_build_refuses_edit_that_does_not_match(copy, upstream, tmp_path):
     assert refused(copy, tmp_path, upstream).startswith(
         "error: megatron/bridge/utils/import_utils.py: edit 'parameter' of safe_import: expected this file, found none"
     )
 
 
-def test_an_editable_install_is_refused(copy):
+def test_editable_install_is_refused(copy):
     command = [sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "--editable", str(copy)]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode

@@ -36,22 +36,22 @@ def site(project: Path, tmp_path: Path) -> Path:
     return tmp_path / "site"
 
 
-def test_what_is_installed_and_the_same_is_let_through(project, site):
+def test_up_to_date_installation_is_accepted(project, site):
     assert installed.stale(project, site) is None
 
 
-def test_a_source_that_was_edited_since_is_named(project, site):
+def test_edited_source_is_reported_as_stale(project, site):
     (project / "src" / ADDED).write_text("ADDED = False\n")
     assert installed.stale(project, site) == f"{site / ADDED} is older than src/{ADDED}: run make .venv/installed"
 
 
-def test_a_source_that_is_not_installed_is_named(project, site):
+def test_missing_installed_file_is_reported(project, site):
     (site / ADDED).unlink()
     expected = f"{site / ADDED} is missing, and src/{ADDED} is not: run make .venv/installed"
     assert installed.stale(project, site) == expected
 
 
-def test_the_installed_copy_is_found_without_an_import_of_bridge(site):
+def test_installed_copy_is_found_without_importing_bridge(site):
     code = "import sys, installed; print(installed.site()); assert 'megatron.bridge' not in sys.modules"
     path = os.pathsep.join(map(str, (site, ROOT, ROOT / "tests/support")))
     command = [sys.executable, "-c", code]
@@ -59,7 +59,7 @@ def test_the_installed_copy_is_found_without_an_import_of_bridge(site):
     assert run.stdout == f"{site}\n"
 
 
-def test_a_session_aborts_with_what_is_older(pytestconfig, site, monkeypatch, project):
+def test_session_aborts_when_installation_is_stale(pytestconfig, site, monkeypatch, project):
     (project / "src" / ADDED).write_text("ADDED = False\n")
     (conftest,) = (
         plugin

@@ -36,7 +36,7 @@ def _runs(path: Path) -> Iterator[tuple[str, ...]]:
             yield run
 
 
-def test_no_run_of_four_lines_stands_in_the_wheels(upstream_wheel, tmp_path):
+def test_code_shares_no_four_lines_with_upstream_wheels(upstream_wheel, tmp_path):
     tracked = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     files = [ROOT / line for line in tracked.splitlines()]
     own = {run: file for file in files if file.is_file() and not file.is_symlink() for run in _runs(file)}

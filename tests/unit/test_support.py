@@ -55,7 +55,7 @@ def test_bits_are_compared_and_not_values():
 
 
 @pytest.mark.parametrize("other", [{"a": torch.ones(2)}, {"a": torch.ones(2), "b": torch.ones(3)}, None])
-def test_a_tensor_that_is_missing_or_another_is_seen(tmp_path, other):
+def test_assert_same_tensors_detects_differences(tmp_path, other):
     tensors = {"a": torch.ones(2), "b": torch.zeros(3)}
     for name, held in (("right", tensors), ("same", tensors), ("other", other)):
         (tmp_path / name).mkdir()
@@ -69,7 +69,7 @@ def test_a_tensor_that_is_missing_or_another_is_seen(tmp_path, other):
         assert_same_tensors(tmp_path / "same", tmp_path / "empty")
 
 
-def test_a_snapshot_tells_a_link_from_what_it_leads_to(tmp_path):
+def test_contents_distinguish_symlinks_from_files(tmp_path):
     (tmp_path / "release").mkdir()
     (tmp_path / "release/file").write_bytes(b"x")
     (tmp_path / "link").symlink_to("release/file")
@@ -78,7 +78,7 @@ def test_a_snapshot_tells_a_link_from_what_it_leads_to(tmp_path):
     assert contents(tmp_path) == visible_contents(tmp_path) | {".release-lock": b""}
 
 
-def test_a_file_that_is_written_new_or_gone_is_seen_by_its_stamp(tmp_path):
+def test_stamps_detect_written_new_and_removed_files(tmp_path):
     for name in ("same", "written", "gone"):
         (tmp_path / name).write_bytes(b"x")
     os.utime(tmp_path / "written", ns=(0, 0))
@@ -91,7 +91,7 @@ def test_a_file_that_is_written_new_or_gone_is_seen_by_its_stamp(tmp_path):
     assert changed(before, stamps(tmp_path)) == ["gone", "new", "written"]
 
 
-def test_the_index_of_the_helpers_names_each_once():
+def test_helper_index_lists_each_helper_once():
     folder = Path(__file__).parents[1] / "support"
     words = [line.split() for line in (folder / "__init__.py").read_text().splitlines() if line.startswith("    ")]
     helpers = [path for path in folder.glob("[!_]*") if path.suffix == ".py" or list(path.glob("*.py"))]

@@ -19,7 +19,7 @@ import pytest
 import tables
 
 
-def test_table_replaces_the_old_one_and_its_notes_only():
+def test_with_table_replaces_table_and_notes():
     page = "a\n\n| x | y |\n| --- | --- |\n| 1 | yes (1) |\n\n(1) Old.  \n\n| z | y |\n| --- | --- |\n| 1 | 2 |\n\nb\n"
     new = tables.with_table(page, "x", "| x | w |\n| --- | --- |\n| 2 | no |")
     assert new == "a\n\n| x | w |\n| --- | --- |\n| 2 | no |\n\n| z | y |\n| --- | --- |\n| 1 | 2 |\n\nb\n"

@@ -44,13 +44,13 @@ def _end(program: str, code: str, folder: str) -> tuple:
 
 
 @pytest.mark.parametrize("name", CODES)
-def test_a_program_ends_as_one_that_was_started(name, tmp_path):
+def test_forked_program_ends_like_started_program(name, tmp_path):
     assert WARM in os.environ
     assert _end(python(), CODES[name], tmp_path) == _end(sys.executable, CODES[name], tmp_path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_signal_ends_it(number):
+def test_signal_ends_forked_program(number):
     code = "import time; print(flush=True); time.sleep(600)"
     with subprocess.Popen([python(), "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.readline()

@@ -27,13 +27,13 @@ PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPO
 
 
 @pytest.mark.parametrize("name", written_docs.PAGES)
-def test_a_page_is_as_make_docs_writes_it(name):
+def test_page_matches_output_of_make_docs(name):
     page = (written_docs.DOCS / name).read_text()
     assert written_docs.PAGES[name](page) == page, "run make docs"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_to_a_file_and_a_heading(page):
+def test_every_link_has_existing_target(page):
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         if target.startswith("https://"):
             continue
@@ -64,7 +64,7 @@ def test_every_page_and_every_example_is_linked():
     assert [path.name for path in (*docs, *examples) if path.resolve() not in linked] == []
 
 
-def test_contributing_names_folders_and_modules_that_exist():
+def test_contributing_lists_existing_directories_and_modules():
     package = REPOSITORY / "src/megatron/bridge/release"
     tables = [line for line in (REPOSITORY / "CONTRIBUTING.md").read_text().splitlines() if line.startswith("|")]
     named = {name for line in tables for name in re.findall(r"`(\w[\w/]*(?:\.py|/))`", line)}
@@ -72,13 +72,13 @@ def test_contributing_names_folders_and_modules_that_exist():
     assert {f"{path.parent.name}/" for path in package.glob("*/__init__.py")} <= named
 
 
-def test_the_readme_is_short():
+def test_readme_has_at_most_150_lines():
     lines = (REPOSITORY / "README.md").read_text().splitlines()
     assert len(lines) <= 150
     assert any("release=True" in line for line in lines[:30]) and any("demo.svg" in line for line in lines[:30])
 
 
-def test_each_message_that_the_readme_mends_is_one_of_ours():
+def test_readme_error_messages_exist_in_sources():
     table = (REPOSITORY / "README.md").read_text().partition("## When something goes wrong")[2].partition("\n## ")[0]
     sources = "".join(path.read_text() for path in (REPOSITORY / "src").rglob("*.py"))
     messages = re.findall(r"^\| ((?:`[^`]+`(?:, )?)+) \|", table, re.M)

@@ -52,26 +52,26 @@ def _root(path: Path, *folders: str, tracker: str | None = None, step: int | Non
     ("text", "expected"),
     [("release", (0, True)), ("release\n", (0, True)), ("0", (0, False)), (" 100\n", (100, False))],
 )
-def test_a_tracker_holds_release_or_a_number(text, expected):
+def test_parse_tracker_accepts_release_or_number(text, expected):
     assert parse_tracker(text, "t") == expected
 
 
 @pytest.mark.parametrize("text", ["", "\n", "releas", "Release", "-1", "1.5", "1_0", "٣", "release 1", "iter_0000001"])
-def test_anything_else_is_an_error_with_the_file_and_its_text(text):
+def test_parse_tracker_reports_file_and_invalid_text(text):
     with pytest.raises(InvalidTrackerError) as raised:
         parse_tracker(text, "ckpt/tracker.txt")
     assert (raised.value.file, raised.value.content) == ("ckpt/tracker.txt", text)
 
 
-def test_the_text_tracker_decides_over_the_train_state(tmp_path):
+def test_text_tracker_overrides_train_state(tmp_path):
     assert read_tracker(_root(tmp_path, tracker="release", step=0)) == (0, True)
 
 
-def test_the_train_state_speaks_where_there_is_no_text_tracker(tmp_path):
+def test_train_state_is_used_when_text_tracker_is_missing(tmp_path):
     assert read_tracker(_root(tmp_path, step=7)) == (7, False)
 
 
-def test_a_root_without_trackers_has_none(tmp_path):
+def test_read_tracker_returns_none_when_trackers_are_missing(tmp_path):
     assert read_tracker(_root(tmp_path)) is None
 
 
@@ -92,7 +92,7 @@ def test_highest_iteration_is_found_without_trackers(tmp_path):
     ],
     ids=range(6),
 )
-def test_other_directory_names_are_no_iteration_directories(tmp_path, name):
+def test_malformed_names_are_not_iteration_directories(tmp_path, name):
     root = _root(tmp_path, name)
     assert checkpoint_folders(root) == [] and resolve_checkpoint_folder(root) == root
     (tmp_path / "iter_10000000").mkdir()
@@ -104,16 +104,16 @@ def test_other_directory_names_are_no_iteration_directories(tmp_path, name):
     assert resolve_checkpoint_folder(tmp_path / name) == str(tmp_path / name)
 
 
-def test_a_folder_that_is_no_root_is_left_to_the_reader(tmp_path):
+def test_resolver_returns_empty_directory_unchanged(tmp_path):
     assert resolve_checkpoint_folder(tmp_path) == str(tmp_path)
 
 
-def test_a_checkpoint_folder_stands_for_itself_whatever_is_in_it(tmp_path):
+def test_resolver_returns_iteration_directory_unchanged(tmp_path):
     (tmp_path / "metadata.json").write_text("{}")
     assert resolve_checkpoint_folder(_root(tmp_path, "iter_0000001", tracker="1")) == str(tmp_path)
 
 
-def test_a_missing_folder_is_an_error_that_lists_those_there(tmp_path):
+def test_missing_checkpoint_error_lists_existing_checkpoints(tmp_path):
     root = _root(tmp_path, "iter_0000003", "iter_0000003.tmp", ".release-staging-x", tracker="release")
     with pytest.raises(FileNotFoundError) as error:
         resolve_checkpoint_folder(root)
@@ -121,7 +121,7 @@ def test_a_missing_folder_is_an_error_that_lists_those_there(tmp_path):
 
 
 @pytest.mark.parametrize("with_config, expected", [(["release"], "release"), (["release", "iter_0000005"], None)])
-def test_training_beside_a_release_uses_its_run_config(with_config, expected, tmp_path):
+def test_iteration_without_run_config_uses_config_of_release(with_config, expected, tmp_path):
     root = _root(tmp_path, "release", "iter_0000005", tracker="5")
     for folder in with_config:
         (tmp_path / folder / "run_config.yaml").touch()
@@ -131,7 +131,7 @@ def test_training_beside_a_release_uses_its_run_config(with_config, expected, tm
 
 
 @pytest.mark.parametrize("folders", [("iter_0000005",), ("release", "iter_0000005"), ("release", "mine")])
-def test_any_other_folder_without_a_run_config_stands_for_itself(folders, tmp_path):
+def test_run_config_directory_falls_back_to_given_directory(folders, tmp_path):
     root = _root(tmp_path, *folders)
     if "mine" in folders:
         (tmp_path / "release/run_config.yaml").touch()
@@ -139,7 +139,7 @@ def test_any_other_folder_without_a_run_config_stands_for_itself(folders, tmp_pa
     assert resolve_run_config_folder(f"{root}/{folders[-1]}") == f"{root}/{folders[-1]}"
 
 
-def test_the_tracker_of_a_root_is_read_again_each_time(tmp_path):
+def test_tracker_is_not_cached(tmp_path):
     """It is read with a cache by its name, and training goes on in one process."""
     for step in (5, 10):
         root = str(tmp_path)
@@ -149,7 +149,7 @@ def test_the_tracker_of_a_root_is_read_again_each_time(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n", "release2", "-1"])
-def test_a_torn_tracker_is_an_error_and_no_exit(tmp_path, text):
+def test_readers_raise_value_error_when_tracker_is_invalid(tmp_path, text):
     root = _root(tmp_path, tracker=text)
     for read in (find_checkpoint_folder, model_load_save.load_megatron_model, model_load_save.load_model_config):
         with pytest.raises(InvalidTrackerError) as raised:

@@ -49,14 +49,14 @@ def group(request) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("run", [on_rank_0, run_on_all_ranks])
-def test_a_result_or_an_error_is_handed_on(run):
+def test_collectives_return_result_or_raise_error(run):
     assert run(lambda: 3) == 3
     assert run(lambda: None) is None
     with pytest.raises(KeyError, match="missing"):
         run(lambda: {}["missing"])
 
 
-def test_an_error_of_one_of_several_ranks_names_the_rank(monkeypatch):
+def test_error_note_shows_failing_rank(monkeypatch):
     monkeypatch.setattr(collectives, "all_gather_object", lambda failure: [failure, KeyError("missing"), OSError()])
     monkeypatch.setattr(collectives, "_has_other_ranks", lambda: True)
     with pytest.raises(KeyError) as caught:
@@ -68,11 +68,11 @@ def test_an_error_of_one_of_several_ranks_names_the_rank(monkeypatch):
     assert not hasattr(caught.value, "__notes__")
 
 
-def test_what_each_rank_gives_is_listed():
+def test_all_gather_object_returns_list_on_single_rank():
     assert all_gather_object("mine") == ["mine"]
 
 
-def test_unpicklable_error_is_sent_as_its_text():
+def test_unpicklable_error_becomes_runtime_error_with_text():
     kept, replacement = OSError(28, "No space left on device"), picklable_error(_NotForPickle("not", "so"))
     assert picklable_error(kept) is kept
     assert type(replacement) is RuntimeError and str(replacement) == "_NotForPickle: not so"
@@ -131,7 +131,7 @@ def said(tmp_path_factory) -> list[str]:
     return sorted(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines())
 
 
-def test_other_ranks_wait_for_rank_0_and_learn_how_it_ended(said):
+def test_ranks_wait_for_rank_0_and_receive_outcome(said):
     assert said == [
         "die 1 RuntimeError",
         "exit 0 SystemExit terminated",

@@ -77,21 +77,21 @@ def test_checkpointing_replacements_are_restored(monkeypatch):
     assert (torch.cuda.synchronize, torch.cuda.current_device, filesystem_async._results_queue) == before
 
 
-def test_core_without_own_writer_gets_the_other_replacements(monkeypatch):
+def test_fallbacks_apply_when_core_has_no_async_writer(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setitem(sys.modules, filesystem_async.__name__, None)
     with cpu_fallbacks.checkpointing_without_cuda():
         assert torch.cuda.current_device() == "cpu"
 
 
-def test_checkpointing_replaces_nothing_with_cuda(monkeypatch):
+def test_checkpointing_replaces_nothing_when_cuda_is_available(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     before = (torch.cuda.synchronize, torch.cuda.current_device, filesystem_async._results_queue)
     with cpu_fallbacks.checkpointing_without_cuda():
         assert (torch.cuda.synchronize, torch.cuda.current_device, filesystem_async._results_queue) == before
 
 
-def test_computing_on_cpu_replaces_cuda_and_restores_it():
+def test_computing_on_cpu_replaces_and_restores_cuda():
     before = (
         torch.cuda.current_device,
         torch.cuda.get_device_properties,

@@ -59,7 +59,7 @@ def _root(folder: Path, *checkpoints: str, tracker: str | None = None, step: int
         (["iter_0000005", "iter_0000009"], "5", 5, "iter_0000005", (5, False)),
     ],
 )
-def test_the_tracker_names_the_checkpoint(tmp_path, checkpoints, tracker, step, expected, iteration):
+def test_find_checkpoint_follows_tracker(tmp_path, checkpoints, tracker, step, expected, iteration):
     root = _root(tmp_path, *checkpoints, tracker=tracker, step=step)
     assert _resolve_checkpoint_iteration(str(root), None) == iteration
     assert find_checkpoint_folder(root) == str(root / expected)
@@ -73,7 +73,7 @@ def test_directory_without_tracker_and_checkpoint_is_itself(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "expected"), [("release\n", (0, True)), ("0", (0, False)), ("12", (12, False))])
-def test_a_text_tracker_is_read_without_cuda(tmp_path, text, expected):
+def test_read_metadata_parses_text_tracker(tmp_path, text, expected):
     _root(tmp_path, tracker=text)
     assert read_metadata(str(tmp_path / "latest_checkpointed_iteration.txt")) == expected
 
@@ -93,7 +93,7 @@ def test_release_with_a_nested_checkpoint_is_loaded(tmp_path, monkeypatch):
             bridge.load_megatron_model(path)
 
 
-def test_a_config_is_taken_from_the_release(tmp_path, monkeypatch):
+def test_from_auto_config_loads_config_of_release(tmp_path, monkeypatch):
     root = _root(tmp_path, "release", tracker="release", step=0)
 
     def load(path: str) -> None:

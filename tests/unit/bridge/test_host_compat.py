@@ -46,7 +46,7 @@ def _config(**fields) -> SimpleNamespace:
     return SimpleNamespace(**defaults | fields)
 
 
-def test_full_host_changes_nothing(full):
+def test_config_is_unchanged_when_host_supports_every_feature(full):
     config = _config()
     host_compat.disable_unsupported(config)
     assert config == _config()
@@ -89,7 +89,7 @@ def test_unused_features_stay_off_when_restored(bare):
     assert host_compat.restore_model_values(config).apply_rope_fusion is False
 
 
-def test_field_set_after_the_override_keeps_its_value(bare):
+def test_restore_keeps_field_set_after_override(bare):
     config = _config(moe_token_dispatcher_type="alltoall")
     host_compat.disable_unsupported(config)
     assert config.moe_token_dispatcher_type == "allgather"
@@ -131,11 +131,11 @@ def test_copies_keep_model_values_independently(bare, copied):
 
 
 @pytest.mark.parametrize("value", [None, 3, "text", [1], {"_host_values": 1}, int, _config, SimpleNamespace(a=1)])
-def test_other_values_are_returned_unchanged(value):
+def test_restore_returns_values_without_overrides_unchanged(value):
     assert host_compat.restore_model_values(value) is value
 
 
-def test_override_with_the_current_value_stores_nothing():
+def test_override_with_current_value_stores_nothing():
     config = _config(use_cpu_initialization=False)
     host_compat.override_for_host(config, "use_cpu_initialization", True)
     config.use_cpu_initialization = True

@@ -41,7 +41,7 @@ def _registered(package: Path) -> set[str]:
     return found
 
 
-def test_no_registration_is_lost(upstream_wheel, tmp_path):
+def test_fork_registers_every_model_of_upstream(upstream_wheel, tmp_path):
     theirs = _registered(open_upstream(upstream_wheel, tmp_path, pinned=True).root / PACKAGE)
     assert len(theirs) > 40 and theirs <= set(AutoBridge.list_supported_models())
 

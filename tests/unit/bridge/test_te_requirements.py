@@ -115,7 +115,7 @@ def test_te_without_cuda_is_not_usable(monkeypatch):
     assert raised.value.is_installed
 
 
-def test_every_model_passes_when_te_is_usable(monkeypatch):
+def test_te_check_passes_when_te_and_cuda_are_available(monkeypatch):
     monkeypatch.setattr(te_requirements, "HAVE_TE", True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     check_te_available(_provider(_local, multi_latent_attention=True))

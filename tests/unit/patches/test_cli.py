@@ -43,7 +43,7 @@ def test_apply_writes_the_patched_tree(project, upstream, tmp_path):
     assert os.listdir(to.parent) == ["tree"]
 
 
-def test_apply_refuses_a_folder_that_is_not_empty(project, upstream, tmp_path, capsys):
+def test_apply_refuses_directory_that_is_not_empty(project, upstream, tmp_path, capsys):
     to = tmp_path / "tree"
     to.mkdir()
     assert main(["apply", "--upstream", str(upstream), "--to", str(to)], project) == 0
@@ -62,7 +62,7 @@ def test_apply_refuses_a_patched_tree(project, upstream, tmp_path, capsys):
     assert not twice.exists()
 
 
-def test_apply_writes_nothing_if_an_edit_does_not_match(project, upstream, tmp_path, capsys):
+def test_apply_writes_nothing_when_edit_does_not_match(project, upstream, tmp_path, capsys):
     (upstream / "megatron/bridge/package.py").write_text("def save(path):\n    pass\n")
     assert main(["apply", "--upstream", str(upstream), "--to", str(tmp_path / "tree")], project) == 1
     assert capsys.readouterr().err == (
@@ -95,7 +95,7 @@ def test_apply_refuses_an_added_file_that_upstream_contains(project, upstream, t
     )
 
 
-def test_status_reports_a_missing_series_in_one_line(tmp_path, upstream, capsys):
+def test_status_prints_single_line_when_series_is_missing(tmp_path, upstream, capsys):
     assert main(["status", "--upstream", str(upstream)], tmp_path) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -152,7 +152,7 @@ def test_status_shows_edits_that_do_not_apply(project, upstream, capsys, code, s
     assert [row.rpartition("  ")[2] for row in rows] == states
 
 
-def test_status_shows_another_path(project, upstream, capsys):
+def test_status_fails_when_excluded_name_exists(project, upstream, capsys):
     """Such as the builders of later versions, beside the providers."""
     edits = project / "patches/edits/package.py"
     replace(

@@ -34,5 +34,5 @@ def test_edit_files_and_their_tests_match():
 
 
 @pytest.mark.parametrize("home", sorted(TARGETS))
-def test_an_edit_file_is_named_after_its_target(home):
+def test_edit_file_name_matches_target(home):
     assert home == f"{EDITS.as_posix()}/{_name(TARGETS[home])}.py"

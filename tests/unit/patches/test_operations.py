@@ -24,20 +24,20 @@ from patches.syntax import AlreadyApplied, Changed, NoMatch, SeveralMatches
 NESTED = "class Outer:\n    def method(self):\n        return 1\n\n\ndef twice(): ...\ndef twice(): ...\n"
 
 
-def test_a_symbol_is_found_by_its_qualified_name():
+def test_symbol_is_found_by_qualified_name():
     check(AddDecorator("@a"), NESTED, NESTED.replace("    def", "    @a\n    def"), "Outer.method")
     check(AddDecorator("@a"), NESTED, NESTED.replace("class", "@a\nclass"), "Outer")
 
 
 @pytest.mark.parametrize("symbol", ["method", "Outer.inner", "missing", "Outer.method.inner"])
-def test_a_missing_symbol_is_refused(symbol):
+def test_missing_symbol_is_refused(symbol):
     last = symbol.rpartition(".")[2]
     assert refused(NoMatch, AddDecorator("@a"), NESTED, symbol) == (
         f"expected one function or class '{last}', found none"
     )
 
 
-def test_a_symbol_defined_twice_is_refused():
+def test_symbol_defined_twice_is_refused():
     assert refused(SeveralMatches, AddDecorator("@a"), NESTED, "twice") == (
         "expected one function or class 'twice', found 2 in lines 6, 7"
     )
@@ -57,7 +57,7 @@ def test_a_symbol_defined_twice_is_refused():
         ("def f(\n    a,\n    b,\n): ...", "def f(\n    a,\n    b,\n    c=0,\n): ..."),
     ],
 )
-def test_a_positional_parameter_goes_before_the_star(before, after):
+def test_positional_parameter_is_added_before_star(before, after):
     check(AddParameter("c=0", ""), before + "\n", after + "\n", "f")
 
 
@@ -70,11 +70,11 @@ def test_a_positional_parameter_goes_before_the_star(before, after):
         ("def f(*args, **kwargs): ...", "def f(*args, c=0, **kwargs): ..."),
     ],
 )
-def test_a_keyword_only_parameter_goes_after_the_star(before, after):
+def test_keyword_only_parameter_is_added_after_star(before, after):
     check(AddParameter("c=0", "", keyword_only=True), before + "\n", after + "\n", "f")
 
 
-def test_a_parameter_is_documented_before_the_keywords():
+def test_parameter_is_documented_before_kwargs():
     before = '''\
 class A:
     def f(self, a, **kwargs):
@@ -103,7 +103,7 @@ class A:
 
 
 @pytest.mark.parametrize("docstring", ["", '"""Do."""', '"""Do.\n\n    Returns:\n        It.\n    """'])
-def test_a_documented_parameter_needs_a_section_args(docstring):
+def test_documented_parameter_requires_args_section(docstring):
     assert "found none" in refused(NoMatch, AddParameter("b=1", "b: B."), f"def f(a):\n    {docstring}\n    a\n", "f")
 
 
@@ -132,11 +132,11 @@ def f():
     ],
     ids=lambda value: getattr(value, "section", ""),
 )
-def test_a_section_is_extended_or_added(do, old, new):
+def test_docstring_section_is_extended_or_added(do, old, new):
     check(do, DOCUMENTED, DOCUMENTED.replace(old, new), "f")
 
 
-def test_a_docstring_is_replaced_and_keeps_its_quotes():
+def test_docstring_is_replaced_with_same_quotes():
     check(
         ReplaceDocstring("Do more.\n\nSlowly.", "?"),
         'class A:\n    def f(self):\n        r"""Do."""\n        return 1\n',
@@ -166,11 +166,11 @@ def test_only_a_docstring_is_changed():
         ("a.g(\n    1,  # one\n)", "a.g(\n    1,  # one\n    r=r,\n)"),
     ],
 )
-def test_a_keyword_argument_is_passed(before, after):
+def test_keyword_argument_is_added_to_call(before, after):
     check(PassArgument("a.g", "r=r"), before + "\n", after + "\n")
 
 
-def test_an_argument_is_passed_to_the_expected_number_of_calls():
+def test_pass_argument_requires_expected_number_of_calls():
     check(PassArgument("g", "r=r", count=2), "g(1, r=1)\ng(g)\n", "g(1, r=r)\ng(g, r=r)\n")
     assert refused(NoMatch, PassArgument("g", "r=r", count=2), "g(1)\n") == (
         "expected 2 calls of 'g', found 1 in line 1"
@@ -200,7 +200,7 @@ def test_an_argument_is_passed_to_the_expected_number_of_calls():
         ("x = g(1) or z", "__old__ and y", "x = g(1) and y or z"),
     ],
 )
-def test_a_call_is_replaced(before, with_, after):
+def test_call_is_replaced(before, with_, after):
     check(ReplaceExpression("g(...)", with_), before + "\n", after + "\n")
 
 
@@ -213,22 +213,22 @@ def test_a_call_is_replaced(before, with_, after):
         ("z = 1 if a( b ) else 2\n", "z = 1 if a(b) and y else 2\n"),
     ],
 )
-def test_an_expression_is_replaced_in_any_layout(before, after):
+def test_expression_is_replaced_in_any_layout(before, after):
     check(ReplaceExpression("a(b)", "__old__ and y"), before, after)
 
 
-def test_a_nested_call_is_changed():
+def test_nested_calls_are_changed():
     check(ReplaceExpression("g(...)", "h(__old__)", count=2), "g(g(1), 2)\n", "h(g(h(g(1)), 2))\n")
     check(PassArgument("g", "r=r", count=2), "g(g(1, r=1), 2)\n", "g(g(1, r=r), 2, r=r)\n")
 
 
-def test_an_expression_is_selected_by_the_call_it_guards():
+def test_expression_is_selected_by_guarded_call():
     before = "if x:\n    a()\nif x:\n    b()\nif x and z:\n    b()\n"
     check(ReplaceExpression("x", "y", guarding="b"), before, before.replace("if x:\n    b", "if y:\n    b"))
     refused(NoMatch, ReplaceExpression("x", "y", guarding="c"), before)
 
 
-def test_an_expression_must_occur_as_often_as_expected():
+def test_replace_expression_requires_expected_count():
     check(ReplaceExpression("g(...)", "h(__old__)", count=2), "g(1)\ng(2)\n", "h(g(1))\nh(g(2))\n")
     do = ReplaceExpression("g(...)", "h()", count=2)
     assert refused(NoMatch, do, "g(1)\n") == "expected 2 of 'g(...)', found 1 in line 1"
@@ -239,7 +239,7 @@ def test_an_expression_must_occur_as_often_as_expected():
 # AddDecorator
 
 
-def test_a_decorator_goes_above_or_below_the_others():
+def test_decorator_is_added_outermost_or_innermost():
     before = "class A:\n    # Why.\n    @b\n    async def f(self):\n        pass\n"
     check(AddDecorator("@c(1)"), before, before.replace("@b", "@c(1)\n    @b"), "A.f")
     check(AddDecorator("@c(1)", innermost=True), before, before.replace("@b", "@b\n    @c(1)"), "A.f")
@@ -248,7 +248,7 @@ def test_a_decorator_goes_above_or_below_the_others():
 # Several operations, and imports
 
 
-def test_a_partly_applied_edit_is_refused():
+def test_partly_applied_edit_is_refused():
     both = edit((PassArgument("g", "r=r"), PassArgument("h", "r=r")))
     assert apply(both, "g()\nh()\n") == "g(r=r)\nh(r=r)\n"
     with pytest.raises(AlreadyApplied, match="expected no such change yet, found it"):

@@ -55,7 +55,7 @@ def make(project: Path, checkout: Path, *more: str) -> int:
     return main(["pr", "--upstream", str(checkout), "--to", str(project / "pr"), *more], project)
 
 
-def test_pr_writes_one_patch_a_change(project, checkout, tmp_path, capsys):
+def test_pr_writes_patch_for_each_change(project, checkout, tmp_path, capsys):
     assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 0
     names = ["0001-feat-save-a-release.patch", "0002-feat-write-a-release.patch", "0001-a.md", "0002-b.md"]
     assert capsys.readouterr().out.split() == [str(tmp_path / "pr" / name) for name in names]
@@ -84,7 +84,7 @@ def test_pr_writes_one_patch_a_change(project, checkout, tmp_path, capsys):
     assert "- Builds on: feat: save a release\n" in (tmp_path / "pr/0002-b.md").read_text()
 
 
-def test_the_patches_apply_with_git_am(project, checkout, tmp_path):
+def test_patches_apply_with_git_am(project, checkout, tmp_path):
     main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project)
     git(checkout, "am", *map(str, sorted((tmp_path / "pr").glob("*.patch"))))
     assert (checkout / "src/megatron/bridge/package.py").read_text() == EDITED
@@ -98,7 +98,7 @@ def test_pr_refuses_an_existing_branch(project, checkout, tmp_path, capsys):
     )
 
 
-def test_pr_refuses_a_folder_that_is_not_a_checkout(project, checkout, tmp_path, capsys):
+def test_pr_refuses_path_that_is_not_bridge_checkout(project, checkout, tmp_path, capsys):
     upstream = tmp_path / "unpacked"
     shutil.copytree(checkout / "src", upstream)
     assert main(["pr", "--upstream", str(upstream), "--to", str(tmp_path / "pr")], project) == 1
@@ -111,7 +111,7 @@ def test_pr_refuses_a_folder_that_is_not_a_checkout(project, checkout, tmp_path,
     )
 
 
-def test_pr_leaves_nothing_if_an_edit_does_not_match(project, checkout, tmp_path, capsys):
+def test_pr_leaves_nothing_when_edit_does_not_match(project, checkout, tmp_path, capsys):
     (checkout / "src/megatron/bridge/package.py").write_text("")
     git(checkout, "commit", "--quiet", "--all", "--message", "gone")
     assert main(["pr", "--upstream", str(checkout), "--to", str(tmp_path / "pr")], project) == 1
@@ -121,7 +121,7 @@ def test_pr_leaves_nothing_if_an_edit_does_not_match(project, checkout, tmp_path
     assert not (tmp_path / "pr").exists()
 
 
-def test_pr_reports_an_error_of_git_in_one_line(project, checkout, tmp_path, capsys):
+def test_pr_reports_git_error_and_leaves_no_branch(project, checkout, tmp_path, capsys):
     hook = checkout / ".git/hooks/pre-commit"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\necho no such luck >&2\nexit 1\n")
@@ -183,7 +183,7 @@ def test_pr_omits_a_change_without_edits_left(project, checkout, capsys):
     assert not list((project / "pr").glob("*-b.md"))
 
 
-def test_pr_refuses_two_forms_for_one_version(project, checkout, capsys):
+def test_pr_refuses_two_forms_of_edit_for_same_version(project, checkout, capsys):
     edits = project / "patches/edits/package.py"
     line = '    Edit("argument", "save", "Because.", "Never.", PassArgument("write", "release=release")),\n'
     other = line.replace("release=release", "release=True")
@@ -288,7 +288,7 @@ def test_pr_ignores_a_repository_in_the_environment(project, checkout, monkeypat
     assert len(list((project / "pr").glob("*.patch"))) == 2
 
 
-def test_pr_leaves_no_branch_if_it_cannot_write(project, checkout, tmp_path, capsys):
+def test_pr_leaves_no_branch_when_output_path_is_invalid(project, checkout, tmp_path, capsys):
     assert main(["pr", "--upstream", str(checkout), "--to", str(checkout / "pr")], project) == 1
     assert "which must not change. Name a folder outside of it" in capsys.readouterr().err
     (tmp_path / "file").touch()

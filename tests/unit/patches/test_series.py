@@ -47,7 +47,7 @@ def refused(project: Path) -> str:
     return str(caught.value)
 
 
-def test_a_series_contains_its_changes_in_order(project):
+def test_series_contains_changes_in_order(project):
     first, second = load_series(project).changes
     assert (first.title, first.body, first.adds) == (
         "feat: save a release",
@@ -60,31 +60,31 @@ def test_a_series_contains_its_changes_in_order(project):
     assert (second.adds, second.tests) == ([], {"tests/test_added.py": "tests/unit_tests/added/test_added.py"})
 
 
-def test_an_edit_in_no_change_is_named(project):
+def test_series_refuses_edit_without_change(project):
     replace(project / "patches/series.toml", '"package:argument"', "")
     assert refused(project) == (
         "the edit 'package:argument' is in patches/edits/ but in no change of patches/series.toml"
     )
 
 
-def test_a_listed_edit_must_exist(project):
+def test_series_refuses_missing_edit(project):
     replace(project / "patches/series.toml", '"package:argument"', '"package:argument", "package:lost"')
     assert refused(project) == ("patches/series.toml lists the edit 'package:lost', which is not in patches/edits/")
 
 
-def test_an_edit_in_two_changes_is_named(project):
+def test_series_refuses_edit_listed_twice(project):
     replace(project / "patches/series.toml", '"package:argument"', '"package:argument", "package:parameter"')
     assert refused(project) == "the edit 'package:parameter' is listed 2 times in patches/series.toml"
 
 
-def test_an_added_file_in_no_change_is_named(project):
+def test_series_refuses_added_file_without_change(project):
     (project / "src/megatron/bridge/stray.txt").touch()
     assert refused(project) == (
         "the added file 'megatron/bridge/stray.txt' is in src/ but in no change of patches/series.toml"
     )
 
 
-def test_a_listed_file_must_exist(project):
+def test_series_refuses_missing_added_file(project):
     (project / "src/megatron/bridge/added.py").unlink()
     assert refused(project) == (
         "patches/series.toml lists the added file 'megatron/bridge/added.py', which is not in src/"
@@ -97,13 +97,13 @@ def test_compiled_files_are_not_added(project):
     assert [path for change in load_series(project).changes for path in change.adds] == ["megatron/bridge/added.py"]
 
 
-def test_a_listed_test_must_exist(project):
+def test_series_refuses_missing_test(project):
     (project / "tests/test_added.py").unlink()
     assert refused(project) == "patches/series.toml lists the test 'tests/test_added.py', which does not exist"
 
 
 @pytest.mark.parametrize("key", ["why", "drop_when"])
-def test_an_edit_has_why_and_drop_when(project, key):
+def test_edit_requires_why_and_drop_when(project, key):
     old = {"why": '"Because."', "drop_when": '"Never."'}[key]
     replace(project / "patches/edits/package.py", old, '" "')
     assert refused(project) == (
@@ -116,7 +116,7 @@ def test_edit_names_are_unique(project):
     assert refused(project) == "patches/edits/package.py: 2 edits have the name 'parameter'"
 
 
-def test_an_edit_file_that_cannot_be_read_is_named(project):
+def test_series_refuses_edit_file_without_target(project):
     replace(project / "patches/edits/package.py", "TARGET", "WHERE")
     assert refused(project).startswith("patches/edits/package.py: AttributeError: module ")
 
@@ -125,17 +125,17 @@ def test_an_edit_file_that_cannot_be_read_is_named(project):
     ("old", "title", "key"),
     [('title = "feat: write a release"', "", "title"), ('body = "Another."', "feat: write a release", "body")],
 )
-def test_a_change_has_a_title_and_a_body(project, old, title, key):
+def test_change_requires_title_and_body(project, old, title, key):
     replace(project / "patches/series.toml", old, f'{key} = " "')
     assert refused(project) == f"patches/series.toml: the change '{title or ' '}' has no {key}"
 
 
-def test_a_change_has_no_unknown_key(project):
+def test_change_refuses_unknown_key(project):
     replace(project / "patches/series.toml", "adds = ", "add = ")
     assert refused(project) == "patches/series.toml: the change 'feat: save a release' has an unknown key 'add'"
 
 
-def test_a_series_is_valid_toml(project):
+def test_series_refuses_invalid_toml(project):
     replace(project / "patches/series.toml", "[[change]]", "[[change")
     assert refused(project).startswith("patches/series.toml: ")
 
@@ -149,7 +149,7 @@ def _imported(code: str) -> set[str]:
     return names
 
 
-def test_added_modules_import_nothing_that_a_later_change_adds():
+def test_added_modules_import_no_module_of_later_changes():
     later: set[str] = set()
     for change in reversed(load_series(ROOT).changes):
         modules = [path for path in change.adds if path.endswith(".py")]
@@ -172,7 +172,7 @@ def built(upstream_wheel, tmp_path_factory) -> Built:
     )
 
 
-def test_every_edit_of_the_package_applies(built):
+def test_every_package_edit_applies(built):
     targets = {placed.target for forms in load_series(ROOT).edits.values() for placed in forms}
     assert built.formatted.keys() == {path for path in targets if is_packaged(path)}
 

@@ -57,7 +57,7 @@ def test_statements_go_first_without_a_docstring():
     )
 
 
-def test_the_call_to_insert_at_must_occur_once():
+def test_insert_statements_requires_single_call():
     do = InsertStatements("b()", before_call="g")
     assert refused(NoMatch, do, "f(1)\n") == "expected one call of 'g', found none"
     assert refused(SeveralMatches, do, "g(1)\ng(1)\n") == "expected one call of 'g', found 2 in lines 1, 2"
@@ -80,11 +80,11 @@ def test_the_call_to_insert_at_must_occur_once():
     ],
     ids=str,
 )
-def test_a_statement_is_replaced(where, before, after):
+def test_statement_is_replaced(where, before, after):
     check(ReplaceStatement("a()", "?", **where), f"def f():\n{before}", f"def f():\n{after}", "f")
 
 
-def test_a_statement_is_removed_with_the_comments_around_it():
+def test_statement_is_removed_with_comments():
     check(
         ReplaceStatement("", "?", tests="x"),
         "def f():\n    a()\n\n    # Why.\n    if x:\n        pass\n    # else: nothing\n\n    b()\n",
@@ -93,7 +93,7 @@ def test_a_statement_is_removed_with_the_comments_around_it():
     )
 
 
-def test_the_statement_with_the_digest_is_replaced():
+def test_statement_with_matching_digest_is_replaced():
     before = "x = 1\nx = 2\n"
     was = "no digest"
     with pytest.raises(Changed) as caught:
@@ -120,11 +120,11 @@ def test_the_statement_with_the_digest_is_replaced():
         (ReplaceStatement("x = 2", "000000000000", assigns="x"), "x = 1\n", "", "statement"),
     ],
 )
-def test_a_changed_statement_is_refused_with_its_digest(do, before, symbol, what):
+def test_changed_code_is_refused_with_digest(do, before, symbol, what):
     assert refused(Changed, do, before, symbol).startswith(f"expected the {what} of 000000000000, found that of ")
 
 
-def test_a_digest_does_not_depend_on_layout_and_comments():
+def test_digest_ignores_layout_and_comments():
     do = fitted(edit(ReplaceBody("return 2", "?"), "f"), "def f():\n    return g(1)\n")
     assert apply(do, 'def f():\n    """Do."""\n    # Why.\n    return g(\n        1\n    )\n') == (
         'def f():\n    """Do."""\n    return 2\n'
@@ -134,7 +134,7 @@ def test_a_digest_does_not_depend_on_layout_and_comments():
 
 
 @pytest.mark.parametrize("do", [InsertStatements("if a:\n    b()"), ReplaceBody("a()", "?")])
-def test_a_body_must_exist(do):
+def test_operations_require_function_body(do):
     assert refused(NoMatch, do, "def f(): pass\n", "f") == "expected a body of lines, found none"
     refused(NoMatch, do, "x = 1\n")
 

@@ -33,13 +33,13 @@ def check(do, before: str, after: str) -> None:
         apply(do, after)
 
 
-def test_a_section_ends_where_the_next_one_of_its_level_begins():
+def test_append_to_section_inserts_before_next_section():
     check(AppendToSection("## Save", "New."), PAGE, PAGE.replace("More.\n\n## Load\n", "More.\n\nNew.\n\n## Load\n"))
     check(AppendToSection("### More", "New."), PAGE, PAGE.replace("More.\n\n## Load\n", "More.\n\nNew.\n\n## Load\n"))
     check(AppendToSection("## Load", "New."), PAGE, f"{PAGE}\nNew.\n")
 
 
-def test_a_heading_must_occur_once():
+def test_append_to_section_requires_single_heading():
     with pytest.raises(NoMatch):
         apply(AppendToSection("## Export", "New."), PAGE)
     with pytest.raises(SeveralMatches):

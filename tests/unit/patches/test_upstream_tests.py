@@ -30,7 +30,7 @@ REPORT = """<testsuites><testsuite>
 </testsuite></testsuites>"""
 
 
-def test_a_report_contains_the_reasons_of_failures(tmp_path):
+def test_read_report_returns_failure_reasons(tmp_path):
     (tmp_path / "report.xml").write_text(REPORT)
     outcomes = read_report(tmp_path / "report.xml")
     assert outcomes.failures == {
@@ -60,7 +60,7 @@ def test_newly_failing_tests_fail_alone_and_not_before(tmp_path):
     ]
 
 
-def test_a_file_with_a_port_in_use_runs_again_alone(tmp_path):
+def test_file_runs_again_when_port_is_in_use(tmp_path):
     tests = tmp_path / "tree/tests"
     tests.mkdir(parents=True)
     (tests / "__init__.py").touch()
@@ -93,7 +93,7 @@ def test_changed_lines_come_from_the_diff(tmp_path):
     assert per_cent(changed, {}) == 100
 
 
-def test_the_table_lists_the_findings_of_a_change(capsys):
+def test_table_lists_findings_of_change(capsys):
     good = Row("a", "+1 -1 in 1", 0, 10, (1, 1), [], ([], []), "", 92)
     bad = Row("b", "+1 -1 in 1", 9, 9, (1, 2), ["tests::test_x: why"], ([], ["m.py:1: error: x"]), "no: why", 79)
     print_table([good, bad])

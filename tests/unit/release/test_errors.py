@@ -24,7 +24,7 @@ def test_texts_are_those_of_the_snapshot():
 
 
 @pytest.mark.parametrize("cls", message_texts.classes(), ids=lambda cls: cls.__qualname__)
-def test_message_is_one_line_and_can_be_sent_to_another_rank(cls):
+def test_message_is_single_line_and_picklable(cls):
     for message in message_texts.examples(cls):
         if isinstance(message, Exception):
             message.add_note("A note.")
@@ -61,7 +61,7 @@ class _OptionError(Message, ValueError):
         (_OptionError(), "/data/overwrite=True is full. Pass --overwrite."),
     ],
 )
-def test_command_formats_options_and_leaves_paths_and_other_texts(error, expected, monkeypatch, capsys):
+def test_command_formats_options_but_not_paths_or_foreign_texts(error, expected, monkeypatch, capsys):
     class Parser:
         def parse_known_args(self, arguments):
             return self, []
@@ -85,7 +85,7 @@ def test_command_formats_options_and_leaves_paths_and_other_texts(error, expecte
         (["One!", "Two", "Three"], "One! Two. Three"),
     ],
 )
-def test_sentences_are_joined_with_one_full_stop(texts, expected):
+def test_join_sentences_adds_missing_full_stops(texts, expected):
     assert join_sentences(*texts) == expected
 
 
@@ -98,7 +98,7 @@ def test_sentences_are_joined_with_one_full_stop(texts, expected):
         (RuntimeError(" \n"), "RuntimeError: no message"),
     ],
 )
-def test_error_is_one_line_with_its_type_first(error, expected):
+def test_single_line_error_starts_with_type(error, expected):
     assert one_line(error) == expected
 
 

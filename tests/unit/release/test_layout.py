@@ -48,7 +48,7 @@ def _root(path: Path, *checkpoints: str, tracker: str | None = "release") -> Pat
     return path
 
 
-def test_the_files_are_named_as_megatron_lm_and_bridge_name_them():
+def test_tracker_constants_have_expected_file_names():
     assert TRACKER == "latest_checkpointed_iteration.txt"
     assert (TRAIN_STATE, TRAIN_STATE_TRACKER) == ("train_state.pt", "latest_train_state.pt")
 
@@ -64,12 +64,12 @@ def test_the_files_are_named_as_megatron_lm_and_bridge_name_them():
         ("9" * 18, (10**18 - 1, False)),
     ],
 )
-def test_a_tracker_holds_one_word_among_spaces(text, expected):
+def test_parse_tracker_ignores_surrounding_whitespace(text, expected):
     assert parse_tracker(text, "t") == expected
 
 
 @pytest.mark.parametrize("text", ["", " ", "-1", "+1", "1 2", "re lease", "releases", "0x1", "1.0", "9" * 19])
-def test_invalid_tracker_error_shows_its_text(text):
+def test_invalid_tracker_error_contains_file_and_text(text):
     with pytest.raises(InvalidTrackerError) as raised:
         parse_tracker(text, "root/t")
     assert (raised.value.file, raised.value.content) == ("root/t", text)
@@ -89,14 +89,14 @@ def test_tracker_refers_to_an_iteration_directory(tmp_path, tracker, expected):
     assert read_checkpoint_dir(_root(tmp_path, tracker=tracker)).tracked == expected
 
 
-def test_invalid_tracker_refers_to_nothing(tmp_path):
+def test_tracked_checkpoint_raises_error_when_tracker_is_invalid(tmp_path):
     with pytest.raises(InvalidTrackerError) as raised:
         read_checkpoint_dir(_root(tmp_path, tracker="x")).tracked
     assert (raised.value.file, raised.value.content) == (str(tmp_path / TRACKER), "x")
 
 
 @pytest.mark.parametrize("name", ["release", "iter_0000000", "iter_0000100", "iter_9999999", "iter_10000000"])
-def test_a_checkpoint_folders_name(name):
+def test_checkpoint_names_are_recognized(name):
     assert is_checkpoint_folder(name)
 
 
@@ -105,11 +105,11 @@ def test_a_checkpoint_folders_name(name):
     ["", "Release", "release.old", "release-1", "iter_", "iter_1", "iter_000000", "iter_00000001", "iter_0000001.tmp"]
     + ["my_iter_0000001", "iter_-000001", "iter_1" + "0" * 18],
 )
-def test_the_name_of_no_checkpoint_folder(name):
+def test_malformed_checkpoint_names_are_not_recognized(name):
     assert not is_checkpoint_folder(name)
 
 
-def test_checkpoints_are_told_from_other_files_and_directories(tmp_path):
+def test_checkpoints_are_distinguished_from_unrelated_entries(tmp_path):
     root = _root(tmp_path, "release", "iter_0000000", "iter_0000100/iter_0000001", "other")
     (root / "iter_0000005").write_text("a file")
     found = read_checkpoint_dir(root)
@@ -120,7 +120,7 @@ def test_checkpoints_are_told_from_other_files_and_directories(tmp_path):
 
 
 @pytest.mark.parametrize("tracker", [None, "", " 100 \n", "\N{SNOWMAN}"])
-def test_a_tracker_is_read_as_it_is(tmp_path, tracker):
+def test_tracker_is_read_unmodified(tmp_path, tracker):
     assert read_checkpoint_dir(_root(tmp_path, tracker=tracker)).tracker == tracker
 
 
@@ -130,13 +130,13 @@ def test_tracker_error_is_short_for_long_and_binary_content(tmp_path):
     assert read_checkpoint_dir(tmp_path).tracker == "re\N{REPLACEMENT CHARACTER}"
 
 
-def test_bridges_own_tracker_is_seen(tmp_path):
+def test_train_state_tracker_is_detected(tmp_path):
     (_root(tmp_path) / TRAIN_STATE_TRACKER).touch()
     assert read_checkpoint_dir(tmp_path).has_train_state
 
 
 @pytest.mark.parametrize("name", [TRACKER, TRAIN_STATE_TRACKER])
-def test_a_tracker_that_is_a_link_or_a_folder_is_refused(tmp_path, name):
+def test_tracker_that_is_symlink_or_directory_is_refused(tmp_path, name):
     root = _root(tmp_path / "root", "release")
     (root / name).unlink(missing_ok=True)
     (tmp_path / "elsewhere").write_text("release")
@@ -150,7 +150,7 @@ def test_a_tracker_that_is_a_link_or_a_folder_is_refused(tmp_path, name):
             (root / name).mkdir()
 
 
-def test_what_is_no_folder_is_refused_with_what_it_is(tmp_path):
+def test_checkpoint_directory_error_contains_kind_of_path(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("nowhere")
     for name, kind in {"file": "file", "link": "dangling symlink", "gone": "missing"}.items():
@@ -159,7 +159,7 @@ def test_what_is_no_folder_is_refused_with_what_it_is(tmp_path):
         assert (raised.value.path, raised.value.kind) == (tmp_path / name, kind)
 
 
-def test_a_checkpoint_folder_is_no_root_unless_a_tracker_is_in_it(tmp_path):
+def test_iteration_directory_is_refused_unless_tracker_exists(tmp_path):
     root = _root(tmp_path, "release")
     with pytest.raises(IterationDirError) as raised:
         read_checkpoint_dir(root / "release")
@@ -180,7 +180,7 @@ def test_leftovers_are_listed_without_symlinks(tmp_path):
     assert list_leftovers(root / "gone", ".release-staging-") == []
 
 
-def test_moved_release_is_found_only_if_its_place_is_empty(tmp_path):
+def test_replaced_release_is_found_only_when_release_is_missing(tmp_path):
     root = _root(tmp_path, ".release-replaced-b/release")
     assert read_checkpoint_dir(root).replaced == ".release-replaced-b"
     (root / ".release-replaced-b/release/.metadata").unlink()
@@ -190,7 +190,7 @@ def test_moved_release_is_found_only_if_its_place_is_empty(tmp_path):
     assert read_checkpoint_dir(root).replaced is None
 
 
-def test_who_has_the_lock_is_the_writer_and_nobody_else(tmp_path):
+def test_find_lock_owner_returns_process_only_when_locked(tmp_path):
     lock = _root(tmp_path) / ".release-lock"
     assert find_lock_owner(tmp_path) is None
     lock.write_text("process 5 on here\n")
@@ -204,6 +204,6 @@ def test_who_has_the_lock_is_the_writer_and_nobody_else(tmp_path):
 
 
 @pytest.mark.parametrize("root", ["ckpt", "my ckpt", "a;b", "it's"])
-def test_the_command_that_repairs_is_one_that_a_shell_takes(root):
+def test_repair_command_is_quoted_for_shell(root):
     command = ["python", "-m", "megatron.bridge.release", "repair", root]
     assert shlex.split(command_line("repair", Path(root))) == command

@@ -39,12 +39,12 @@ def _usage_error(capsys, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("command", ["check", "repair"])
-def test_a_command_without_a_root_or_with_two_is_wrong(capsys, command):
+def test_command_requires_single_checkpoint_directory(capsys, command):
     assert "the following arguments are required: CKPT" in _usage_error(capsys, command)
     assert "unrecognized arguments: b" in _usage_error(capsys, command, "a", "b")
 
 
-def test_no_command_and_an_unknown_one_are_wrong(capsys):
+def test_missing_or_unknown_command_is_usage_error(capsys):
     assert "the following arguments are required: COMMAND" in _usage_error(capsys)
     assert "invalid choice: 'mend'" in _usage_error(capsys, "mend", "root")
 
@@ -60,23 +60,23 @@ def test_no_command_and_an_unknown_one_are_wrong(capsys):
         ("repair", "--compute"),
     ],
 )
-def test_an_option_of_another_command_is_wrong(capsys, command, option):
+def test_option_of_different_command_is_usage_error(capsys, command, option):
     words = ["root"] if command not in ("import", "export") else ["hf", "root", "out"][: 2 + (command == "export")]
     assert f"unrecognized arguments: {option}" in _usage_error(capsys, command, *words, option)
 
 
 @pytest.mark.parametrize("option", ["--overwrit", "--no-log", "--trust"])
-def test_a_misspelt_option_is_no_abbreviation(capsys, option):
+def test_abbreviated_option_is_usage_error(capsys, option):
     assert f"unrecognized arguments: {option}" in _usage_error(capsys, "import", "hf", "root", option)
 
 
 @pytest.mark.parametrize("option", ["--deep", "--made-of", "--compute"])
-def test_an_option_without_its_model_is_wrong(capsys, option):
+def test_option_without_model_is_usage_error(capsys, option):
     assert f"argument {option}: expected one argument" in _usage_error(capsys, "check", "root", option)
 
 
 @pytest.mark.parametrize("command", ["check", "launch", "repair"])
-def test_a_wrong_option_shows_the_usage_of_its_command(capsys, command):
+def test_unknown_option_prints_usage_of_command(capsys, command):
     shown = _usage_error(capsys, command, "root", "--lr", "1e-5")
     assert shown.startswith(f"usage: python -m megatron.bridge.release {command} [-h]")
     error = f"python -m megatron.bridge.release {command}: error: unrecognized arguments: --lr 1e-5"
@@ -100,19 +100,19 @@ def test_help_is_no_error_and_names_the_commands(capsys):
 @pytest.mark.parametrize(
     "words", [["check", ""], ["import", "hf", ""], ["export", "root", "hf", ""]], ids=lambda words: words[0]
 )
-def test_a_folder_without_a_name_is_wrong(capsys, words):
+def test_empty_path_is_usage_error(capsys, words):
     assert "'' is not a path" in _usage_error(capsys, *words)
 
 
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
-def test_a_stream_that_is_closed_takes_nothing_from_the_others(release, closed):
+def test_check_prints_json_when_stdin_or_stderr_is_closed(release, closed):
     command = f"{sys.executable} -m megatron.bridge.release check {release.root} --json {closed}"
     run = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert run.returncode == 0 and json.loads(run.stdout)["loadable"] is True
 
 
 @pytest.mark.parametrize("command", ["check", "check --json", "launch", "launch --json"])
-def test_output_that_cannot_be_written_is_an_error_of_one_line(release, command):
+def test_unwritable_output_prints_single_error_line(release, command):
     command = f"{sys.executable} -m megatron.bridge.release {command} {release.root}"
     run = subprocess.run(["bash", "-c", f"{command} >/dev/full"], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (1, "error: [Errno 28] No space left on device\n")
@@ -145,7 +145,7 @@ def test_loadable_release_shows_files_readers_and_launch(release, capsys):
     assert lines[-1] == "OK: the checkpoint can be loaded."
 
 
-def test_problems_are_numbered_and_the_readers_refer_to_them(release, capsys):
+def test_problems_are_numbered_and_readers_reference_numbers(release, capsys):
     release.tracker.unlink()
     (release.folder / "source.json").unlink()
     release.seal()
@@ -182,7 +182,7 @@ def test_json_has_all_of_the_report(release, capsys):
     assert report["loadable"] is False and len(report["problems"]) == 1
 
 
-def test_a_root_whose_name_is_markup_is_shown_as_it_is(release, capsys):
+def test_directory_name_with_markup_is_printed_verbatim(release, capsys):
     release.root = release.root.rename(release.root.with_name("a[red]b"))
     assert main(["check", str(release.root)]) == 0
     assert capsys.readouterr().out.startswith(f"{release.root}: release\n")
@@ -199,7 +199,7 @@ def test_made_of_is_answered_by_the_record(release, capsys):
     ]
 
 
-def test_made_of_is_not_asked_where_there_is_no_release(tmp_path, capsys):
+def test_made_of_is_skipped_when_release_is_missing(tmp_path, capsys):
     assert main(["check", str(tmp_path), "--made-of", "org/name"]) == 1
     shown = capsys.readouterr().out
     assert "note: Skipped --made-of org/name: fix the problems first.\n" in shown
@@ -219,7 +219,7 @@ def _no_folder(release) -> None:
 
 
 @pytest.mark.parametrize("spoil", [_cut_shard, _damaged_common_state, _no_folder])
-def test_what_is_damaged_is_neither_compared_nor_computed_with(release, spoil, capsys):
+def test_deep_and_compute_are_skipped_when_release_is_corrupt(release, spoil, capsys):
     spoil(release)
     options = ["--deep", "org/name", "--compute", "org/name", "--json"]
     assert main(["check", str(release.root), *options]) == 1
@@ -238,14 +238,14 @@ def test_logits_are_skipped_for_a_release_with_problems(release, capsys):
     assert report["notes"] == ["Skipped --compute org/name: fix the problems first."]
 
 
-def test_what_is_refused_is_one_line_on_stderr(tmp_path, capsys):
+def test_repair_error_is_single_line_on_stderr(tmp_path, capsys):
     assert main(["repair", str(tmp_path / "gone")]) == 1
     shown = capsys.readouterr()
     assert shown.out == "" and shown.err.startswith(f"error: {tmp_path / 'gone'} does not exist. ")
     assert shown.err.count("\n") == 1
 
 
-def test_repair_prints_its_steps_and_dry_run_changes_nothing(release, capsys):
+def test_repair_prints_steps_and_dry_run_changes_nothing(release, capsys):
     assert main(["repair", str(release.root)]) == 0
     assert capsys.readouterr().out == "nothing to do\n"
     release.tracker.write_text("0")
@@ -259,7 +259,7 @@ def test_repair_prints_its_steps_and_dry_run_changes_nothing(release, capsys):
     assert release.files() == before
 
 
-def test_a_tilde_is_the_home_folder(release, monkeypatch, capsys):
+def test_tilde_is_expanded_to_home_directory(release, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(release.root.parent))
     assert main(["check", f"~/{release.root.name}"]) == 0
     assert capsys.readouterr().out.startswith(f"{release.root}: release\n")
@@ -303,7 +303,7 @@ def test_logit_check_is_in_the_status_the_text_and_json(release, monkeypatch, ca
         (ValueError(), "ValueError: no message"),
     ],
 )
-def test_what_the_computing_raises_is_a_problem_of_one_line(release, monkeypatch, capsys, error, message):
+def test_logit_check_error_becomes_single_line_problem(release, monkeypatch, capsys, error, message):
     from megatron.bridge.release.verify import logits
 
     def fail(root, hf_model, **_) -> None:

@@ -49,7 +49,7 @@ def test_digest_covers_all_bytes_and_unreadable_files_have_none(folder):
     assert found["a"] == DIGESTS["a"] and isinstance(found["folder"], IsADirectoryError)
 
 
-def test_manifest_lists_all_other_files_and_is_read_back(folder):
+def test_manifest_contains_digest_of_every_file(folder):
     for _ in range(2):
         write_manifest(folder)
         assert read_manifest(folder) == DIGESTS
@@ -62,7 +62,7 @@ def test_known_digests_are_used_for_existing_files_only(folder):
     assert read_manifest(folder) == DIGESTS | {"a": "0" * 64}
 
 
-def test_new_manifest_keeps_hard_links_of_the_old_one(folder, tmp_path):
+def test_new_manifest_keeps_hard_link_of_previous_manifest(folder, tmp_path):
     (folder / "integrity.json").write_text("old")
     (folder / "folder/second name").hardlink_to(folder / "integrity.json")
     write_manifest(folder)
@@ -79,17 +79,17 @@ def _manifest(**changes) -> str:
     + [_manifest(files={"a": digest}) for digest in (None, "0" * 63, "0" * 65, "g" * 64, "A" * 64)],
     ids=range(12),
 )
-def test_a_damaged_manifest_is_refused(folder, text):
+def test_corrupt_manifest_is_refused(folder, text):
     (folder / "integrity.json").write_text(text)
     with pytest.raises(ValueError):
         read_manifest(folder)
 
 
-def test_a_manifest_that_names_no_algorithm_has_megatron_cores(folder):
+def test_manifest_without_algorithm_defaults_to_sha256(folder):
     (folder / "integrity.json").write_text(json.dumps({"files": DIGESTS}))
     assert read_manifest(folder) == DIGESTS
 
 
-def test_a_file_that_has_vanished_has_its_error_for_a_digest(folder):
+def test_digests_return_error_for_missing_file(folder):
     found = digests(folder, ["a", "gone"])
     assert found["a"] == DIGESTS["a"] and isinstance(found["gone"], FileNotFoundError)

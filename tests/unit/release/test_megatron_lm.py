@@ -144,7 +144,7 @@ def test_torchrun_after_the_entry_point_is_an_error(repository):
 _LAUNCHER = "import subprocess, sys\nsubprocess.run([sys.executable, *sys.argv[1:]], check=True)\n"
 
 
-def test_other_launcher_fails_at_the_flag(repository):
+def test_unsupported_launcher_rejects_entry_point_flag(repository):
     (repository / "launcher.py").write_text(_LAUNCHER)
     (repository / "plain.py").write_text("import argparse\nargparse.ArgumentParser().parse_args()\nprint('trained')")
     run = _run(repository, "launcher.py", "plain.py", "--entry-point=megatron.bridge.release.megatron_lm")
@@ -175,7 +175,7 @@ def test_processes_of_multiprocessing_are_corrected(repository, method, target):
     assert _lines(run) == ["32.0", "32.0"]
 
 
-def test_same_arguments_are_refused_in_another_process(repository):
+def test_child_process_rejects_entry_point_flag(repository):
     end = "import subprocess\nif 'child' not in os.environ:\n    os.environ['child'] = ''\n"
     end += "    sys.exit(subprocess.run([sys.executable, *sys.argv]).returncode)"
     (repository / "script.py").write_text(

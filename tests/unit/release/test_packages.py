@@ -21,12 +21,12 @@ def _folder(parts: tuple[str, ...]) -> int:
     return FOLDERS.index(parts[0] if len(parts) > 1 else "")
 
 
-def test_every_folder_has_its_place():
+def test_package_order_lists_every_subpackage():
     assert sorted(path.parent.name for path in RELEASE.glob("*/__init__.py")) == sorted(set(FOLDERS) - {""})
 
 
 @pytest.mark.parametrize("path", sorted(RELEASE.rglob("*.py")), ids=lambda path: str(path.relative_to(RELEASE)))
-def test_a_module_imports_nothing_from_above(path):
+def test_module_imports_no_higher_layer(path):
     if path.name == "__main__.py":
         return
     own = _folder(path.relative_to(RELEASE).parts)
@@ -43,7 +43,7 @@ def test_a_module_imports_nothing_from_above(path):
 
 
 @pytest.mark.parametrize("command", [["--help"], ["check", "."], ["launch", "."]], ids=" ".join)
-def test_a_command_starts_without_torch(command, tmp_path):
+def test_command_starts_without_torch(command, tmp_path):
     code = (
         f"import sys\nfrom {NAME}.__main__ import main\n"
         "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
@@ -55,7 +55,7 @@ def test_a_command_starts_without_torch(command, tmp_path):
     assert done.stdout.splitlines()[-1] == "set()"
 
 
-def test_the_package_itself_loads_nothing_before_it_is_used():
+def test_package_import_loads_no_torch():
     code = (
         "import sys, megatron.bridge\n"
         "from megatron.bridge import release\n"

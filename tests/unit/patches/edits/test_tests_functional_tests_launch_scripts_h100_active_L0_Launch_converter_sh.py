@@ -9,7 +9,7 @@ from edit_snippets import edits_of
 from patches.syntax import AlreadyApplied
 
 
-def test_the_launch_script_runs_the_tests_of_releases_once():
+def test_launch_script_edit_adds_release_tests_once():
     (edit,) = edits_of("tests_functional_tests_launch_scripts_h100_active_L0_Launch_converter_sh").values()
     changed = edit.apply("run these\n")
     assert changed.startswith("run these\n") and "test_groups/converter/release\n" in changed

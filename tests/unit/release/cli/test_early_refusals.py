@@ -102,7 +102,7 @@ def no_hub(monkeypatch) -> None:
     ["./moddel", "../hf", "/data/x", "~/moddel", "~nobody-here/x", "models/x/y/z", "org/name/", "org/x y", ".."],
 )
 @pytest.mark.usefixtures("no_hub")
-def test_a_path_without_a_directory_is_no_model_id(name, tmp_path, monkeypatch, capsys):
+def test_nonexistent_path_is_not_treated_as_model_id(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     found = _error(capsys, "import", name, tmp_path / "out")
@@ -116,7 +116,7 @@ def test_a_path_without_a_directory_is_no_model_id(name, tmp_path, monkeypatch, 
         assert found == f"error: No such directory: {path}. Pass a Hugging Face model ID or a local directory."
 
 
-def test_a_file_is_no_directory(hf, tmp_path, capsys):
+def test_import_refuses_file_as_model(hf, tmp_path, capsys):
     file = hf / "config.json"
     assert (
         _error(capsys, "import", file, tmp_path / "out")
@@ -125,7 +125,7 @@ def test_a_file_is_no_directory(hf, tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("no_hub")
-def test_a_name_below_a_local_directory_is_no_model_id(hf, tmp_path, monkeypatch, capsys):
+def test_name_below_local_directory_is_not_treated_as_model_id(hf, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").mkdir()
     assert _error(capsys, "import", "models/moddel", "out") == (
@@ -135,7 +135,7 @@ def test_a_name_below_a_local_directory_is_no_model_id(hf, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["gpt2", "org/name", "models/cached"])
-def test_a_model_id_is_downloaded(name, tmp_path, monkeypatch, capsys):
+def test_model_id_is_downloaded(name, tmp_path, monkeypatch, capsys):
     """A local directory may have the name of the organization of a model in the cache."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").mkdir()
@@ -160,7 +160,7 @@ def _not_found(name: str, _: object) -> None:
         (_no_weights, "contains no weights"),
     ],
 )
-def test_an_incomplete_model_is_refused(hf, spoil, says, tmp_path, capsys):
+def test_import_refuses_incomplete_model(hf, spoil, says, tmp_path, capsys):
     spoil(hf)
     assert says in _error(capsys, "import", hf, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -186,7 +186,7 @@ def test_existing_checkpoint_error_names_shell_options(hf, release, capsys):
     assert release.files() == before
 
 
-def test_a_root_without_room_or_in_the_model_is_refused(hf, tmp_path, monkeypatch, capsys):
+def test_import_refuses_invalid_or_full_output_path(hf, tmp_path, monkeypatch, capsys):
     assert "is inside the model directory" in _error(capsys, "import", hf, hf / "out")
     (tmp_path / "file").write_text("")
     assert "is a file" in _error(capsys, "import", hf, tmp_path / "file")
@@ -204,23 +204,23 @@ def test_patterns_without_a_match_are_refused(hf, tmp_path, capsys):
         main([*map(str, words), "?"])
 
 
-def test_a_models_folder_that_reads_as_a_pattern_is_refused(hf, tmp_path, capsys):
+def test_import_refuses_model_directory_with_glob_pattern(hf, tmp_path, capsys):
     odd = hf.rename(hf.with_name("model[1]"))
     assert "would treat the path as a glob pattern" in _error(capsys, "import", odd, tmp_path / "out")
 
 
-def test_an_export_into_the_models_folder_is_refused(release, hf, capsys):
+def test_export_refuses_output_inside_model_directory(release, hf, capsys):
     assert "is inside the model directory" in _error(capsys, "export", release.root, hf, hf / "out")
 
 
-def test_an_export_into_a_checkpoint_folder_is_refused(release, hf, capsys):
+def test_export_refuses_output_at_iteration_directory(release, hf, capsys):
     for name in ("release/x", "iter_0000009", "iter_0000009/x"):
         assert "checkpoint" in _error(capsys, "export", release.root, hf, release.root / name)
         assert not (release.root / name).exists()
 
 
 @pytest.mark.parametrize("target", ["link", "gone"], ids=["to itself", "to nothing"])
-def test_an_output_path_through_a_dangling_link_is_refused(release, hf, tmp_path, capsys, target):
+def test_output_path_through_dangling_symlink_is_refused(release, hf, tmp_path, capsys, target):
     link = tmp_path / "link"
     link.symlink_to(tmp_path / target)
     for command in (("import", hf), ("export", release.root, hf)):
@@ -230,14 +230,14 @@ def test_an_output_path_through_a_dangling_link_is_refused(release, hf, tmp_path
         assert f"{link / 'out'} contains a dangling symlink: {link}. Remove" in _error(capsys, *command, link / "out")
 
 
-def test_an_error_is_json_too_where_json_is_asked_for(hf, tmp_path, capsys):
+def test_json_option_prints_error_as_json(hf, tmp_path, capsys):
     _no_weights(hf)
     assert main(["import", str(hf), str(tmp_path / "out"), "--json"]) == 1
     shown = capsys.readouterr()
     assert shown.err == f"error: {json.loads(shown.out)['error']}\n" and "contains no weights" in shown.err
 
 
-def test_an_export_takes_the_model_that_the_root_was_made_of(release, hf, tmp_path, capsys):
+def test_export_refuses_different_source_model(release, hf, tmp_path, capsys):
     assert f"was imported from org/name, not from {hf}" in _error(capsys, "export", release.root, hf, tmp_path / "out")
 
 
@@ -256,12 +256,12 @@ def test_export_without_checkpoint_or_into_used_path_is_refused(release, hf, tmp
     assert "has no latest_checkpointed_iteration.txt" in _error(capsys, "export", release.root, hf, tmp_path / "o")
 
 
-def test_an_export_by_several_ranks_is_refused(release, hf, tmp_path, monkeypatch, capsys):
+def test_export_refuses_several_ranks(release, hf, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert "Start it without torchrun" in _error(capsys, "export", release.root, hf, tmp_path / "out")
 
 
-def test_what_is_refused_imports_no_torch(hf, tmp_path):
+def test_refused_import_loads_no_torch(hf, tmp_path):
     _no_weights(hf)
     code = (
         "import sys; from megatron.bridge.release.__main__ import main; status = main(sys.argv[1:]); "
@@ -290,10 +290,10 @@ def test_ranks_do_not_end_alone(hf, tmp_path, monkeypatch):
     assert main(["import", str(tmp_path / "missing"), str(tmp_path / "out")]) == 0 and reached
 
 
-def test_a_local_model_has_no_revision(hf, release, tmp_path, capsys):
+def test_revision_is_refused_for_local_model(hf, release, tmp_path, capsys):
     for words in (("import", hf, tmp_path / "out"), ("export", release.root, hf, tmp_path / "out")):
         assert "which has no revision v1" in _error(capsys, *words, "--revision", "v1")
 
 
-def test_a_revision_without_a_model_is_refused(release, capsys):
+def test_check_refuses_revision_without_model_option(release, capsys):
     assert "--made-of" in _error(capsys, "check", release.root, "--revision", "v1")

@@ -102,7 +102,7 @@ def _changed(capsys, release) -> tuple[set[str], set[str]]:
     return set(flags) - set(_words(release)), set(_words(release)) - set(flags) - {"torchrun", "pretrain_gpt.py"}
 
 
-def test_training_continues_with_the_flags_of_its_release(release, capsys):
+def test_launch_prints_release_flags_for_training_checkpoint(release, capsys):
     # A user chooses these again when the training continues.
     _train(release, attention_dropout=0.3, seq_length=64, bf16=True, moe_aux_loss_coeff=1.0, lr=1.0)
     assert main(["launch", str(release.root)]) == 0
@@ -162,7 +162,7 @@ def test_training_may_remove_arguments_of_the_release(release, released, note, c
 @pytest.mark.parametrize(
     ("recorded", "factor"), [({"built_rope_scaling_factor": 16.0}, "16.0"), ({"rope_scaling_factor": 8.0}, "8.0")]
 )
-def test_training_continues_with_its_rope_scaling_factor(release, recorded, factor, capsys):
+def test_launch_uses_rope_scaling_factor_of_training(release, recorded, factor, capsys):
     rope = {"use_rope_scaling": True, "rope_scaling_factor": 32.0}
     release.write_args(**rope)
     release.seal()

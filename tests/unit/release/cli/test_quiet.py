@@ -47,7 +47,7 @@ def _run(verbose: bool) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", NOISE, str(verbose)], capture_output=True, text=True, check=True)
 
 
-def test_the_user_sees_no_word_of_a_library_and_every_own_one():
+def test_library_output_is_hidden_and_command_output_is_shown():
     run = _run(False)
     assert (run.stdout, run.stderr) == ("result\nafter\n", "progress\nafter\n")
 
@@ -59,7 +59,7 @@ def test_verbose_output_goes_to_stderr_only():
     assert all(f"library: {what}" in run.stderr for what in said)
 
 
-def test_an_error_inside_leaves_the_descriptors_as_they_were():
+def test_library_output_is_hidden_when_command_exits():
     code = NOISE.replace('    print("result", file=out)', "    raise SystemExit(5)")
     run = subprocess.run([sys.executable, "-c", code, "False"], capture_output=True, text=True)
     assert (run.returncode, run.stdout, run.stderr) == (5, "", "")
@@ -82,7 +82,7 @@ def test_unexpected_error_names_the_log_file(error, tmp_path, monkeypatch):
     "error", [None, ValueError("refused"), OSError(28, "full"), KeyboardInterrupt(), SystemExit(1)]
 )
 @pytest.mark.parametrize("verbose", [True, False])
-def test_any_other_end_leaves_no_file_and_no_note(error, verbose, tmp_path, monkeypatch):
+def test_capture_leaves_no_temporary_file_and_no_note(error, verbose, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     try:
         with capture_library_output(verbose=verbose):
@@ -94,7 +94,7 @@ def test_any_other_end_leaves_no_file_and_no_note(error, verbose, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_stays_open_and_no_handler_stays(tmp_path, monkeypatch, capsys):
+def test_capture_closes_descriptors_and_removes_log_handlers(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(logging.root, "handlers", [])
     before = sorted(os.listdir("/proc/self/fd"))
     with capture_library_output(verbose=False):
@@ -108,7 +108,7 @@ def test_nothing_stays_open_and_no_handler_stays(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "after\n"
 
 
-def test_without_a_folder_for_a_file_the_work_is_done(monkeypatch, capfd):
+def test_capture_works_without_temporary_directory(monkeypatch, capfd):
     def fail(**_):
         raise FileNotFoundError(2, "No usable temporary directory found")
 
@@ -119,7 +119,7 @@ def test_without_a_folder_for_a_file_the_work_is_done(monkeypatch, capfd):
     assert not hasattr(caught.value, "__notes__") and capfd.readouterr() == ("", "")
 
 
-def test_a_full_disk_for_the_file_is_no_error_of_the_work(monkeypatch):
+def test_capture_ignores_full_disk(monkeypatch):
     monkeypatch.setattr("tempfile.mkstemp", lambda **_: (os.open("/dev/full", os.O_WRONLY), os.devnull))
     monkeypatch.setattr("os.unlink", lambda path: None)
     with capture_library_output(verbose=False):

@@ -56,5 +56,5 @@ def test_models_keep_the_keywords_of_their_loading():
     assert bridge_api.load_keywords(LlamaConfig()) == {}
 
 
-def test_bridge_loads_with_one_function():
+def test_model_bridge_has_load_weights_hf_to_megatron():
     assert callable(MegatronModelBridge.load_weights_hf_to_megatron)

@@ -25,7 +25,7 @@ def test_nested_values_are_iterated():
     assert megatron_core_api.dict_list_map_outplace(lambda value: value + 1, state) == {"a": {"b": 2}, "c": [3]}
 
 
-def test_common_state_has_its_file_name():
+def test_common_state_file_name_is_common_pt():
     assert megatron_core_api.COMMON_STATE_FNAME == "common.pt"
 
 
@@ -40,7 +40,7 @@ def test_entries_are_converted_to_torch_s_state_dict():
         dist.destroy_process_group()
 
 
-def test_save_strategy_and_planner_have_what_a_release_uses():
+def test_save_strategy_and_planner_have_required_attributes():
     strategy = megatron_core_api.TorchDistSaveShardedStrategy("torch_dist", 1)
     assert isinstance(strategy.keep_only_main_replica, bool)
     assert callable(megatron_core_api.MCoreSavePlanner.create_global_plan)
@@ -58,7 +58,7 @@ def test_writer_has_a_results_queue():
     assert writer is None or hasattr(writer, megatron_core_api.RESULTS_QUEUE)
 
 
-def test_every_process_group_of_a_collection_is_set():
+def test_process_groups_sets_required_groups():
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
         groups = megatron_core_api.process_groups(dist.group.WORLD)
@@ -93,7 +93,7 @@ def test_parser_has_defaults():
     assert callable(parser.parse_args) and "args" in inspect.signature(parser.validate_args).parameters
 
 
-def test_model_builder_takes_a_config_of_args():
+def test_gpt_model_builder_has_required_parameters():
     training = pytest.importorskip("megatron.bridge.release.compat.megatron_training_api")
     assert "args" in inspect.signature(training.gpt_config_from_args).parameters
     assert {"pre_process", "post_process"} <= inspect.signature(training.GPTModelBuilder.build_model).parameters.keys()

@@ -72,7 +72,7 @@ def test_mapped_module_is_independent():
     assert mapped.state_dict().keys() == module.state_dict().keys()
 
 
-def test_group_of_one_process_needs_no_address():
+def test_single_process_group_requires_no_address():
     dist.init_process_group("gloo", store=torch_api.HashStore(), rank=0, world_size=1)
     try:
         group = dist.new_group([0], backend="gloo", use_local_synchronization=True)
@@ -95,7 +95,7 @@ def test_allocation_failure_is_recognized():
         torch.empty(1 << 60)
 
 
-def test_gelu_has_its_pickled_name():
+def test_gelu_name_matches_checkpoint_format():
     function = torch.nn.functional.gelu
     assert (
         f"{function.__module__}.{function.__qualname__}" == checkpoint_format.GELU

@@ -46,7 +46,7 @@ def test_config_dict_has_no_defaults(tmp_path):
     assert content["hidden_size"] == 8 and "num_hidden_layers" not in content
 
 
-def test_generic_tokenizer_is_a_class_of_its_own():
+def test_tokenizers_backend_creates_instance_of_same_class():
     tokenizer = Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]"))
     assert type(transformers_api.TokenizersBackend(tokenizer_object=tokenizer)) is transformers_api.TokenizersBackend
 

@@ -179,7 +179,7 @@ ROPES: dict[str, tuple[str, dict[str, Any], dict[str, Any], float]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_changed_argument_changes_its_field(change):
+def test_changed_argument_changes_config_field(change):
     name, changes, expected = CHANGES[change]
     assert _changes(name, _export(name, **changes)) == expected
 
@@ -251,7 +251,7 @@ def test_inexpressible_argument_is_refused(name, changes, expected):
         ({"window_size": (9.5, 0)}, {"window_size": ((9.5, 0), (23, 0))}),
     ],
 )
-def test_args_of_another_model_are_refused(changes, differences):
+def test_inexpressible_args_are_refused(changes, differences):
     with pytest.raises(InexpressibleArgsError) as raised:
         _export("Mistral, window", **changes)
     assert raised.value.differences == differences

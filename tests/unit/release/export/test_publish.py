@@ -107,7 +107,7 @@ def test_power_loss_leaves_none_or_the_complete_model(tmp_path):
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT], ids=errno.errorcode.get)
-def test_error_of_any_operation_leaves_nothing(tmp_path, error):
+def test_export_leaves_no_model_when_operation_fails(tmp_path, error):
     reported = 0
     for step in range(_count(tmp_path / "count")):
         out = tmp_path / str(step)
@@ -153,7 +153,7 @@ def test_symlink_to_empty_directory_is_kept(tmp_path):
     _assert_whole(tmp_path / "disk", "new")
 
 
-def test_mount_point_is_written_in_place(tmp_path):
+def test_export_writes_into_mount_point(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", out], capture_output=True, text=True)
@@ -189,7 +189,7 @@ def test_nonempty_directory_is_refused_and_unchanged(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_cleanup_keeps_files_of_other_programs(tmp_path):
+def test_cleanup_keeps_files_outside_output_directory(tmp_path):
     """A list in a staging folder that names what is not in the folder removes nothing beyond it."""
     victim = tmp_path / "victim"
     victim.write_text("kept")

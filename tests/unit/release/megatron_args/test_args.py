@@ -153,7 +153,7 @@ def test_unsupported_fields_have_no_argument():
     assert set(UNSUPPORTED_FIELDS) & set(vars(parser().parse_args([]))) == set()
 
 
-def test_every_row_matches_megatron_lms_parser():
+def test_argument_table_matches_megatron_lm_parser():
     defaults = vars(parser().parse_args([]))
     for argument in ARGUMENTS:
         # Megatron-LM adds one of the layout's arguments when it validates the others.
@@ -269,7 +269,7 @@ def test_flags_require_the_entry_point_for_an_ignored_factor(scaled, factor, mar
     assert ("--rope-scaling-factor" in " ".join(flags)) == scaled
 
 
-def test_provider_with_its_own_builder_is_named():
+def test_provider_with_custom_builder_is_unsupported():
     assert "GemmaModelProvider" in unsupported_fields(gpt_model(GemmaModelProvider))
     assert unsupported_fields(MODELS["hybrid"]) == ["HybridModelProvider"]
 

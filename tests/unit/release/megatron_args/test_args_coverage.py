@@ -153,7 +153,7 @@ def _unaccounted(of: argparse.ArgumentParser, config_fields: set[str]) -> set[st
     return names - COMPARED - LISTED
 
 
-def test_every_argument_of_a_model_is_compared_or_listed():
+def test_every_model_argument_is_compared_or_listed():
     assert _unaccounted(parser(), CONFIG_FIELDS) == set()
 
 

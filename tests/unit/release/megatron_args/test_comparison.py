@@ -117,7 +117,7 @@ def test_args_of_older_versions_are_compared():
     }
 
 
-def test_yarn_without_its_arguments_is_unknown():
+def test_missing_yarn_argument_is_reported_as_unknown():
     yarn = DENSE | {"position_embedding_type": "yarn", "rotary_scaling_factor": 4.0}
     defaults = {"yarn_original_max_position_embeddings": 4096, "yarn_beta_fast": 32.0, "yarn_beta_slow": 1.0}
     assert differing_arguments(Namespace(**yarn), Namespace(**yarn | defaults)) == {}
@@ -143,7 +143,7 @@ def test_differences_are_described_with_both_values():
         ({"use_rope_scaling": True, "rope_scaling_factor": 32.0, BUILT_FACTOR: 8}, 8.0),
     ],
 )
-def test_rope_factor_is_the_applied_one(args, factor):
+def test_rope_scaling_factor_is_built_factor_or_default(args, factor):
     assert applied_rope_scaling_factor(Namespace(**args)) == factor
 
 

@@ -40,7 +40,7 @@ def test_known_object_is_resolved(name):
     assert _plain_value({"_target_": name, "_call_": False}, KNOWN) is KNOWN[name]
 
 
-def test_unknown_object_becomes_its_name():
+def test_plain_value_returns_name_of_unknown_object():
     assert _plain_value({"_target_": "os.system"}, KNOWN) == "os.system"
     assert _plain_value({"_target_": "a.Enum", "_name_": "member"}, KNOWN) == "member"
     assert _plain_value({"_target_": "a.function", "_name_": "member"}, KNOWN) == "member"

@@ -78,7 +78,7 @@ def test_import_gets_all_files_of_a_release(release):
     ]
 
 
-def test_renamed_release_keeps_its_files(release):
+def test_plan_writes_only_manifest_for_renamed_release(release):
     release.rename(IMPORT, "0")
     plan = _plan_repair(release)
     assert plan.write == ["integrity.json"] and plan.reads_common_state and not plan.derive_args
@@ -113,7 +113,7 @@ def test_corrupt_source_record_is_removed_without_a_model(release):
     assert _plan_repair(release).steps == []
 
 
-def test_missing_train_state_is_written_with_its_tracker(release):
+def test_plan_writes_missing_train_state_and_tracker(release):
     (release.folder / "train_state.pt").unlink()
     (release.root / TRAIN_STATE_TRACKER).unlink()
     release.seal()
@@ -141,7 +141,7 @@ def test_whitespace_in_the_tracker_is_kept(release):
     assert _plan_repair(release).steps == []
 
 
-def test_moved_tokenizer_gets_its_new_path(release):
+def test_plan_updates_path_of_moved_tokenizer(release):
     release.write_args(tokenizer_model="/gone/release/tokenizer")
     release.seal()
     plan = _plan_repair(release)
@@ -187,7 +187,7 @@ def test_hard_linked_copy_is_the_same_checkpoint(release):
     assert _refusal(release, SeveralCheckpointsError).checkpoints == ("iter_0000000", "release")
 
 
-def test_other_import_next_to_a_tracked_release_is_kept(release):
+def test_plan_keeps_import_next_to_tracked_release(release):
     shutil.copytree(release.folder, release.root / IMPORT)
     plan = _plan_repair(release)
     assert (plan.source, plan.retire, plan.steps) == ("release", [], [])
@@ -261,7 +261,7 @@ def test_directory_without_checkpoint_is_refused_unless_empty(release):
     assert (error.folder, error.names) == (release.root / IMPORT, ())
 
 
-def test_directory_without_checkpoints_names_its_leftovers(release):
+def test_nothing_to_repair_error_lists_leftovers(release):
     shutil.rmtree(release.folder)
     assert _refusal(release, NothingToRepairError).leftovers == ()
     (release.root / ".release-staging-x").mkdir()

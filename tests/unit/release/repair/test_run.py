@@ -32,7 +32,7 @@ def test_complete_release_is_not_changed(release):
     assert release.files() == before
 
 
-def test_dry_run_returns_the_steps_and_changes_nothing(release):
+def test_dry_run_returns_steps_and_changes_nothing(release):
     release.tracker.write_text("relea")
     steps = ["set latest_checkpointed_iteration.txt to 'release' (was 'relea')"]
     assert repair(release.root, dry_run=True) == steps

@@ -62,7 +62,7 @@ def _commit(server: HubServer, revision: str) -> str:
 
 
 @pytest.mark.parametrize(("revision", "commit"), [(None, "main"), ("main", "main"), ("v1", "v1")])
-def test_every_file_is_of_the_requested_revision(server, revision, commit):
+def test_download_returns_files_of_requested_revision(server, revision, commit):
     model = download_model("org/m", {"revision": revision})
     expected = server.repositories["org/m"].commits[_commit(server, commit)]
     assert model == SourceModel("org/m", model.folder, revision, _commit(server, commit))
@@ -70,7 +70,7 @@ def test_every_file_is_of_the_requested_revision(server, revision, commit):
         assert (model.folder / name).read_bytes() == (expected / name).read_bytes()
 
 
-def test_a_commit_is_a_revision(server):
+def test_download_accepts_commit_as_revision(server):
     commit = _commit(server, "v1")
     model = download_model("org/m", {"revision": commit})
     assert (model.revision, model.commit) == (commit, commit)
@@ -95,7 +95,7 @@ def test_force_download_downloads_again(server):
     assert server.downloads() == sorted(2 * ORDINARY)
 
 
-def test_a_moved_branch_is_followed(server, tmp_path):
+def test_download_follows_moved_branch(server, tmp_path):
     download_model("org/m", {})
     commit = server.repositories["org/m"].add(_write(tmp_path / "newer", 3, ORDINARY), "main")
     model = download_model("org/m", {})
@@ -103,7 +103,7 @@ def test_a_moved_branch_is_followed(server, tmp_path):
     assert (model.folder / "model.safetensors").read_bytes()[-1] == 3
 
 
-def test_the_token_and_the_cache_reach_every_request(server, tmp_path):
+def test_download_uses_token_and_cache_directory(server, tmp_path):
     server.repositories["org/m"].token = "hf_secret"
     with pytest.raises(hub_errors.AuthenticationError):
         download_model("org/m", {})
@@ -130,7 +130,7 @@ def test_offline_reads_the_cache(server, monkeypatch, offline):
     assert server.requests == []
 
 
-def test_an_incomplete_cache_is_refused_offline(server):
+def test_incomplete_cache_is_refused_when_offline(server):
     model = download_model("org/m", {})
     (model.folder / "tokenizer.json").unlink()
     with pytest.raises(hub_errors.NotCachedError):
@@ -141,13 +141,13 @@ def test_an_incomplete_cache_is_refused_offline(server):
     ("model_id", "revision", "error"),
     [("org/none", None, hub_errors.ModelNotFoundError), ("org/m", "none", hub_errors.RevisionNotFoundError)],
 )
-def test_what_is_not_found_is_named(server, model_id, revision, error):
+def test_missing_model_or_revision_raises_specific_error(server, model_id, revision, error):
     with pytest.raises(error) as raised:
         download_model(model_id, {"revision": revision})
     assert (raised.value.model_id, raised.value.revision) == (model_id, revision)
 
 
-def test_no_access_is_told_apart(server):
+def test_gated_model_raises_gated_model_error(server):
     server.repositories["org/m"].gated = True
     with pytest.raises(hub_errors.GatedModelError):
         download_model("org/m", {})
@@ -162,7 +162,7 @@ def test_rate_limit_is_an_error_despite_a_cached_commit(server, cached):
         download_model("org/m", {})
 
 
-def test_no_network_is_an_error_unless_it_is_cached(server, monkeypatch, caplog):
+def test_unreachable_hub_raises_error_unless_revision_is_cached(server, monkeypatch, caplog):
     online = download_model("org/m", {"revision": "v1"})
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
     assert download_model("org/m", {"revision": "v1"}) == online
@@ -171,7 +171,7 @@ def test_no_network_is_an_error_unless_it_is_cached(server, monkeypatch, caplog)
         download_model("org/m", {})
 
 
-def test_a_model_without_safetensors_is_refused(server, tmp_path):
+def test_model_without_safetensors_is_refused(server, tmp_path):
     server.repositories["org/m"].add(_write(tmp_path / "bin", 1, ["pytorch_model.bin"]), "bin")
     (tmp_path / "bin/model.safetensors").unlink()
     with pytest.raises(hub_errors.NoSafetensorsError):
@@ -179,7 +179,7 @@ def test_a_model_without_safetensors_is_refused(server, tmp_path):
     assert "pytorch_model.bin" not in server.downloads()
 
 
-def test_a_local_directory_has_no_revision(server, tmp_path):
+def test_revision_is_refused_for_local_directory(server, tmp_path):
     folder = tmp_path / "new"
     assert inspect_model(folder)[0] == SourceModel(str(folder), folder)
     with pytest.raises(errors.LocalRevisionError) as raised:

@@ -97,7 +97,7 @@ def _mismatch(root: Path, hf_model: Path | str) -> tuple[str, str, tuple[str, ..
     return error.recorded, error.model, error.differences
 
 
-def test_what_is_written_is_what_is_read(hf, tmp_path):
+def test_source_record_is_read_as_written(hf, tmp_path):
     source = replace(describe_model(hf), waived=("A tensor was left out.",))
     assert source.model == str(hf) and len(source.config_sha256) == len(source.tensors_sha256) == 64
     root = _release(tmp_path / "root", source)
@@ -126,7 +126,7 @@ def test_record_is_corrupt_if_a_field_has_the_wrong_type(hf, tmp_path, field, va
 
 
 @pytest.mark.parametrize("change", [lambda record: record.pop("commit"), lambda record: record.update(other=1)])
-def test_record_is_corrupt_if_its_fields_are_others(hf, tmp_path, change):
+def test_source_record_with_wrong_fields_is_corrupt(hf, tmp_path, change):
     root, record = _release(tmp_path / "root", describe_model(hf)), dict(vars(describe_model(hf)))
     change(record)
     (root / "release/source.json").write_text(json.dumps(record))
@@ -135,7 +135,7 @@ def test_record_is_corrupt_if_its_fields_are_others(hf, tmp_path, change):
     assert raised.value.reason == "missing or unknown fields"
 
 
-def test_the_model_itself_passes_from_wherever_it_is_named(hf, tmp_path, monkeypatch):
+def test_source_model_matches_for_any_spelling_of_path(hf, tmp_path, monkeypatch):
     root = _release(tmp_path / "root", describe_model(hf))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -143,7 +143,7 @@ def test_the_model_itself_passes_from_wherever_it_is_named(hf, tmp_path, monkeyp
         require_source(root, name)
 
 
-def test_moved_model_is_equal_and_a_missing_one_compares_paths(hf, tmp_path):
+def test_moved_model_matches_and_missing_model_compares_paths(hf, tmp_path):
     root = _release(tmp_path / "root", describe_model(hf))
     hf.rename(tmp_path / "moved")
     require_source(root, tmp_path / "moved")
@@ -151,14 +151,14 @@ def test_moved_model_is_equal_and_a_missing_one_compares_paths(hf, tmp_path):
     assert _mismatch(root, tmp_path / "gone") == (str(hf), str(tmp_path / "gone"), ())
 
 
-def test_a_config_that_transformers_has_written_anew_is_the_same(hf, tmp_path):
+def test_rewritten_config_matches_source_model(hf, tmp_path):
     root = _release(tmp_path / "root", describe_model(hf))
     changed = dict(reversed(CONFIG.items())) | {"transformers_version": "5.1", "_name_or_path": "b"}
     (hf / "config.json").write_text(json.dumps(changed, indent=4))
     require_source(root, hf)
 
 
-def test_another_model_is_refused_by_both_names(hf, tmp_path):
+def test_different_model_is_refused_with_both_names(hf, tmp_path):
     root = _release(tmp_path / "root", describe_model(hf))
     other = _model(tmp_path / "other", seed=1)
     assert _mismatch(root, other) == (str(hf), str(other), ("weights",))
@@ -171,7 +171,7 @@ def test_another_model_is_refused_by_both_names(hf, tmp_path):
 
 @pytest.mark.parametrize("name", ["a", "b", "c", "small"])
 @pytest.mark.parametrize("at", [0, -1])
-def test_the_first_and_the_last_value_of_every_tensor_count(hf, tmp_path, name, at):
+def test_changed_first_or_last_value_is_detected(hf, tmp_path, name, at):
     root = _release(tmp_path / "root", describe_model(hf))
     tensors = load_file(hf / "model.safetensors")
     tensors[name].view(-1)[at] += 1
@@ -198,7 +198,7 @@ def _a_file_more(hf: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [_another_value, _another_name, _another_shape])
-def test_a_model_that_has_changed_in_its_place_is_another_one(hf, tmp_path, change):
+def test_changed_model_at_same_path_is_refused(hf, tmp_path, change):
     root = _release(tmp_path / "root", describe_model(hf))
     change(hf)
     assert _changed(root, hf) == ("config fields: rope_theta" if change is _another_value else "weights",)
@@ -218,7 +218,7 @@ def test_files_that_the_index_does_not_name_do_not_count(hf, tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 7, b"version https://git-lfs", b"\x02" + b"\x00" * 7 + b"[]"])
-def test_a_damaged_file_of_the_model_is_named(hf, tmp_path, damage):
+def test_corrupt_weights_error_shows_file(hf, tmp_path, damage):
     root = _release(tmp_path / "root", describe_model(hf))
     (hf / "model.safetensors").write_bytes(damage)
     with pytest.raises((CorruptWeightsError, GitLfsPointerError)) as raised:
@@ -226,7 +226,7 @@ def test_a_damaged_file_of_the_model_is_named(hf, tmp_path, damage):
     assert raised.value.path == hf / "model.safetensors"
 
 
-def test_a_release_that_does_not_say_is_refused_with_what_to_do(hf, tmp_path):
+def test_release_without_source_record_is_refused(hf, tmp_path):
     root = _release(tmp_path / "root", None)
     error = _refusal(root, hf)
     assert (type(error), error.model, error.problem) == (UnknownSourceError, str(hf), None)
@@ -243,7 +243,7 @@ def test_a_release_that_does_not_say_is_refused_with_what_to_do(hf, tmp_path):
         "[" * 99999,
     ],
 )
-def test_a_damaged_record_is_an_error_that_names_it(hf, tmp_path, text):
+def test_corrupt_source_record_raises_error_with_file_name(hf, tmp_path, text):
     root = _release(tmp_path / "root", None)
     (root / "release/source.json").write_text(text)
     with pytest.raises(CorruptFileError) as raised:
@@ -268,7 +268,7 @@ def test_a_damaged_record_is_an_error_that_names_it(hf, tmp_path, text):
         (None, None),
     ],
 )
-def test_a_run_config_tells_the_name_alone(tmp_path, text, expected):
+def test_source_from_run_config_contains_only_model_name(tmp_path, text, expected):
     if text is not None:
         (tmp_path / "run_config.yaml").write_text(text)
     found = source_from_run_config(tmp_path)
@@ -277,7 +277,7 @@ def test_a_run_config_tells_the_name_alone(tmp_path, text, expected):
     )
 
 
-def test_it_starts_without_torch(hf, tmp_path):
+def test_require_source_imports_no_torch(hf, tmp_path):
     root = _release(tmp_path / "root", describe_model(hf))
     code = (
         "import sys\n"
@@ -289,12 +289,12 @@ def test_it_starts_without_torch(hf, tmp_path):
     assert run.stdout == "[]\n"
 
 
-def test_a_copy_is_the_same_model(hf, tmp_path):
+def test_copied_model_matches_source_model(hf, tmp_path):
     require_source(_release(tmp_path / "root", describe_model(hf)), shutil.copytree(hf, tmp_path / "copy"))
 
 
 @pytest.mark.parametrize("name", ["a folder", "org/a folder", "-", "org/name"])
-def test_what_is_no_folder_and_in_no_cache_has_a_name_alone(name):
+def test_record_of_model_without_files_contains_no_digest(name):
     assert describe_model(name) == SourceRecord(name, megatron_bridge=describe_model(name).megatron_bridge)
 
 
@@ -332,7 +332,7 @@ SCALING = {"rope_type": "linear", "factor": 2.0}
     ],
     ids=str,
 )
-def test_a_config_that_changed_harmlessly_is_the_same(hf, tmp_path, changes):
+def test_equivalent_config_matches_source_model(hf, tmp_path, changes):
     (hf / "config.json").write_text(json.dumps(LLAMA))
     root = _release(tmp_path / "root", describe_model(hf))
     changed = {name: value for name, value in (LLAMA | changes).items() if value is not None}
@@ -358,7 +358,7 @@ def test_a_config_that_changed_harmlessly_is_the_same(hf, tmp_path, changes):
     ],
     ids=str,
 )
-def test_a_config_of_another_function_is_another_model(hf, tmp_path, changes, fields):
+def test_changed_config_field_is_refused(hf, tmp_path, changes, fields):
     (hf / "config.json").write_text(json.dumps(LLAMA))
     root = _release(tmp_path / "root", describe_model(hf))
     (hf / "config.json").write_text(json.dumps(LLAMA | changes))
@@ -377,7 +377,7 @@ def test_forms_of_rope_scaling_are_the_same():
     assert differing_fields(older, other) == ["rope_parameters"]
 
 
-def test_a_model_in_other_files_is_the_same(hf, tmp_path):
+def test_resharded_model_matches_source_model(hf, tmp_path):
     root, digest = _release(tmp_path / "root", describe_model(hf)), digest_tensors(hf)
     tensors = load_file(hf / "model.safetensors")
     (hf / "model.safetensors").unlink()
@@ -393,13 +393,13 @@ def test_a_model_in_other_files_is_the_same(hf, tmp_path):
 
 
 @pytest.mark.parametrize("one, other", [("a", "b"), ("a", "c")])
-def test_tensors_that_changed_their_names_are_another_model(hf, one, other):
+def test_swapped_tensor_names_change_digest(hf, one, other):
     digest, tensors = digest_tensors(hf), load_file(hf / "model.safetensors")
     save_file(tensors | {one: tensors[other], other: tensors[one]}, hf / "model.safetensors")
     assert digest_tensors(hf) != digest
 
 
-def test_bits_of_another_dtype_are_another_model(hf):
+def test_changed_dtype_with_same_bits_changes_digest(hf):
     digest, tensors = digest_tensors(hf), load_file(hf / "model.safetensors")
     save_file(tensors | {"a": tensors["a"].view(torch.int32)}, hf / "model.safetensors")
     assert digest_tensors(hf) != digest

@@ -129,7 +129,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_header_is_refused_exactly_if_the_library_refuses_it(tmp_path, name):
+def test_header_check_matches_safetensors_library(tmp_path, name):
     file = _write(tmp_path / WEIGHTS, HEADERS[name], bytes(8))
     try:
         with safe_open(file, framework="numpy") as opened:
@@ -145,7 +145,7 @@ def test_header_is_refused_exactly_if_the_library_refuses_it(tmp_path, name):
         assert {key: (tensor.dtype, tensor.shape) for key, tensor in read_index(tmp_path).items()} == expected
 
 
-def test_random_damage_is_refused_if_the_library_refuses_it(tmp_path):
+def test_random_corruption_is_refused_like_safetensors_library(tmp_path):
     file = tmp_path / WEIGHTS
     _save(file, b=np.arange(6, dtype=np.int16).reshape(2, 3), a=np.arange(4.0), empty=np.zeros((0, 5)))
     whole = file.read_bytes()
@@ -195,7 +195,7 @@ def test_git_lfs_pointer_is_recognized(tmp_path):
     assert raised.value.path == tmp_path / WEIGHTS
 
 
-def test_unreadable_file_is_an_error_with_its_reason(tmp_path, monkeypatch):
+def test_unreadable_file_raises_error_with_reason(tmp_path, monkeypatch):
     _save(tmp_path / WEIGHTS)
 
     def refuse(path, *_):
@@ -283,7 +283,7 @@ def test_weights_that_transformers_does_not_load_are_described(tmp_path, files, 
 @pytest.mark.parametrize(
     "weights", [["adapter_model.safetensors"], ["adapter_model.safetensors", "model.safetensors"]]
 )
-def test_lora_adapter_is_refused_with_and_without_its_base_model(tmp_path, weights):
+def test_lora_adapter_is_refused_with_and_without_base_model(tmp_path, weights):
     """transformers loads the base model that the adapter names, and applies the adapter."""
     (tmp_path / "adapter_config.json").write_text("{}")
     for name in weights:

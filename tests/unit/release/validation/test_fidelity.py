@@ -46,7 +46,7 @@ def test_config_changed_between_two_saves_is_checked_again():
     assert len(check_fidelity(bridge, (), ["mlp_bias"]).waived) == 1
 
 
-def test_a_tokenizer_is_checked_with_the_keywords_that_are_given(monkeypatch):
+def test_tokenizer_is_checked_with_current_keywords(monkeypatch):
     checked = []
     monkeypatch.setattr(fidelity, "check_tokenizer", lambda path, keywords, config: checked.append(dict(keywords)))
     bridge = Bridge()

@@ -51,7 +51,7 @@ def test_nan_and_inf_are_refused_in_every_dtype(dtype):
     [torch.empty(0), torch.tensor([1, 2]), torch.tensor([True]), torch.zeros(2, dtype=torch.uint8)],
     ids=lambda values: str(values.dtype),
 )
-def test_other_values_are_left_alone(values):
+def test_check_finite_accepts_empty_and_integer_tensors(values):
     check_finite(values, "weight")
 
 
@@ -62,7 +62,7 @@ def test_values_of_four_bits_are_left_alone():
 
 
 @pytest.mark.parametrize("wrap", [lambda data: data, lambda data: SimpleNamespace(data=data, key="the key")])
-def test_every_entry_of_a_state_dict_is_looked_at(wrap):
+def test_check_state_dict_finite_checks_every_entry(wrap):
     good, bad = wrap(torch.ones(2)), wrap(torch.tensor([float("nan")]))
     check_state_dict_finite({"model": {"weight": good}, "iteration": 0, "args": SimpleNamespace(), "list": [good]})
     for state in ({"model": {"weight": bad}}, {"list": [good, bad]}):

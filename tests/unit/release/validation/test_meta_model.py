@@ -36,13 +36,13 @@ from megatron.bridge.release.validation.meta_model import _MetaTensors, build_on
         lambda: torch.full((2,), 1.0, device="cpu").add_(1).chunk(2)[0],
     ],
 )
-def test_a_tensor_is_on_meta_whatever_device_is_named(make):
+def test_tensor_is_created_on_meta_for_any_device(make):
     with torch.device("meta"), _MetaTensors():
         assert make().is_meta
     assert not torch.empty(3).is_meta
 
 
-def test_a_range_on_the_cpu_has_its_numbers():
+def test_linspace_on_cpu_keeps_values():
     with torch.device("meta"), _MetaTensors():
         assert [rate.item() for rate in torch.linspace(0, 1, 3, device="cpu")] == [0.0, 0.5, 1.0]
 
@@ -65,7 +65,7 @@ class _Provider(SimpleNamespace):
         return keywords["pre_wrap_hook"]([self.provide()])
 
 
-def test_four_terabytes_are_built_and_the_provider_is_as_it_was():
+def test_build_on_meta_builds_large_model_and_restores_provider():
     provider, seen = _Provider(), []
     (model,) = build_on_meta(provider, before_wrapping=lambda models: seen.append(torch.ones(1)) or models)
     assert model.weight.is_meta and model.bias.is_meta and model.weight.nbytes == 1 << 42
@@ -74,7 +74,7 @@ def test_four_terabytes_are_built_and_the_provider_is_as_it_was():
     assert provider.perform_initialization is False and "provide" not in vars(provider)
 
 
-def test_a_build_that_fails_leaves_the_provider_as_it_was():
+def test_failed_build_restores_provider():
     provider = _Provider()
     provider.provide_distributed_model = lambda **_: provider.provide(1)
     with pytest.raises(TypeError):
@@ -82,7 +82,7 @@ def test_a_build_that_fails_leaves_the_provider_as_it_was():
     assert "provide" not in vars(provider)
 
 
-def test_a_twin_of_a_module_is_on_the_cpu_and_has_no_memory():
+def test_cpu_twin_keeps_shapes_and_allocates_single_elements():
     module = build_on_meta(_Provider())[0]
     module.register_parameter("none", None)
     twin = cpu_twin(module)

@@ -43,13 +43,13 @@ from megatron.bridge.training.model_load_save import save_megatron_model
 
 
 @pytest.mark.parametrize("kind", [str, Path])
-def test_a_releases_home_folder_is_the_users_and_the_rest_stays(kind, monkeypatch):
+def test_expand_output_dir_expands_only_leading_tilde(kind, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     for given, expected in {"~/out": "/home/me/out", "out/~": "out/~", "msc://store/out": "msc://store/out"}.items():
         assert expand_output_dir(kind(given)) == kind(expected)
 
 
-def test_a_user_that_is_not_known_is_an_error():
+def test_unknown_user_in_path_raises_output_path_error():
     with pytest.raises(OutputPathError) as raised:
         expand_output_dir("~nobody-here/out")
     assert (raised.value.problem, raised.value.at) == ("unknown user", "~nobody-here")
@@ -66,13 +66,13 @@ def test_a_user_that_is_not_known_is_an_error():
     ],
     ids=["empty", "NUL", "long name", "long path", "bytes"],
 )
-def test_a_path_that_no_filesystem_has_is_refused(path, problem):
+def test_empty_or_too_long_path_is_refused(path, problem):
     with pytest.raises(OutputPathError) as raised:
         expand_output_dir(path)
     assert raised.value.problem == problem and len(str(raised.value)) < 200
 
 
-def test_a_way_through_a_folder_that_is_not_there_is_refused(tmp_path):
+def test_path_through_missing_directory_is_refused(tmp_path):
     (tmp_path / "there").mkdir()
     check_writable(tmp_path / "there/../root")
     with pytest.raises(OutputPathError) as raised:
@@ -158,7 +158,7 @@ def test_release_with_trained_checkpoints_is_replaced_by_its_model_only(tmp_path
     assert (raised.value.trained, raised.value.source) == (("iter_0000005",), "org/base")
 
 
-def test_a_read_only_filesystem_is_named(tmp_path):
+def test_read_only_filesystem_is_refused(tmp_path):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", tmp_path], capture_output=True).returncode:
         pytest.skip("this user may not mount a filesystem")
     try:

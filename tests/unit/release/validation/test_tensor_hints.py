@@ -65,5 +65,5 @@ def test_experts_that_are_missing_alone_are_not_called_fused():
         ({NORM: (32,)}, {}, "a different model"),
     ],
 )
-def test_the_cause_of_other_shapes_is_named(found, expected, said):
+def test_explain_shapes_reports_cause(found, expected, said):
     assert said in explain_shapes(list(found), expected, _headers(**found), CONFIG)

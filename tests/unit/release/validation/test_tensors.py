@@ -52,7 +52,7 @@ def _coverage(headers: dict[str, tuple[str, tuple[int, ...]]]) -> TensorCoverage
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
 @pytest.mark.parametrize(("shape", "scales"), [((256, 384), (2, 3)), ((200, 130), (2, 2)), ((1, 1), (1, 1))])
-def test_fp8_with_a_scale_for_each_block_of_128_is_taken(dtype, shape, scales):
+def test_fp8_with_scale_per_block_of_128_is_supported(dtype, shape, scales):
     coverage = _coverage({NAME: (dtype, shape), f"{NAME}_scale_inv": ("F32", scales)})
     assert coverage.problems == [] and coverage.used == {NAME, f"{NAME}_scale_inv"}
 
@@ -67,7 +67,7 @@ def test_fp8_with_a_scale_for_each_block_of_128_is_taken(dtype, shape, scales):
     ],
     ids=["none", "of another name", "of smaller blocks", "of one block"],
 )
-def test_fp8_of_another_layout_is_refused(scale):
+def test_fp8_with_unsupported_scale_layout_is_refused(scale):
     (problem,) = _coverage({NAME: ("F8_E4M3", (256, 384))} | scale).problems
     assert isinstance(problem, QuantizationProblem) and NAME in problem.names
 
@@ -78,12 +78,12 @@ def test_integers_are_no_weights(dtype):
     assert isinstance(problem, QuantizationProblem)
 
 
-def test_a_type_that_no_weight_has_is_named():
+def test_unsupported_tensor_dtype_is_reported():
     (problem,) = _coverage({NAME: ("F4", (8, 8))}).problems
     assert isinstance(problem, TensorDtypeProblem) and (problem.names, problem.dtypes) == ((NAME,), ("F4",))
 
 
-def test_what_is_taken_is_dequantized_block_by_block():
+def test_fp8_weight_is_dequantized_per_block():
     torch.manual_seed(0)
     weight, scales = torch.randn(200, 300).to(torch.float8_e4m3fn), torch.rand(2, 3) + 0.5
     whole = scales.repeat_interleave(128, 0).repeat_interleave(128, 1)[:200, :300]
@@ -108,5 +108,5 @@ def test_what_is_taken_is_dequantized_block_by_block():
         ([], ""),
     ],
 )
-def test_names_that_differ_by_numbers_are_one_group(names, expected):
+def test_summarize_names_groups_names_by_number(names, expected):
     assert summarize_names(names) == expected

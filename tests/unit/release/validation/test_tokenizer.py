@@ -45,7 +45,7 @@ def _generic() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END)
 
 
-def test_tokenizer_class_with_other_tokens_is_found(tmp_path):
+def test_tokenizer_class_with_different_tokens_is_reported(tmp_path):
     config = _write(tmp_path, Qwen2Config(vocab_size=258), _generic())
     with pytest.warns(TokenizerClassWarning) as caught:
         check_tokenizer(tmp_path, {}, config)
@@ -53,7 +53,7 @@ def test_tokenizer_class_with_other_tokens_is_found(tmp_path):
     assert (warning.path, warning.kind) == (str(tmp_path), "Qwen2Tokenizer")
 
 
-def test_a_tokenizer_of_the_hub_is_compared_with_its_file_too(tmp_path):
+def test_cached_hub_tokenizer_is_compared_with_file(tmp_path):
     repository = tmp_path / "models--organization--model"
     revision = "0" * 40
     config = _write(repository / "snapshots" / revision, Qwen2Config(vocab_size=258), _generic())
@@ -80,21 +80,21 @@ def test_a_tokenizer_of_the_hub_is_compared_with_its_file_too(tmp_path):
     ],
     ids=["the file's class", "the family's class"],
 )
-def test_a_tokenizer_that_makes_the_files_tokens_is_not(tmp_path, config, make):
+def test_matching_tokenizer_class_raises_no_warning(tmp_path, config, make):
     _write(tmp_path, config, make())
     with warnings.catch_warnings():
         warnings.simplefilter("error", ReleaseWarning)
         check_tokenizer(tmp_path, {}, config)
 
 
-def test_a_class_that_is_made_without_files_is_no_tokenizer(tmp_path):
+def test_tokenizer_with_only_special_tokens_is_refused(tmp_path):
     config = _write(tmp_path, Qwen2Config(), None)
     with pytest.raises(TokenizerError) as raised:
         check_tokenizer(tmp_path, {}, config)
     assert raised.value.reason == "Qwen2Tokenizer has only special tokens"
 
 
-def test_a_tokenizer_whose_tokens_were_all_added_is_one(tmp_path):
+def test_tokenizer_with_only_added_tokens_is_accepted(tmp_path):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()), eos_token=END)
     tokenizer.add_tokens(["A", "C", "G", "T"])
     check_tokenizer(tmp_path, {}, _write(tmp_path, LlamaConfig(vocab_size=5), tokenizer))

@@ -65,7 +65,7 @@ def test_all_missing_args_are_named(args, count):
     ],
 )
 @pytest.mark.parametrize("by", [-1, 1])
-def test_size_that_is_one_off_is_a_shape_mismatch(args, shapes, name, tensor, axis, by):
+def test_args_size_off_by_one_is_shape_mismatch(args, shapes, name, tensor, axis, by):
     expected = [*shapes[tensor]]
     expected[axis] += by
     problem = find_args_problem(args | {name: args[name] + by}, _metadata(shapes))
@@ -87,7 +87,7 @@ def test_size_must_be_an_integer(args, shapes, name, value):
         assert (type(problem), problem.name, problem.value) == (NonIntegerArg, name, value)
 
 
-def test_latent_attention_has_its_own_head_size(args, shapes):
+def test_latent_attention_uses_v_head_dim(args, shapes):
     args |= {"multi_latent_attention": True, "kv_channels": None, "v_head_dim": None}
     assert find_args_problem(args, _metadata(shapes)) == NonIntegerArg("v_head_dim", None)
     assert find_args_problem(args | {"v_head_dim": 3}, _metadata(shapes)) is None
@@ -118,7 +118,7 @@ def test_output_layer_shape_is_compared(args, shapes):
 
 
 @pytest.mark.parametrize("untied", [True, False])
-def test_output_layer_exists_only_if_it_is_untied(args, shapes, untied):
+def test_output_layer_exists_only_when_untied(args, shapes, untied):
     args |= {"untie_embeddings_and_output_weights": untied}
     tied = _metadata({key: shape for key, shape in shapes.items() if key != OUTPUT})
     right, wrong = (_metadata(shapes), tied) if untied else (tied, _metadata(shapes))

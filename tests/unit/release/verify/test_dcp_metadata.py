@@ -48,7 +48,7 @@ def test_metadata_contains_tensors_chunks_and_entries(release, shapes):
     assert metadata.sizes() == {SHARD: ends[-1]} == {SHARD: (release.folder / SHARD).stat().st_size}
 
 
-def test_state_equals_what_torch_reads(release, args):
+def test_read_state_matches_torch_load(release, args):
     import torch
 
     state = torch.load(release.folder / "common.pt", weights_only=False)
@@ -121,7 +121,7 @@ def test_longer_or_missing_metadata_is_corrupt(release):
 
 
 @pytest.mark.parametrize("name", [".metadata", "common.pt"])
-def test_pickles_execute_nothing(release, tmp_path, name):
+def test_unpickling_executes_no_code(release, tmp_path, name):
     marker = tmp_path / "run"
     if name == ".metadata":
         (release.folder / name).write_bytes(pickle.dumps(Attack(marker)))
@@ -152,7 +152,7 @@ def test_missing_or_invalid_state_is_corrupt(release, content, expected):
     assert (raised.value.file, raised.value.reason) == ("common.pt", expected)
 
 
-def test_each_entry_is_compared_with_its_checksum(release):
+def test_verify_entries_finds_each_checksum_mismatch(release):
     entries, shard = read_metadata(release.folder).entries, release.folder / SHARD
     data = shard.read_bytes()
     assert list(verify_entries(release.folder, entries)) == [(entry, None) for entry in entries]
@@ -163,7 +163,7 @@ def test_each_entry_is_compared_with_its_checksum(release):
         assert found == {entry: "checksum mismatch in archive/data/0" if entry is damaged else None for entry in found}
 
 
-def test_entry_beyond_the_end_of_its_file_is_damaged(release):
+def test_verify_entries_reports_truncated_and_missing_file(release):
     *_, last = entries = read_metadata(release.folder).entries
     os.truncate(release.folder / SHARD, last.offset + last.length - 1)
     assert [entry for entry, damage in verify_entries(release.folder, entries) if damage] == [last]

@@ -71,7 +71,7 @@ def _unreadable(release) -> set[str]:
     return {reader.name for reader in check(release.root).readers if reader.reason is not None} - {UPSTREAM}
 
 
-def test_every_file_is_listed_with_its_size_and_verified(release):
+def test_check_lists_and_verifies_every_file(release):
     report = check(release.root)
     assert report.files.keys() == FILES.keys() == set(files_of(release.folder))
     for name, file in report.files.items():
@@ -81,7 +81,7 @@ def test_every_file_is_listed_with_its_size_and_verified(release):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_missing_file_is_found_by_manifest_or_by_its_reader(release, name):
+def test_check_reports_each_missing_file(release, name):
     (release.folder / name).unlink()
     report = check(release.root)
     problem = next(problem for problem in report.problems if problem.file == release.folder / name)
@@ -154,7 +154,7 @@ def test_size_mismatch_is_reported_without_reading_tensors(release):
 
 
 @pytest.mark.parametrize("name", ["release", "iter_0000005"])
-def test_symlinks_are_one_problem(release, name):
+def test_symlinks_add_single_problem(release, name):
     release.rename(name, "release" if name == "release" else "5")
     for number in range(5):
         (release.folder / f"link{number}").symlink_to("common.pt" if number else "nowhere")
@@ -174,7 +174,7 @@ def test_symlink_out_of_the_checkpoint_directory_is_not_followed(release, tmp_pa
 
 
 @pytest.mark.parametrize("backend", ["zarr", None])
-def test_other_format_is_unsupported(release, backend):
+def test_unknown_checkpoint_format_is_unsupported(release, backend):
     (release.folder / "metadata.json").write_text(json.dumps({"sharded_backend": backend}))
     release.seal()
     (problem,) = check(release.root).unrepairable
@@ -231,7 +231,7 @@ def test_embedded_common_state_is_read_without_common_pt(release, shapes, args):
     assert _unreadable(release) == {OLDER_MEGATRON_LM}
 
 
-def test_corrupt_embedded_common_state_is_found_if_only_one(release, shapes, args):
+def test_corrupt_common_state_is_found_without_common_pt(release, shapes, args):
     release.write_tensors(shapes, {"args": Namespace(**args)})
     (release.folder / "common.pt").unlink()
     shard = release.folder / SHARD
@@ -380,7 +380,7 @@ def test_training_without_args_is_a_note(release):
     assert [note.content for note in report.notes] == ["args"]
 
 
-def test_training_with_other_arguments_than_the_release_is_a_note(release, args):
+def test_training_with_changed_arguments_adds_note(release, args):
     release.rename("iter_0000005", "5")
     (release.root / "release").mkdir()
     written = (release.folder / "common.pt").read_bytes()

@@ -44,7 +44,7 @@ def test_problem_concerns_all_readers_by_default():
     assert _reasons(report) == [FIRST] * len(READERS)
 
 
-def test_first_problem_of_a_reader_is_its_reason():
+def test_reader_reason_is_first_problem():
     report = Report(ROOT)
     report.add_problem(FIRST, READERS[0])
     report.add_problem(SECOND, READERS[0], READERS[2])
@@ -69,7 +69,7 @@ def test_unrepairable_problems_are_those_without_a_repair():
 @pytest.mark.parametrize(
     ("layout", "repairable", "repair"), [("release", True, ROOT), ("release", False, None), ("training", True, None)]
 )
-def test_file_has_one_problem_and_training_files_have_no_repair(layout, repairable, repair):
+def test_file_keeps_first_problem_and_training_has_no_repair(layout, repairable, repair):
     report = Report(ROOT, layout=layout, folder="name")
     report.add_file_problem("file", "truncated", "reason", repairable=repairable)
     report.add_file_problem("file", "corrupt", "another reason")

@@ -50,12 +50,12 @@ sizes = pytest.mark.parametrize(
 
 
 @sizes
-def test_every_byte_is_there(pieces, tmp_path):
+def test_direct_file_writes_every_byte(pieces, tmp_path):
     assert _write(tmp_path / "file", pieces) == b"".join(pieces)
 
 
 @sizes
-def test_also_where_the_page_cache_cannot_be_passed(pieces, tmp_path, monkeypatch):
+def test_direct_file_writes_every_byte_without_o_direct(pieces, tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.EINVAL, "no direct I/O here")
 
@@ -64,7 +64,7 @@ def test_also_where_the_page_cache_cannot_be_passed(pieces, tmp_path, monkeypatc
 
 
 @sizes
-def test_also_where_only_the_flag_is_accepted(pieces, tmp_path, monkeypatch):
+def test_direct_file_falls_back_when_direct_write_fails(pieces, tmp_path, monkeypatch):
     write = os.write
 
     def refuse_direct(descriptor, data):
@@ -86,7 +86,7 @@ def test_also_by_and_by(pieces, most, tmp_path, monkeypatch):
     assert _write(tmp_path / "file", pieces) == b"".join(pieces)
 
 
-def test_the_page_cache_is_passed_up_to_the_last_block(tmp_path, monkeypatch):
+def test_direct_file_uses_o_direct_up_to_last_block(tmp_path, monkeypatch):
     with open(tmp_path / "probe", "wb") as probe:
         try:
             fcntl.fcntl(probe, fcntl.F_SETFL, os.O_DIRECT)
@@ -104,7 +104,7 @@ def test_the_page_cache_is_passed_up_to_the_last_block(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EINVAL])
-def test_an_error_names_the_file(number, tmp_path, monkeypatch):
+def test_write_error_contains_file_name(number, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(number, os.strerror(number))
 
@@ -114,13 +114,13 @@ def test_an_error_names_the_file(number, tmp_path, monkeypatch):
     assert (raised.value.errno, raised.value.filename) == (number, str(tmp_path / "file"))
 
 
-def test_a_disk_that_takes_nothing_is_an_error(tmp_path, monkeypatch):
+def test_write_of_zero_bytes_raises_error(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "write", lambda *_: 0)
     with pytest.raises(OSError, match="no bytes written.*file"):
         _write(tmp_path / "file", [b"x"])
 
 
-def test_a_file_that_is_there_stays(tmp_path):
+def test_existing_file_is_not_overwritten(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
     with pytest.raises(FileExistsError):
         _write(tmp_path / "file", [b"new"])
@@ -143,7 +143,7 @@ def test_network_filesystems_get_buffered_writes(kind, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("value", "kind", "is_direct"), [("0", "ext4", False), ("1", "nfs4", True)])
-def test_a_variable_overrides_the_choice_by_filesystem(value, kind, is_direct, tmp_path, monkeypatch):
+def test_environment_variable_overrides_filesystem_default(value, kind, is_direct, tmp_path, monkeypatch):
     monkeypatch.setenv(DIRECT_VARIABLE, value)
     monkeypatch.setattr(filesystem, "mounts", lambda: {Path("/"): kind})
     flags, fcntl_function = [], fcntl.fcntl
@@ -152,7 +152,7 @@ def test_a_variable_overrides_the_choice_by_filesystem(value, kind, is_direct, t
     assert any(arguments[2:] == (os.O_DIRECT,) for arguments in flags) == is_direct
 
 
-def test_another_value_of_the_variable_is_refused(tmp_path, monkeypatch):
+def test_invalid_value_of_environment_variable_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv(DIRECT_VARIABLE, "yes")
     with pytest.raises(EnvironmentVariableError) as raised:
         _write(tmp_path / "file", [b"x"])

@@ -202,7 +202,7 @@ def test_error_of_any_operation_is_reported_and_keeps_the_old(tmp_path, old, exc
     assert reported > 20
 
 
-def test_an_error_that_stays_hides_no_first_one_and_loses_nothing(tmp_path):
+def test_persistent_error_keeps_checkpoint_and_first_error(tmp_path):
     reported = 0
     for step in range(_count(tmp_path, "old", True)):
         root = _root(tmp_path / str(step), "old")
@@ -232,7 +232,7 @@ def test_an_error_that_stays_hides_no_first_one_and_loses_nothing(tmp_path):
 _RACES = 100 if SEED == "all" else 20
 
 
-def test_of_two_at_one_root_one_wins_and_the_other_is_told(tmp_path):
+def test_concurrent_publication_succeeds_only_once(tmp_path):
     for number in range(_RACES):
         root = tmp_path / str(number)
         ready, go = os.pipe()
@@ -259,7 +259,7 @@ def test_of_two_at_one_root_one_wins_and_the_other_is_told(tmp_path):
         assert _names(root) == {"release", TRACKER, TRAIN_STATE_TRACKER}
 
 
-def test_a_reader_that_polls_sees_nothing_or_a_whole_checkpoint(tmp_path):
+def test_polling_reader_finds_no_or_complete_checkpoint(tmp_path):
     """As the first release appears."""
     before = 0
     for number in range(_RACES):
@@ -286,7 +286,7 @@ def test_a_reader_that_polls_sees_nothing_or_a_whole_checkpoint(tmp_path):
     assert before, "it never looked before there was anything"
 
 
-def test_who_publishes_into_a_locked_root_is_told_by_whom(tmp_path):
+def test_locked_directory_error_contains_lock_owner(tmp_path):
     first = Publication(tmp_path)
     first.begin()
     with pytest.raises(CheckpointDirBusyError) as raised:
@@ -298,7 +298,7 @@ def test_who_publishes_into_a_locked_root_is_told_by_whom(tmp_path):
 
 
 @pytest.mark.parametrize("make, kind", [(Path.mkdir, "a directory"), (os.mkfifo, "a special file")])
-def test_what_cannot_be_a_lock_is_named(tmp_path, make, kind):
+def test_invalid_lock_file_is_refused(tmp_path, make, kind):
     make(tmp_path / ".release-lock")
     with pytest.raises(LockFileError) as raised:
         Publication(tmp_path).begin()
@@ -306,7 +306,7 @@ def test_what_cannot_be_a_lock_is_named(tmp_path, make, kind):
     assert [path.name for path in tmp_path.iterdir()] == [".release-lock"] and find_lock_owner(tmp_path) is None
 
 
-def test_the_writer_is_the_one_that_has_the_lock(tmp_path):
+def test_lock_owner_is_publishing_process(tmp_path):
     assert find_lock_owner(tmp_path) is None
     (tmp_path / ".release-lock").write_text("process 1 on a host that is gone")
     assert find_lock_owner(tmp_path) is None
@@ -330,7 +330,7 @@ def test_publication_without_locks_warns_and_keeps_leftovers(tmp_path, monkeypat
     assert not (tmp_path / ".release-lock").exists()
 
 
-def test_a_lock_file_that_others_made_is_left_to_them(tmp_path, monkeypatch):
+def test_existing_lock_file_is_kept_when_locks_are_unavailable(tmp_path, monkeypatch):
     def no_locks(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -340,7 +340,7 @@ def test_a_lock_file_that_others_made_is_left_to_them(tmp_path, monkeypatch):
     assert _found(tmp_path) == "new" and (tmp_path / ".release-lock").exists()
 
 
-def test_a_look_at_the_writer_stops_no_import(tmp_path):
+def test_publication_waits_for_short_shared_lock(tmp_path):
     """`check`, `launch` and `repair --dry-run` lock it for a moment, to see whether anybody has it locked."""
     (tmp_path / ".release-lock").touch()
     looking = os.open(tmp_path / ".release-lock", os.O_RDONLY)
@@ -350,7 +350,7 @@ def test_a_look_at_the_writer_stops_no_import(tmp_path):
     assert _found(tmp_path) == "new"
 
 
-def test_folders_that_were_made_before_an_error_are_removed(tmp_path):
+def test_created_directories_are_removed_after_error(tmp_path):
     for step in range(6):
 
         def fail(number: int, name: str, done: bool) -> None:
@@ -362,7 +362,7 @@ def test_folders_that_were_made_before_an_error_are_removed(tmp_path):
         assert not list(tmp_path.iterdir())
 
 
-def test_no_moment_has_another_umask(tmp_path, monkeypatch):
+def test_publication_does_not_change_umask(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "umask", None)
     _publish(tmp_path / "root", "new")
     assert _found(tmp_path / "root") == "new"
@@ -386,7 +386,7 @@ def _mount_layers(folder: Path, lower: Path) -> None:
 LAYERS = (("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work"))
 
 
-def test_a_release_in_a_lower_layer_is_refused_before_the_work(tmp_path):
+def test_release_in_lower_overlay_layer_is_refused(tmp_path):
     """As an image's is in a container."""
     _publish(tmp_path / "image", "old")
     (tmp_path / "mount").mkdir()
@@ -432,7 +432,7 @@ def test_directories_that_cannot_be_renamed_are_refused_early(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("old", [None, "old"])
-def test_in_an_upper_layer_it_publishes(tmp_path, monkeypatch, old):
+def test_publication_works_in_upper_overlay_layer(tmp_path, monkeypatch, old):
     root = _root(tmp_path, old)
     monkeypatch.setattr(filesystem, "mounts", lambda: {Path("/"): "ext4", tmp_path: "overlay"})
     _publish(root, "new", overwrite=old is not None)
@@ -445,7 +445,7 @@ def test_mounts_are_listed_with_their_types():
 
 
 @pytest.mark.parametrize("error", [errno.EPERM, errno.ENOTSUP, errno.EXDEV], ids=errno.errorcode.get)
-def test_a_file_that_gets_no_hard_link_is_named(tmp_path, monkeypatch, error):
+def test_hard_link_error_contains_file(tmp_path, monkeypatch, error):
     root = _root(tmp_path, "old")
     monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(error, os.strerror(error))))
     publication = Publication(root)
@@ -523,13 +523,13 @@ def test_modes_follow_the_umask(tmp_path, umask):
 
 
 @pytest.mark.parametrize("name", ["a b", "größe", "x/y/z", "x/"])
-def test_a_relative_path_of_any_name_works(tmp_path, monkeypatch, name):
+def test_publication_accepts_relative_paths(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     _publish(Path(name), "new")
     assert _found(tmp_path / name) == "new"
 
 
-def test_a_linked_root_is_followed(tmp_path):
+def test_publication_follows_symlink(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     _publish(tmp_path / "link", "new")

@@ -46,14 +46,14 @@ def _names(root: Path) -> list[str]:
 WHOLE = ["latest_checkpointed_iteration.txt", "latest_train_state.pt", "release"]
 
 
-def test_a_release_is_published_with_its_tracker(tmp_path):
+def test_release_is_published_with_tracker(tmp_path):
     root = tmp_path / "a folder" / "root"
     save("one", root)
     assert _names(root) == WHOLE and (root / "release/.metadata").read_text() == "one"
     assert (root / "latest_checkpointed_iteration.txt").read_text() == "release"
 
 
-def test_a_release_is_replaced_on_request(tmp_path):
+def test_release_is_replaced_only_with_overwrite(tmp_path):
     save("one", tmp_path)
     with pytest.raises(CheckpointExistsError):
         save("two", tmp_path)
@@ -93,7 +93,7 @@ def _raises(error: BaseException):
         (BrokenPipeError("gone"), BrokenPipeError, "gone"),
     ],
 )
-def test_what_stops_a_save_says_what_became_of_the_root(tmp_path, error, kind, text):
+def test_interrupted_save_keeps_release_and_reports_cause(tmp_path, error, kind, text):
     save("one", tmp_path)
     with pytest.raises(kind) as raised:
         save("two", tmp_path, overwrite=True, stop=_raises(error))
@@ -113,7 +113,7 @@ def test_disk_error_names_the_unchanged_directory(tmp_path):
     assert not (tmp_path / "root").exists()
 
 
-def test_a_library_s_oserror_keeps_its_text(tmp_path):
+def test_library_oserror_keeps_text(tmp_path):
     """transformers, requests and huggingface_hub raise them without an errno: a filename would replace their text."""
     with pytest.raises(OSError) as caught:
         save("one", tmp_path / "root", stop=_raises(OSError("Can't load tokenizer for 'org/model'")))
@@ -122,7 +122,7 @@ def test_a_library_s_oserror_keeps_its_text(tmp_path):
     assert caught.value.__notes__ == [f"{tmp_path / 'root'} is unchanged. Fix the error and run the import again."]
 
 
-def test_sigterm_ends_a_save_through_what_clears_up(tmp_path):
+def test_sigterm_during_save_leaves_no_leftovers(tmp_path):
     with pytest.raises(SystemExit, match="terminated. Nothing was published"):
         save("one", tmp_path, stop=lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert _names(tmp_path) == []
@@ -145,7 +145,7 @@ class _Store:
         os.unlink(filename)
 
 
-def test_an_object_store_has_no_tracker_while_it_is_written(tmp_path, monkeypatch):
+def test_object_store_has_no_tracker_during_save(tmp_path, monkeypatch):
     store, tracker = _Store(), tmp_path / "latest_checkpointed_iteration.txt"
     save("one", tmp_path)
     monkeypatch.setattr(saving.MultiStorageClientFeature, "is_enabled", lambda: True)

@@ -112,7 +112,7 @@ def test_run_config_names_published_directory_and_commit(files, staging, tmp_pat
     assert not (staging / "release/common.pt").exists()
 
 
-def test_an_object_store_gets_the_files_of_upstream(files, staging, monkeypatch):
+def test_object_store_release_contains_files_of_upstream(files, staging, monkeypatch):
     monkeypatch.setattr(sidecar_files.MultiStorageClientFeature, "is_enabled", lambda: True)
     monkeypatch.setattr(sidecar_files.maybe_msc, "open", open, raising=False)
     write_release_files(files, staging, {"iteration": 0}, {})
@@ -120,7 +120,7 @@ def test_an_object_store_gets_the_files_of_upstream(files, staging, monkeypatch)
     assert names == ["metadata.json", "run_config.yaml", "train_state.pt"]
 
 
-def test_an_error_of_the_operating_system_is_named(tmp_path):
+def test_save_object_raises_os_error(tmp_path):
     with pytest.raises(OSError, match="No such file"):
         save_object({}, tmp_path / "gone/common.pt")
 

@@ -39,7 +39,7 @@ from megatron.bridge.release.write.streaming import weights_of
 from megatron.bridge.release.write.writer import balance
 
 
-def test_a_part_of_a_file_is_read_in_pieces(tmp_path):
+def test_byte_range_is_read_in_chunks(tmp_path):
     (tmp_path / "file").write_bytes(bytes(range(200)))
     part = ByteRange(tmp_path / "file", file_fingerprint(os.stat(tmp_path / "file")), 10, 100).cut(5, 50)
     pieces = [bytes(piece) for piece in part.chunks(memoryview(bytearray(16)))]
@@ -84,7 +84,7 @@ SMALL = torch.empty(0, 4), torch.tensor(3.5), torch.arange(7), torch.randn(3, 5)
     ids=lambda value: f"{tuple(value.shape)}" if isinstance(value, torch.Tensor) else value,
     indirect=["cut"],
 )
-def test_an_entry_is_what_torch_writes(tensor, tmp_path, cut):
+def test_entry_matches_torch_save(tensor, tmp_path, cut):
     """With the checksum of its bytes; the ID that torch makes of a file's checksums is another one."""
     sizes = TensorWriteData(
         ChunkStorageMetadata(tensor.shape, tensor.shape), TensorProperties(tensor.dtype), tensor.shape

@@ -66,18 +66,18 @@ def test_files_are_copied_unchanged_with_the_config(hf, tmp_path):
     assert _save(hf, tmp_path / "out") == TOKENIZER | {"config.json": b"{}"}
 
 
-def test_code_is_copied_if_it_is_trusted(hf, tmp_path):
+def test_custom_code_is_copied_when_trusted(hf, tmp_path):
     assert _save(hf, tmp_path / "out", trust_remote_code=True) == TOKENIZER | {"config.json": b"{}", "code.py": b"1"}
 
 
 @pytest.mark.parametrize("name", sorted(TOKENIZER))
-def test_one_file_is_enough(hf, tmp_path, name):
+def test_single_tokenizer_file_is_copied(hf, tmp_path, name):
     for other in [path for path in hf.rglob("*") if path.is_file() and path != hf / name]:
         other.unlink()
     assert _save(hf, tmp_path / "out") == {name: TOKENIZER[name]}
 
 
-def test_a_snapshot_of_the_hub_is_copied_through_its_symlinks(hf, tmp_path):
+def test_hub_snapshot_is_copied_without_symlinks(hf, tmp_path):
     cache = tmp_path / "cache"
     repository = cache / "models--org--name"
     snapshot = repository / "snapshots/0123456789012345678901234567890123456789"
@@ -96,12 +96,12 @@ def test_a_snapshot_of_the_hub_is_copied_through_its_symlinks(hf, tmp_path):
     assert _save("org/name", tmp_path / "other", **place, **revision) == TOKENIZER | {"config.json": b"{}"}
 
 
-def test_a_subfolder_is_that_of_the_keywords(hf, tmp_path):
+def test_subfolder_keyword_selects_tokenizer_files(hf, tmp_path):
     hf.rename(tmp_path / "part")
     assert _save(tmp_path, tmp_path / "out", subfolder="part").keys() == TOKENIZER.keys() | {"config.json"}
 
 
-def test_a_release_without_tokenizer_files_is_an_error(tmp_path):
+def test_model_without_tokenizer_files_raises_error(tmp_path):
     (tmp_path / "hf").mkdir()
     with pytest.raises(TokenizerFilesError) as raised:
         _save(tmp_path / "hf", tmp_path / "out")
@@ -109,7 +109,7 @@ def test_a_release_without_tokenizer_files_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("spoil", [lambda path: path.symlink_to("gone"), os.mkfifo], ids=["dangling", "a pipe"])
-def test_what_is_not_a_file_is_an_error_that_names_it(hf, tmp_path, spoil):
+def test_dangling_symlink_or_pipe_raises_error_with_path(hf, tmp_path, spoil):
     (hf / "tokenizer.model").unlink()
     spoil(hf / "tokenizer.model")
     with pytest.raises(TokenizerFilesError) as raised:
@@ -117,12 +117,12 @@ def test_what_is_not_a_file_is_an_error_that_names_it(hf, tmp_path, spoil):
     assert str(hf / "tokenizer.model") in raised.value.reason
 
 
-def test_a_folder_that_looks_like_a_file_is_left_out(hf, tmp_path):
+def test_directory_named_like_tokenizer_file_is_skipped(hf, tmp_path):
     (hf / "vocab.d").mkdir()
     assert _save(hf, tmp_path / "out").keys() == TOKENIZER.keys() | {"config.json"}
 
 
-def test_an_object_store_gets_the_same_files(hf, tmp_path, monkeypatch):
+def test_object_store_receives_same_tokenizer_files(hf, tmp_path, monkeypatch):
     def open_object(name: str, mode: str):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         return open(name, mode)

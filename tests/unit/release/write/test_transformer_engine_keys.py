@@ -53,7 +53,7 @@ MLA = DENSE | {f"{L}self_attention.linear_q_up_proj.weight", f"{L}self_attention
         (f"{L}mlp.router.weight", set(), None),
     ],
 )
-def test_the_key_of_a_norm(key, beside, expected):
+def test_transformer_engine_norm_key_depends_on_layer_keys(key, beside, expected):
     assert transformer_engine_norm_key(key, beside | {key}) == expected
 
 
@@ -64,7 +64,7 @@ def _norm(key: str, layer: int | None = None) -> ShardedTensor:
     )
 
 
-def test_an_extra_state_is_sharded_along_the_layers_and_empty():
+def test_extra_state_is_empty_and_sharded_by_layer():
     state = {"final": _norm("decoder.final_layernorm.weight"), "q": _norm(f"{L}self_attention.q_layernorm.weight", 2)}
     add_transformer_engine_keys({"model": state})
     added = {entry.unique_key: entry for entry in state.values() if isinstance(entry, ShardedObject)}
@@ -75,7 +75,7 @@ def test_an_extra_state_is_sharded_along_the_layers_and_empty():
     assert all(entry.data.dtype == torch.uint8 and entry.data.numel() == 0 for entry in added.values())
 
 
-def test_the_keys_of_a_model_without_transformer_engine_stay():
+def test_original_norm_keys_are_kept_next_to_aliases():
     norm = _norm(f"{L}mlp.linear_fc1.layer_norm_weight", 1)
     state = {"norm": norm}
     add_transformer_engine_keys({"model": state})
@@ -84,7 +84,7 @@ def test_the_keys_of_a_model_without_transformer_engine_stay():
     assert alias.data is norm.data and alias.global_offset == norm.global_offset
 
 
-def test_a_state_that_has_the_entries_is_left_alone():
+def test_second_call_adds_no_transformer_engine_keys():
     state = {"final": _norm("decoder.final_layernorm.weight")}
     add_transformer_engine_keys({"model": state})
     once = dict(state)
