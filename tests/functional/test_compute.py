@@ -157,7 +157,7 @@ def test_layers_are_limited_by_memory(tmp_path):
     assert (comparison.layers, comparison.total_layers, comparison.matches) == (2, 6, True)
     comparison = compare_logits(root, hf, memory=_OWN_MEMORY + rest + layer)
     assert not comparison.matches and comparison.difference == float("inf")
-    assert comparison.skipped == "its first 2 layers need 1.0 GiB, 1.0 GiB may be used"
+    assert comparison.skipped == "its first 2 layers need 1,037 MiB of memory, 1,033 MiB are available"
     _assert_matches(compare_logits(root, hf), 6)
 
 

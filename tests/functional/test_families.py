@@ -29,7 +29,7 @@ from roots import stored_args
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.layout import FLAGS_FILE
-from megatron.bridge.release.megatron_args.table import ARGUMENTS
+from megatron.bridge.release.megatron_args.flag_table import ARGUMENTS
 from megatron.bridge.utils.host_compat import has_transformer_engine
 
 

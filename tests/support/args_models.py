@@ -23,7 +23,7 @@ from megatron.core.models.gpt.gpt_layer_specs import get_gpt_decoder_block_spec
 from megatron.training.arguments import add_megatron_arguments
 
 from megatron.bridge.models.gpt_provider import GPTModelProvider
-from megatron.bridge.release.megatron_args.table import Argument
+from megatron.bridge.release.megatron_args.flag_table import Argument
 
 
 SIZES = dict(num_layers=2, hidden_size=64, num_attention_heads=4, vocab_size=1000, seq_length=128)

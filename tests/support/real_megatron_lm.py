@@ -48,7 +48,7 @@ from training_runs import (
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.layout import FLAGS_FILE, TRACKER
 from megatron.bridge.release.megatron_args.args import megatron_lm_args
-from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
+from megatron.bridge.release.megatron_args.flag_format import megatron_lm_flags
 from megatron.bridge.release.rope_factor import BUILT_FACTOR, ENTRY_POINT_FLAG
 from megatron.bridge.release.verify.check import check
 from megatron.bridge.release.verify.dcp_metadata import read_args

@@ -29,7 +29,7 @@ from roots import SHARD
 
 from megatron.bridge.release.layout import TRACKER, TRAIN_STATE_TRACKER
 from megatron.bridge.release.manifest import write_manifest
-from megatron.bridge.release.megatron_args.table import ARGUMENTS
+from megatron.bridge.release.megatron_args.flag_table import ARGUMENTS
 from megatron.bridge.release.source.provenance import SourceRecord, write_source
 from megatron.bridge.release.verify.args import NEEDED_ARGS
 

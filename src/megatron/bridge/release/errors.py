@@ -209,7 +209,7 @@ def one_line(error: BaseException) -> str:
 
 
 def error_text(error: BaseException, option: OptionFormat) -> str:
-    """Return an error in one line: its message, or its type too if the message may not be meant for a user."""
+    """Return an error in one line: the message of an error for users, the type and the message of any other."""
     text = error.text(option) if isinstance(error, Message) else str(error)
     return " ".join(text.split()) if text and isinstance(error, (ValueError, OSError)) else one_line(error)
 

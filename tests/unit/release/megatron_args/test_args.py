@@ -32,8 +32,8 @@ from megatron.bridge.models.hybrid.hybrid_provider import HybridModelProvider
 from megatron.bridge.models.mla_provider import MLAModelProvider
 from megatron.bridge.release.megatron_args import args as release_args
 from megatron.bridge.release.megatron_args.args import megatron_lm_args, unsupported_fields
-from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
-from megatron.bridge.release.megatron_args.table import (
+from megatron.bridge.release.megatron_args.flag_format import megatron_lm_flags
+from megatron.bridge.release.megatron_args.flag_table import (
     ARGUMENTS,
     PARSER_DEFAULTS,
     UNSUPPORTED_FIELDS,

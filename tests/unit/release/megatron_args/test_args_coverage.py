@@ -29,7 +29,7 @@ from megatron.core.transformer.transformer_config import MLATransformerConfig, T
 from megatron.training.arguments import add_megatron_arguments
 
 from megatron.bridge.release.megatron_args.comparison import _NEVER_IMPORTED, _OLDER_NAMES
-from megatron.bridge.release.megatron_args.table import ARGUMENTS, LATER_ARGUMENTS, MODEL_ARGUMENTS
+from megatron.bridge.release.megatron_args.flag_table import ARGUMENTS, LATER_ARGUMENTS, MODEL_ARGUMENTS
 
 
 # Groups of the parser whose arguments are not the model's, unless they are fields of its config.

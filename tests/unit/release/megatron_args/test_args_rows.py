@@ -28,8 +28,8 @@ from megatron.core.fusions.fused_bias_geglu import quick_gelu
 from megatron.bridge.models.hybrid.hybrid_provider import HybridModelProvider
 from megatron.bridge.models.mla_provider import MLAModelProvider
 from megatron.bridge.release.megatron_args.args import megatron_lm_args
-from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
-from megatron.bridge.release.megatron_args.table import (
+from megatron.bridge.release.megatron_args.flag_format import megatron_lm_flags
+from megatron.bridge.release.megatron_args.flag_table import (
     ARGUMENTS,
     Argument,
     tables_of,

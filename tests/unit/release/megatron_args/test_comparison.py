@@ -26,7 +26,7 @@ from megatron.bridge.release.megatron_args.comparison import (
     differing_arguments,
 )
 from megatron.bridge.release.megatron_args.errors import ArgsError, UnknownRopeFactorError
-from megatron.bridge.release.megatron_args.table import ARGUMENTS, LATER_ARGUMENTS
+from megatron.bridge.release.megatron_args.flag_table import ARGUMENTS, LATER_ARGUMENTS
 from megatron.bridge.release.rope_factor import BUILT_FACTOR
 
 

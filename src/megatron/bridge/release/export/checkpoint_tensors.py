@@ -137,4 +137,5 @@ def widest_dtype(
             dtypes.add(tensor.dtype)
     if not dtypes:
         raise NoWeightsError(Path(folder))
-    return reduce(torch.promote_types, dtypes)
+    widest: torch.dtype = reduce(torch.promote_types, dtypes)
+    return widest

@@ -18,7 +18,7 @@ from megatron.core.models.gpt.gpt_layer_specs import get_gpt_decoder_block_spec
 from megatron.bridge.models.gpt_provider import GPTModelProvider, default_layer_spec
 from megatron.bridge.models.mla_provider import MLAModelProvider
 from megatron.bridge.release.errors import one_line
-from megatron.bridge.release.megatron_args.table import (
+from megatron.bridge.release.megatron_args.flag_table import (
     ARGUMENTS,
     MODEL,
     MODEL_PARALLELISM,

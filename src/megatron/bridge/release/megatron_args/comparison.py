@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from megatron.bridge.release.megatron_args.errors import ArgsError, UnknownRopeFactorError
-from megatron.bridge.release.megatron_args.table import (
+from megatron.bridge.release.megatron_args.flag_table import (
     COMPUTED_ARGUMENTS,
     LATER_ARGUMENTS,
     MODEL_ARGUMENTS,

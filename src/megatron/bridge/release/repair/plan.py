@@ -159,7 +159,7 @@ def _refuse_training(root: CheckpointDir) -> None:
 
 
 def _refuse_trained(folder: Path) -> None:
-    """Refuse a checkpoint that a training has written, by its content."""
+    """Refuse a checkpoint whose content shows that a training has written it."""
     metadata = read_metadata(folder)
     if any("optimizer" in key.split(".") for key in (*metadata.tensors, *metadata.objects)):
         raise TrainedCheckpointError(folder, None)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from megatron.bridge.release.errors import OptionFormat, ReleaseError
 
 
-_LOG_IN = "Log in (hf auth login), set HF_TOKEN, or pass a token"
+_LOG_IN = "Log in (hf auth login), or set HF_TOKEN"
 
 
 @dataclass(eq=False)

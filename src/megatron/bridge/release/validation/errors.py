@@ -140,8 +140,8 @@ class UnsupportedKeywordError(ReleaseError):
         if self.names == ("proxies",):
             return "huggingface_hub does not support the keyword proxies. Set HTTPS_PROXY in the environment instead."
         return (
-            f"{option('release')} does not support {', '.join(self.names)}. Apply it to the model, save the model with "
-            "save_pretrained() and import the result."
+            f"{option('release')} does not support the keyword {', '.join(self.names)}. Correct its name; or apply it to the "
+            "model, save the model with save_pretrained() and import the result."
         )
 
 

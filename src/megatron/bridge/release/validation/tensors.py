@@ -342,7 +342,7 @@ class _Conversions:
 def _passthrough(
     mapping: Any, weights: Any, converted: torch.Tensor, read: Sequence[tuple[str, torch.Tensor]]
 ) -> list[str]:
-    """Return the tensors whose concatenated bytes are the result of a conversion; none if it computes other bytes."""
+    """Return the tensors whose concatenated bytes are the result of a conversion; an empty list if it changes bytes."""
     if any(is_modified(tensor) for _, tensor in read):
         # Modified in place: no longer identical to the bytes of the file.
         return []

@@ -26,7 +26,7 @@ class MissingArgs(ArgsProblem):
     names: tuple[str, ...]
 
     def text(self, option: OptionFormat) -> str:
-        return f"args that Megatron-LM needs are missing: {list_first(self.names)}"
+        return f"the stored args lack {list_first(self.names)}, which Megatron-LM needs"
 
 
 @dataclass

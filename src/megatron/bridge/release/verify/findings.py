@@ -233,7 +233,7 @@ class WrongArgs(Finding):
 
 @dataclass(eq=False)
 class IterationZero(Finding):
-    """The checkpoint is an import without a release."""
+    """The checkpoint is upstream's import (``iter_0000000``), not a release."""
 
     root: Path
 

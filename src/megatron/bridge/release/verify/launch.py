@@ -29,8 +29,8 @@ from megatron.bridge.release.megatron_args.comparison import (
     in_current_names,
 )
 from megatron.bridge.release.megatron_args.errors import ArgsError, UnknownRopeFactorError
-from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
-from megatron.bridge.release.megatron_args.table import MODEL_ARGUMENTS, tables_of
+from megatron.bridge.release.megatron_args.flag_format import megatron_lm_flags
+from megatron.bridge.release.megatron_args.flag_table import MODEL_ARGUMENTS, tables_of
 from megatron.bridge.release.rope_factor import ENTRY_POINT, ENTRY_POINT_FLAG
 from megatron.bridge.release.verify.args import find_args_problem, trained_differences
 from megatron.bridge.release.verify.dcp_metadata import read_args

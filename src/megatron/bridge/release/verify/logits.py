@@ -9,6 +9,7 @@ and builder make from the release's flags. Only one of the two models is in memo
 """
 
 import logging
+import math
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator
@@ -171,8 +172,11 @@ def plan_logit_check(
     chosen = positions or POSITIONS
     needed = _estimate_memory(hf, layers, chosen)
     if needed > memory:
-        available = f"{memory / 2**30:.1f} GiB may be used"
-        raise NotComputableError(f"its first {layers} layers need {needed / 2**30:.1f} GiB, {available}")
+        # Rounded, both may have the same number of GiB.
+        raise NotComputableError(
+            f"its first {layers} layers need {math.ceil(needed / 2**20):,} MiB of memory, "
+            f"{max(memory, 0) // 2**20:,} MiB are available"
+        )
     untested: list[Finding] = []
     for feature in sorted(features, key=lambda feature: feature.length):
         if feature.length < chosen:

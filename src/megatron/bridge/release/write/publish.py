@@ -272,7 +272,7 @@ class Publication:
             self._filesystem.rename(staging / RELEASE, self._folder)
 
     def _take_back(self, staging: Path, old: int | None, had: list[Path]) -> None:
-        """Restore the checkpoint directory. An operation that failed may have had its effect."""
+        """Restore the checkpoint directory. Undo the operation that failed too, if it was done before its error."""
         if old is None and _trackers(self._root)[1] in had and not _trackers(staging)[1].exists():
             # The tracker already names the new checkpoint, which is complete.
             return

@@ -122,7 +122,7 @@ def save_release(
     read_train_state.cache_clear()
     path = Path(os.path.abspath(checkpoint_dir))
     print_rank_0(
-        f"Start Megatron-LM from {path} with the command that this prints:\n  {command_line('launch', path)}"
+        f"To print the command that starts Megatron-LM with this checkpoint, run:\n  {command_line('launch', path)}"
         + "".join(f"\nNote: {text}" for text in notes)
     )
 

@@ -19,7 +19,7 @@ from megatron.bridge.release.errors import warn
 from megatron.bridge.release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, TOKENIZER
 from megatron.bridge.release.manifest import write_manifest
 from megatron.bridge.release.megatron_args.args import megatron_lm_args, unsupported_fields
-from megatron.bridge.release.megatron_args.flags import megatron_lm_flags
+from megatron.bridge.release.megatron_args.flag_format import megatron_lm_flags
 from megatron.bridge.release.source.provenance import SourceModel, SourceRecord, describe_model, write_source
 from megatron.bridge.release.write.errors import UnsupportedFieldsWarning
 from megatron.bridge.release.write.tokenizer import copy_tokenizer

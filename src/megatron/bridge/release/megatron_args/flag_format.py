@@ -10,7 +10,7 @@ import itertools
 from argparse import Namespace
 from typing import Any
 
-from megatron.bridge.release.megatron_args.table import OPTIONAL_ARGUMENTS, Argument, tables_of
+from megatron.bridge.release.megatron_args.flag_table import OPTIONAL_ARGUMENTS, Argument, tables_of
 from megatron.bridge.release.rope_factor import ENTRY_POINT_FLAG, is_factor_ignored
 
 
