@@ -61,6 +61,7 @@ from megatron.bridge.release.export.errors import (
     UnreadableCheckpointError,
 )
 from megatron.bridge.release.export.publish import FolderPublication
+from megatron.bridge.release.layout import SOURCE_FILE
 from megatron.bridge.release.megatron_args.errors import ArgsError, UnknownRopeFactorError
 from megatron.bridge.release.source.errors import OutputInModelError
 from megatron.bridge.training.model_load_save import save_megatron_model
@@ -250,6 +251,7 @@ def test_additional_layers_are_refused(tmp_path):
     AutoBridge.import_ckpt(deeper, tmp_path / "release", release=True)
     root, *_ = _train((deeper, tmp_path / "release"), tmp_path / "root", [])
     _rewrite_args(root, lambda args: setattr(args, "num_layers", 2))
+    (root / "release" / SOURCE_FILE).unlink()
     with pytest.raises(ShapeMismatchError) as raised:
         AutoBridge.from_hf_pretrained(hf).export_ckpt(root, tmp_path / "exported", show_progress=False)
     assert raised.value.name.startswith("decoder.layers")
@@ -521,7 +523,9 @@ def test_output_in_checkpoint_or_source_model_is_refused(sources, tmp_path):
 
 
 def test_export_refuses_bridge_of_different_model(sources, tmp_path):
-    _, release = sources["Llama 3.2 (rope scaling, tied)"]
+    # Without a record of the source model, which would be the reason.
+    release = Path(shutil.copytree(sources["Llama 3.2 (rope scaling, tied)"][1], tmp_path / "root"))
+    (release / "release" / SOURCE_FILE).unlink()
     for name in ("Qwen3-MoE (experts, qk-norm)", "Mistral (sliding window)"):
         with pytest.raises(InexpressibleArgsError):
             AutoBridge.from_hf_pretrained(sources[name][0]).export_ckpt(

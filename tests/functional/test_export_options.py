@@ -46,6 +46,7 @@ from megatron.bridge.release.export.errors import (
     SeveralProcessesError,
     UnknownIterationError,
 )
+from megatron.bridge.release.layout import SOURCE_FILE
 from megatron.bridge.release.source.errors import FileChangedError
 from megatron.bridge.release.source.provenance_errors import SourceMismatchError
 from megatron.bridge.release.validation.model_errors import NonFiniteError, SkippedTensorsWarning
@@ -331,14 +332,16 @@ def test_export_in_several_processes_is_refused(tiny, tmp_path, monkeypatch):
 
 def test_missing_tensors_are_refused_unless_waived(tiny, tmp_path, capfd):
     more = make_odd(tiny.hf, tmp_path, with_more(self_attn__q_norm__weight=(16,)), {})
+    root = Path(shutil.copytree(tiny.root, tmp_path / "unrecorded"))
+    (root / "release" / SOURCE_FILE).unlink()
     bridge, out = AutoBridge.from_hf_pretrained(more), tmp_path / "out"
     names = tuple(f"model.layers.{layer}.self_attn.q_norm.weight" for layer in range(2))
     with raises(MissingTensorsError(names)):
-        bridge.export_ckpt(tiny.root, out, strict=True)
+        bridge.export_ckpt(root, out, strict=True)
     assert not out.exists()
     # In Python, upstream's default.
     with warns(MissingTensorsWarning(names)):
-        bridge.export_ckpt(tiny.root, out)
+        bridge.export_ckpt(root, out)
     assert_same_tensors(out, tiny.hf)
     with warns(SkippedTensorsWarning(str(more), names)):
         AutoBridge.import_ckpt(more, tmp_path / "root", release=True, allow_unused_tensors=["*.q_norm.weight"])

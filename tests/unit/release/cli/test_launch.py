@@ -226,7 +226,7 @@ def test_training_without_vocab_size_uses_the_releases(release, capsys):
 def test_training_without_args_is_refused(release, capsys):
     step = _train(release)
     step.write_state("common.pt", {"iteration": 5})
-    assert f"{step.folder}: args that Megatron-LM needs are missing" in _error(capsys, str(release.root))
+    assert f"{step.folder}: the stored args lack " in _error(capsys, str(release.root))
     (step.folder / "common.pt").write_bytes(b"PK")
     assert f"{step.folder}: common.pt is corrupt" in _error(capsys, str(release.root))
 
@@ -361,7 +361,7 @@ def _torn_manifest(release) -> None:
         (_missing_folder, "which does not exist. Checkpoints found: release. Restore the checkpoint", ""),
         (_interrupted_overwrite, "an interrupted --overwrite left it in .release-replaced-abc/", "repair"),
         (_import_of_upstreams, "contains an import of iteration 0", "repair"),
-        (_no_args, "args that Megatron-LM needs are missing: num_layers", "repair"),
+        (_no_args, "the stored args lack num_layers", "repair"),
         (_linked_release, "contains no release. ", ""),
         (_other_args, "common.pt is corrupt (checksum mismatch)", "repair"),
         (_no_tokenizer, "tokenizer/tokenizer.json is missing. Restore it from a copy", ""),

@@ -16,6 +16,20 @@ from megatron.bridge.models.conversion.utils import mcore_to_hf_window_size
 
 _MEGATRON, _HF = "decoder.layers.*", "model.layers.*"
 _EXPERTS = f"{_HF}.block_sparse_moe.experts.*"
+# What every Mixtral model has.
+_PROVIDER = {
+    "add_bias_linear": False,
+    "autocast_dtype": torch.bfloat16,
+    "gated_linear_unit": True,
+    "hidden_dropout": 0.0,
+    "moe_grouped_gemm": True,
+    "moe_permute_fusion": True,
+    "moe_router_load_balancing_type": "aux_loss",
+    # transformers normalizes the probabilities of the chosen experts, which equals a softmax over them alone.
+    "moe_router_pre_softmax": False,
+    "moe_token_dispatcher_type": "alltoall",
+    "normalization": "RMSNorm",
+}
 # Parameters that are equal to one tensor of Hugging Face.
 _EQUAL = {
     "embedding.word_embeddings.weight": "model.embed_tokens.weight",
@@ -41,18 +55,9 @@ class MixtralBridge(MegatronModelBridge):
         """See `MegatronModelBridge.provider_bridge`."""
         provider = super().provider_bridge(hf_pretrained)
         config = hf_pretrained.config
-        provider.normalization = "RMSNorm"
-        provider.gated_linear_unit = True
-        provider.add_bias_linear = False
-        provider.hidden_dropout = 0.0
-        provider.autocast_dtype = torch.bfloat16
+        for name, value in _PROVIDER.items():
+            setattr(provider, name, value)
         provider.moe_ffn_hidden_size = config.intermediate_size
-        provider.moe_grouped_gemm = True
-        provider.moe_permute_fusion = True
-        provider.moe_router_load_balancing_type = "aux_loss"
-        provider.moe_token_dispatcher_type = "alltoall"
-        # transformers normalizes the probabilities of the chosen experts, which equals a softmax over them alone.
-        provider.moe_router_pre_softmax = False
         if config.sliding_window is not None:
             # Megatron Core counts the tokens before the current one.
             provider.window_size = (config.sliding_window - 1, 0)
