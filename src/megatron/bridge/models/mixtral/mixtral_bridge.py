@@ -12,6 +12,7 @@ from megatron.bridge.models.conversion.mapping_registry import MegatronMappingRe
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
 from megatron.bridge.models.conversion.param_mapping import AutoMapping, GatedMLPMapping, QKVMapping
 from megatron.bridge.models.conversion.utils import mcore_to_hf_window_size
+from megatron.bridge.models.gpt_provider import GPTModelProvider
 
 
 _MEGATRON, _HF = "decoder.layers.*", "model.layers.*"
@@ -48,7 +49,8 @@ _EXPERT_LAYERS = (
 
 
 @MegatronModelBridge.register_bridge(source="MixtralForCausalLM", target=GPTModel, model_type="mixtral")
-class MixtralBridge(MegatronModelBridge):
+# The decorator is annotated for an instance.
+class MixtralBridge(MegatronModelBridge[Any, GPTModelProvider, GPTModel]):  # type: ignore[type-var,unused-ignore]
     """Bridge of `MixtralForCausalLM`."""
 
     def provider_bridge(self, hf_pretrained: Any) -> Any:
