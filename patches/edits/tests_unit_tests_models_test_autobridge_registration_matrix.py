@@ -1,0 +1,26 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+"""Edits to upstream's tests/unit_tests/models/test_autobridge_registration_matrix.py."""
+
+from patches.edit import Edit
+from patches.operations import InsertStatements
+
+
+TARGET = "tests/unit_tests/models/test_autobridge_registration_matrix.py"
+
+EDITS = (
+    Edit(
+        name="mixtral",
+        symbol="",
+        why="The test lists all registrations, so it failed with one more.",
+        drop_when="upstream has a bridge for MixtralForCausalLM.",
+        do=InsertStatements(
+            """
+            EXPECTED_REGISTRATIONS["MixtralForCausalLM"] = "megatron.bridge.models.mixtral.mixtral_bridge.MixtralBridge"
+            STRING_REGISTRATIONS.add("MixtralForCausalLM")
+            """,
+            at_end=True,
+        ),
+    ),
+)

@@ -1,0 +1,20 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+"""The edits of patches/edits/tests_unit_tests_models_test_autobridge_registration_matrix.py."""
+
+from edit_snippets import EditSnippets, Snippet
+
+
+class TestEdits(EditSnippets):
+    FILE = "tests_unit_tests_models_test_autobridge_registration_matrix"
+    SNIPPETS = {
+        "mixtral": Snippet(
+            """
+ STRING_REGISTRATIONS = {"a"}
++EXPECTED_REGISTRATIONS["MixtralForCausalLM"] = "megatron.bridge.models.mixtral.mixtral_bridge.MixtralBridge"
++STRING_REGISTRATIONS.add("MixtralForCausalLM")
+""",
+            None,
+        ),
+    }
