@@ -104,8 +104,8 @@ _LATENT = dict(
     num_key_value_heads=4, q_lora_rank=24, kv_lora_rank=16, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16
 )
 
-_NO_FLAGS_FOR_GEMMA = "No flag of Megatron-LM gives Gemma's activation and its embedding's scale: an import refuses it"
-_NEEDS_TE_FOR_MLA = "Megatron Core's own attention knows no multi-latent attention: needs Transformer Engine"
+_NO_FLAGS_FOR_GEMMA = "Megatron-LM has no flag for Gemma's activation and embedding scale. The import refuses it"
+_NEEDS_TE_FOR_MLA = "Multi-latent attention requires Transformer Engine"
 
 
 # Tied, and with a vocabulary that two ranks cannot share evenly.

@@ -41,6 +41,7 @@ from megatron.bridge.release.layout import (
 from megatron.bridge.release.manifest import files_of
 
 
+# Device, inode, and time of the last change.
 DirectoryId = tuple[int, int, int]
 
 

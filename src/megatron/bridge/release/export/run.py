@@ -102,7 +102,7 @@ def export_checkpoint(
     imported = Path(release) if release is not None else checkpoint_dir_of(Path(folder)) / RELEASE
     if release_id is None:
         release_id = directory_id(imported)
-        _check_release(imported, bridge, is_named=release is not None)
+        on_rank_0(lambda: _check_release(imported, bridge, is_named=release is not None))
     trained = TrainedModel.of(bridge, folder, tokens, rope_scaling_factor)
     if trained is None:
         if Path(folder).is_dir():

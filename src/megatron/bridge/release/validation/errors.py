@@ -53,7 +53,7 @@ class OutputPathError(ReleaseError):
             "empty": f"The output path {path!r} is not a name of a directory. Pass a directory.",
             "too long": f"The output path {path[:40]}… is too long for the filesystem: {len(path)} characters. Shorten it.",
             "unknown user": f"Cannot expand {at} in the output path: no such user. For a literal path, pass ./{path}",
-            "not UTF-8": f"The output path {path} is not UTF-8, which the files of a release must name it in. Rename it.",
+            "not UTF-8": f"The output path {path} is not valid UTF-8, so no file of a release can contain it. Rename it.",
             "dangling symlink": f"The output path {path} contains a dangling symlink: {at}. Remove it, or create its target.",
             "not a directory": f"Cannot resolve '..' in the output path {path}: {at} is not a directory. Correct the path.",
             "file": f"Cannot create the output directory {path}: {at} is a file. Pass a directory.",
