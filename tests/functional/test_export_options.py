@@ -46,7 +46,7 @@ from megatron.bridge.release.export.errors import (
     SeveralProcessesError,
     UnknownIterationError,
 )
-from megatron.bridge.release.layout import SOURCE_FILE
+from megatron.bridge.release.layout import METADATA, SOURCE_FILE
 from megatron.bridge.release.source.errors import FileChangedError
 from megatron.bridge.release.source.provenance_errors import SourceMismatchError
 from megatron.bridge.release.validation.model_errors import NonFiniteError, SkippedTensorsWarning
@@ -151,6 +151,11 @@ def test_export_refuses_release_of_different_model(elsewhere, trained, tiny, oth
         bridge.export_ckpt(elsewhere, tmp_path / "out", release_path=other.root / "release")
     with pytest.raises(NotAReleaseError):
         bridge.export_ckpt(elsewhere, tmp_path / "out", release_path=tiny.root)
+    # It describes the model, so that only the comparison of its source model can refuse it.
+    incomplete = Path(shutil.copytree(other.root, tmp_path / "incomplete"))
+    (incomplete / "release" / METADATA).unlink()
+    expected = NotAReleaseError(incomplete / "release")
+    _fails(capfd, expected, "export", elsewhere, tiny.hf, tmp_path / "out", "--release", incomplete)
     assert not (tmp_path / "out").exists()
     bridge.export_ckpt(elsewhere, tmp_path / "named", release_path=tiny.root / "release", show_progress=False)
     assert _norm(tmp_path / "named") == 7.0

@@ -56,8 +56,8 @@ def _check_early(options: argparse.Namespace) -> tuple[Path, DirectoryId | None,
     """Check the options and directories before the slow imports.
 
     Returns:
-        The directory of the release, its identity, the source model at the commit that the release records, and the name
-        of the iteration directory, if the options contain it.
+        The directory of the release, its identity if it was compared with the source model, that model at the commit that
+        the release records, and the name of the iteration directory, if the options contain it.
     """
     check_one_process()
     check_writable(options.out)
@@ -67,11 +67,11 @@ def _check_early(options: argparse.Namespace) -> tuple[Path, DirectoryId | None,
     ):
         raise NoTokenizerError(options.tokenizer, "no tokenizer files")
     root, release = read_checkpoint_dir(options.path), find_release(options.path, options.release)
-    release_id = directory_id(release)
+    release_id = directory_id(release) if (release / METADATA).exists() else None
     revision = options.revision or recorded_revision(release.parent, options.hf_model)
     source, *_ = inspect_model(options.hf_model, {"revision": revision})
     check_location(options.out, (options.path, release), source.folder)
-    if (release / METADATA).exists():
+    if release_id is not None:
         require_source(release.parent, source)
     if options.iteration is None:
         return release, release_id, source, None
