@@ -282,7 +282,7 @@ FAMILIES: Mapping[str, tuple[FieldRule, ...]] = {
         FieldRule("num_local_experts"),
         FieldRule(
             "num_experts_per_tok",
-            "2 and more",
+            "2 to num_local_experts",
             lambda value, config: _is_number(value) and 1 < value <= config.num_local_experts,
             "Megatron Core requires pre-softmax routing for top-1, in which the probabilities are not normalized.",
         ),
