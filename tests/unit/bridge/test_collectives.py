@@ -88,6 +88,8 @@ import torch.distributed as dist
 spec = importlib.util.spec_from_file_location("collectives", sys.argv[1])
 collectives = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(collectives)
+# Python does not install it if the parent process ignores the signal, as for a job in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def work(case):
     time.sleep(2.5)
@@ -131,6 +133,8 @@ def said(tmp_path_factory) -> list[str]:
     return sorted(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines())
 
 
+# Its ranks have process groups of their own.
+@pytest.mark.parametrize("group", ["no process group"], indirect=True)
 def test_ranks_wait_for_rank_0_and_receive_outcome(said):
     assert said == [
         "die 1 RuntimeError",
