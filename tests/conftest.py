@@ -25,6 +25,7 @@ from pathlib import Path
 
 import installed
 import pytest
+import stand_ins  # noqa: F401
 import tables
 import warm
 from xdist.remote import Producer

@@ -176,6 +176,24 @@ EDITS = (
         imports=("from megatron.bridge.utils.single_process import conversion_process_group",),
     ),
     Edit(
+        name="import-in-child",
+        symbol="AutoBridge.import_ckpt",
+        why="Without Transformer Engine, or without CUDA, the model is built in a child process with a stand-in for it.",
+        drop_when="upstream builds models on any host.",
+        do=InsertStatements(
+            """
+            if not has_transformer_engine():
+                run_in_child(cls.import_ckpt, hf_model_id, megatron_path, **kwargs)
+                return
+            """,
+            before_call="cls.from_hf_pretrained",
+        ),
+        imports=(
+            "from megatron.bridge.release.host.child_process import run_in_child",
+            "from megatron.bridge.utils.te_requirements import has_transformer_engine",
+        ),
+    ),
+    Edit(
         name="auto-config-run-config",
         symbol="AutoBridge.from_auto_config",
         why="Megatron-LM, which may have saved into the root since, writes no run config. It only looks at a checkpoint, which "
@@ -273,6 +291,7 @@ EDITS = (
                 "more time. Default is True.",
             ),
             PassArgument("bridge.save_megatron_model", "low_memory_save=low_memory_save"),
+            PassArgument("run_in_child", "low_memory_save=low_memory_save"),
         ),
     ),
 )

@@ -4,34 +4,12 @@
 """Edits to upstream's models/gpt_provider.py."""
 
 from patches.edit import Edit
-from patches.operations import InsertStatements, PassArgument, ReplaceExpression
+from patches.operations import ReplaceExpression
 
 
 TARGET = "megatron/bridge/models/gpt_provider.py"
 
-_WHY = "Without Transformer Engine, the model is built from Megatron Core's own modules."
-_HOST = ("from megatron.bridge.utils.te_requirements import has_transformer_engine",)
-
 EDITS = (
-    Edit(
-        name="layer-spec",
-        symbol="transformer_engine_layer_spec",
-        why=_WHY,
-        drop_when="upstream's layer spec does so.",
-        do=InsertStatements("if not has_transformer_engine():\n    return local_layer_spec(config)\n\n"),
-        imports=_HOST,
-    ),
-    Edit(
-        name="mtp-block-spec",
-        symbol="mtp_block_spec",
-        why=_WHY,
-        drop_when="upstream's MTP spec does so.",
-        do=(
-            PassArgument("get_gpt_mtp_block_spec", "use_transformer_engine=has_transformer_engine()"),
-            PassArgument("get_gpt_decoder_layer_specs", "use_transformer_engine=has_transformer_engine()"),
-        ),
-        imports=_HOST,
-    ),
     Edit(
         name="vocabulary-padding",
         symbol="GPTModelProvider.provide",

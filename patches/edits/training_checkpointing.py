@@ -40,7 +40,7 @@ EDITS = (
                 """
                 if release_args is not None:
                     state_dict["args"] = release_args
-                    add_transformer_engine_keys(state_dict)
+                    add_local_model_keys(state_dict)
                     if checkpointing_context is None:
                         # The strategy of a release checks the values when it writes them.
                         check_state_dict_finite(state_dict)
@@ -57,8 +57,18 @@ EDITS = (
         imports=(
             "from argparse import Namespace",
             "from megatron.bridge.release.validation.finite import check_state_dict_finite",
-            "from megatron.bridge.release.write.transformer_engine_keys import add_transformer_engine_keys",
+            "from megatron.bridge.release.write.local_model_keys import add_local_model_keys",
         ),
+    ),
+    Edit(
+        name="weights-of-either-layer-spec",
+        symbol="_load_model_weights_from_checkpoint",
+        why="Megatron-LM may have trained the model with its own modules, whose checkpoints have other keys.",
+        drop_when="upstream loads the weights of models that were trained with --transformer-impl local.",
+        do=InsertStatements(
+            "fit_to_checkpoint(sharded_state_dict, checkpoint_path)\n", before_call="TorchDistLoadShardedStrategy"
+        ),
+        imports=("from megatron.bridge.release.write.local_model_keys import fit_to_checkpoint",),
     ),
     Edit(
         name="read-metadata-of-imports",

@@ -14,32 +14,36 @@
 
 """What the host lacks changes neither what is written nor whether a Transformer Engine model can read it."""
 
-import dataclasses
+import os
 import subprocess
 
 import pytest
 import torch
 import yaml
 from attention_backend import forget_attention_backend
-from megatron.core import dist_checkpointing
-from megatron.core.dist_checkpointing.serialization import load_sharded_metadata
-from megatron.core.models.gpt import gpt_layer_specs
+from hf_tensors import assert_exported, assert_same_tensors
 from models import DENSE, save_random_model
+from streamed import assert_same_checkpoint
 from transformers import Gemma2Config, Gemma3TextConfig, GemmaConfig
 from workers import TIMEOUT, python
 
 from megatron.bridge import AutoBridge
-from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
+from megatron.bridge.release.__main__ import main
 from megatron.bridge.release.layout import TRACKER
+from megatron.bridge.release.validation.model_errors import UnsupportedConfigError
+from megatron.bridge.release.verify.check import check
+from megatron.bridge.release.verify.findings import UnsupportedFamily
+from megatron.bridge.release.verify.logits import compare_logits
+from megatron.bridge.release.verify.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM
 from megatron.bridge.utils import host_compat, te_requirements
 from megatron.bridge.utils.single_process import conversion_process_group
 
 
 without_transformer_engine = pytest.mark.skipif(
-    host_compat.has_transformer_engine(), reason="Transformer Engine can be used here"
+    not host_compat.has_stand_in(), reason="Transformer Engine can be used here"
 )
 with_transformer_engine = pytest.mark.skipif(
-    not host_compat.has_transformer_engine(), reason="Transformer Engine is not installed, or has no CUDA"
+    host_compat.has_stand_in(), reason="Transformer Engine is not installed, or has no CUDA"
 )
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this host has CUDA")
 
@@ -49,6 +53,7 @@ def test_run_config_is_that_of_a_full_host(tiny, monkeypatch):
 
     # The same provider, finalized as on a host with CUDA and Transformer Engine: nothing is switched off.
     monkeypatch.setattr(te_requirements, "HAVE_TE", True)
+    monkeypatch.setattr(host_compat, "has_stand_in", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(host_compat, "can_enable_gradient_accumulation_fusion", lambda: True)
     monkeypatch.setattr(
@@ -80,92 +85,6 @@ def test_model_is_on_the_cpu_and_config_is_kept(tiny):
     assert provider.use_cpu_initialization is True
 
 
-class _Norm:
-    """Stands for TENorm: it has a weight and an _extra_state."""
-
-
-class _Linear:
-    """Stands for Transformer Engine's linear layers: a weight and an _extra_state."""
-
-
-class _NormLinear:
-    """Stands for TELayerNormColumnParallelLinear: also the fused norm's layer_norm_weight."""
-
-
-class _Attention:
-    """Stands for TEDotProductAttention, which keeps its _extra_state out of checkpoints."""
-
-
-class _TransformerEngineRoles:
-    """Gives megatron-core's layer specs a marker for each of its Transformer Engine modules."""
-
-    linear = column_parallel_linear = row_parallel_linear = lambda self: _Linear
-    column_parallel_layer_norm_linear = lambda self: _NormLinear
-    core_attention = lambda self: _Attention
-    fuse_layernorm_and_linear = lambda self: True
-    layer_norm = lambda self, rms_norm=False, for_qk=False, has_residual=False: _Norm
-    grouped_mlp_modules = lambda self, grouped: None
-    activation_func = lambda self: None
-
-
-_PARTS = {
-    _Norm: ("weight", "_extra_state"),
-    _Linear: ("weight", "_extra_state"),
-    _NormLinear: ("weight", "layer_norm_weight", "_extra_state"),
-}
-
-
-def _asked_for(submodules, path: str) -> set[str]:
-    """Name the entries under `path` that a Transformer Engine model with these submodules asks for."""
-    keys = set()
-    for field in dataclasses.fields(submodules):
-        module = getattr(submodules, field.name)
-        name = f"{path}.{field.name}"
-        inner = getattr(module, "submodules", None) or getattr(module, "keywords", {}).get("submodules")
-        keys |= {f"{name}.{part}" for part in _PARTS.get(module, ())} if isinstance(module, type) else set()
-        # Experts keep their keys in both kinds of model; they have no norm.
-        if dataclasses.is_dataclass(inner) and field.name not in ("experts", "shared_experts"):
-            keys |= _asked_for(inner, name)
-    return keys
-
-
-def _keys(root) -> set[str]:
-    return {entry.key for entry in load_sharded_metadata(str(root / "release")).values()}
-
-
-def test_dense_release_has_the_entries_of_te_norms(tiny):
-    metadata = load_sharded_metadata(str(tiny.root / "release"))
-    assert "decoder.final_layernorm._extra_state/shard_0_1" in metadata
-    with conversion_process_group():
-        state = dist_checkpointing.load(
-            {"extra": metadata["decoder.final_layernorm._extra_state/shard_0_1"]}, str(tiny.root / "release")
-        )
-    assert state["extra"].dtype == torch.uint8 and state["extra"].numel() == 0
-
-
-# What the layer specs of the families differ in.
-SPECS = {
-    "Llama 2": {},
-    "Qwen3 (qk-norm)": {"qk_layernorm": True},
-    "Qwen3-MoE (experts, qk-norm)": {"num_experts": 4, "qk_layernorm": True},
-}
-
-
-@pytest.mark.parametrize("name", SPECS)
-def test_release_has_every_key_of_the_te_spec(name, families, tmp_path, monkeypatch):
-    spec = SPECS[name]
-    AutoBridge.import_ckpt(families(name), tmp_path / "root", release=True)
-
-    monkeypatch.setattr(gpt_layer_specs, "TESpecProvider", _TransformerEngineRoles)
-    layer = gpt_layer_specs.get_gpt_layer_with_transformer_engine_submodules(**spec)
-    expected = _asked_for(layer, "decoder.layers") | {f"decoder.final_layernorm.{part}" for part in _PARTS[_Norm]}
-    assert {"decoder.layers.self_attention.linear_qkv.layer_norm_weight"} < expected
-    # What two of the layers that differ are for: a norm of its own, and no mapping of it.
-    assert ("decoder.layers.pre_mlp_layernorm._extra_state" in expected) == ("num_experts" in spec)
-    assert ("decoder.layers.self_attention.q_layernorm._extra_state" in expected) == ("qk_layernorm" in spec)
-    assert expected <= _keys(tmp_path / "root")
-
-
 @with_transformer_engine
 def test_te_model_loads_release_written_without_te(tiny):
     """The real thing; the names above are what it asks for."""
@@ -174,32 +93,123 @@ def test_te_model_loads_release_written_without_te(tiny):
     assert any(type(module).__module__.startswith("transformer_engine") for module in model.modules())
 
 
-@without_transformer_engine
-@pytest.mark.parametrize("config", [GemmaConfig, Gemma2Config, Gemma3TextConfig])
-def test_model_that_needs_te_is_refused_before_reading_weights(tmp_path, monkeypatch, config):
-    forget_attention_backend(monkeypatch)
-    # Gemma's norms add one to their weights, which the torch norms of Megatron Core's own layers cannot.
-    hf = save_random_model(tmp_path / "hf", config(**DENSE, head_dim=16))
-    # Nothing is read.
-    monkeypatch.setattr(MegatronModelBridge, "load_weights_hf_to_megatron", lambda *_: pytest.fail("it was read"))
-    allowed = ["hidden_act"] if config is GemmaConfig else []
-    with pytest.raises(RuntimeError) as error:
-        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True, allow_config_fields=allowed)
-    message = str(error.value)
-    assert "\n" not in message and str(hf) in message and "'transformer-engine[core_cu13,pytorch]'" in message
-    assert not (tmp_path / "root").exists()
+def _run_without_stand_ins(code: str, *arguments: object) -> str:
+    """Run a script in a process that imports Megatron Core without Transformer Engine, as a user's does."""
+    command = [python(), "-c", code, *map(str, arguments)]
+    run = subprocess.run(
+        command, capture_output=True, text=True, timeout=TIMEOUT, env=os.environ | {"WITHOUT_STAND_INS": "1"}
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+_CONVERT = """
+import sys
+from megatron.bridge import AutoBridge
+from megatron.bridge.utils.te_requirements import has_transformer_engine
+
+assert not has_transformer_engine()
+hf, out = sys.argv[1:]
+AutoBridge.import_ckpt(hf, out + "/root", release=True)
+AutoBridge.import_ckpt(hf, out + "/default")
+bridge = AutoBridge.from_hf_pretrained(hf)
+bridge.export_ckpt(out + "/root", out + "/exported", show_progress=False)
+bridge.export_ckpt(out + "/default", out + "/exported by default", show_progress=False)
+"""
 
 
 @without_transformer_engine
-def test_gemma_is_refused_without_an_option_to_waive(tmp_path):
-    """To ignore the activation would lead to the refusal above: the first error does not suggest it."""
+@pytest.mark.parametrize("name", ["Llama 2", "DeepSeek-V3 (MLA, shared experts)"])
+def test_process_without_transformer_engine_converts_in_a_child(families, name, tmp_path):
+    hf = families(name)
+    _run_without_stand_ins(_CONVERT, hf, tmp_path)
+    assert (tmp_path / "default" / TRACKER).read_text() == "0"
+    for exported in ("exported", "exported by default"):
+        assert_same_tensors(tmp_path / exported, hf)
+    # The args contain the path.
+    (tmp_path / "root").rename(tmp_path / "of the child")
+    AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    assert_same_checkpoint(tmp_path / "root/release", tmp_path / "of the child/release")
+
+
+@without_transformer_engine
+def test_refusal_in_a_child_is_the_same_error(families, tmp_path):
+    code = """
+import sys
+from megatron.bridge import AutoBridge
+from megatron.bridge.release.validation.model_errors import UnsupportedConfigError
+
+try:
+    AutoBridge.import_ckpt(sys.argv[1], sys.argv[2], release=True)
+except UnsupportedConfigError as error:
+    print(error.problems)
+"""
     hf = save_random_model(tmp_path / "hf", GemmaConfig(**DENSE, head_dim=16))
-    with pytest.raises(ValueError) as error:
-        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
-    message = str(error.value)
-    assert message.startswith(f"Megatron-LM cannot reproduce {hf}: hidden_act='gelu_pytorch_tanh'")
-    assert "pip install --no-build-isolation 'transformer-engine[" in message and "allow_config_fields" not in message
+    assert "model_type='gemma'" in _run_without_stand_ins(code, hf, tmp_path / "root")
     assert not (tmp_path / "root").exists()
+
+
+@without_transformer_engine
+def test_building_by_hand_without_transformer_engine_fails_with_advice(tiny):
+    code = """
+import sys
+from megatron.bridge import AutoBridge
+
+try:
+    AutoBridge.from_hf_pretrained(sys.argv[1]).to_megatron_model(wrap_with_ddp=False, use_cpu_initialization=True)
+except Exception as error:
+    print(*error.__notes__)
+"""
+    assert "lacks Transformer Engine" in _run_without_stand_ins(code, tiny.hf)
+
+
+@pytest.fixture(scope="module")
+def bridge_only(tmp_path_factory):
+    """A Gemma that was imported for Megatron-Bridge alone."""
+    folder = tmp_path_factory.mktemp("gemma")
+    hf = save_random_model(folder / "hf", Gemma2Config(**DENSE, head_dim=16, query_pre_attn_scalar=16))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        forget_attention_backend(monkeypatch)
+        AutoBridge.import_ckpt(hf, folder / "root", release=True, allow_config_fields=["model_type"])
+    return hf, folder / "root"
+
+
+@pytest.mark.parametrize("config", [GemmaConfig, Gemma2Config, Gemma3TextConfig])
+def test_family_that_megatron_lm_does_not_compute_is_refused(tmp_path, config):
+    hf = save_random_model(tmp_path / "hf", config(**DENSE, head_dim=16))
+    with pytest.raises(UnsupportedConfigError) as raised:
+        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    (problem,) = raised.value.problems
+    assert problem.startswith(
+        f"model_type={config.model_type!r} is not supported: Megatron-LM has no options for its "
+    )
+    assert not (tmp_path / "root").exists()
+
+
+def test_bridge_only_release_is_exported_bit_for_bit(bridge_only, tmp_path, monkeypatch):
+    forget_attention_backend(monkeypatch)
+    hf, root = bridge_only
+    assert_exported(hf, root, tmp_path / "exported")
+
+
+def test_check_names_the_readers_of_a_bridge_only_release(bridge_only):
+    report = check(bridge_only[1])
+    assert report.passed and report.launch == []
+    by_name = {reader.name: reader.reason for reader in report.readers}
+    assert by_name[BRIDGE] is None
+    reasons = {type(by_name[name]) for name in (MEGATRON_LM, OLDER_MEGATRON_LM)}
+    assert reasons == {UnsupportedFamily}
+
+
+def test_launch_refuses_a_bridge_only_release(bridge_only, capsys):
+    assert main(["launch", str(bridge_only[1])]) == 1
+    assert "error: Megatron-LM cannot use this release. Its model type 'gemma2'" in capsys.readouterr().err
+
+
+def test_logit_check_of_a_bridge_only_release_is_skipped(bridge_only):
+    hf, root = bridge_only
+    comparison = compare_logits(root, hf)
+    assert not comparison.matches and "no options for its activation" in comparison.skipped
 
 
 def test_script_without_main_guard_imports(tiny, tmp_path):
@@ -209,7 +219,8 @@ def test_script_without_main_guard_imports(tiny, tmp_path):
         f"AutoBridge.import_ckpt({str(tiny.hf)!r}, {str(tmp_path / 'root')!r}, release=True)\n"
         "print('once')\n"
     )
-    run = subprocess.run([python(), script], capture_output=True, text=True, timeout=TIMEOUT)
+    environment = os.environ | {"WITHOUT_STAND_INS": "1"}
+    run = subprocess.run([python(), script], capture_output=True, text=True, timeout=TIMEOUT, env=environment)
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("once") == 1
     assert (tmp_path / "root" / TRACKER).read_text() == "release"

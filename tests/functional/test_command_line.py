@@ -119,7 +119,8 @@ def test_config_with_custom_code_is_imported_on_request(hf, tmp_path, capfd):
     root = tmp_path / "root"
     assert main(["import", str(hf), str(root)]) == 1
     assert CustomConfigCodeError(hf, "own.Own").text(shell_option) in capfd.readouterr().err and not root.exists()
-    run = _run("import", hf, root, "--trust-remote-code", HF_MODULES_CACHE=str(tmp_path / "code"))
+    options = ["--trust-remote-code", "--allow-config-fields", "model_type"]
+    run = _run("import", hf, root, *options, HF_MODULES_CACHE=str(tmp_path / "code"))
     assert run.returncode == 0, run.stderr
     assert ": it needs trust_remote_code, which the logit check does not run.\n" in run.stdout
 

@@ -341,21 +341,6 @@ def test_check_is_skipped_if_memory_runs_out(tiny):
     assert "allocate memory" in comparison.skipped and "\n" not in comparison.skipped
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"--multi-latent-attention": "", "--group-query-attention": None, "--num-query-groups": None},
-        {"--apply-layernorm-1p": ""},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-def test_check_is_skipped_without_transformer_engine(tiny, root, change, capsys):
-    _flags(root, change)
-    assert main(["check", str(root), "--compute", str(tiny.hf)]) == 3
-    shown = capsys.readouterr().out
-    assert f"Logit check skipped for {tiny.hf}: " in shown and "Transformer Engine." in shown
-
-
 def test_report_contains_the_result_of_the_logit_check(tiny, root, other, capsys):
     assert main(["check", str(tiny.root), "--deep", str(tiny.hf), "--compute", str(tiny.hf)]) == 0
     shown = capsys.readouterr().out

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import pytest
 import torch
 from hf_logits import hf_logits, load_hf, wrong_logits
-from megatron_lm import load, logits, megatron_lm, release_flags
+from megatron_lm import TRAINED_LOCALLY, load, logits, megatron_lm, release_flags
 from model_record import TOKENS
 from training_runs import SHORT, SUPPORT, factor_matters, loaded_differences, losses, make_llama, readme_command, run
 
@@ -79,7 +79,7 @@ def test_training_saves_built_rope_scaling_factor(training):
 
 def test_export_matches_logits_of_trained_model(training, tmp_path):
     AutoBridge.from_hf_pretrained(training.hf).export_ckpt(training.root, tmp_path / "hf", show_progress=False)
-    with megatron_lm(release_flags(training.root)) as args:
+    with megatron_lm([*release_flags(training.root), *TRAINED_LOCALLY]) as args:
         forgotten = {} if training.factor is None else {"rope_scaling_factor": training.factor}
         model, iteration = load(args, **forgotten)
         found = logits(model, TOKENS)[..., : load_hf(training.hf).config.vocab_size]

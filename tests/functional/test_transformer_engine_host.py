@@ -38,12 +38,12 @@ from workers import run_worker
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.layout import FLAGS_FILE
-from megatron.bridge.utils.host_compat import has_transformer_engine
+from megatron.bridge.utils.te_requirements import has_stand_in
 
 
 TRANSFORMER_ENGINE = "2.9.0"
 
-pytestmark = pytest.mark.skipif(has_transformer_engine(), reason="this host has CUDA and Transformer Engine itself")
+pytestmark = pytest.mark.skipif(not has_stand_in(), reason="this host has CUDA and Transformer Engine itself")
 
 
 class Host(NamedTuple):
@@ -52,17 +52,6 @@ class Host(NamedTuple):
     models: Path
     out: Path
     results: dict[str, dict[str, Any]]
-
-
-def _with_expert_bias(hf: Path) -> Path:
-    """Give the biases of experts values, in float32, as released models have them."""
-    tensors = load_file(hf / "model.safetensors")
-    names = [name for name in tensors if name.endswith("e_score_correction_bias")]
-    assert names
-    for name in names:
-        tensors[name] = torch.randn(tensors[name].shape) / 3
-    save_file(tensors, hf / "model.safetensors", {"format": "pt"})
-    return hf
 
 
 def _vision_language(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Path:
@@ -94,7 +83,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
         make_tiny_llama(models / "llama", "gqa-untied"),
         save_random_model(models / "experts", FAMILIES["Qwen3-MoE (experts, qk-norm)"].config),
         save_random_model(models / "mixtral", FAMILIES["Mixtral (experts, sliding window)"].config),
-        _with_expert_bias(save_random_model(models / "latent", FAMILIES["DeepSeek-V3 (MLA, shared experts)"].config)),
+        save_random_model(models / "latent", FAMILIES["DeepSeek-V3 (MLA, shared experts)"].config),
         save_random_model(models / "gpt-oss", GptOssConfig(**gpt_oss)),
         _vision_language(models / "vision-language"),
         _vision_language(models / "wider-files", torch.float32),
@@ -166,16 +155,12 @@ def test_saved_release_matches_streamed_release(host, name):
     assert {name for name in args.keys() | others.keys() if args[name] != others[name]} == {"tokenizer_model"}
 
 
-@pytest.mark.parametrize("name", ["llama", "experts", "mixtral"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("vision-language", "large")])
 def test_release_matches_host_without_transformer_engine(host, name, tmp_path):
     AutoBridge.import_ckpt(host.models / name, tmp_path / "root", release=True)
     theirs, ours = host.out / name / "root/release", tmp_path / "root/release"
-    # For readers with Megatron Core's own modules, which a host of theirs alone writes.
-    own_keys = {"decoder.layers.mlp.linear_fc1.layer_norm_weight"} if name != "llama" else set()
-    found, expected = _tensors(ours), _tensors(theirs)
-    assert found.keys() - expected.keys() == own_keys
-    assert {key: found[key] for key in expected} == expected and len(expected) >= 9
-    assert _others(theirs) <= _others(ours)
+    assert _tensors(ours) == _tensors(theirs) and len(_tensors(ours)) >= 9
+    assert _others(ours) == _others(theirs)
     assert any(key.startswith("decoder.final_layernorm._extra_state") for key in _others(theirs))
     _assert_same_entries(ours, theirs)
     assert (theirs / FLAGS_FILE).read_text() == (ours / FLAGS_FILE).read_text()

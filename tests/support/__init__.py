@@ -28,6 +28,7 @@ Comparing:
 
 Making and spoiling:
 
+    architectures      tiny versions of the configs of real models, of every architecture
     args_models        models whose arguments are asked for, and Megatron-LM's own parser of them
     attack             a pickle that runs a command where somebody unpickles it
     edit_snippets      the tests that each edit to upstream is put to, on a snippet
@@ -47,8 +48,10 @@ Running others' code:
     cpu_site           lets Megatron-LM's real scripts run on the CPU, in processes of torchrun
     megatron_lm        Megatron-LM's own argument parser, model builder and checkpoint loader
     model_record       records the model that Megatron-LM's script has loaded
+    child_functions    functions that are called in a child process
     pretrain_gpt       stands for Megatron-LM's script of this name, with Megatron-LM's own `pretrain`
     real_megatron_lm   a script: tests a checkout of Megatron-LM
+    stand_ins          lets this process build models from the stand-ins for CUDA packages
     training_runs      runs the commands that users copy, and compares what Megatron-LM has loaded
     transformer_engine_host  makes a process a host with CUDA and Transformer Engine, of its own Python sources
     upstream_import    a script: an import by unpatched upstream, on this host

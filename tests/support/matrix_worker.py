@@ -161,7 +161,7 @@ def logits(model: GPTModel, tokens: torch.Tensor, hidden_size: int) -> torch.Ten
         dist.recv(hidden, parallel_state.get_pipeline_model_parallel_prev_rank())
         model.set_input_tensor(hidden)
     mask = torch.ones(1, 1, length, length, dtype=torch.bool).triu(1)
-    with torch.no_grad():
+    with torch.inference_mode():
         output = model(tokens, torch.arange(length)[None], mask)
     if not parallel_state.is_pipeline_last_stage():
         dist.send(output.contiguous(), parallel_state.get_pipeline_model_parallel_next_rank())
@@ -177,7 +177,8 @@ def compare(folder: Path, tp: int, pp: int, way: str) -> list[str]:
     args = (stored if arguments is None else parsed)(folder, tp, pp, way)
     model = build(args)
     load(model, folder / "root")
-    differences = wrong(model, megatron_tensors(hf_model, args.padded_vocab_size), hf_model.config.num_hidden_layers)
+    expected = megatron_tensors(hf_model, args.padded_vocab_size, "local")
+    differences = wrong(model, expected, hf_model.config.num_hidden_layers)
     torch.manual_seed(1)
     tokens = torch.randint(hf_model.config.vocab_size, (1, 512))
     found = logits(model, tokens, hf_model.config.hidden_size)

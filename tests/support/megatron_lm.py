@@ -41,17 +41,19 @@ from transformers import LlamaConfig
 
 from megatron.bridge.release.layout import FLAGS_FILE
 from megatron.bridge.release.rope_factor import ENTRY_POINT_FLAG
+from megatron.bridge.utils.te_requirements import has_stand_in
 
 
-# What a Megatron-LM run needs besides the model and the checkpoint, for Megatron-LM's own modules.
+# What a Megatron-LM run needs besides the model and the checkpoint.
 _RUN_FLAGS = [
     *("--micro-batch-size", "1", "--train-iters", "1", "--lr", "1e-4", "--tokenizer-type", "NullTokenizer"),
-    *("--transformer-impl", "local", "--no-persist-layer-norm", "--no-masked-softmax-fusion", "--no-rope-fusion"),
+    *("--no-persist-layer-norm", "--no-masked-softmax-fusion", "--no-rope-fusion"),
     *("--no-gradient-accumulation-fusion", "--no-bias-swiglu-fusion", "--no-bias-dropout-fusion"),
     # On a GPU, too, whose powers differ from the CPU's in the last places: at a thousand positions the rotary angles
     # make that as large as the bound of the logits.
     "--use-cpu-initialization",
 ]
+_MODULES = "transformer_engine" if has_stand_in() else "local"
 # What torch.distributed and Megatron-LM work with on each device.
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 
@@ -99,6 +101,11 @@ def release_flags(root: Path, without: tuple[str, ...] = (), load_from: Path | N
     return [*flags, "--load", str(load_from or root), "--exit-on-missing-checkpoint"]
 
 
+# A training of Megatron-LM's own modules writes no extra states, which the norm after the last layer asks for in a process
+# with the stand-in for Transformer Engine.
+TRAINED_LOCALLY = ("--transformer-impl", "local", "--dist-ckpt-strictness", "ignore_all")
+
+
 @contextmanager
 def _in_float32() -> Iterator[None]:
     """Multiply float32 matrices in float32, where an image has switched TF32 on: its ten bits are beyond any bound."""
@@ -123,7 +130,7 @@ def megatron_lm(flags: list[str], device: str = "cpu") -> Iterator:
     Yields:
         Megatron-LM's validated arguments.
     """
-    run_flags = [*_RUN_FLAGS, "--distributed-backend", BACKENDS[device]]
+    run_flags = [*_RUN_FLAGS, "--distributed-backend", BACKENDS[device], "--transformer-impl", _MODULES]
     with ExitStack() as stack:
         stack.enter_context(on_the_cpu() if device == "cpu" else _in_float32())
         # As the entry point of Megatron-LM's scripts removes it.
@@ -134,7 +141,7 @@ def megatron_lm(flags: list[str], device: str = "cpu") -> Iterator:
             load_args_from_checkpoint(args, load_arg="pretrained_checkpoint")
             load_args_from_checkpoint(args)
         # Only Transformer Engine's experts are multiplied in groups; what is computed is the same.
-        args.moe_grouped_gemm = False
+        args.moe_grouped_gemm = args.moe_grouped_gemm and args.transformer_impl != "local"
         if device == "cpu":
             # The other one needs CUDA streams.
             args.moe_token_dispatcher_type = "allgather"
@@ -207,7 +214,7 @@ def logits(model: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
     length = tokens.shape[1]
     positions = torch.arange(length, device=device).expand_as(tokens)
     mask = torch.ones(1, 1, length, length, dtype=torch.bool, device=device).triu(1)
-    with torch.no_grad():
+    with torch.inference_mode():
         return model(tokens, positions, mask).cpu()
 
 

@@ -14,15 +14,21 @@
 
 """Tiny random models, and the values that a Llama's weights must have in Megatron-LM."""
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import transformers
+from architectures import ARCHITECTURES
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     DeepseekV2Config,
     DeepseekV3Config,
@@ -183,8 +189,51 @@ def save_random_model(
     for parameter in model.parameters():
         # Norm weights are ones in a new model: a swap of two of them would not be seen.
         parameter.data = (parameter.data.float() + 0.1 * torch.randn(parameter.shape)).to(torch.bfloat16)
+    for name, buffer in model.named_buffers():
+        if name.endswith(("e_score_correction_bias", "mlp.expert_bias")):
+            # Float32 in released models.
+            buffer.data = torch.randn(buffer.shape) / 3
     model.save_pretrained(folder)
     return save_tokenizer(folder, config.get_text_config().vocab_size)
+
+
+def save_architecture(folder: Path, name: str, **changes: Any) -> Path:
+    """Write a random model of a real model's config, with that config.json and not the one that transformers writes.
+
+    Args:
+        folder: Its folder.
+        name: Name in `ARCHITECTURES`.
+        **changes: Fields of the config with other values.
+    """
+    values = ARCHITECTURES[name] | changes
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(values))
+    config = AutoConfig.from_pretrained(folder)
+    save_random_model(folder, config, make=getattr(transformers, values["architectures"][0]))
+    (folder / "config.json").write_text(json.dumps(values))
+    return folder
+
+
+def add_tensors(hf: Path, names: tuple[str, ...]) -> None:
+    """Add tensors for multi-token prediction, which the classes of transformers do not have.
+
+    Args:
+        hf: Folder of a model.
+        names: Names of the tensors.
+    """
+    config = AutoConfig.from_pretrained(hf).get_text_config()
+    tensors = load_file(hf / "model.safetensors")
+    size, rows = config.hidden_size, config.vocab_size
+    shapes = {"eh_proj": (size, 2 * size), "fc": (size, 2 * size), "embed_tokens": (rows, size), "head": (rows, size)}
+    for name in names:
+        parameter = name.split(".")[-2]
+        tail = re.sub(r"^(model|mtp)\.layers\.\d+\.", "", name)
+        # As in the last layer that has it.
+        like = [tensors[other] for other in sorted(tensors) if other.endswith(f".{tail}")]
+        shape = shapes.get(parameter) or (tuple(like[-1].shape) if like else (size,))
+        dtype = like[-1].dtype if like else torch.bfloat16
+        tensors[name] = (torch.randn(shape) * 0.1 + ("norm" in parameter)).to(dtype)
+    save_file(tensors, hf / "model.safetensors", {"format": "pt"})
 
 
 def save_tokenizer(folder: Path, size: int) -> Path:
@@ -198,8 +247,17 @@ def save_tokenizer(folder: Path, size: int) -> Path:
     return folder
 
 
-def megatron_tensors(model: LlamaForCausalLM, padded_vocab_size: int) -> dict[str, torch.Tensor]:
-    """Lay a Hugging Face Llama's weights out as Megatron-LM's local model has them.
+# Names of the norms of a layer, before the attention and the MLP, by the modules that the model is built from.
+_NORMS = {
+    "transformer_engine": ("self_attention.linear_qkv.layer_norm_weight", "mlp.linear_fc1.layer_norm_weight"),
+    "local": ("input_layernorm.weight", "pre_mlp_layernorm.weight"),
+}
+
+
+def megatron_tensors(
+    model: LlamaForCausalLM, padded_vocab_size: int, modules: str = "transformer_engine"
+) -> dict[str, torch.Tensor]:
+    """Lay a Hugging Face Llama's weights out as Megatron-LM's model has them.
 
     Written from Megatron-LM's layout, not from the code under test: linear_qkv holds, for each query
     group, its query heads, its key and its value; linear_fc1 the gate above the up projection; the
@@ -208,6 +266,7 @@ def megatron_tensors(model: LlamaForCausalLM, padded_vocab_size: int) -> dict[st
     config = model.config
     hf = {name: tensor.float() for name, tensor in model.state_dict().items()}
     groups, head = config.num_key_value_heads, config.head_dim
+    first_norm, second_norm = _NORMS[modules]
 
     def padded(tensor: torch.Tensor) -> torch.Tensor:
         return torch.cat([tensor, torch.zeros(padded_vocab_size - len(tensor), tensor.shape[1])])
@@ -225,10 +284,10 @@ def megatron_tensors(model: LlamaForCausalLM, padded_vocab_size: int) -> dict[st
         )
         mlp = [hf[f"{source}mlp.{name}_proj.weight"] for name in ("gate", "up")]
         tensors |= {
-            f"{target}input_layernorm.weight": hf[f"{source}input_layernorm.weight"],
+            f"{target}{first_norm}": hf[f"{source}input_layernorm.weight"],
             f"{target}self_attention.linear_qkv.weight": torch.cat([q, k, v], dim=1).reshape(-1, config.hidden_size),
             f"{target}self_attention.linear_proj.weight": hf[f"{source}self_attn.o_proj.weight"],
-            f"{target}pre_mlp_layernorm.weight": hf[f"{source}post_attention_layernorm.weight"],
+            f"{target}{second_norm}": hf[f"{source}post_attention_layernorm.weight"],
             f"{target}mlp.linear_fc1.weight": torch.cat(mlp),
             f"{target}mlp.linear_fc2.weight": hf[f"{source}mlp.down_proj.weight"],
         }

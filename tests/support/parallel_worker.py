@@ -97,7 +97,7 @@ def read_experts(hf: str, root: Path, flags: list[str]) -> list[str]:
     expected = hf_logits(load_hf(hf), tokens)
     with megatron_lm([*flags, "--expert-model-parallel-size", "2"]) as args:
         model, _ = load(args)
-        experts = sum(".experts.local_experts." in name for name, _ in model.named_parameters())
+        experts = sum(".mlp.experts." in name for name, _ in model.named_parameters())
         found = logits(model, tokens)[..., : expected.shape[-1]]
     problems = wrong_logits(found, expected)
     # Two linear layers for each of two experts of each of two layers.

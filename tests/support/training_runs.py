@@ -99,7 +99,7 @@ def loaded_differences(record: Path, hf: Path) -> list[str]:
     found, model = torch.load(record), load_hf(hf)
     parameters = found["parameters"]
     rows = len(parameters["embedding.word_embeddings.weight"])
-    expected = megatron_tensors(model, rows)
+    expected = megatron_tensors(model, rows, "local")
     differences = sorted(parameters.keys() ^ expected.keys())
     differences += [
         name

@@ -82,15 +82,18 @@ def convert(hf: Path, out: Path) -> dict[str, object]:
     """Import a model, check and export what came of it; and save it as a caller does who has built and loaded it."""
     result: dict[str, object] = {}
     try:
+        allowed = ["model_type"] if "vision_config" in json.loads((hf / "config.json").read_text()) else []
         with _noted(result):
-            AutoBridge.import_ckpt(hf, out / "root", release=True)
+            AutoBridge.import_ckpt(hf, out / "root", release=True, allow_config_fields=allowed)
         result["equal"], result["problems"] = compare(out / "root/release", str(hf))
         bridge = AutoBridge.from_hf_pretrained(hf)
         with preserve_environment():
             bridge.export_ckpt(out / "root", out / "exported", show_progress=False)
         with preserve_environment(), temporary_distributed_context(backend="gloo"):
             model = bridge.to_megatron_model(wrap_with_ddp=False, use_cpu_initialization=True)
-            bridge.save_megatron_model(model, out / "saved", hf_tokenizer_path=hf, release=True)
+            bridge.save_megatron_model(
+                model, out / "saved", hf_tokenizer_path=hf, release=True, allow_config_fields=allowed
+            )
     except BaseException as error:
         traceback.print_exc()
         result["error"] = f"{type(error).__name__}: {error}"

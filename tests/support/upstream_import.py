@@ -20,8 +20,8 @@ Upstream does not run without CUDA and Transformer Engine. What stops it there i
 outside its code and without the fork's; what it writes is its own.
 """
 
-import builtins
 import contextlib
+import importlib.util
 import queue
 import sys
 from pathlib import Path
@@ -29,7 +29,6 @@ from typing import Any
 from unittest import mock
 
 import torch
-from megatron.core.dist_checkpointing.strategies import filesystem_async
 
 
 # What the config is given for building the model here, and gets back for what is written.
@@ -43,24 +42,15 @@ _HOST = dict(
 )
 
 
-class _AnyName:
-    """Stands for Transformer Engine in annotations, which are evaluated when a module is imported."""
-
-    def __getattr__(self, name: str):
-        return type(name, (), {}) if name[0].isupper() else self
-
-
 def load_upstream() -> Any:
-    """Import AutoBridge, one of whose modules imports Transformer Engine at its top."""
-    real_import = builtins.__import__
+    """Import AutoBridge with the stand-ins for CUDA packages, whose modules it builds a model from."""
+    path = Path(__file__).parents[2] / "src/megatron/bridge/release/host/stand_in.py"
+    spec = importlib.util.spec_from_file_location("stand_in", path)
+    stand_in = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(stand_in)
+    stand_in.activate_stand_ins()
+    from megatron.bridge import AutoBridge
 
-    def without_transformer_engine(name, globals=None, locals=None, fromlist=(), level=0):
-        if name == "transformer_engine.pytorch" and globals["__name__"] == "megatron.bridge.peft.lora_layers":
-            return _AnyName()
-        return real_import(name, globals, locals, fromlist, level)
-
-    with mock.patch.object(builtins, "__import__", without_transformer_engine):
-        from megatron.bridge import AutoBridge
     return AutoBridge
 
 
@@ -72,6 +62,8 @@ def import_model(AutoBridge: Any, hf: str, out: Path) -> None:
         hf: The model's folder.
         out: Checkpoint root to write.
     """
+    from megatron.core.dist_checkpointing.strategies import filesystem_async
+
     from megatron.bridge.models import gpt_provider
     from megatron.bridge.training import config as training_config
 
@@ -91,7 +83,6 @@ def import_model(AutoBridge: Any, hf: str, out: Path) -> None:
     with contextlib.ExitStack() as stack:
         for target, name, value in (
             (gpt_provider.GPTModelProvider, "finalize", finalize),
-            (gpt_provider, "transformer_engine_layer_spec", gpt_provider.local_layer_spec),
             (training_config.ConfigContainer, "to_yaml", to_yaml),
             (torch.cuda, "set_device", lambda device: None),
             (torch.cuda, "current_device", lambda: "cpu"),

@@ -14,9 +14,11 @@
 
 """Runs Python programs from a process that has imported Bridge already: each is forked from it instead of started anew.
 
-Starting Python with Bridge costs ten seconds or more; a fork costs a few milliseconds. A session of pytest starts three
-such processes (`start`): a plain one, one for ranks of Megatron-LM on the CPU (`cpu_site`), and one for ranks that start
-with the fork's entry point, which has not imported Megatron Core's GPT model. Each imports when it gets its first request.
+Starting Python with Bridge costs ten seconds or more; a fork costs a few milliseconds. A session of pytest starts four
+such processes (`start`): a plain one, which has the stand-ins for CUDA packages, as the command has; one without them, for
+programs that have `WITHOUT_STAND_INS` in their environment; one for ranks of Megatron-LM on the CPU (`cpu_site`); and one for
+ranks that start with the fork's entry point, which has not imported Megatron Core's GPT model. Each imports when it gets its
+first request.
 
 Tests start programs under their usual names. `workers.programs()` returns a PATH whose first directory contains
 `python`, `torchrun` and `megatron-bridge-release`. Each of them (`warm_program.py`) passes its arguments, environment,
@@ -54,11 +56,12 @@ from workers import SUPPORT, WARM, python
 # It corrects Megatron Core's GPT model while that is imported.
 _ENTRY_POINT = "megatron.bridge.release.megatron_lm"
 NAMES = ("python", "torchrun", "megatron-bridge-release")
-_PLAIN = (
+_BARE = (
     *("megatron.bridge.release.__main__", "megatron.bridge.training.model_load_save", "megatron.training.arguments"),
     *("megatron.bridge.release.verify.megatron_model", "megatron.bridge.release.cli.importing"),
     *("megatron.bridge.release.cli.export", "torch.distributed.run", "transformers.models.llama.modeling_llama"),
 )
+_PLAIN = ("stand_ins", *_BARE)
 _GPT_MODEL = "megatron.core.models.gpt.gpt_model"
 _ENTRY = (
     *("megatron.core.models.common.language_module.language_module", "megatron.core.datasets.gpt_dataset"),
@@ -78,7 +81,12 @@ def start(folder: Path) -> Iterator[None]:
     cpu = plain | {"PYTHONPATH": f"{SUPPORT / 'cpu_site'}:{SUPPORT}", "MEGATRON_LM_ON_CPU": "1", "LOCAL_RANK": "0"}
     processes = [
         _start(folder / f"{name}.socket", modules, environment)
-        for name, modules, environment in (("plain", _PLAIN, plain), ("cpu", _CPU, cpu), ("entry", _ENTRY, cpu))
+        for name, modules, environment in (
+            ("plain", _PLAIN, plain),
+            ("bare", _BARE, plain),
+            ("cpu", _CPU, cpu),
+            ("entry", _ENTRY, cpu),
+        )
     ]
     os.environ[WARM] = str(folder)
     try:

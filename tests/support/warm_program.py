@@ -47,7 +47,10 @@ def main():
     connection = socket.socket(socket.AF_UNIX)
     # A socket's name is short, and a directory's may be long.
     os.chdir(os.path.dirname(__file__))
-    kind = "plain" if not is_rank else "entry" if "megatron.bridge.release.megatron_lm" in sys.argv[:4] else "cpu"
+    program = sys.argv[:4]
+    is_child = "megatron.bridge.release.host.child_process" in program
+    plain = "bare" if "WITHOUT_STAND_INS" in environment and not is_child else "plain"
+    kind = plain if not is_rank else "entry" if "megatron.bridge.release.megatron_lm" in program else "cpu"
     connection.connect(f"{kind}.socket")
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
     connection.sendmsg([len(text).to_bytes(8, "big")], ancillary)

@@ -15,7 +15,6 @@
 """What a host lacks is switched off in a config and never recorded."""
 
 import copy
-import functools
 import pickle
 from types import SimpleNamespace
 
@@ -37,6 +36,7 @@ def bare(monkeypatch):
 def full(monkeypatch):
     """A host with both."""
     monkeypatch.setattr(te_requirements, "HAVE_TE", True)
+    monkeypatch.setattr(host_compat, "has_stand_in", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(host_compat, "can_enable_gradient_accumulation_fusion", lambda: True)
 
@@ -97,16 +97,13 @@ def test_restore_keeps_field_set_after_override(bare):
     assert host_compat.restore_model_values(config).moe_token_dispatcher_type == "flex"
 
 
-@pytest.mark.parametrize("made_with", [True, False])
-def test_layer_spec_is_local_here_and_restored_for_te(bare, made_with):
-    def spec(config, use_transformer_engine):
-        return use_transformer_engine
-
-    config = _config(transformer_layer_spec=functools.partial(spec, use_transformer_engine=made_with))
+def test_stand_in_needs_kernels_disabled_and_keeps_modules(monkeypatch, bare):
+    monkeypatch.setattr(host_compat, "has_transformer_engine", lambda: True)
+    monkeypatch.setattr(host_compat, "has_stand_in", lambda: True)
+    config = _config(moe_grouped_gemm=True, moe_router_fusion=True)
     host_compat.disable_unsupported(config)
-    host_compat.disable_unsupported(config)
-    assert config.transformer_layer_spec(config) is False
-    assert host_compat.restore_model_values(config).transformer_layer_spec(config) is True
+    assert (config.apply_rope_fusion, config.moe_router_fusion) == (False, False)
+    assert config.persist_layer_norm and config.moe_grouped_gemm
 
 
 def test_disabling_twice_keeps_the_model_value(bare):

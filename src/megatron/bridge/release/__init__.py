@@ -13,6 +13,7 @@ This package and its command start without torch. A folder imports only from tho
     validation      before the work: checks the model, its tensors, config and tokenizer, and the output directory
     megatron_args   Megatron-LM's args of a model, their flags, and their comparison
     source          reads Hugging Face models, and records the source model of a release
+    host            stand-ins for CUDA packages, and the child process that has them
     (top level)     the layout of a checkpoint directory and of a release, the manifest, the base of all errors
     compat          private and unstable API of the libraries, one module per library
 """

@@ -39,17 +39,11 @@ def _stay(tensor: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
 
 
 def keep_on_cpu(build: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function that builds a model: without CUDA, tensors stay on the CPU.
-
-    Megatron Core moves a tied embedding that pipeline stages share to a CUDA device before it sums it with gloo, which
-    works on the CPU.
-    """
+    """Decorate a function that builds a model: without CUDA, tensors stay on the CPU."""
 
     @functools.wraps(build)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        if torch.cuda.is_available():
-            return build(*args, **kwargs)
-        with mock.patch.object(torch.Tensor, "cuda", _stay):
+        with nullcontext() if torch.cuda.is_available() else computing_on_cpu():
             return build(*args, **kwargs)
 
     return wrapper

@@ -16,25 +16,29 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 
 from megatron.bridge.utils.fusions import can_enable_gradient_accumulation_fusion
-from megatron.bridge.utils.te_requirements import has_transformer_engine
+from megatron.bridge.utils.te_requirements import has_stand_in, has_transformer_engine
 
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-# Config fields that need Transformer Engine, with the values that Megatron Core's own modules support.
-_WITHOUT_TRANSFORMER_ENGINE = {
+# Config fields that need kernels of Transformer Engine, which its stand-in lacks.
+_WITHOUT_KERNELS = {
     "apply_rope_fusion": False,
     "masked_softmax_fusion": False,
-    "memory_efficient_layer_norm": False,
-    "moe_grouped_gemm": False,
     "moe_permute_fusion": False,
     "moe_router_fusion": False,
-    "persist_layer_norm": False,
     "tp_comm_overlap": False,
     "use_transformer_engine_full_layer_spec": False,
     "use_transformer_engine_op_fuser": False,
+}
+
+# Config fields that need Transformer Engine, with the values that Megatron Core's own modules support.
+_WITHOUT_TRANSFORMER_ENGINE = _WITHOUT_KERNELS | {
+    "memory_efficient_layer_norm": False,
+    "moe_grouped_gemm": False,
+    "persist_layer_norm": False,
 }
 
 # Config fields that need CUDA kernels, or compile one for the host at the first forward pass.
@@ -62,7 +66,7 @@ _HOST_VALUES = "_host_values"
 
 def disable_refused(config: Any) -> None:
     """Disable the fields that Megatron Core refuses on this host when it validates a config, in place."""
-    if not has_transformer_engine():
+    if has_stand_in() or not has_transformer_engine():
         _override_all(config, dict.fromkeys(_REFUSED_WITHOUT_TRANSFORMER_ENGINE, False))
     if not torch.cuda.is_available():
         _override_all(config, dict.fromkeys(_REFUSED_WITHOUT_CUDA, False))
@@ -71,13 +75,10 @@ def disable_refused(config: Any) -> None:
 def disable_unsupported(config: Any) -> None:
     """Disable the features of a model config that this host lacks, in place. Idempotent. Call it before the build."""
     overrides: dict[str, Any] = {}
+    if has_stand_in():
+        overrides |= _WITHOUT_KERNELS
     if not has_transformer_engine():
         overrides |= _WITHOUT_TRANSFORMER_ENGINE
-        spec = getattr(config, "transformer_layer_spec", None)
-        if isinstance(spec, functools.partial) and "use_transformer_engine" in spec.keywords:
-            # Bridges set this keyword from their host; the model's value is always True.
-            config.transformer_layer_spec = _spec_for(spec, use_transformer_engine=True)
-            overrides["transformer_layer_spec"] = _spec_for(spec, use_transformer_engine=False)
     if not (torch.cuda.is_available() and _can_fuse_gradient_accumulation(config)):
         if _takes_fusion_from_host(config):
             config.gradient_accumulation_fusion = True
@@ -85,8 +86,8 @@ def disable_unsupported(config: Any) -> None:
     if not torch.cuda.is_available():
         overrides |= _WITHOUT_CUDA
         if getattr(config, "position_embedding_type", None) == "yarn":
-            # The build computes yarn's table on a CUDA device. Neither embedding has parameters, and without CUDA the
-            # model is not run.
+            # The build computes yarn's table from fields that may be None. Neither embedding has parameters, and without
+            # CUDA the model is not run.
             overrides["position_embedding_type"] = "rope"
     _override_all(config, overrides)
 
@@ -126,10 +127,6 @@ def _takes_fusion_from_host(config: Any) -> bool:
         and not config.gradient_accumulation_fusion
         and "gradient_accumulation_fusion" not in (vars(config).get(_HOST_VALUES) or {})
     )
-
-
-def _spec_for(spec: functools.partial[Any], **keywords: bool) -> functools.partial[Any]:
-    return functools.partial(spec.func, *spec.args, **spec.keywords | keywords)
 
 
 def override_for_host(config: Any, field: str, value: Any) -> None:

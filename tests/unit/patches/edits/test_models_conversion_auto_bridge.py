@@ -200,6 +200,22 @@ class TestEdits(EditSnippets):
 """,
             ("AutoBridge", "Bridge"),
         ),
+        "import-in-child": Snippet(
+            """
++from megatron.bridge.release.host.child_process import run_in_child
++from megatron.bridge.utils.te_requirements import has_transformer_engine
++
++
+ class AutoBridge:
+     def import_ckpt(cls, hf_model_id, megatron_path, **kwargs):
++        if not has_transformer_engine():
++            run_in_child(cls.import_ckpt, hf_model_id, megatron_path, **kwargs)
++            return
+         bridge = cls.from_hf_pretrained(hf_model_id, **kwargs)
+""",
+            ("cls.from_hf_pretrained", "cls.from_hf"),
+            "        bridge = cls.from_hf_pretrained(hf_model_id, **kwargs)\n",
+        ),
         "auto-config-run-config": Snippet(
             """
  class AutoBridge:
@@ -314,7 +330,9 @@ class TestEdits(EditSnippets):
          Example:
              >>> AutoBridge.import_ckpt(1)
          """
+-        run_in_child(cls.import_ckpt, model)
 -        bridge.save_megatron_model(1, low_memory_save=True)
++        run_in_child(cls.import_ckpt, model, low_memory_save=low_memory_save)
 +        bridge.save_megatron_model(1, low_memory_save=low_memory_save)
 ''',
             ("bridge.save", "cls.save"),

@@ -15,7 +15,7 @@ class TestEdits(EditSnippets):
 +from argparse import Namespace
 +
 +from megatron.bridge.release.validation.finite import check_state_dict_finite
-+from megatron.bridge.release.write.transformer_engine_keys import add_transformer_engine_keys
++from megatron.bridge.release.write.local_model_keys import add_local_model_keys
 +
 +
 +def save_checkpoint(state, release_args: Namespace | None = None):
@@ -30,7 +30,7 @@ class TestEdits(EditSnippets):
 +    get_checkpoint_name(1, release=release_args is not None)
 +    if release_args is not None:
 +        state_dict["args"] = release_args
-+        add_transformer_engine_keys(state_dict)
++        add_local_model_keys(state_dict)
 +        if checkpointing_context is None:
 +            # The strategy of a release checks the values when it writes them.
 +            check_state_dict_finite(state_dict)
@@ -41,6 +41,19 @@ class TestEdits(EditSnippets):
 ''',
             ("get_checkpoint_name", "get_name"),
             "    get_checkpoint_name(1)\n",
+        ),
+        "weights-of-either-layer-spec": Snippet(
+            """
++from megatron.bridge.release.write.local_model_keys import fit_to_checkpoint
++
++
+ def _load_model_weights_from_checkpoint(checkpoint_path):
+     sharded_state_dict = {}
++    fit_to_checkpoint(sharded_state_dict, checkpoint_path)
+     load_strategy = TorchDistLoadShardedStrategy()
+""",
+            ("TorchDistLoadShardedStrategy", "Strategy"),
+            "    load_strategy = TorchDistLoadShardedStrategy()\n",
         ),
         "read-metadata-of-imports": Snippet(
             """

@@ -70,6 +70,9 @@ def run_logit_check(report: Report, hf_model: str, revision: str | None = None) 
         return None
     with _reporting(report, f"The logit check with {hf_model} failed"):
         # These import torch and transformers, which takes many seconds.
+        from megatron.bridge.release.host.stand_in import activate_stand_ins
+
+        activate_stand_ins()
         from megatron.bridge.release.verify.logits import compare_logits
 
         comparison = compare_logits(report.root, hf_model, revision=revision)
@@ -102,6 +105,9 @@ def _compare_tensors(report: Report, hf_model: str, revision: str | None) -> Non
         _, config, _ = inspect_model(hf_model, {"revision": revision or recorded_revision(root, hf_model)})
         require_same_config(root, hf_model, config)
         # It imports torch and all of Bridge, which takes many seconds.
+        from megatron.bridge.release.host.stand_in import activate_stand_ins
+
+        activate_stand_ins()
         from megatron.bridge.release.verify.weights import compare
 
         equal, problems = compare(report.path, hf_model, revision)

@@ -89,28 +89,29 @@ def _export(
     source: SourceModel,
     show_progress: bool,
 ) -> None:
+    from megatron.bridge.release.host.stand_in import activate_stand_ins
+
+    activate_stand_ins()
     from megatron.bridge import AutoBridge  # type: ignore[attr-defined,unused-ignore]
     from megatron.bridge.release.export.run import export_checkpoint
-    from megatron.bridge.utils.single_process import conversion_process_group
 
     bridge = AutoBridge.from_hf_pretrained(source.folder, trust_remote_code=options.trust_remote_code)
     bridge.source_model = source
     recorded = read_source(release)
-    with conversion_process_group():
-        export_checkpoint(
-            bridge,
-            checkpoint,
-            options.out,
-            release=release if options.release is not None else None,
-            dtype=options.dtype,
-            max_shard_size=options.max_shard_size,
-            tokenizer=options.tokenizer,
-            rope_scaling_factor=options.rope_scaling_factor,
-            # The source model has tensors that its import was allowed to skip.
-            strict=recorded is None or not recorded.waived,
-            show_progress=show_progress,
-            release_id=release_id,
-        )
+    export_checkpoint(
+        bridge,
+        checkpoint,
+        options.out,
+        release=release if options.release is not None else None,
+        dtype=options.dtype,
+        max_shard_size=options.max_shard_size,
+        tokenizer=options.tokenizer,
+        rope_scaling_factor=options.rope_scaling_factor,
+        # The source model has tensors that its import was allowed to skip.
+        strict=recorded is None or not recorded.waived,
+        show_progress=show_progress,
+        release_id=release_id,
+    )
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -80,6 +80,10 @@ def _import(
     # Imports create no garbage, and looking for it takes a second.
     gc.disable()
     import torch
+
+    from megatron.bridge.release.host.stand_in import activate_stand_ins
+
+    activate_stand_ins()
     import torch.distributed as dist
     from megatron.core import parallel_state
     from transformers.utils import logging as transformers_logging

@@ -29,8 +29,8 @@ from megatron.bridge.release.export.errors import (
 )
 from megatron.bridge.release.validation.meta_model import build_on_meta
 from megatron.bridge.release.validation.tensors import model_build_errors, sources_of
+from megatron.bridge.release.write.local_model_keys import local_model_key
 from megatron.bridge.release.write.streaming import entries_of
-from megatron.bridge.release.write.transformer_engine_keys import transformer_engine_norm_key
 
 
 # The dtypes that an export can have.
@@ -54,14 +54,14 @@ def reading(folder: str, *errors: type[BaseException]) -> Iterator[None]:
 
 
 def read_model_tensors(folder: str) -> dict[str, ShardedTensor]:
-    """Read the metadata of a checkpoint's tensors, by key, without those of the optimizer.
+    """Read the metadata of a checkpoint's tensors, by key, without those of the optimizer and the states of FP8.
 
     Raises:
         UnreadableCheckpointError: If the metadata cannot be read.
     """
     with reading(folder):
         tensors: dict[str, ShardedTensor] = load_tensors_metadata(folder)
-    return {key: tensor for key, tensor in tensors.items() if "optimizer" not in key}
+    return {key: tensor for key, tensor in tensors.items() if "optimizer" not in key and "._extra_state" not in key}
 
 
 def check_tensors(bridge: Any, folder: str, stored: Mapping[str, ShardedTensor]) -> torch.dtype:
@@ -92,12 +92,7 @@ def check_tensors(bridge: Any, folder: str, stored: Mapping[str, ShardedTensor])
     with reading(folder):
         metadata = load_content_metadata(folder)
     expected = {entry.key: entry for entry in entries_of(model[0], metadata)}
-    # A release contains each norm under all keys that models use for it.
-    norms = {transformer_engine_norm_key(key, {*stored}) for key in expected} - {None}
-    unexpected = [
-        key for key in stored if key not in expected and transformer_engine_norm_key(key, {*stored}) not in norms
-    ]
-    if unexpected:
+    if unexpected := sorted(stored.keys() - expected.keys() - set(map(local_model_key, expected))):
         raise UnexpectedTensorsError(Path(folder), tuple(unexpected))
     rows = {}
     for key, entry in expected.items():

@@ -33,6 +33,7 @@ from megatron.bridge.release.export.output_dir import check_empty, check_free_sp
 from megatron.bridge.release.export.publish import FolderPublication
 from megatron.bridge.release.export.trained_model import TrainedModel
 from megatron.bridge.release.export.weight_shards import WeightShards
+from megatron.bridge.release.host.child_process import run_in_child
 from megatron.bridge.release.layout import METADATA, RELEASE, SOURCE_FILE
 from megatron.bridge.release.source.errors import FileChangedError
 from megatron.bridge.release.source.provenance import require_source
@@ -45,6 +46,8 @@ from megatron.bridge.training.model_load_save import load_megatron_model
 from megatron.bridge.training.utils.checkpoint_resolver import resolve_run_config_folder
 from megatron.bridge.training.utils.collectives import on_rank_0
 from megatron.bridge.utils.instantiate_utils import register_allowed_target_prefix
+from megatron.bridge.utils.single_process import conversion_process_group
+from megatron.bridge.utils.te_requirements import has_transformer_engine
 
 
 # Size of a file if the source model has no safetensors files.
@@ -52,6 +55,7 @@ _MAX_SHARD_SIZE = "5GB"
 _DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 
 
+@conversion_process_group()
 def export_checkpoint(
     bridge: Any,
     checkpoint: str | Path,
@@ -103,6 +107,22 @@ def export_checkpoint(
     if release_id is None:
         release_id = directory_id(imported)
         on_rank_0(lambda: _check_release(imported, bridge, is_named=release is not None))
+    if not has_transformer_engine():
+        return run_in_child(
+            export_checkpoint,
+            bridge,
+            checkpoint,
+            out,
+            release=release,
+            dtype=dtype,
+            max_shard_size=max_shard_size,
+            tokenizer=tokenizer,
+            rope_scaling_factor=rope_scaling_factor,
+            source_path=source_path,
+            strict=strict,
+            show_progress=show_progress,
+            release_id=release_id,
+        )
     trained = TrainedModel.of(bridge, folder, tokens, rope_scaling_factor)
     if trained is None:
         if Path(folder).is_dir():

@@ -12,8 +12,10 @@ from transformers import PretrainedConfig
 from megatron.bridge.models.conversion.model_bridge import MegatronModelBridge
 from megatron.bridge.release.compat.transformers_api import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from megatron.bridge.release.source.safetensors_index import require_usual_weights
-from megatron.bridge.release.validation.config_rules import FAMILIES, IGNORED_FIELDS, FieldRule
+from megatron.bridge.release.validation.config_rules import FAMILIES, IGNORED_FIELDS
 from megatron.bridge.release.validation.errors import UnknownConfigFieldError
+from megatron.bridge.release.validation.families import unsupported_family
+from megatron.bridge.release.validation.field_rules import FieldRule
 from megatron.bridge.release.validation.model_errors import HeadSizeError, NestedConfigError, PadTokenError
 
 
@@ -56,7 +58,12 @@ def check_config(config: Any, allow: Sequence[str] = ()) -> ConfigReport:
     table = FAMILIES.get(config.model_type)
     report, rules = ConfigReport(is_tested=table is not None), {rule.name: rule for rule in table or ()}
     _refuse_contradictions(config, report)
-    if table is None:
+    if reason := unsupported_family(config.model_type):
+        if report.refused:
+            # The model type is wrong.
+            return report
+        text = f"model_type={config.model_type!r} is not supported: {reason}. Train it with Megatron-Bridge."
+        (report.waived if "model_type" in allow else report.refused).append(text)
         return report
     defaults = dict(_fields(type(config)()))
     for name, value in values.items():

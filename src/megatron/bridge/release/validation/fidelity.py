@@ -28,7 +28,6 @@ from megatron.bridge.release.validation.model_errors import (
     TiedOutputProblem,
     UnknownFieldsWarning,
     UnsupportedConfigError,
-    UntestedFamilyWarning,
     WaivedConfigWarning,
 )
 from megatron.bridge.release.validation.preflight import check_lists
@@ -125,8 +124,6 @@ def _warn_of_differences(
         warn(warning)
     if config_report.unknown:
         warn(UnknownFieldsWarning(model, tuple(config_report.unknown)))
-    if not config_report.is_tested:
-        warn(UntestedFamilyWarning(model, config.model_type))
     return tuple(map(str, waived))
 
 

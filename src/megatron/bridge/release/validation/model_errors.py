@@ -198,17 +198,6 @@ class UnknownFieldsWarning(ReleaseWarning):
 
 
 @dataclass(eq=False)
-class UntestedFamilyWarning(ReleaseWarning):
-    """The tests do not cover the family of a model."""
-
-    model: str
-    model_type: str
-
-    def text(self, option: OptionFormat) -> str:
-        return f"The tests do not cover the model type {self.model_type}. Check the logits of {self.model} after the import."
-
-
-@dataclass(eq=False)
 class CastWarning(ReleaseWarning):
     """Tensors are cast to a narrower dtype.
 

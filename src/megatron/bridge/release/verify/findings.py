@@ -270,6 +270,19 @@ class UnsupportedByReader(Finding):
 
 
 @dataclass(eq=False)
+class UnsupportedFamily(Finding):
+    """A release was imported for Megatron-Bridge alone, which is no problem of the release."""
+
+    model_type: str
+    reason: str
+
+    def text(self, option: OptionFormat) -> str:
+        return (
+            f"Megatron-LM cannot use this release. Its model type {self.model_type!r} is not supported: {self.reason}."
+        )
+
+
+@dataclass(eq=False)
 class ActiveWriter(Finding):
     """Another process is writing into the checkpoint directory."""
 

@@ -59,7 +59,7 @@ from megatron.bridge.release.verify.findings import (
     WaivedLoss,
     WrongArgs,
 )
-from megatron.bridge.release.verify.launch import launch_flags
+from megatron.bridge.release.verify.launch import find_unsupported_family, launch_flags
 from megatron.bridge.release.verify.report import BRIDGE, MEGATRON_LM, OLDER_MEGATRON_LM, UPSTREAM, File, Report
 
 
@@ -321,6 +321,8 @@ def _check_release_files(report: Report, root: CheckpointDir) -> None:
         return
     if source is not None:
         report.source_model = source.model
+        if (family := find_unsupported_family(report.path)) is not None:
+            report.mark_unreadable(family, MEGATRON_LM, OLDER_MEGATRON_LM)
         report.notes += [WaivedLoss(text) for text in source.waived]
     else:
         is_recorded = source_from_run_config(report.path) is not None

@@ -32,6 +32,8 @@ from megatron.bridge.release.megatron_args.errors import ArgsError, UnknownRopeF
 from megatron.bridge.release.megatron_args.flag_format import megatron_lm_flags
 from megatron.bridge.release.megatron_args.flag_table import MODEL_ARGUMENTS, tables_of
 from megatron.bridge.release.rope_factor import ENTRY_POINT, ENTRY_POINT_FLAG
+from megatron.bridge.release.source.provenance import read_source
+from megatron.bridge.release.validation.families import unsupported_family
 from megatron.bridge.release.verify.args import find_args_problem, trained_differences
 from megatron.bridge.release.verify.dcp_metadata import read_args
 from megatron.bridge.release.verify.errors import (
@@ -48,6 +50,7 @@ from megatron.bridge.release.verify.findings import (
     MissingCheckpoint,
     MissingTracker,
     Status,
+    UnsupportedFamily,
 )
 
 
@@ -119,6 +122,8 @@ def launch_flags(root: Path, folder: Path, release: Path) -> Launch:
     root, release = Path(os.path.abspath(root)), Path(os.path.abspath(release))
     if not release.is_dir() or not release.resolve().is_relative_to(release.parent.resolve()):
         raise MissingReleaseError(root, "checkpoint")
+    if (family := find_unsupported_family(release)) is not None:
+        raise DamagedCheckpointError(family)
     args = _read(release, None)
     differences: dict[str, tuple[Any, Any]] = {}
     if not folder.samefile(release):
@@ -138,6 +143,19 @@ def launch_command(flags: list[str]) -> list[str]:
     """Return the command that starts Megatron-LM with these flags, in Megatron-LM's directory."""
     module = ["-m", ENTRY_POINT] if ENTRY_POINT_FLAG in flags else []
     return ["torchrun", *module, "pretrain_gpt.py", *flags]
+
+
+def find_unsupported_family(release: Path) -> UnsupportedFamily | None:
+    """Return that Megatron-LM does not compute the source model of a release; None if it does, or if it is unknown.
+
+    Raises:
+        CorruptFileError: If the record of the source model is corrupt.
+    """
+    record = read_source(release)
+    model_type = (record.config or {}).get("model_type") if record is not None else None
+    if isinstance(model_type, str) and (reason := unsupported_family(model_type)):
+        return UnsupportedFamily(model_type, reason)
+    return None
 
 
 def _require_unchanged(release: Path) -> None:

@@ -25,6 +25,7 @@ from megatron.bridge.release.checkpoint_dir import read_checkpoint_dir
 from megatron.bridge.release.errors import CorruptFileError, NotComputableError, is_out_of_memory, one_line
 from megatron.bridge.release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, parse_tracker
 from megatron.bridge.release.source.provenance import recorded_revision
+from megatron.bridge.release.validation.families import unsupported_family
 from megatron.bridge.release.verify.args import NEEDED_ARGS
 from megatron.bridge.release.verify.available_memory import available_memory
 from megatron.bridge.release.verify.comparison_findings import CastWeights, LogitComparison, UntestedPositions
@@ -114,6 +115,8 @@ def _compare(release: Path, name: str, revision: str | None, positions: int | No
         flags = (release / FLAGS_FILE).read_text(encoding="utf-8").split()
         hf = HuggingFaceModel(name, revision)
         layers = hf.layers
+        if reason := unsupported_family(hf.config.model_type):
+            raise NotComputableError(reason)
         return _compute_both(release, flags, hf, name, positions, memory)
     except UnicodeDecodeError as error:
         raise RejectedReleaseError(release, f"{release / FLAGS_FILE} is not a text file") from error

@@ -161,3 +161,14 @@ class UnsupportedFieldsWarning(ReleaseWarning):
             f"Megatron-LM has no flag for {', '.join(self.fields)}, so its built-in GPT model would differ. Build the model in "
             "your training script, from the run config of the release, or train it with Megatron-Bridge."
         )
+
+
+@dataclass(eq=False)
+class LocalModelError(ReleaseError):
+    """A model was built from Megatron Core's own modules."""
+
+    def text(self, option: OptionFormat) -> str:
+        return (
+            "The model was built without Transformer Engine: its checkpoint would lack keys that Megatron-LM requires. Build "
+            f"it with Transformer Engine, or import it with import_ckpt({option('release')})."
+        )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from megatron.bridge.release.host.child_process import run_in_child
 from megatron.bridge.release.validation.fidelity import FidelityReport, check_fidelity
 from megatron.bridge.release.validation.preflight import ImportInput, check_import, local_keywords
 from megatron.bridge.release.validation.provider import check_provider_matches, config_of
@@ -15,6 +16,7 @@ from megatron.bridge.release.write.save import save_release
 from megatron.bridge.release.write.streaming import streamed_model
 from megatron.bridge.utils.host_compat import restore_model_values
 from megatron.bridge.utils.single_process import conversion_process_group
+from megatron.bridge.utils.te_requirements import has_transformer_engine
 
 
 @conversion_process_group()
@@ -53,6 +55,18 @@ def import_model(
         keywords=keywords,
         checked=checked,
     )
+    if not has_transformer_engine():
+        run_in_child(
+            import_model,
+            auto_bridge,
+            hf_model,
+            output_dir,
+            overwrite=overwrite,
+            allow_unused_tensors=allow_unused_tensors,
+            allow_config_fields=allow_config_fields,
+            keywords=keywords,
+        )
+        return
     source = found.source
     bridge = auto_bridge.from_hf_pretrained(source.folder, **local_keywords(source, keywords))
     bridge.source_model, bridge.hf_model_revision = source, source.commit

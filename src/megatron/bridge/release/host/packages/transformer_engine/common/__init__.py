@@ -1,0 +1,7 @@
+# Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
+# SPDX-License-Identifier: Apache-2.0
+
+from . import recipe
+
+
+__all__ = ["recipe"]
