@@ -21,6 +21,16 @@ EDITS = (
         ),
     ),
     Edit(
+        name="register-seed-oss",
+        symbol="",
+        why="The bridge of Seed-OSS is registered when its module is imported.",
+        drop_when="upstream has a bridge for SeedOssForCausalLM.",
+        do=InsertStatements(
+            "from megatron.bridge.models.seed_oss import SeedOssBridge  # noqa: E402, F401",
+            at_end=True,
+        ),
+    ),
+    Edit(
         name="register-diffusion",
         symbol="",
         why="The package no longer imports the diffusion bridges when it is imported. They need this module, so they come last.",

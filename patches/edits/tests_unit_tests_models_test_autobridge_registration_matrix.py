@@ -23,4 +23,17 @@ EDITS = (
             at_end=True,
         ),
     ),
+    Edit(
+        name="seed-oss",
+        symbol="",
+        why="The test lists all registrations, so it failed with one more.",
+        drop_when="upstream has a bridge for SeedOssForCausalLM.",
+        do=InsertStatements(
+            """
+            EXPECTED_REGISTRATIONS["SeedOssForCausalLM"] = "megatron.bridge.models.seed_oss.seed_oss_bridge.SeedOssBridge"
+            STRING_REGISTRATIONS.add("SeedOssForCausalLM")
+            """,
+            at_end=True,
+        ),
+    ),
 )

@@ -16,6 +16,13 @@ class TestEdits(EditSnippets):
 """,
             None,
         ),
+        "register-seed-oss": Snippet(
+            """
+ __all__ = ["a"]
++from megatron.bridge.models.seed_oss import SeedOssBridge  # noqa: E402, F401
+""",
+            None,
+        ),
         "register-diffusion": Snippet(
             """
  __all__ = ["a"]

@@ -17,4 +17,12 @@ class TestEdits(EditSnippets):
 """,
             None,
         ),
+        "seed-oss": Snippet(
+            """
+ STRING_REGISTRATIONS = {"a"}
++EXPECTED_REGISTRATIONS["SeedOssForCausalLM"] = "megatron.bridge.models.seed_oss.seed_oss_bridge.SeedOssBridge"
++STRING_REGISTRATIONS.add("SeedOssForCausalLM")
+""",
+            None,
+        ),
     }
