@@ -31,6 +31,16 @@ EDITS = (
         ),
     ),
     Edit(
+        name="register-phi3",
+        symbol="",
+        why="The bridge of Phi-3 is registered when its module is imported.",
+        drop_when="upstream has a bridge for Phi3ForCausalLM.",
+        do=InsertStatements(
+            "from megatron.bridge.models.phi import Phi3Bridge  # noqa: E402, F401",
+            at_end=True,
+        ),
+    ),
+    Edit(
         name="register-diffusion",
         symbol="",
         why="The package no longer imports the diffusion bridges when it is imported. They need this module, so they come last.",

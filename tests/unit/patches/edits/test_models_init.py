@@ -23,6 +23,13 @@ class TestEdits(EditSnippets):
 """,
             None,
         ),
+        "register-phi3": Snippet(
+            """
+ __all__ = ["a"]
++from megatron.bridge.models.phi import Phi3Bridge  # noqa: E402, F401
+""",
+            None,
+        ),
         "register-diffusion": Snippet(
             """
  __all__ = ["a"]

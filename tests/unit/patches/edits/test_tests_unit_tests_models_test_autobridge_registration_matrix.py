@@ -25,4 +25,12 @@ class TestEdits(EditSnippets):
 """,
             None,
         ),
+        "phi3": Snippet(
+            """
+ STRING_REGISTRATIONS = {"a"}
++EXPECTED_REGISTRATIONS["Phi3ForCausalLM"] = "megatron.bridge.models.phi.phi3_bridge.Phi3Bridge"
++STRING_REGISTRATIONS.add("Phi3ForCausalLM")
+""",
+            None,
+        ),
     }
