@@ -41,6 +41,16 @@ EDITS = (
         ),
     ),
     Edit(
+        name="register-ernie-4-5-dense",
+        symbol="",
+        why="The bridge of dense ERNIE 4.5 is registered when its module is imported.",
+        drop_when="upstream has a bridge for Ernie4_5ForCausalLM.",
+        do=InsertStatements(
+            "from megatron.bridge.models.ernie.ernie_45_dense_bridge import Ernie45DenseBridge  # noqa: E402, F401",
+            at_end=True,
+        ),
+    ),
+    Edit(
         name="register-diffusion",
         symbol="",
         why="The package no longer imports the diffusion bridges when it is imported. They need this module, so they come last.",

@@ -49,4 +49,17 @@ EDITS = (
             at_end=True,
         ),
     ),
+    Edit(
+        name="ernie-4-5-dense",
+        symbol="",
+        why="The test lists all registrations, so it failed with one more.",
+        drop_when="upstream has a bridge for Ernie4_5ForCausalLM.",
+        do=InsertStatements(
+            """
+            EXPECTED_REGISTRATIONS["Ernie4_5ForCausalLM"] = "megatron.bridge.models.ernie.ernie_45_dense_bridge.Ernie45DenseBridge"
+            STRING_REGISTRATIONS.add("Ernie4_5ForCausalLM")
+            """,
+            at_end=True,
+        ),
+    ),
 )

@@ -30,6 +30,13 @@ class TestEdits(EditSnippets):
 """,
             None,
         ),
+        "register-ernie-4-5-dense": Snippet(
+            """
+ __all__ = ["a"]
++from megatron.bridge.models.ernie.ernie_45_dense_bridge import Ernie45DenseBridge  # noqa: E402, F401
+""",
+            None,
+        ),
         "register-diffusion": Snippet(
             """
  __all__ = ["a"]

@@ -33,4 +33,12 @@ class TestEdits(EditSnippets):
 """,
             None,
         ),
+        "ernie-4-5-dense": Snippet(
+            """
+ STRING_REGISTRATIONS = {"a"}
++EXPECTED_REGISTRATIONS["Ernie4_5ForCausalLM"] = "megatron.bridge.models.ernie.ernie_45_dense_bridge.Ernie45DenseBridge"
++STRING_REGISTRATIONS.add("Ernie4_5ForCausalLM")
+""",
+            None,
+        ),
     }
