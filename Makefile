@@ -27,7 +27,8 @@ docs: $(VENV)/installed  ## write the tables of docs, the help of the command li
 	$(PYTHON) -W ignore examples/demo.py --pictures docs
 
 matrix: $(VENV)/installed  ## read releases with every current megatron-core, convert every family, write the tables
-	$(PYTHON) -m pytest -q --tables -m "" tests/functional/test_matrix.py tests/functional/test_families.py
+	$(PYTHON) -m pytest -q --tables -m "" tests/functional/test_matrix.py tests/functional/test_families.py \
+		tests/functional/test_architectures.py
 
 large: $(VENV)/installed  ## import a Llama of a billion parameters, check it in every way, export it, print what each took
 	$(PYTHON) -W ignore -m pytest -q -s -m large tests/functional/test_large.py

@@ -22,6 +22,20 @@ EDITS = (
         imports=("from megatron.bridge.models.conversion.unmapped_parameters import warn_unmapped_parameters",),
     ),
     Edit(
+        name="partial-rotary-factor",
+        symbol="MegatronModelBridge.hf_config_to_provider_kwargs",
+        why="transformers 5 reads partial_rotary_factor from rope_parameters alone, and writes it nowhere else.",
+        drop_when="upstream's mapping reads it from rope_parameters.",
+        do=InsertStatements(
+            """
+            rope_parameters = getattr(hf_config, "rope_parameters", None) or {}
+            if "partial_rotary_factor" in rope_parameters:
+                provider_kwargs["rotary_percent"] = rope_parameters["partial_rotary_factor"]
+            """,
+            before_call="issubclass",
+        ),
+    ),
+    Edit(
         name="keys-as-a-set",
         symbol="MegatronModelBridge.build_conversion_tasks",
         why="Each parameter's tensors are looked for among all names: in a list, the time is the square of their number.",

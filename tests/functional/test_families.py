@@ -30,7 +30,6 @@ from roots import stored_args
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.layout import FLAGS_FILE
 from megatron.bridge.release.megatron_args.flag_table import ARGUMENTS
-from megatron.bridge.utils.host_compat import has_transformer_engine
 
 
 LENGTH = 1024
@@ -52,8 +51,6 @@ class Converted(NamedTuple):
 def converted(request, tmp_path_factory) -> Converted:
     """Each family's model, imported with ``release=True``."""
     family = FAMILIES[request.param]
-    if family.needs and not (has_transformer_engine() and "Transformer Engine" in family.needs):
-        pytest.skip(family.needs)
     folder = tmp_path_factory.mktemp("family")
     hf = save_random_model(folder / "hf", family.config)
     with pytest.MonkeyPatch.context() as monkeypatch:

@@ -30,6 +30,7 @@ from safetensors.torch import load_file, save_file
 
 from megatron.bridge import AutoBridge
 from megatron.bridge.release.source.errors import UnmatchedPatternsError
+from megatron.bridge.release.source.safetensors_index import read_index
 from megatron.bridge.release.validation.errors import (
     CustomModelCodeError,
     ListExpectedError,
@@ -214,6 +215,15 @@ def test_release_has_the_dtype_of_the_config_or_the_weights(families, tmp_path, 
     assert stored_args(tmp_path / "root").params_dtype is dtype
     equal, problems = compare(tmp_path / "root/release", str(hf))
     assert problems == [] and equal == 21
+
+
+def test_float32_bias_of_experts_is_not_cast(families, tmp_path):
+    hf = families("DeepSeek-V3 (MLA, shared experts)")
+    assert read_index(hf)["model.layers.1.mlp.gate.e_score_correction_bias"].dtype == "F32"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        AutoBridge.import_ckpt(hf, tmp_path / "root", release=True)
+    assert not [warning for warning in caught if isinstance(warning.message, CastWarning)]
 
 
 def test_import_refuses_weights_that_overflow_float16(families, tmp_path):

@@ -62,7 +62,7 @@ def streams(monkeypatch) -> list[Any]:
     return seen
 
 
-@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if not family.needs])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_streamed_release_matches_saved_release(name, tmp_path, monkeypatch, streams):
     forget_attention_backend(monkeypatch)
     hf = save_random_model(tmp_path / "hf", FAMILIES[name].config)

@@ -16,6 +16,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +33,6 @@ from transformers import (
     AutoModelForCausalLM,
     DeepseekV2Config,
     DeepseekV3Config,
-    GemmaConfig,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -110,9 +110,6 @@ _LATENT = dict(
     num_key_value_heads=4, q_lora_rank=24, kv_lora_rank=16, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16
 )
 
-_NO_FLAGS_FOR_GEMMA = "Megatron-LM has no flag for Gemma's activation and embedding scale. The import refuses it"
-_NEEDS_TE_FOR_MLA = "Multi-latent attention requires Transformer Engine"
-
 
 # Tied, and with a vocabulary that two ranks cannot share evenly.
 ODD_LLAMA = DENSE | dict(vocab_size=517, tie_word_embeddings=True)
@@ -123,12 +120,10 @@ class Family(NamedTuple):
 
     Args:
         config: A tiny config of it.
-        needs: Why a host cannot convert it, where it cannot.
         forgotten: Arguments that Megatron-LM parses and its builder of models does not take.
     """
 
     config: PretrainedConfig
-    needs: str = ""
     forgotten: tuple[str, ...] = ()
 
 
@@ -145,14 +140,13 @@ FAMILIES = {
     "Qwen2 (QKV bias)": Family(Qwen2Config(**DENSE)),
     "Qwen2.5 (QKV bias, tied)": Family(Qwen2Config(**DENSE, tie_word_embeddings=True)),
     "Qwen3 (qk-norm)": Family(Qwen3Config(**DENSE, head_dim=32, tie_word_embeddings=True)),
-    "Gemma": Family(GemmaConfig(**DENSE, head_dim=16), _NO_FLAGS_FOR_GEMMA),
     "Mixtral (experts)": Family(MixtralConfig(**DENSE, num_local_experts=4, num_experts_per_tok=2)),
     "Mixtral (experts, sliding window)": Family(
         MixtralConfig(**DENSE, head_dim=32, num_local_experts=4, sliding_window=24)
     ),
     "Qwen3-MoE (experts, qk-norm)": Family(Qwen3MoeConfig(**DENSE, **EXPERTS, head_dim=16, num_experts=4)),
     "DeepSeek-V2 (MLA, shared experts)": Family(
-        DeepseekV2Config(**SIZES, **EXPERTS, **_LATENT, n_routed_experts=4, n_shared_experts=1), _NEEDS_TE_FOR_MLA
+        DeepseekV2Config(**SIZES, **EXPERTS, **_LATENT, n_routed_experts=4, n_shared_experts=1)
     ),
     "DeepSeek-V3 (MLA, shared experts)": Family(
         DeepseekV3Config(
@@ -165,8 +159,7 @@ FAMILIES = {
             first_k_dense_replace=1,
             n_group=2,
             topk_group=1,
-        ),
-        _NEEDS_TE_FOR_MLA,
+        )
     ),
 }
 
@@ -214,12 +207,13 @@ def save_architecture(folder: Path, name: str, **changes: Any) -> Path:
     return folder
 
 
-def add_tensors(hf: Path, names: tuple[str, ...]) -> None:
+def add_tensors(hf: Path, names: tuple[str, ...], copied: dict[str, str]) -> None:
     """Add tensors for multi-token prediction, which the classes of transformers do not have.
 
     Args:
         hf: Folder of a model.
         names: Names of the tensors.
+        copied: Names of further tensors, with those of the tensors that they equal.
     """
     config = AutoConfig.from_pretrained(hf).get_text_config()
     tensors = load_file(hf / "model.safetensors")
@@ -233,6 +227,7 @@ def add_tensors(hf: Path, names: tuple[str, ...]) -> None:
         shape = shapes.get(parameter) or (tuple(like[-1].shape) if like else (size,))
         dtype = like[-1].dtype if like else torch.bfloat16
         tensors[name] = (torch.randn(shape) * 0.1 + ("norm" in parameter)).to(dtype)
+    tensors |= {name: tensors[other].clone() for name, other in copied.items()}
     save_file(tensors, hf / "model.safetensors", {"format": "pt"})
 
 
@@ -255,7 +250,7 @@ _NORMS = {
 
 
 def megatron_tensors(
-    model: LlamaForCausalLM, padded_vocab_size: int, modules: str = "transformer_engine"
+    model: LlamaForCausalLM, padded_vocab_size: int, modules: str | None = None
 ) -> dict[str, torch.Tensor]:
     """Lay a Hugging Face Llama's weights out as Megatron-LM's model has them.
 
@@ -266,6 +261,10 @@ def megatron_tensors(
     config = model.config
     hf = {name: tensor.float() for name, tensor in model.state_dict().items()}
     groups, head = config.num_key_value_heads, config.head_dim
+    if modules is None:
+        # As `megatron_lm` builds it in this process.
+        has_stand_in = getattr(sys.modules.get("transformer_engine"), "IS_STAND_IN", False)
+        modules = "transformer_engine" if has_stand_in else "local"
     first_norm, second_norm = _NORMS[modules]
 
     def padded(tensor: torch.Tensor) -> torch.Tensor:

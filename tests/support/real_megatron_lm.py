@@ -85,8 +85,6 @@ class Checks:
         print("Flags of every family", flush=True)
         commands = {}
         for name, family in FAMILIES.items():
-            if family.needs:
-                continue
             hf = save_random_model(folder / name, family.config)
             model = AutoBridge.from_hf_pretrained(hf).to_megatron_provider(load_weights=False)
             flags = [flag for flag in megatron_lm_flags(megatron_lm_args(model)) if flag != ENTRY_POINT_FLAG]

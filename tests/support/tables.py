@@ -16,7 +16,7 @@
 
 A test marked ``cell(table, row=..., column=...)`` is one cell of a table: "yes" where it passed. A row or a
 column that is a parameter of the test stands for that parameter's id. A test adds a note to its cell with the user
-property ``note``.
+property ``note``, and another word than "yes" with ``outcome``.
 """
 
 import re
@@ -51,8 +51,9 @@ def _outcome(reports: list[pytest.TestReport], notes: list[str]) -> str:
     if any(report.failed for report in reports):
         return "**no**"
     if any(report.passed and report.when == "call" for report in reports):
+        outcomes = [value for report in reports for name, value in report.user_properties if name == "outcome"]
         told = [value for report in reports for name, value in report.user_properties if name == "note"]
-        return " ".join(["yes", *dict.fromkeys(_number(note, notes) for note in told)])
+        return " ".join([*(outcomes[:1] or ["yes"]), *dict.fromkeys(_number(note, notes) for note in told)])
     reasons = [report.longrepr[2].removeprefix("Skipped: ") for report in reports if report.skipped]
     reason = min(reasons, key=lambda reason: reason.startswith("no CUDA"))
     return f"skipped {_number(reason, notes)}"

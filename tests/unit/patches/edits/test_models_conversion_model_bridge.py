@@ -23,6 +23,19 @@ class TestEdits(EditSnippets):
             ("build_conversion_tasks", "build_tasks"),
             "        tasks = self.build_conversion_tasks(1)\n",
         ),
+        "partial-rotary-factor": Snippet(
+            """
+ class MegatronModelBridge:
+     def hf_config_to_provider_kwargs(self, hf_config):
+         provider_kwargs = {}
++        rope_parameters = getattr(hf_config, "rope_parameters", None) or {}
++        if "partial_rotary_factor" in rope_parameters:
++            provider_kwargs["rotary_percent"] = rope_parameters["partial_rotary_factor"]
+         is_mla_provider = issubclass(1, 2)
+""",
+            ("issubclass", "isinstance"),
+            "        is_mla_provider = issubclass(1, 2)\n",
+        ),
         "keys-as-a-set": Snippet(
             """
  class MegatronModelBridge:

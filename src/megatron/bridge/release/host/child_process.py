@@ -1,9 +1,9 @@
 # Copyright (c) 2026, NVIDIA CORPORATION.  All rights reserved.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Runs a conversion in a child process with the stand-ins, if Megatron Core was imported without them.
+"""Runs a function in a child process with the stand-ins, if Megatron Core was imported without them.
 
-The child process has the error, the warnings, the progress and the interrupts of the conversion, as if it ran in this process.
+The child process has the error, the warnings, the progress and the interrupts of the function, as if it ran in this process.
 
     python -m megatron.bridge.release.host.child_process
 
@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from megatron.bridge.release.errors import Message, ReleaseWarning
 from megatron.bridge.release.host.errors import ChildProcessEndedError
-from megatron.bridge.release.host.stand_in import activate_stand_ins
+from megatron.bridge.release.host.stand_in import DEVICES, activate_stand_ins
 
 
 T = TypeVar("T")
@@ -55,6 +55,8 @@ def _run(function: Callable[..., T], args: tuple[Any, ...], keywords: dict[str, 
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_RANK_VARIABLES)}
     # It finds the modules of this process, and not those of the current directory.
     environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
+    # Without a GPU, its stand-ins take the place of packages that work with one.
+    environment |= dict.fromkeys(DEVICES, "")
     # In a process group of its own, it gets an interrupt from the terminal once: from here.
     with (
         ours,
@@ -65,32 +67,31 @@ def _run(function: Callable[..., T], args: tuple[Any, ...], keywords: dict[str, 
         theirs.close()
         try:
             ours.send((function, args, keywords))
-            return _receive(ours, process)
-        except KeyboardInterrupt:
+            kind, value = _outcome(ours, process)
+        except BaseException as error:
+            # It cleans up, and has its own words for an interrupt unless it had just finished.
             process.send_signal(signal.SIGINT)
-            # It cleans up, and raises the interrupt in its own words unless it had just finished.
             with suppress(ChildProcessEndedError):
-                _receive(ours, process)
+                kind, value = _outcome(ours, process)
+                if kind == "error" and isinstance(value, KeyboardInterrupt) and isinstance(error, KeyboardInterrupt):
+                    raise value from None
             raise
-        except BaseException:
-            # This includes a second interrupt.
-            process.kill()
-            raise
+    if kind == "error":
+        raise value
+    result: T = value
+    return result
 
 
-def _receive(connection: Connection, process: subprocess.Popen[bytes]) -> Any:
-    """Issue the warnings of a child process, and return or raise its outcome."""
+def _outcome(connection: Connection, process: subprocess.Popen[bytes]) -> tuple[str, Any]:
+    """Issue the warnings of a child process, and return its outcome."""
     while True:
         try:
             kind, value = connection.recv()
         except (EOFError, ConnectionError):
             raise ChildProcessEndedError(process.wait()) from None
-        if kind == "warning":
-            warnings.warn(value, stacklevel=4)
-        elif kind == "result":
-            return value
-        else:
-            raise value
+        if kind != "warning":
+            return kind, value
+        warnings.warn(value, stacklevel=4)
 
 
 def _main(connection: Connection) -> None:
@@ -124,7 +125,8 @@ def _main(connection: Connection) -> None:
             outcome[1].add_note("".join(traceback.format_exception(error)))
     # Nothing is left to interrupt.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    connection.send(outcome)
+    with suppress(ConnectionError):
+        connection.send(outcome)
 
 
 def _end_with_parent(connection: Connection) -> None:

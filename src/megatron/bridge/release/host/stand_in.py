@@ -15,7 +15,7 @@ import torch
 _PACKAGES = Path(__file__).with_name("packages")
 
 # Variables that name the devices of a process.
-_DEVICES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+DEVICES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
 def activate_stand_ins() -> None:
@@ -28,7 +28,7 @@ def activate_stand_ins() -> None:
     if "megatron.core" in sys.modules:
         return
     if find_spec("transformer_engine") is None:
-        os.environ |= dict.fromkeys(_DEVICES, "")
+        os.environ |= dict.fromkeys(DEVICES, "")
     for package in sorted(_PACKAGES.iterdir()):
         works = torch.cuda.is_available() and find_spec(package.name) is not None
         if (package / "__init__.py").exists() and not works:

@@ -61,6 +61,13 @@ def megatron_lm_args(model: Any) -> argparse.Namespace:
     return argparse.Namespace(**values)
 
 
+# Layer specs that Megatron-LM builds from arguments: from --experimental-attention-variant, and the usual block of decoders.
+_SPECS_OF_ARGUMENTS = (
+    "get_transformer_block_with_experimental_attention_variant_spec",
+    "_build_exaone_moe_layer_spec",
+)
+
+
 def unsupported_fields(model: Any) -> list[str]:
     """Return the fields, functions and classes of a model provider that Megatron-LM has no argument for.
 
@@ -85,7 +92,9 @@ def unsupported_fields(model: Any) -> list[str]:
             names.append(f"activation_func={gated}{getattr(model.activation_func, '__name__', model.activation_func)}")
     spec = getattr(model, "transformer_layer_spec", default_layer_spec)
     function = spec.func if isinstance(spec, functools.partial) else spec
-    if function not in (default_layer_spec, get_gpt_decoder_block_spec):
+    if function not in (default_layer_spec, get_gpt_decoder_block_spec) and (
+        getattr(function, "__name__", None) not in _SPECS_OF_ARGUMENTS
+    ):
         names.append(f"transformer_layer_spec={getattr(function, '__name__', function)}")
     if getattr(type(model), "provide", None) is not GPTModelProvider.provide:
         names.append(type(model).__name__)

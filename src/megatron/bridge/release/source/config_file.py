@@ -25,6 +25,7 @@ HARMLESS_FIELDS = frozenset(
             "attn_implementation",
         ),
         *("bos_token_id", "chunk_size_feed_forward", "decoder_start_token_id", "eos_token_id", "id2label"),
+        *("eod_token_id", "sep_token_id", "use_grouped_mm"),
         *("initializer_range", "is_encoder_decoder", "label2id", "output_attentions", "output_hidden_states"),
         *("output_router_logits", "pad_token_id", "pretraining_tp", "problem_type", "return_dict"),
         *("router_aux_loss_coef", "transformers_version", "unk_token_id", "use_cache"),

@@ -19,12 +19,14 @@ from megatron.bridge.release.validation.field_rules import (
     NORMALIZED_TOPK,
     PART_OF_HEAD,
     QWEN_WINDOW,
+    ROUTED_SCALING,
     ROUTER_GROUPS,
     SILU,
     YARN_ROPE,
     FieldRule,
     is_number,
     is_positive,
+    is_probability,
     is_window,
     no_window_in_use,
     only,
@@ -41,12 +43,6 @@ def _repeated(types: list[str], config: Any) -> list[str]:
     return (types * layers)[:layers]
 
 
-def _is_interval(value: Any, config: Any) -> bool:
-    """Return whether every n-th layer has full attention, and the others linear attention."""
-    interval = value.index("full_attention") + 1
-    return bool(value == _repeated(["linear_attention"] * (interval - 1) + ["full_attention"], config))
-
-
 _UNTIED = FieldRule(
     "tie_word_embeddings", "false", only(False), "Megatron-Bridge does not tie this model's output layer."
 )
@@ -61,13 +57,14 @@ _MLP_LAYER_TYPES = FieldRule(
     ),
     "Megatron-Bridge reads first_k_dense_replace.",
 )
+_SEVERAL_EXPERTS = NORMALIZED_TOPK[0]
 _LINEAR_ATTENTION = (
     FieldRule("linear_conv_kernel_dim"),
     FieldRule("linear_key_head_dim"),
     FieldRule("linear_value_head_dim"),
     FieldRule("linear_num_key_heads"),
     FieldRule("linear_num_value_heads"),
-    FieldRule("layer_types", "full_attention in every n-th layer, linear_attention in the others", _is_interval),
+    FieldRule("layer_types"),
 )
 _QWEN3_5 = (
     *COMMON,
@@ -116,7 +113,7 @@ _RULES: Mapping[str, tuple[FieldRule, ...]] = {
         ),
         *YARN_ROPE,
     ),
-    "qwen2": (*COMMON, DROPOUT, SILU, *QWEN_WINDOW, *YARN_ROPE),
+    "qwen2": (*COMMON, DROPOUT, SILU, *QWEN_WINDOW, *YARN_ROPE, FieldRule("use_mrope", "false", only(False, None))),
     "qwen3": (*COMMON, DROPOUT, SILU, NO_ATTENTION_BIAS, *QWEN_WINDOW, *YARN_ROPE),
     "qwen3_moe": (
         *COMMON,
@@ -154,6 +151,7 @@ _RULES: Mapping[str, tuple[FieldRule, ...]] = {
     ),
     "deepseek_v2": (
         *COMMON,
+        _UNTIED,
         DROPOUT,
         SILU,
         NO_ATTENTION_BIAS,
@@ -167,13 +165,23 @@ _RULES: Mapping[str, tuple[FieldRule, ...]] = {
         FieldRule("scoring_func", "softmax", only("softmax", None)),
         FieldRule("norm_topk_prob", "false", only(False)),
         FieldRule("num_experts_per_tok"),
-        FieldRule("n_group"),
-        FieldRule("topk_group"),
+        FieldRule(
+            "n_group", "1", only(1, None), "transformers ignores it with greedy routing, Megatron Core does not."
+        ),
+        FieldRule(
+            "topk_group", "1", only(1, None), "transformers ignores it with greedy routing, Megatron Core does not."
+        ),
         *LATENT,
-        *LATENT_ROPE,
+        FieldRule(
+            "rope_parameters.rope_type",
+            "default",
+            only("default"),
+            "Megatron Core scales the attention by mscale_all_dim, transformers does not for this model.",
+        ),
     ),
     "deepseek_v3": (
         *COMMON,
+        _UNTIED,
         DROPOUT,
         SILU,
         NO_ATTENTION_BIAS,
@@ -199,7 +207,7 @@ _RULES: Mapping[str, tuple[FieldRule, ...]] = {
         ),
         FieldRule("moe_intermediate_size"),
         FieldRule("first_k_dense_replace"),
-        FieldRule("routed_scaling_factor"),
+        ROUTED_SCALING,
         FieldRule("num_nextn_predict_layers"),
         *NORMALIZED_TOPK,
         *ROUTER_GROUPS,
@@ -227,7 +235,7 @@ _RULES: Mapping[str, tuple[FieldRule, ...]] = {
         SILU,
         FieldRule("attention_bias", "true", only(True)),
         FieldRule("num_local_experts"),
-        FieldRule("num_experts_per_tok"),
+        _SEVERAL_EXPERTS,
         FieldRule("experts_per_token"),
         FieldRule("initial_context_length"),
         FieldRule("swiglu_limit", "7", only(7, None), "transformers and Megatron-Bridge hard-code it."),
@@ -237,9 +245,18 @@ _RULES: Mapping[str, tuple[FieldRule, ...]] = {
             "sliding_attention and full_attention in turn",
             lambda value, config: value == _repeated(["sliding_attention", "full_attention"], config),
         ),
-        rope_type("yarn"),
+        FieldRule(
+            "rope_parameters.rope_type",
+            "yarn with truncate = false",
+            lambda value, config: value == "yarn" and config.rope_parameters.get("truncate") is False,
+            _HARD_CODED,
+        ),
         FieldRule("rope_parameters.factor", "32", only(32), _HARD_CODED),
         FieldRule("rope_parameters.original_max_position_embeddings", "4096", only(4096), _HARD_CODED),
+        *(
+            FieldRule(f"rope_parameters.{name}", "none", only(None), _HARD_CODED)
+            for name in ("attention_factor", "mscale", "mscale_all_dim")
+        ),
         FieldRule("rope_parameters.beta_fast", "32", only(32, None), _HARD_CODED),
         FieldRule("rope_parameters.beta_slow", "1", only(1, None), _HARD_CODED),
         FieldRule("rope_parameters.truncate", "false", only(False), _HARD_CODED),
@@ -266,12 +283,7 @@ _RULES: Mapping[str, tuple[FieldRule, ...]] = {
         FieldRule("num_experts"),
         FieldRule("moe_intermediate_size"),
         FieldRule("shared_expert_intermediate_size"),
-        FieldRule(
-            "num_experts_per_tok",
-            "2 and more",
-            lambda value, config: value > 1,
-            "Megatron Core does not normalize top-1.",
-        ),
+        _SEVERAL_EXPERTS,
         rope_type("default"),
     ),
     "hy_v3": (
@@ -282,10 +294,10 @@ _RULES: Mapping[str, tuple[FieldRule, ...]] = {
         NO_MLP_BIAS,
         _MLP_LAYER_TYPES,
         FieldRule("num_experts"),
-        FieldRule("num_experts_per_tok", "2 and more", lambda value, config: value > 1),
+        _SEVERAL_EXPERTS,
         FieldRule("num_shared_experts", "1 and more", lambda value, config: bool(value)),
         FieldRule("moe_intermediate_size"),
-        FieldRule("router_scaling_factor"),
+        FieldRule("router_scaling_factor", "positive numbers", is_positive),
         FieldRule("num_nextn_predict_layers"),
         # transformers does not read them; they describe what it always computes, or a precision.
         FieldRule("enable_attention_fp32_softmax"),
@@ -311,7 +323,7 @@ _RULES: Mapping[str, tuple[FieldRule, ...]] = {
         FieldRule("num_experts"),
         FieldRule("num_shared_experts", "1 and more", lambda value, config: bool(value)),
         FieldRule("moe_intermediate_size"),
-        FieldRule("routed_scaling_factor"),
+        ROUTED_SCALING,
         FieldRule("num_nextn_predict_layers"),
         FieldRule("topk_method", "noaux_tc", only("noaux_tc", None)),
         FieldRule("scoring_func", "sigmoid", only("sigmoid", None)),
@@ -319,10 +331,39 @@ _RULES: Mapping[str, tuple[FieldRule, ...]] = {
         *ROUTER_GROUPS,
         rope_type("default"),
     ),
+    "seed_oss": (
+        *COMMON,
+        DROPOUT,
+        SILU,
+        FieldRule("attention_bias"),
+        FieldRule("attention_out_bias", "false", only(False, None), "Megatron-Bridge does not convert this bias."),
+        NO_MLP_BIAS,
+        FieldRule("residual_dropout", "0 to 1", is_probability),
+        *YARN_ROPE,
+    ),
+    "phi3": (
+        *COMMON,
+        *PART_OF_HEAD,
+        DROPOUT,
+        SILU,
+        FieldRule("original_max_position_embeddings"),
+        FieldRule("sliding_window", "none, 1 and more", is_window),
+        FieldRule("resid_pdrop", "0 to 1", is_probability),
+        FieldRule("embd_pdrop", "0 to 1", is_probability),
+        # transformers does not read them.
+        FieldRule("attention_bias"),
+        FieldRule("full_attn_mod"),
+        FieldRule("interpolate_factor"),
+        FieldRule("lm_head_bias"),
+        FieldRule("mlp_bias"),
+        rope_type("default"),
+    ),
+    "ernie4_5": (*COMMON, SILU, FieldRule("use_bias", "true, false", only(True, False)), rope_type("default")),
     "nemotron": (
         *COMMON,
         *PART_OF_HEAD,
         FieldRule("norm_eps", "positive numbers", is_positive),
+        FieldRule("rms_norm_eps", "none", only(None), "transformers reads norm_eps, Megatron-Bridge both."),
         FieldRule("hidden_act", "relu2", only("relu2")),
         NO_DROPOUT,
         NO_ATTENTION_BIAS,

@@ -20,6 +20,7 @@ _REASONS = {
     "ernie4_5_moe": "the model that Megatron-LM's options describe routes tokens differently",
     "exaone4": _POST_NORM,
     "falcon_h1": _HYBRID,
+    "glm_moe_dsa": "Megatron-LM has no options for its sparse attention in all layers",
     "gemma": _GEMMA,
     "gemma2": _GEMMA,
     "gemma3_text": _GEMMA,

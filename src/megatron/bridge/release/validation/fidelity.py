@@ -194,7 +194,8 @@ def _warn_of_casts(config: Any, coverage: TensorCoverage, headers: Mapping[str, 
         torch.bfloat16: ("F64", "F32", "F16"),
         torch.float16: ("F64", "F32", "BF16"),
     }[config.dtype]
-    counts = Counter(headers[name].dtype for name in coverage.used if headers[name].dtype in wider)
+    cast = coverage.used - (coverage.float32 if config.dtype is not torch.float32 else set())
+    counts = Counter(headers[name].dtype for name in cast if headers[name].dtype in wider)
     if counts:
         by_name = {str(TORCH_DTYPES[dtype]).removeprefix("torch."): count for dtype, count in counts.items()}
         warn(CastWarning(by_name, len(coverage.used), str(config.dtype).removeprefix("torch.")))

@@ -65,7 +65,8 @@ def is_positive(value: Any, config: Any) -> bool:
     return is_number(value) and 0 < value < float("inf")
 
 
-def _is_probability(value: Any, config: Any) -> bool:
+def is_probability(value: Any, config: Any) -> bool:
+    """Return whether a value is a probability."""
     return is_number(value) and 0 <= value <= 1
 
 
@@ -230,11 +231,11 @@ QWEN_WINDOW = (
 
 # Groups of experts, of which each token uses the experts of some.
 ROUTER_GROUPS = (
-    FieldRule("n_group"),
+    FieldRule("n_group", "1 and more", lambda value, config: value >= 1),
     FieldRule(
         "topk_group",
-        "half of num_experts_per_tok, rounded down; any if n_group is 1",
-        lambda value, config: config.n_group in (1, None) or config.num_experts_per_tok // value == 2,
+        "values with num_experts_per_tok // topk_group = 2; any if n_group is 1",
+        lambda value, config: config.n_group == 1 or config.num_experts_per_tok // value == 2,
         "Megatron Core scores a group by its best num_experts_per_tok // topk_group experts, transformers by the best two.",
     ),
 )
@@ -245,7 +246,15 @@ NORMALIZED_TOPK = (
     FieldRule("norm_topk_prob", "true", only(True)),
 )
 
+ROUTED_SCALING = FieldRule("routed_scaling_factor", "positive numbers", is_positive)
+
 LATENT = (
+    FieldRule(
+        "num_key_value_heads",
+        "num_attention_heads",
+        lambda value, config: bool(value == config.num_attention_heads),
+        "Latent attention has no groups of heads.",
+    ),
     FieldRule(
         "q_lora_rank",
         "1 and more",
@@ -255,13 +264,24 @@ LATENT = (
     FieldRule("kv_lora_rank"),
     FieldRule("qk_nope_head_dim"),
     FieldRule("qk_rope_head_dim"),
-    FieldRule("qk_head_dim"),
+    FieldRule("head_dim", "qk_rope_head_dim", lambda value, config: bool(value == config.qk_rope_head_dim)),
+    FieldRule(
+        "qk_head_dim",
+        "the sum of qk_nope_head_dim and qk_rope_head_dim",
+        lambda value, config: bool(value == config.qk_nope_head_dim + config.qk_rope_head_dim),
+    ),
+    FieldRule(
+        "rms_norm_eps",
+        "more than 0, at most 1e-5",
+        lambda value, config: is_positive(value, config) and value <= 1e-5,
+        "transformers uses 1e-6 in the norms of latent attention, Megatron Core the model's.",
+    ),
     FieldRule("v_head_dim"),
     FieldRule("n_routed_experts"),
     FieldRule("n_shared_experts", "1 and more", lambda value, config: bool(value)),
     FieldRule("moe_intermediate_size"),
     FieldRule("first_k_dense_replace"),
-    FieldRule("routed_scaling_factor"),
+    ROUTED_SCALING,
     FieldRule("moe_layer_freq", "1", only(1, None)),
     FieldRule("num_nextn_predict_layers"),
     FieldRule("aux_loss_alpha"),
@@ -269,18 +289,34 @@ LATENT = (
     FieldRule("pretraining_tp"),
     FieldRule("seq_aux"),
 )
+
+
+def _is_latent_rope(value: Any, config: Any) -> bool:
+    """Return whether Megatron Core computes the rotary embedding of latent attention as transformers does."""
+    rope = config.rope_parameters
+    scales = rope.get("mscale"), rope.get("mscale_all_dim")
+    usual = scales == (None, None) or all(is_positive(scale, config) for scale in scales)
+    return value == "default" or (value == "yarn" and usual)
+
+
 LATENT_ROPE = (
-    rope_type("default", "yarn"),
+    FieldRule(
+        "rope_parameters.rope_type",
+        "default; yarn with both of mscale and mscale_all_dim above 0, or with neither",
+        _is_latent_rope,
+        "transformers has other defaults for one of them than Megatron Core.",
+    ),
     FieldRule("rope_parameters.factor", "positive numbers", is_positive),
     FieldRule("rope_parameters.original_max_position_embeddings", "4096", only(4096), _NOTHING),
     FieldRule("rope_parameters.beta_fast", "32, none", only(32, None), _NOTHING),
     FieldRule("rope_parameters.beta_slow", "1, none", only(1, None), _NOTHING),
+    FieldRule("rope_parameters.truncate", "true", only(True), _NOTHING),
     FieldRule("rope_parameters.mscale"),
     FieldRule("rope_parameters.mscale_all_dim"),
     _YARN[-1],
 )
 
-DROPOUT = FieldRule("attention_dropout", "0 to 1", _is_probability)
+DROPOUT = FieldRule("attention_dropout", "0 to 1", is_probability)
 NO_DROPOUT = FieldRule(
     "attention_dropout",
     "0",

@@ -75,6 +75,7 @@ class TensorCoverage:
         used: Names of the tensors that a conversion reads.
         reads: Number of reads of each of them. A tensor of all experts is read once for all.
         value_dependent: Tensors whose number of reads is unknown, because their conversion depends on their values.
+        float32: Names of the tensors whose parameters are float32 at any dtype of the model.
         passthrough: By parameter, the tensors that it consists of: the conversion returns one, or concatenates two.
         tied: Tensors that must equal another one, with its name.
         unused: Names of the tensors that no conversion reads.
@@ -85,6 +86,7 @@ class TensorCoverage:
     used: set[str] = field(default_factory=set)
     reads: Counter[str] = field(default_factory=Counter)
     value_dependent: set[str] = field(default_factory=set)
+    float32: set[str] = field(default_factory=set)
     passthrough: dict[str, list[str]] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
     unused: list[str] = field(default_factory=list)
@@ -274,6 +276,8 @@ class _Conversions:
             return
         read = self._read
         self._coverage.used.update(read)
+        if task.param_weight.dtype is torch.float32:
+            self._coverage.float32.update(read)
         group = group_of(task.mapping)
         if group not in self._groups:
             self._coverage.reads.update(read)

@@ -18,6 +18,10 @@ from megatron.bridge.release.verify.findings import Finding
 # for 9e-6 in all thirty of SmolLM2, float32 against float64. A wrong epsilon or rotary base makes a thousand times as much.
 TOLERANCE = 4e-5
 
+# Linear attention amplifies the rounding of its inputs: a chunk's states are products of decays and solutions of a triangular
+# system. Models of other functions differed by 1e-3 and more.
+LINEAR_ATTENTION_TOLERANCE = 4e-4
+
 
 @dataclass(eq=False)
 class SkippedComparison(Finding):

@@ -23,12 +23,19 @@ from transformers.utils import logging as transformers_logging
 
 from megatron.bridge.release.checkpoint_dir import read_checkpoint_dir
 from megatron.bridge.release.errors import CorruptFileError, NotComputableError, is_out_of_memory, one_line
+from megatron.bridge.release.host.child_process import run_in_child
 from megatron.bridge.release.layout import COMMON_STATE, FLAGS_FILE, RELEASE, parse_tracker
 from megatron.bridge.release.source.provenance import recorded_revision
 from megatron.bridge.release.validation.families import unsupported_family
 from megatron.bridge.release.verify.args import NEEDED_ARGS
 from megatron.bridge.release.verify.available_memory import available_memory
-from megatron.bridge.release.verify.comparison_findings import CastWeights, LogitComparison, UntestedPositions
+from megatron.bridge.release.verify.comparison_findings import (
+    LINEAR_ATTENTION_TOLERANCE,
+    TOLERANCE,
+    CastWeights,
+    LogitComparison,
+    UntestedPositions,
+)
 from megatron.bridge.release.verify.dcp_metadata import read_state
 from megatron.bridge.release.verify.errors import (
     ContradictingArgsError,
@@ -98,6 +105,11 @@ def compare_logits(
         ReleaseError: If there is no release of this model, or if Megatron-LM rejects its flags or tensors.
         OSError: If the model cannot be read.
     """
+    # Imported here because it loads Megatron Core.
+    from megatron.bridge.utils.te_requirements import has_stand_in
+
+    if not has_stand_in():
+        return run_in_child(compare_logits, root, hf_model, revision=revision, positions=positions, memory=memory)
     revision = revision or recorded_revision(root, hf_model)
     with _quiet():
         release = _find_release(Path(root))
@@ -152,6 +164,7 @@ def _compute_both(
         hf.layers,
         plan.positions,
         _difference(expected, found),
+        LINEAR_ATTENTION_TOLERANCE if args.experimental_attention_variant else TOLERANCE,
         top1_matches=int((expected.argmax(-1) == found.argmax(-1)).sum()),
         notes=(*plan.untested, *cast),
     )

@@ -29,13 +29,12 @@ from megatron.bridge.release.rope_factor import ENTRY_POINT_FLAG
 from megatron.bridge.release.verify.partial_load import load_partial
 from megatron.bridge.utils.cpu_fallbacks import computing_on_cpu
 from megatron.bridge.utils.single_process import model_parallel_groups, preserve_environment
-from megatron.bridge.utils.te_requirements import has_stand_in
 
 
 # Flags that Megatron-LM requires for a run, and for a model without CUDA.
 _RUN_FLAGS = (
     *("--micro-batch-size", "1", "--train-iters", "1", "--lr", "1e-4", "--tokenizer-type", "NullTokenizer"),
-    *("--no-persist-layer-norm", "--no-masked-softmax-fusion", "--no-rope-fusion"),
+    *("--transformer-impl", "transformer_engine", "--no-masked-softmax-fusion", "--no-rope-fusion"),
     *("--no-gradient-accumulation-fusion", "--no-bias-swiglu-fusion", "--no-bias-gelu-fusion"),
     *("--no-bias-dropout-fusion", "--distributed-backend", "gloo", "--use-cpu-initialization", "--no-initialization"),
 )
@@ -57,8 +56,7 @@ def megatron_lm(flags: list[str]) -> Iterator[Namespace]:
 
     Raises:
         RejectedError: If Megatron-LM rejects the flags.
-        NotComputableError: If this process is one of several ranks, if the model needs Transformer Engine, or if it is a
-            hybrid.
+        NotComputableError: If this process is one of several ranks, or if the model is a hybrid.
     """
     if dist.is_initialized() and dist.get_world_size() > 1:
         raise NotComputableError("torch.distributed runs on several ranks. Run the check in a process of its own")
@@ -131,9 +129,7 @@ def per_layer(args: Namespace) -> list[tuple[Any, ...]]:
 def _parsed(flags: list[str]) -> Namespace:
     """Parse and validate the flags of a release. Raise what `megatron_lm` documents."""
     ignored = {*DTYPE_FLAGS, ENTRY_POINT_FLAG}
-    modules = "transformer_engine" if has_stand_in() else "local"
-    argv = ["pretrain_gpt.py", *_RUN_FLAGS, "--transformer-impl", modules]
-    argv += [flag for flag in flags if flag not in ignored]
+    argv = ["pretrain_gpt.py", *_RUN_FLAGS, *(flag for flag in flags if flag not in ignored)]
     stderr = io.StringIO()
     try:
         with mock.patch.object(sys, "argv", argv), redirect_stderr(stderr):
@@ -143,18 +139,13 @@ def _parsed(flags: list[str]) -> Namespace:
         raise RejectedError(f"Megatron-LM rejects the release's flags: {reason or 'no error message'}") from error
     except Exception as error:
         raise RejectedError(f"Megatron-LM rejects the release's flags: {one_line(error)}") from error
-    # The default needs CUDA streams, and computes the same; as does that of grouped experts, with Transformer Engine.
-    args.moe_token_dispatcher_type, args.moe_grouped_gemm = "allgather", args.moe_grouped_gemm and has_stand_in()
+    # The default needs CUDA streams, and computes the same.
+    args.moe_token_dispatcher_type = "allgather"
     args.rank, args.world_size = 0, 1
     try:
         validate_args(args)
     except Exception as error:
         raise RejectedError(f"Megatron-LM rejects the release's flags: {one_line(error)}") from error
-    if not has_stand_in():
-        if args.multi_latent_attention:
-            raise NotComputableError("multi-latent attention needs Transformer Engine")
-        if args.layernorm_zero_centered_gamma:
-            raise NotComputableError("zero-centered norms need Transformer Engine")
     if args.hybrid_layer_pattern is not None:
         raise NotComputableError("hybrid models are not supported")
     checked: Namespace = args
